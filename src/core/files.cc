@@ -1,0 +1,127 @@
+// See files.h.
+#include "core/files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "core/error.h"
+
+namespace um {
+namespace {
+
+/// An open file descriptor that closes itself.
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+struct stat stat_regular(int fd, const std::filesystem::path& path) {
+  struct stat info {};
+  UM_CHECK(::fstat(fd, &info) == 0, "{}: cannot stat: {}", path.string(), std::strerror(errno));
+  UM_CHECK(S_ISREG(info.st_mode), "{}: not a regular file", path.string());
+  return info;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  UM_CHECK(file.fd >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
+  size_ = static_cast<size_t>(stat_regular(file.fd, path).st_size);
+  if (size_ == 0) return;
+  void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  UM_CHECK(map != MAP_FAILED, "{}: cannot map {} bytes: {}", path.string(), size_,
+           std::strerror(errno));
+  data_ = static_cast<const std::byte*>(map);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  UM_CHECK(file.fd >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
+  const auto size = static_cast<uint64_t>(stat_regular(file.fd, path).st_size);
+  UM_CHECK(size <= max_bytes, "{}: {} bytes, the limit is {}", path.string(), size, max_bytes);
+  std::string text(size, '\0');
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file.fd, text.data() + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    UM_CHECK(got >= 0, "{}: cannot read: {}", path.string(), std::strerror(errno));
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  text.resize(done);
+  return text;
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  temporary_ = path_;
+  temporary_ += fmt::format(".tmp.{}", ::getpid());
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  UM_CHECK(fd_ >= 0, "{}: cannot create: {}", path_.string(), std::strerror(errno));
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd_, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    UM_CHECK(put > 0, "{}: cannot write: {}", path_.string(), std::strerror(errno));
+    bytes = bytes.subspan(static_cast<size_t>(put));
+    size_ += static_cast<uint64_t>(put);
+  }
+}
+
+void AtomicFile::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
+
+void AtomicFile::commit() {
+  UM_CHECK(::fsync(fd_) == 0, "{}: cannot flush to disk: {}", path_.string(), std::strerror(errno));
+  UM_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "{}: cannot rename from {}: {}",
+           path_.string(), temporary_.string(), std::strerror(errno));
+  ::close(std::exchange(fd_, -1));
+  sync_directory(path_.has_parent_path() ? path_.parent_path() : ".");
+}
+
+void write_file_atomic(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+void sync_directory(const std::filesystem::path& directory) {
+  Descriptor handle{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  UM_CHECK(handle.fd >= 0 && ::fsync(handle.fd) == 0, "{}: cannot sync: {}", directory.string(),
+           std::strerror(errno));
+}
+
+}  // namespace um
