@@ -1,0 +1,183 @@
+// The few vector operations our kernels need, over one instruction set's widest f32 register.
+// A kernel is written once against `Vec` (kWidth lanes) and compiled per instruction set in
+// namespace UM_ISA. Tails use partial loads and stores, which touch only `n` elements. Included
+// only by kernels/cpu/isa/*.cc: nothing here may leak into code for older processors.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace um::UM_ISA {
+
+#ifdef UM_ISA_avx512
+
+constexpr int kWidth = 16;
+struct Vec {
+  __m512 v;
+};
+inline Vec load(const float* p) {
+  return {_mm512_loadu_ps(p)};
+}
+inline void store(float* p, Vec a) {
+  _mm512_storeu_ps(p, a.v);
+}
+inline __mmask16 lanes(int64_t n) {
+  return static_cast<__mmask16>((1u << n) - 1);
+}
+/// First n (0..kWidth) elements; the other lanes are zero.
+inline Vec load_part(const float* p, int64_t n) {
+  return {_mm512_maskz_loadu_ps(lanes(n), p)};
+}
+inline void store_part(float* p, Vec a, int64_t n) {
+  _mm512_mask_storeu_ps(p, lanes(n), a.v);
+}
+inline Vec splat(float x) {
+  return {_mm512_set1_ps(x)};
+}
+inline Vec operator+(Vec a, Vec b) {
+  return {_mm512_add_ps(a.v, b.v)};
+}
+inline Vec operator-(Vec a, Vec b) {
+  return {_mm512_sub_ps(a.v, b.v)};
+}
+inline Vec operator*(Vec a, Vec b) {
+  return {_mm512_mul_ps(a.v, b.v)};
+}
+inline Vec operator/(Vec a, Vec b) {
+  return {_mm512_div_ps(a.v, b.v)};
+}
+inline Vec fma(Vec a, Vec b, Vec c) {
+  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}  ///< a*b + c
+inline Vec fnma(Vec a, Vec b, Vec c) {
+  return {_mm512_fnmadd_ps(a.v, b.v, c.v)};
+}  ///< c - a*b
+inline Vec max(Vec a, Vec b) {
+  return {_mm512_max_ps(a.v, b.v)};
+}
+inline Vec min(Vec a, Vec b) {
+  return {_mm512_min_ps(a.v, b.v)};
+}
+inline Vec sqrt(Vec a) {
+  return {_mm512_sqrt_ps(a.v)};
+}
+inline Vec round(Vec a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+/// a * 2^n for integral n (scalef handles overflow and denormals).
+inline Vec scale_by_power(Vec a, Vec n) {
+  return {_mm512_scalef_ps(a.v, n.v)};
+}
+inline float sum(Vec a) {
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  const __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+  return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
+inline float max_lane(Vec a) {
+  return _mm512_reduce_max_ps(a.v);
+}
+
+#else  // avx2
+
+constexpr int kWidth = 8;
+struct Vec {
+  __m256 v;
+};
+inline Vec load(const float* p) {
+  return {_mm256_loadu_ps(p)};
+}
+inline void store(float* p, Vec a) {
+  _mm256_storeu_ps(p, a.v);
+}
+inline __m256i lanes(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+/// First n (0..kWidth) elements; the other lanes are zero.
+inline Vec load_part(const float* p, int64_t n) {
+  return {_mm256_maskload_ps(p, lanes(n))};
+}
+inline void store_part(float* p, Vec a, int64_t n) {
+  _mm256_maskstore_ps(p, lanes(n), a.v);
+}
+inline Vec splat(float x) {
+  return {_mm256_set1_ps(x)};
+}
+inline Vec operator+(Vec a, Vec b) {
+  return {_mm256_add_ps(a.v, b.v)};
+}
+inline Vec operator-(Vec a, Vec b) {
+  return {_mm256_sub_ps(a.v, b.v)};
+}
+inline Vec operator*(Vec a, Vec b) {
+  return {_mm256_mul_ps(a.v, b.v)};
+}
+inline Vec operator/(Vec a, Vec b) {
+  return {_mm256_div_ps(a.v, b.v)};
+}
+inline Vec fma(Vec a, Vec b, Vec c) {
+  return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+}  ///< a*b + c
+inline Vec fnma(Vec a, Vec b, Vec c) {
+  return {_mm256_fnmadd_ps(a.v, b.v, c.v)};
+}  ///< c - a*b
+inline Vec max(Vec a, Vec b) {
+  return {_mm256_max_ps(a.v, b.v)};
+}
+inline Vec min(Vec a, Vec b) {
+  return {_mm256_min_ps(a.v, b.v)};
+}
+inline Vec sqrt(Vec a) {
+  return {_mm256_sqrt_ps(a.v)};
+}
+inline Vec round(Vec a) {
+  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+/// a * 2^n for integral n in [-252, 254], in two steps so that denormal results come out right.
+inline Vec scale_by_power(Vec a, Vec n) {
+  const __m256i whole = _mm256_cvtps_epi32(n.v);
+  const __m256i first = _mm256_srai_epi32(whole, 1), second = _mm256_sub_epi32(whole, first);
+  auto power = [](__m256i e) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+  };
+  return {_mm256_mul_ps(_mm256_mul_ps(a.v, power(first)), power(second))};
+}
+inline float sum(Vec a) {
+  const __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+  return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
+inline float max_lane(Vec a) {
+  const __m128 quarter = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  const __m128 pair = _mm_max_ps(quarter, _mm_movehl_ps(quarter, quarter));
+  return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
+}
+
+#endif
+
+/// e^x with about 1 ulp: x = n ln2 + r, a degree-6 polynomial in r. Saturates to 0 below -104 and
+/// to infinity above 88.8; NaN stays NaN.
+inline Vec exp(Vec x) {
+  const Vec clamped = max(min(x, splat(89.0f)), splat(-104.0f));
+  // min/max return their second operand for NaN, so put the NaN back at the end through x -
+  // clamped.
+  const Vec n = round(clamped * splat(1.44269504088896341f));
+  Vec r = fnma(n, splat(0.693359375f), clamped);
+  r = fnma(n, splat(-2.12194440e-4f), r);
+  Vec p = splat(1.3981999507e-3f);
+  p = fma(p, r, splat(8.3334519073e-3f));
+  p = fma(p, r, splat(4.1665795894e-2f));
+  p = fma(p, r, splat(1.6666665459e-1f));
+  p = fma(p, r, splat(5.0000001201e-1f));
+  p = fma(p, r * r, r + splat(1.0f));
+  return scale_by_power(p, n);
+}
+
+/// 1 / (1 + e^-x)
+inline Vec sigmoid(Vec x) {
+  return splat(1.0f) / (splat(1.0f) + exp(splat(0.0f) - x));
+}
+
+}  // namespace um::UM_ISA
