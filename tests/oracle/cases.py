@@ -1,0 +1,326 @@
+"""The golden cases: tiny configs with awkward sizes, the tensor names and shapes they imply, and their random weights."""
+import numpy as np
+
+# --------------------------------------------------------------------------------------------------------- configs
+_ULTRA = {
+    "architectures": ["PanguUltraMoEForCausalLM"],
+    "model_type": "pangu_ultra_moe",
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "max_position_embeddings": 256,
+    "norm_topk_prob": True,
+    "routed_scaling_factor": 2.5,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "tie_word_embeddings": False,
+    "use_cache": True,
+}
+
+CASES = {
+    # V1.0 spelling; interleaved RoPE by default; rms_norm_eps far from the latent norms' 1e-6, so a mix-up shows.
+    "ultra_v1": {
+        "seed": 101,
+        "lengths": [11, 1, 7, 2],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "config": {
+            **_ULTRA,
+            "vocab_size": 67,
+            "hidden_size": 32,
+            "intermediate_size": 45,
+            "moe_intermediate_size": 7,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 3,
+            "attention_q_lora_dim": 14,
+            "attention_kv_lora_dim": 11,
+            "attention_qk_dim": 6,
+            "attention_qk_rope_dim": 8,
+            "attention_v_dim": 5,
+            "num_routed_experts": 8,
+            "num_shared_experts": 1,
+            "num_experts_per_tok": 2,
+            "num_dense_layers": 1,
+            "num_mtp_layers": 1,
+            "rms_norm_eps": 1e-3,
+            "rope_theta": 1000.0,
+            "sandwich_norm": True,
+            "torch_dtype": "float32",
+        },
+    },
+    # DeepSeek spelling, correction bias beside the gate, two shared experts as one wide one, two chained heads, 2 shards.
+    "ultra_deepseek_spelling": {
+        "seed": 202,
+        "lengths": [9, 2, 13, 1],
+        "mtp_weight": 0.7,
+        "balance_weight": 0.25,
+        "shards": 2,
+        "config": {
+            **_ULTRA,
+            "vocab_size": 67,
+            "hidden_size": 27,
+            "intermediate_size": 41,
+            "moe_intermediate_size": 5,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 3,
+            "q_lora_rank": 13,
+            "kv_lora_rank": 9,
+            "qk_nope_head_dim": 5,
+            "qk_rope_head_dim": 6,
+            "v_head_dim": 7,
+            "n_routed_experts": 9,
+            "n_shared_experts": 2,
+            "num_experts_per_tok": 3,
+            "first_k_dense_replace": 1,
+            "num_nextn_predict_layers": 2,
+            "router_enable_expert_bias": True,
+            "routed_scaling_factor": 1.7,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 25600000,
+            "rope_interleave": True,
+            "sandwich_norm": True,
+            "torch_dtype": "float32",
+        },
+    },
+    # Half-rotate RoPE, Llama-style norms (post_attention_layernorm before the MLP), no MTP, bf16 weights, the
+    # transformers 5 spelling of RoPE and dtype, and a sequence longer than the others by far.
+    "ultra_half_rope": {
+        "seed": 303,
+        "lengths": [37, 5, 2],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "dtype": "BF16",
+        "config": {
+            **_ULTRA,
+            "vocab_size": 67,
+            "hidden_size": 30,
+            "intermediate_size": 43,
+            "moe_intermediate_size": 9,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 5,
+            "num_key_value_heads": 5,
+            "q_lora_rank": 17,
+            "kv_lora_rank": 10,
+            "qk_nope_head_dim": 3,
+            "qk_rope_head_dim": 4,
+            "v_head_dim": 6,
+            "n_routed_experts": 7,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 2,
+            "first_k_dense_replace": 2,
+            "num_nextn_predict_layers": 0,
+            "rms_norm_eps": 1e-5,
+            "rope_parameters": {"rope_theta": 500.0, "rope_type": "default"},
+            "rope_interleave": False,
+            "sandwich_norm": False,
+            "dtype": "bfloat16",
+        },
+    },
+    # MoGE: 4 groups of 2 contiguous experts, the best one of each; GQA 4:2 with biases everywhere.
+    "pro_moe": {
+        "seed": 404,
+        "lengths": [12, 1, 5, 8],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "config": {
+            "architectures": ["PanguProMoEForCausalLM"],
+            "model_type": "PanguProMoE",
+            "vocab_size": 67,
+            "hidden_size": 32,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "hidden_act": "silu",
+            "initializer_range": 0.02,
+            "max_position_embeddings": 256,
+            "rms_norm_eps": 1e-3,
+            "rope_theta": 300.0,
+            "moe_intermediate_size": 7,
+            "shared_expert_intermediate_size": 19,
+            "num_experts": 8,
+            "num_experts_per_tok": 4,
+            "mlp_only_layers": [],
+            "tie_word_embeddings": False,
+            "torch_dtype": "float32",
+            "use_cache": True,
+        },
+    },
+    # Biases on q, k, v and o; the checkpoint carries the redundant rotary_emb.inv_freq of the published one.
+    "embedded": {
+        "seed": 505,
+        "lengths": [70, 2, 13, 1],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "config": {
+            "architectures": ["PanguEmbeddedForCausalLM"],
+            "model_type": "PanguEmbedded",
+            "attention_dropout": 0.0,
+            "bias": True,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "hidden_act": "silu",
+            "hidden_size": 36,
+            "initializer_range": 0.02,
+            "intermediate_size": 59,
+            "max_position_embeddings": 256,
+            "num_attention_heads": 6,
+            "num_hidden_layers": 3,
+            "num_key_value_heads": 3,
+            "pad_token_id": 0,
+            "rms_norm_eps": 1e-3,
+            "rope_theta": 200.0,
+            "tie_word_embeddings": False,
+            "torch_dtype": "float32",
+            "use_cache": True,
+            "vocab_size": 67,
+        },
+    },
+    # No biases, one key/value head, tied embeddings (their gradient counts once), a long sequence.
+    "llama_tied": {
+        "seed": 606,
+        "lengths": [83, 1, 17],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "config": {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "attention_bias": False,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "hidden_act": "silu",
+            "hidden_size": 30,
+            "intermediate_size": 61,
+            "max_position_embeddings": 256,
+            "mlp_bias": False,
+            "num_attention_heads": 5,
+            "num_hidden_layers": 4,
+            "num_key_value_heads": 1,
+            "rms_norm_eps": 1e-3,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": True,
+            "torch_dtype": "float32",
+            "vocab_size": 67,
+        },
+    },
+}
+
+
+# ---------------------------------------------------------------------------------------------------------- shapes
+def _mlp(name, hidden, width):
+    return {
+        f"{name}.gate_proj.weight": (width, hidden),
+        f"{name}.up_proj.weight": (width, hidden),
+        f"{name}.down_proj.weight": (hidden, width),
+    }
+
+
+def _mla(name, c):
+    h, heads = c.hidden_size, c.num_attention_heads
+    return {
+        f"{name}.q_a_proj.weight": (c.q_lora_rank, h),
+        f"{name}.q_a_layernorm.weight": (c.q_lora_rank,),
+        f"{name}.q_b_proj.weight": (heads * (c.qk_nope_head_dim + c.qk_rope_head_dim), c.q_lora_rank),
+        f"{name}.kv_a_proj_with_mqa.weight": (c.kv_lora_rank + c.qk_rope_head_dim, h),
+        f"{name}.kv_a_layernorm.weight": (c.kv_lora_rank,),
+        f"{name}.kv_b_proj.weight": (heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank),
+        f"{name}.o_proj.weight": (h, heads * c.v_head_dim),
+    }
+
+
+def _gqa(name, c, bias):
+    h = c.hidden_size
+    d = h // c.num_attention_heads
+    q, kv = c.num_attention_heads * d, c.num_key_value_heads * d
+    out = {}
+    for proj, shape in {"q": (q, h), "k": (kv, h), "v": (kv, h), "o": (h, q)}.items():
+        out[f"{name}.{proj}_proj.weight"] = shape
+        if bias:
+            out[f"{name}.{proj}_proj.bias"] = shape[:1]
+    return out
+
+
+def _ultra_layer(name, c, dense):
+    h, out = c.hidden_size, _mla(name + ".self_attn", c)
+    norms = ["input_layernorm", "post_attention_layernorm"]
+    if c.sandwich_norm:
+        norms += ["pre_mlp_layernorm", "post_mlp_layernorm"]
+    out.update({f"{name}.{n}.weight": (h,) for n in norms})
+    if dense:
+        return {**out, **_mlp(name + ".mlp", h, c.intermediate_size)}
+    out[f"{name}.mlp.gate.weight"] = (c.n_routed_experts, h)
+    if c.get("router_enable_expert_bias", False):
+        out[f"{name}.mlp.e_score_correction_bias"] = (c.n_routed_experts,)
+    for e in range(c.n_routed_experts):
+        out.update(_mlp(f"{name}.mlp.experts.{e}", h, c.moe_intermediate_size))
+    return {**out, **_mlp(name + ".mlp.shared_experts", h, c.n_shared_experts * c.moe_intermediate_size)}
+
+
+def _pro_layer(name, c):
+    h, out = c.hidden_size, _gqa(name + ".self_attn", c, True)
+    out.update({f"{name}.{n}.weight": (h,) for n in ("input_layernorm", "post_attention_layernorm")})
+    out[f"{name}.mlp.gate.weight"] = (c.num_experts, h)
+    out[f"{name}.mlp.router_scale"] = (1, c.num_experts)
+    for e in range(c.num_experts):
+        out.update(_mlp(f"{name}.mlp.experts.{e}", h, c.moe_intermediate_size))
+    return {**out, **_mlp(name + ".mlp.shared_expert", h, c.shared_expert_intermediate_size)}
+
+
+def _dense_layer(name, c):
+    out = _gqa(name + ".self_attn", c, c.get("bias", False))
+    out.update({f"{name}.{n}.weight": (c.hidden_size,) for n in ("input_layernorm", "post_attention_layernorm")})
+    return {**out, **_mlp(name + ".mlp", c.hidden_size, c.intermediate_size)}
+
+
+def shapes(c):
+    """{published tensor name: shape} of a families.Config."""
+    h, layers = c.hidden_size, c.num_hidden_layers
+    out = {"model.embed_tokens.weight": (c.vocab_size, h), "model.norm.weight": (h,)}
+    if not c.tie_word_embeddings:
+        out["lm_head.weight"] = (c.vocab_size, h)
+    for i in range(layers):
+        name = f"model.layers.{i}"
+        if c.architecture == "PanguUltraMoEForCausalLM":
+            out.update(_ultra_layer(name, c, i < c.first_k_dense_replace))
+        elif c.architecture == "PanguProMoEForCausalLM":
+            out.update(_pro_layer(name, c))
+        else:
+            out.update(_dense_layer(name, c))
+    for i in range(layers, layers + c.get("num_nextn_predict_layers", 0)):
+        name = f"model.layers.{i}"
+        out.update({f"{name}.{n}.weight": (h,) for n in ("enorm", "hnorm", "shared_head.norm")})
+        out[f"{name}.eh_proj.weight"] = (h, 2 * h)
+        out.update(_ultra_layer(name, c, False))
+    return out
+
+
+# --------------------------------------------------------------------------------------------------------- weights
+def _draw(rng, name, shape):
+    """Every kind of tensor gets values that matter: gains away from 1, biases away from 0, sharp routers."""
+    n = rng.standard_normal(shape)
+    if name.endswith("e_score_correction_bias"):
+        return 0.2 * n
+    if name.endswith(".bias"):
+        return 0.3 * n
+    if name.endswith("router_scale"):
+        return 1 + 0.3 * n
+    if "post_mlp_layernorm" in name:
+        return 0.6 + 0.2 * n
+    if "norm" in name:
+        return 1 + 0.25 * n
+    if name == "model.embed_tokens.weight":
+        return 0.7 * n
+    gain = {"gate": 2.0, "lm_head": 2.0}.get(name.split(".")[-2], 1.3)
+    return gain * n / np.sqrt(shape[1])
+
+
+def weights(c, seed):
+    rng = np.random.default_rng(seed)
+    return {name: _draw(rng, name, shape).astype(np.float32) for name, shape in shapes(c).items()}
+
+
+def tokens(c, lengths, seed):
+    rng = np.random.default_rng(seed + 1)
+    return [rng.integers(0, c.vocab_size, n).tolist() for n in lengths]

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""Checks the oracle itself: selfcheck.py [--stories DIR]
+
+1. finite differences of loss.total in float64, along a random direction of one tensor of every kind, every case;
+2. float32 arithmetic gives the float64 results (so the tolerance of README.md is fair, and no router is near a tie);
+3. identities with known answers (RoPE layouts, absorbed MLA, equal experts, uniform router);
+4. known mistakes move the results far beyond the tolerance (so the golden files can catch them);
+5. greedy ids of the real model stories260K, if its directory is given or found beside the project.
+"""
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+
+import numpy as np
+import torch
+
+import cases
+import compare
+import families
+import st
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(HERE, "..", "golden")
+failures = []
+
+
+def check(ok, text):
+    print(("ok    " if ok else "FAIL  ") + text, flush=True)
+    if not ok:
+        failures.append(text)
+
+
+def load_case(name):
+    """(config, arrays, tokens, meta, expected) as they lie on disk: this also proves that the files are whole."""
+    folder = os.path.join(GOLDEN, name)
+    config, tokens, meta = (json.load(open(os.path.join(folder, f"{n}.json"))) for n in ("config", "tokens", "meta"))
+    arrays = {}
+    for file in sorted(os.listdir(folder)):
+        if file.startswith("model") and file.endswith(".safetensors"):
+            arrays.update(st.load(os.path.join(folder, file)))
+    return config, arrays, tokens, meta, st.load(os.path.join(folder, "expected.safetensors"))
+
+
+def run(case, dtype=torch.float64, config=None, arrays=None):
+    base, weights, tokens, meta, _ = case
+    result, _ = families.run(
+        {**base, **(config or {})}, arrays or weights, tokens, meta["mtp_weight"], meta["balance_weight"], dtype
+    )
+    return {n: v.numpy() for n, v in result.items()}
+
+
+def worst(want, got, prefix=""):
+    return max((compare.error(want[n], got[n]), n) for n in want if n.startswith(prefix))
+
+
+# ------------------------------------------------------------------------------------------------------------ checks
+def finite_differences(name, case):
+    config, arrays, tokens, meta, expected = case
+    rng = np.random.default_rng(7)
+
+    def total(params):
+        with torch.no_grad():
+            model = families.Model(config, {n: torch.tensor(a) for n, a in params.items()})
+            out = model.batch(tokens)
+            return float(model.losses(out, tokens, meta["mtp_weight"], meta["balance_weight"])["total"])
+
+    exact = run(case)
+    wide = {n: a.astype(np.float64) for n, a in arrays.items() if "inv_freq" not in n}
+    kinds = {re.sub(r"\d+", "N", n): n for n in sorted(wide)}  # one tensor of each kind, the last layer's
+    kinds.pop("model.layers.N.mlp.e_score_correction_bias", None)  # a step function: its gradient is zero by definition
+    bad, h = (0.0, ""), 1e-5
+    for tensor in kinds.values():
+        d = rng.standard_normal(wide[tensor].shape)
+        ends = [total({**wide, tensor: wide[tensor] + s * h * d}) for s in (1, -1)]
+        numeric, analytic = (ends[0] - ends[1]) / (2 * h), float((exact["grad." + tensor] * d).sum())
+        scale = np.abs(exact["grad." + tensor]).max() + 1e-3
+        bad = max(bad, (abs(numeric - analytic) / scale, tensor))
+    check(bad[0] < 1e-6, f"{name}: finite differences of {len(kinds)} kinds of tensor, worst {bad[0]:.1e} ({bad[1]})")
+
+
+def precision(name, case):
+    stored, single = case[4], run(case, torch.float32)
+    err, where = worst(stored, {n: v.astype(np.float64) for n, v in run(case).items()})
+    check(err < 1e-6, f"{name}: stored results are those of today's code, worst {err:.1e} ({where})")
+    err, where = worst(stored, single)
+    check(err < 3e-5, f"{name}: float32 arithmetic agrees, worst {err:.1e} ({where})")
+
+
+def identities(loaded):
+    # Half-rotate RoPE = interleaved RoPE after moving channel 2j to j and 2j+1 to j + R/2 in the weights.
+    case = loaded["ultra_v1"]
+    config, arrays = case[0], dict(case[1])
+    heads, nope, rot = config["num_attention_heads"], config["attention_qk_dim"], config["attention_qk_rope_dim"]
+    latent = config["attention_kv_lora_dim"]
+    order = np.concatenate((np.arange(0, rot, 2), np.arange(1, rot, 2)))
+    for n in list(arrays):
+        if n.endswith("q_b_proj.weight"):
+            w = arrays[n].reshape(heads, nope + rot, -1).copy()
+            w[:, nope:] = w[:, nope + order]
+            arrays[n] = w.reshape(arrays[n].shape)
+        elif n.endswith("kv_a_proj_with_mqa.weight"):
+            w = arrays[n].copy()
+            w[latent:] = w[latent + order]
+            arrays[n] = w
+    err, _ = worst(run(case), run(case, config={"rope_interleave": False}, arrays=arrays), "logits")
+    check(err < 1e-12, f"the two RoPE layouts are one permutation apart, {err:.1e}")
+
+    # Absorbed MLA = naive MLA.
+    with patched(families, "mla", absorbed_mla):
+        got = run(case)
+    err, where = worst(run(case), got)
+    check(err < 1e-9, f"absorbed MLA = naive MLA, gradients too, {err:.1e} ({where})")
+
+    # Equal experts, normalised weights, scale 1: the MoE is shared expert + that one expert, whatever the router does.
+    c = families.Config({**config, "routed_scaling_factor": 1.0})
+    p = {n: torch.tensor(a.astype(np.float64)) for n, a in case[1].items()}
+    m = "model.layers.1.mlp"
+    for n in list(p):
+        if n.startswith(m + ".experts."):
+            p[n] = p[re.sub(r"experts\.\d+", "experts.0", n)]
+    x = torch.tensor(np.random.default_rng(3).standard_normal((5, config["hidden_size"])))
+    w, _ = families.ultra_route(x, p, m, c, None)
+    y = families.moe(x, p, m, w, "shared_experts")
+    z = families.swiglu(x, p, m + ".shared_experts") + families.swiglu(x, p, m + ".experts.0")
+    check(float((y - z).abs().max()) < 1e-12, "equal experts with normalised weights are one dense MLP")
+
+    # A router without an opinion: p_i = 1/N, so the balance term is exactly 1 whatever was chosen.
+    for name in ("ultra_v1", "pro_moe"):
+        flat = {n: a * 0 if n.endswith("mlp.gate.weight") else a for n, a in loaded[name][1].items()}
+        value = float(run(loaded[name], arrays=flat)["loss.balance"])
+        check(abs(value - 1) < 1e-12, f"{name}: balance of a uniform router is 1 ({value:.12f})")
+
+
+def absorbed_mla(x, params, name, c):
+    """The decode form of techniques.md section 7: keys and values stay latent."""
+    T, H = x.shape[0], c.num_attention_heads
+    nope, rot, vd, latent = c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank
+    pairs, eps = c.get("rope_interleave", True), families.LATENT_EPS
+    up = params[name + ".kv_b_proj.weight"].reshape(H, nope + vd, latent)
+    cq = families.rms_norm(x @ params[name + ".q_a_proj.weight"].T, params[name + ".q_a_layernorm.weight"], eps)
+    q = (cq @ params[name + ".q_b_proj.weight"].T).reshape(T, H, nope + rot)
+    kv = x @ params[name + ".kv_a_proj_with_mqa.weight"].T
+    lat = families.rms_norm(kv[:, :latent], params[name + ".kv_a_layernorm.weight"], eps)
+    k_rot = families.rope(kv[:, None, latent:], c.rope_theta, pairs)[:, 0]
+    q_lat = torch.einsum("thn,hnl->thl", q[..., :nope], up[:, :nope])
+    q_rot = families.rope(q[..., nope:], c.rope_theta, pairs)
+    score = (torch.einsum("thl,sl->hts", q_lat, lat) + torch.einsum("thr,sr->hts", q_rot, k_rot)) * (nope + rot) ** -0.5
+    prob = torch.softmax(score + torch.full((T, T), float("-inf"), dtype=x.dtype).triu(1), -1)
+    o = torch.einsum("thl,hvl->thv", torch.einsum("hts,sl->thl", prob, lat), up[:, nope:])
+    return o.reshape(T, -1) @ params[name + ".o_proj.weight"].T
+
+
+@contextlib.contextmanager
+def patched(owner, name, value):
+    old = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, old)
+
+
+def mistakes(loaded):
+    """Each known trap, made on purpose, must move a checked result by at least 10 tolerances (1e-3)."""
+
+    def expect(text, name, got, prefix=""):
+        err, where = worst(loaded[name][4], got, prefix)
+        check(err > 1e-3, f"caught: {text} moves {name} by {err:.1e} ({where})")
+
+    def scaled(name, part, factor):
+        return {n: a * factor if part in n else a for n, a in loaded[name][1].items()}
+
+    for name in ("ultra_v1", "ultra_deepseek_spelling", "ultra_half_rope"):
+        flip = not loaded[name][0].get("rope_interleave", True)
+        expect("other RoPE pairing", name, run(loaded[name], config={"rope_interleave": flip}), "logits")
+        expect("no renormalisation", name, run(loaded[name], config={"norm_topk_prob": False}), "logits")
+        expect("no routed scaling", name, run(loaded[name], config={"routed_scaling_factor": 1.0}), "logits")
+    with patched(families, "LATENT_EPS", 1e-3):
+        expect("latent norms with rms_norm_eps", "ultra_v1", run(loaded["ultra_v1"]), "logits")
+    for name in ("ultra_v1", "pro_moe", "embedded", "llama_tied"):
+        expect("rms_norm_eps 1e-6", name, run(loaded[name], config={"rms_norm_eps": 1e-6}))
+    with patched(families, "causal_attention", lambda q, k, v: families_attention_scaled(q, k, v)):
+        expect("wrong softmax scale", "ultra_v1", run(loaded["ultra_v1"]), "logits")
+    expect("router_scale ignored", "pro_moe", run(loaded["pro_moe"], arrays=ones(loaded["pro_moe"][1], "router_scale")), "logits")
+    expect("plain top-4 for MoGE", "pro_moe", run(loaded["pro_moe"], config={"num_groups": 1}), "logits")
+    expect("biases dropped", "embedded", run(loaded["embedded"], arrays=scaled("embedded", ".bias", 0)), "logits")
+    expect("o_proj bias dropped", "embedded", run(loaded["embedded"], arrays=scaled("embedded", "o_proj.bias", 0)), "logits")
+
+    original = families.Model.norm
+    for part, prefix in (("model.norm", "mtp.1"), ("model.layers.4.enorm", "mtp.2"), ("model.layers.3.shared_head.norm", "mtp.1")):
+
+        def skipped(self, x, name, part=part):
+            return x if name == part else original(self, x, name)
+
+        with patched(families.Model, "norm", skipped):
+            expect(part + " skipped", "ultra_deepseek_spelling", run(loaded["ultra_deepseek_spelling"]), prefix)
+    with patched(families.RouterStats, "balance", lambda self, k: balance_unnormalised_count(self, k)):
+        expect("balance without the 1/K", "ultra_v1", run(loaded["ultra_v1"]), "loss.balance")
+
+
+def families_attention_scaled(q, k, v):
+    return _attention(q * 1.05, k, v)
+
+
+def balance_unnormalised_count(self, top_k):
+    return _balance(self, 1)
+
+
+_attention, _balance = families.causal_attention, families.RouterStats.balance
+
+
+def ones(arrays, part):
+    return {n: np.ones_like(a) if part in n else a for n, a in arrays.items()}
+
+
+def stories(folder):
+    config, want = (json.load(open(os.path.join(folder, f))) for f in ("config.json", "expected.json"))
+    arrays = st.load(os.path.join(folder, "model.safetensors"))
+    model = families.Model(config, {n: torch.tensor(a) for n, a in arrays.items()})
+    ids = list(want["prompt"])
+    with torch.no_grad():
+        first = model.sequence(ids)[0][-1][: len(want["first_logits"])].tolist()
+        for _ in want["greedy"]:
+            ids.append(int(model.sequence(ids)[0][-1].argmax()))
+    err = max(abs(a - b) for a, b in zip(first, want["first_logits"]))
+    check(err < 1e-4, f"stories260K: first logits, worst difference {err:.1e}")
+    check(ids[len(want["prompt"]) :] == want["greedy"], f"stories260K: {len(want['greedy'])} greedy ids")
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--stories", default=os.path.join(HERE, "..", "..", "..", "shared", "models", "stories260K"))
+    args = ap.parse_args()
+    torch.set_num_threads(1)
+    loaded = {name: load_case(name) for name in cases.CASES}
+    for name, case in loaded.items():
+        precision(name, case)
+        finite_differences(name, case)
+    identities(loaded)
+    mistakes(loaded)
+    if os.path.isdir(args.stories):
+        stories(args.stories)
+    else:
+        print(f"skip  stories260K: no directory {args.stories}")
+    sys.exit(f"{len(failures)} checks failed" if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
