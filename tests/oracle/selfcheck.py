@@ -127,6 +127,20 @@ def identities(loaded):
     z = families.swiglu(x, p, m + ".shared_experts") + families.swiglu(x, p, m + ".experts.0")
     check(float((y - z).abs().max()) < 1e-12, "equal experts with normalised weights are one dense MLP")
 
+    # MoGE takes the largest of each pair of neighbours and keeps its plain probability times router_scale.
+    pro, n = loaded["pro_moe"], "model.layers.0.mlp"
+    p = {k: torch.tensor(a.astype(np.float64)) for k, a in pro[1].items()}
+    x = torch.tensor(np.random.default_rng(4).standard_normal((6, pro[0]["hidden_size"])))
+    w, _ = families.moge_route(x, p, n, families.Config(pro[0]), None)
+    e = torch.exp(x @ p[n + ".gate.weight"].T)
+    s = e / e.sum(1, keepdim=True)
+    want = torch.zeros_like(s)
+    for t in range(6):
+        for g in range(0, 8, 2):
+            best = g if s[t, g] > s[t, g + 1] else g + 1
+            want[t, best] = s[t, best] * p[n + ".router_scale"][0, best]
+    check(float((w - want).abs().max()) < 1e-12, "MoGE by hand")
+
     # A router without an opinion: p_i = 1/N, so the balance term is exactly 1 whatever was chosen.
     for name in ("ultra_v1", "pro_moe"):
         flat = {n: a * 0 if n.endswith("mlp.gate.weight") else a for n, a in loaded[name][1].items()}
