@@ -1,0 +1,114 @@
+// The tokenizer of the Pangu V1 family: SentencePiece BPE with byte fallback, special tokens cut
+// out of the text before SentencePiece sees it, and the Hugging Face files around it
+// (tokenizer.model, tokenizer_config.json). Also the detokenizer for streams.
+//
+// "Legacy" prefix space: every stretch of text between special tokens is encoded by itself, and
+// SentencePiece puts a space before each; decoding drops that space again. A tokenizer is immutable
+// and cheap to copy; all const methods may be called from several threads.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace um {
+
+/// One entry of `added_tokens_decoder`.
+struct SpecialToken {
+  int32_t id = 0;
+  std::string text;
+  bool special = true;  // false: survives `skip_special` when decoding
+  bool lstrip = false;  // swallows the white space before it
+  bool rstrip = false;  // swallows the white space after it
+};
+
+struct EncodeOptions {
+  bool add_bos = false;
+  bool add_eos = false;
+  /// True: special tokens written in the text become their ids. False (for text of users): they are
+  /// plain text, and no special id can come out.
+  bool parse_special = false;
+};
+
+class Tokenizer {
+ public:
+  /// Loads a `tokenizer.model`, or a directory with one and (if present) tokenizer_config.json.
+  /// Throws Error naming the file if it is missing, damaged or contradictory.
+  static Tokenizer load(const std::filesystem::path& path);
+
+  /// From bytes: a SentencePiece model and the text of tokenizer_config.json (may be empty, then
+  /// the model's control pieces and `[unusedK]` pieces are the special tokens). `name` is for
+  /// errors.
+  static Tokenizer parse(std::string model, std::string_view config, const std::string& name);
+
+  /// Token ids of `text`. Invalid UTF-8 is read as U+FFFD. U+2581 (the SentencePiece space mark) in
+  /// the text is read as a space.
+  std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
+
+  /// Text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. `skip_special`
+  /// leaves special tokens out, else they appear as written. Ids outside the vocabulary (padding
+  /// rows of the embedding) give nothing.
+  std::string decode(const std::vector<int32_t>& ids, bool skip_special = true) const;
+
+  /// The piece as the model writes it (`▁the`, `<0x0A>`, `[unused9]`). Throws Error outside the
+  /// vocabulary.
+  const std::string& piece(int32_t id) const;
+  /// The id of a special token or piece, if there is one.
+  std::optional<int32_t> id(std::string_view piece) const;
+  /// The bytes a token stands for, `▁` as a space; empty for special ids and ids out of range.
+  std::string_view bytes(int32_t id) const;
+
+  bool is_special(int32_t id) const;
+  const std::vector<SpecialToken>& special_tokens() const;
+
+  /// One more than the largest id.
+  int32_t vocab_size() const;
+  int32_t bos_id() const;  // -1 if the model has none, likewise the others
+  int32_t eos_id() const;
+  int32_t pad_id() const;
+  int32_t unk_id() const;
+  /// `add_bos_token` of tokenizer_config.json: whether prompts and documents begin with BOS.
+  bool add_bos() const;
+  bool has_byte_fallback() const;
+
+  /// Eight hexadecimal digits (CRC-32) over the model's bytes and the special tokens: two
+  /// tokenizers with the same hash give the same ids.
+  std::string hash() const;
+
+  /// Writes tokenizer.model and tokenizer_config.json, each atomically, into `directory`.
+  void save(const std::filesystem::path& directory) const;
+
+  struct Impl;
+
+ private:
+  friend class Detokenizer;
+  explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// Turns a stream of ids into a stream of text which never splits a character. The concatenation of
+/// all `push` and one `finish` is `decode` of the ids.
+class Detokenizer {
+ public:
+  explicit Detokenizer(Tokenizer tokenizer, bool skip_special = true);
+
+  /// Reads a prompt that the stream continues, without output: the stream then keeps its own first
+  /// space, and finishes a character which the prompt began.
+  void prime(const std::vector<int32_t>& prompt);
+  /// The text that is complete after `id`; may be empty.
+  std::string push(int32_t id);
+  /// The rest: U+FFFD if an unfinished character is left.
+  std::string finish();
+
+ private:
+  Tokenizer tokenizer_;
+  bool skip_special_;
+  bool segment_start_ = true;  // the next piece follows a special token or nothing
+  std::string pending_;        // bytes of a character that is not complete yet
+};
+
+}  // namespace um

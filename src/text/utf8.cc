@@ -1,0 +1,69 @@
+// See utf8.h.
+#include "text/utf8.h"
+
+#include <cstdint>
+
+namespace um {
+namespace {
+
+/// The table of well-formed sequences (Unicode 15, table 3-7): length and the range of byte two.
+struct Lead {
+  size_t length;
+  uint8_t low, high;
+};
+
+Lead lead_of(uint8_t byte) {
+  if (byte < 0x80) return {1, 0, 0};
+  if (byte >= 0xC2 && byte <= 0xDF) return {2, 0x80, 0xBF};
+  if (byte == 0xE0) return {3, 0xA0, 0xBF};
+  if (byte == 0xED) return {3, 0x80, 0x9F};
+  if (byte >= 0xE1 && byte <= 0xEF) return {3, 0x80, 0xBF};
+  if (byte == 0xF0) return {4, 0x90, 0xBF};
+  if (byte >= 0xF1 && byte <= 0xF3) return {4, 0x80, 0xBF};
+  if (byte == 0xF4) return {4, 0x80, 0x8F};
+  return {0, 0, 0};
+}
+
+}  // namespace
+
+Utf8Step utf8_step(std::string_view text) {
+  const Lead lead = lead_of(static_cast<uint8_t>(text[0]));
+  if (lead.length == 0) return {Utf8Step::kInvalid, 1};
+  for (size_t i = 1; i < lead.length; ++i) {
+    if (i == text.size()) return {Utf8Step::kIncomplete, i};
+    const auto byte = static_cast<uint8_t>(text[i]);
+    const uint8_t low = i == 1 ? lead.low : 0x80, high = i == 1 ? lead.high : 0xBF;
+    if (byte < low || byte > high) return {Utf8Step::kInvalid, i};
+  }
+  return {Utf8Step::kValid, lead.length};
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Step step = utf8_step(text);
+    if (step.kind != Utf8Step::kValid) return false;
+    text.remove_prefix(step.bytes);
+  }
+  return true;
+}
+
+std::string repair_utf8(std::string_view text) {
+  if (is_utf8(text)) return std::string(text);
+  std::string pending(text);
+  return take_utf8(pending, true);
+}
+
+std::string take_utf8(std::string& pending, bool last) {
+  std::string out;
+  std::string_view rest = pending;
+  while (!rest.empty()) {
+    const Utf8Step step = utf8_step(rest);
+    if (step.kind == Utf8Step::kIncomplete && !last) break;
+    out.append(step.kind == Utf8Step::kValid ? rest.substr(0, step.bytes) : kReplacement);
+    rest.remove_prefix(step.bytes);
+  }
+  pending.erase(0, pending.size() - rest.size());
+  return out;
+}
+
+}  // namespace um
