@@ -196,8 +196,11 @@ std::string Detokenizer::push(int32_t id) {
   }
   std::string_view bytes = tokenizer_.bytes(id);
   if (bytes.empty()) return {};
-  if (segment_start_ && impl.prefix_space && bytes[0] == ' ') bytes.remove_prefix(1);
-  segment_start_ = false;
+  if (segment_start_ && impl.prefix_space && bytes[0] == ' ') {
+    bytes.remove_prefix(impl.strips_spaces ? std::min(bytes.find_first_not_of(' '), bytes.size())
+                                           : 1);
+  }
+  segment_start_ = segment_start_ && impl.strips_spaces && bytes.empty();
   pending_ += bytes;
   return take_utf8(pending_, false);
 }

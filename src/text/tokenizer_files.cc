@@ -72,6 +72,7 @@ void read_pieces(Impl& impl, const std::string& name) {
   }
   const auto probe = impl.processor.EncodeAsPieces("a");
   impl.prefix_space = !probe.empty() && (probe[0].starts_with(kSpaceMark) || probe[0] == "<0xE2>");
+  impl.strips_spaces = impl.processor.EncodeAsIds("  a") == impl.processor.EncodeAsIds("a");
 }
 
 bool flag_of(const Json& entry, const char* key, bool fallback) {

@@ -28,8 +28,9 @@ struct Tokenizer::Impl {
   std::array<int32_t, 256> byte_ids{};                     // `<0xNN>` or -1
   int32_t bos = -1, eos = -1, pad = -1, unk = -1;
   bool add_bos = true;
-  bool prefix_space = true;   // SentencePiece adds a space before each text
-  bool cut_at_spaces = true;  // no piece crosses a space, so that long texts may be cut there
+  bool prefix_space = true;    // SentencePiece adds a space before each text
+  bool strips_spaces = false;  // the model's normaliser drops leading and repeated spaces
+  bool cut_at_spaces = true;   // no piece crosses a space, so that long texts may be cut there
 };
 
 /// The special token written at the front of `text`, or null. The longest one wins.
