@@ -106,7 +106,7 @@ echo '#include <dnnl.hpp>' | plant check_layers '<dnnl.hpp> may only' src/ops/ma
   plant check_style 'a function of 151 lines; at most 150' src/kernels/long.cc
 { echo '// x'; long_function 'TEST(A, b)' 101; } | plant check_style 'a function of 101' tests/a_test.cc
 lines 801 | plant check_style 'a file of 801 lines' src/ops/long.cc
-{ lines 150; echo '#pragma once'; } | plant check_style 'a file of 151 lines; at most 150' src/ops/long.h
+{ lines 400; echo '#pragma once'; } | plant check_style 'a file of 401 lines; at most 400' src/ops/long.h
 echo '// x' | plant check_style 'without #pragma once' src/ops/b.h
 echo 'int x;' | plant check_style 'does not open with a comment' src/ops/b.cc
 printf '// x\nvoid f() {\n' | plant check_style 'lost count of the braces' src/ops/b.cc
