@@ -1,0 +1,146 @@
+// See count.h.
+#include "models/count.h"
+
+#include <cmath>
+
+#include "core/error.h"
+
+namespace um {
+namespace {
+
+// Products of values within the limits of validate() stay far below 2^127, so sums are exact and
+// only the result has to be checked.
+using Wide = __int128;
+constexpr int64_t kMaxParameters = int64_t{1} << 53;
+
+int64_t checked(Wide value) {
+  UM_CHECK(value <= kMaxParameters, "model size: more than 2^53 parameters in one part");
+  return static_cast<int64_t>(value);
+}
+
+/// Weights of the projections alone; they are what FLOPs count.
+Wide attention_matrices(const ModelConfig& c) {
+  const AttentionConfig& a = c.attention;
+  const Wide d = c.hidden;
+  const Wide out = d * a.heads * a.v_dim;
+  if (!a.is_mla()) return d * a.heads * a.qk_dim() + d * a.kv_heads * (a.qk_dim() + a.v_dim) + out;
+  const Wide query = Wide{a.heads} * a.qk_dim();
+  const Wide q = a.q_lora_rank > 0 ? a.q_lora_rank * (d + query) : d * query;
+  const Wide kv = d * (a.kv_lora_rank + a.qk_rope_dim) +
+                  Wide{a.kv_lora_rank} * a.heads * (a.qk_nope_dim + a.v_dim);
+  return q + kv + out;
+}
+
+Wide attention_all(const ModelConfig& c) {
+  const AttentionConfig& a = c.attention;
+  const Wide latent_norms = a.is_mla() ? a.q_lora_rank + a.kv_lora_rank : 0;
+  const Wide qkv = Wide{a.heads} * a.qk_dim() + Wide{a.kv_heads} * (a.qk_dim() + a.v_dim);
+  return attention_matrices(c) + latent_norms + (a.qkv_bias ? qkv : 0) + (a.o_bias ? c.hidden : 0);
+}
+
+Wide swiglu(const ModelConfig& c, int64_t width) {
+  return Wide{3} * c.hidden * width;
+}
+
+Wide router_all(const ModelConfig& c) {
+  return Wide{c.moe.experts} *
+         (c.hidden + (c.moe.router_bias ? 1 : 0) + (c.moe.router_scale ? 1 : 0));
+}
+
+Wide moe_all(const ModelConfig& c) {
+  return c.moe.experts * swiglu(c, c.moe.expert_width) + swiglu(c, c.moe.shared_width) +
+         router_all(c);
+}
+
+Wide layer_norms(const ModelConfig& c) {
+  return Wide{c.hidden} * (c.sandwich_norm ? 4 : 2);
+}
+
+Wide mtp_all(const ModelConfig& c) {
+  const Wide d = c.hidden;
+  const Wide own = 2 * d * d + 3 * d;  // eh_proj; enorm, hnorm, shared_head.norm
+  return own + attention_all(c) + moe_all(c) + layer_norms(c);
+}
+
+Wide idle_of_layer(const ModelConfig& c) {
+  return (c.moe.experts - c.moe.top_k) * swiglu(c, c.moe.expert_width);
+}
+
+/// Matrix parameters that one token of a MoE layer passes.
+double active_moe_matrices(const ModelConfig& c) {
+  return static_cast<double>(c.moe.experts * Wide{c.hidden} +
+                             c.moe.top_k * swiglu(c, c.moe.expert_width) +
+                             swiglu(c, c.moe.shared_width));
+}
+
+}  // namespace
+
+int64_t attention_parameters(const ModelConfig& config) {
+  return checked(attention_all(config));
+}
+int64_t expert_parameters(const ModelConfig& config) {
+  return checked(swiglu(config, config.moe.expert_width));
+}
+int64_t dense_mlp_parameters(const ModelConfig& config) {
+  return checked(swiglu(config, config.dense_width));
+}
+int64_t moe_parameters(const ModelConfig& config) {
+  return checked(moe_all(config));
+}
+int64_t mtp_layer_parameters(const ModelConfig& config) {
+  return checked(mtp_all(config));
+}
+
+ParameterCount count_parameters(const ModelConfig& config) {
+  const Wide moe_layers = config.layers - config.dense_layers;
+  ParameterCount count;
+  count.embedding = checked(Wide{config.vocab} * config.hidden);
+  count.head = config.tie_embeddings ? 0 : count.embedding;
+  count.attention = checked(config.layers * attention_all(config));
+  count.dense_mlp = checked(config.dense_layers * swiglu(config, config.dense_width));
+  count.experts =
+      checked(moe_layers * config.moe.experts * swiglu(config, config.moe.expert_width));
+  count.shared = checked(moe_layers * swiglu(config, config.moe.shared_width));
+  count.router = checked(moe_layers * router_all(config));
+  count.norms = checked(config.layers * layer_norms(config) + config.hidden);
+  count.mtp = checked(config.mtp_layers * mtp_all(config));
+  count.idle_experts = checked(moe_layers * idle_of_layer(config));
+  count.mtp_idle_experts = checked(config.mtp_layers * idle_of_layer(config));
+  checked(Wide{count.embedding} + count.head + count.attention + count.dense_mlp + count.experts +
+          count.shared + count.router + count.norms + count.mtp);
+  return count;
+}
+
+int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
+  const AttentionConfig& a = config.attention;
+  const int64_t values =
+      a.is_mla() ? a.kv_lora_rank + a.qk_rope_dim : a.kv_heads * (a.qk_dim() + a.v_dim);
+  return config.layers * values * static_cast<int64_t>(dtype_size(dtype));
+}
+
+ForwardFlops forward_flops(const ModelConfig& config, int64_t sequence) {
+  const AttentionConfig& a = config.attention;
+  const double attention = static_cast<double>(attention_matrices(config));
+  const double head = static_cast<double>(config.hidden) * static_cast<double>(config.vocab);
+  const double d = static_cast<double>(config.hidden);
+  const double moe = active_moe_matrices(config);
+  const double dense = static_cast<double>(swiglu(config, config.dense_width));
+  const double scores = static_cast<double>(a.heads) * static_cast<double>(a.qk_dim() + a.v_dim) *
+                        static_cast<double>(sequence) / 2;
+  const auto layers = static_cast<double>(config.layers);
+  const auto dense_layers = static_cast<double>(config.dense_layers);
+  const auto mtp = static_cast<double>(config.mtp_layers);
+  ForwardFlops flops;
+  flops.matrices =
+      2 * (layers * attention + dense_layers * dense + (layers - dense_layers) * moe + head);
+  flops.attention = 2 * layers * scores;
+  flops.mtp_matrices = 2 * mtp * (2 * d * d + attention + moe + head);
+  flops.mtp_attention = 2 * mtp * scores;
+  return flops;
+}
+
+double training_flops(const ModelConfig& config, int64_t sequence) {
+  return 3 * forward_flops(config, sequence).total();
+}
+
+}  // namespace um
