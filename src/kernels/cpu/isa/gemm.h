@@ -1,0 +1,71 @@
+// Our own f32 matrix product. Every element of C is one strictly sequential chain
+//   c = (accumulate ? c : 0) + bias;  for k = 0, 1, …:  c = fma(a[k], b[k], c)
+// whichever path computes it (packed panels for many rows, streaming for few) and however the work
+// is cut for threads. So the bits of a row do not depend on the number of rows, on the number of
+// threads, on grouping, or on the instruction set. Blocking follows Goto & van de Geijn, "Anatomy
+// of high-performance matrix multiplication" (2008).
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/isa/simd.h"
+
+namespace um::UM_ISA {
+
+// A micro tile of C is kMr rows by kNr columns, held in registers: 14x2 accumulators of 32
+// registers in AVX-512, 6x2 of 16 in AVX2, which leaves room for two vectors of B and a broadcast.
+#ifdef UM_ISA_avx512
+constexpr int kMr = 14;
+#else
+constexpr int kMr = 6;
+#endif
+constexpr int kNr = 2 * kWidth;
+/// Up to this many rows C is computed by streaming B once, without packing.
+constexpr int kSkinnyRows = kMr;
+
+/// One product C[m,n] = op(A)·op(B), as in um::Matmul. gather_a replaces A's row index (of A as
+/// stored: a row of op(A), or a k when trans_a), gather_b that of B stored [k,n]. `swiglu` also
+/// gets silu(C[:, :n/2]) * C[:, n/2:], row stride n/2.
+struct Gemm {
+  int64_t m = 0, n = 0, k = 0;
+  const float* a = nullptr;
+  int64_t lda = 0;
+  bool trans_a = false;
+  const int32_t* gather_a = nullptr;
+  const float* b = nullptr;
+  int64_t ldb = 0;
+  bool trans_b = false;
+  const int32_t* gather_b = nullptr;
+  float* c = nullptr;
+  int64_t ldc = 0;
+  const float* bias = nullptr;
+  bool accumulate = false;
+  float* swiglu = nullptr;
+};
+
+/// Row `i` of a stored matrix, through its gather list if it has one.
+inline const float* stored_row(const float* p, int64_t ld, const int32_t* gather, int64_t i) {
+  return p + (gather != nullptr ? gather[i] : i) * ld;
+}
+
+/// Runs problems get(args, 0 … count-1), which write disjoint outputs, on all threads.
+void gemm_batch(int64_t count, Gemm (*get)(const void* args, int64_t problem), const void* args);
+
+/// Columns [column, column+columns) of C for m <= kSkinnyRows and not trans_a, reading B once.
+void gemm_skinny(const Gemm& g, int64_t column, int64_t columns);
+
+// --- gemm_kernel.cc: the register tile and the packing of its operands ---
+
+/// Packs rows [row, row+rows) of op(A), k in [k0, k0+kc), as [kc][kWidth]; rows <= kMr.
+/// Lanes beyond `rows` hold copies.
+void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, float* packed);
+/// Packs columns [column, column+columns) of op(B) as [kc][kNr]; columns <= kNr.
+/// Lanes beyond `columns` hold copies or zeros.
+void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t kc, float* packed);
+
+/// C[rows, columns] = init + A·B over kc steps of packed operands, where init is C when `load`,
+/// else zero, plus bias if given.
+void micro_tile(int64_t rows, int64_t columns, int64_t kc, const float* a, const float* b, float* c,
+                int64_t ldc, bool load, const float* bias);
+
+}  // namespace um::UM_ISA

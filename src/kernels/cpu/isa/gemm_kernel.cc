@@ -1,0 +1,131 @@
+// The register tile of the matrix product and the packing of its operands into panels.
+#include "kernels/cpu/isa/gemm.h"
+#include "kernels/cpu/isa/gemm_transpose.h"
+
+namespace um::UM_ISA {
+namespace {
+
+/// rows are kWidth pointers to kc consecutive floats each: packed[k*stride + r] = rows[r][k].
+void pack_transposed(const float* const* rows, int64_t kc, float* packed, int64_t stride) {
+  Vec t[kWidth];
+  int64_t k = 0;
+  for (; k + kWidth <= kc; k += kWidth) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kWidth; ++r) t[r] = load(rows[r] + k);
+    transpose(t);
+#pragma GCC unroll 16
+    for (int i = 0; i < kWidth; ++i) store(packed + (k + i) * stride, t[i]);
+  }
+  if (k == kc) return;
+  for (int r = 0; r < kWidth; ++r) t[r] = load_part(rows[r] + k, kc - k);
+  transpose(t);
+  for (int i = 0; i < kc - k; ++i) store(packed + (k + i) * stride, t[i]);
+}
+
+template <int kRows>
+void tile(int64_t columns, int64_t kc, const float* a, const float* b, float* c, int64_t ldc,
+          bool load_c, const float* bias) {
+  const int64_t low = columns < kWidth ? columns : kWidth, high = columns - low;
+  Vec sum[kRows][2];
+  if (columns == kNr && load_c) {
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) {
+      sum[r][0] = load(c + r * ldc);
+      sum[r][1] = load(c + r * ldc + kWidth);
+    }
+  } else if (load_c) {
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) {
+      sum[r][0] = load_part(c + r * ldc, low);
+      sum[r][1] = load_part(c + r * ldc + kWidth, high);
+    }
+  } else {
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) sum[r][0] = sum[r][1] = splat(0);
+  }
+  if (bias != nullptr) {
+    const Vec bias0 = load_part(bias, low), bias1 = load_part(bias + kWidth, high);
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) {
+      sum[r][0] = sum[r][0] + bias0;
+      sum[r][1] = sum[r][1] + bias1;
+    }
+  }
+  for (int64_t k = 0; k < kc; ++k) {
+    const Vec b0 = load(b), b1 = load(b + kWidth);
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) {
+      const Vec x = splat(a[r]);
+      sum[r][0] = fma(x, b0, sum[r][0]);
+      sum[r][1] = fma(x, b1, sum[r][1]);
+    }
+    a += kWidth;
+    b += kNr;
+  }
+  if (columns == kNr) {
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) {
+      store(c + r * ldc, sum[r][0]);
+      store(c + r * ldc + kWidth, sum[r][1]);
+    }
+  } else {
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) {
+      store_part(c + r * ldc, sum[r][0], low);
+      store_part(c + r * ldc + kWidth, sum[r][1], high);
+    }
+  }
+}
+
+using Tile = void (*)(int64_t, int64_t, const float*, const float*, float*, int64_t, bool,
+                      const float*);
+#ifdef UM_ISA_avx512
+constexpr Tile kTiles[] = {tile<1>, tile<2>, tile<3>,  tile<4>,  tile<5>,  tile<6>,  tile<7>,
+                           tile<8>, tile<9>, tile<10>, tile<11>, tile<12>, tile<13>, tile<14>};
+#else
+constexpr Tile kTiles[] = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
+#endif
+
+}  // namespace
+
+void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, float* packed) {
+  if (g.trans_a) {
+    for (int64_t k = 0; k < kc; ++k) {
+      const float* source = stored_row(g.a, g.lda, g.gather_a, k0 + k) + row;
+      store(packed + k * kWidth, load_part(source, rows));
+    }
+    return;
+  }
+  const float* pointers[kWidth];
+  for (int64_t r = 0; r < kWidth; ++r) {
+    pointers[r] = stored_row(g.a, g.lda, g.gather_a, row + (r < rows ? r : rows - 1)) + k0;
+  }
+  pack_transposed(pointers, kc, packed, kWidth);
+}
+
+void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t kc, float* packed) {
+  if (!g.trans_b) {
+    const int64_t low = columns < kWidth ? columns : kWidth;
+    for (int64_t k = 0; k < kc; ++k) {
+      const float* source = stored_row(g.b, g.ldb, g.gather_b, k0 + k) + column;
+      store(packed + k * kNr, load_part(source, low));
+      store(packed + k * kNr + kWidth, load_part(source + kWidth, columns - low));
+    }
+    return;
+  }
+  for (int64_t half = 0; half < kNr; half += kWidth) {
+    const float* pointers[kWidth];
+    for (int64_t r = 0; r < kWidth; ++r) {
+      const int64_t j = half + r < columns ? half + r : columns - 1;
+      pointers[r] = g.b + (column + j) * g.ldb + k0;
+    }
+    pack_transposed(pointers, kc, packed + half, kNr);
+  }
+}
+
+void micro_tile(int64_t rows, int64_t columns, int64_t kc, const float* a, const float* b, float* c,
+                int64_t ldc, bool load, const float* bias) {
+  kTiles[rows - 1](columns, kc, a, b, c, ldc, load, bias);
+}
+
+}  // namespace um::UM_ISA

@@ -1,0 +1,182 @@
+// Dense matmul: every instruction set against the reference, and the promise that a row's bits do
+// not depend on how many rows or threads there are.
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace um {
+namespace {
+
+std::vector<const Kernels*> tables() {
+  std::vector<const Kernels*> result;
+#ifdef UM_X86
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    result.push_back(&avx2::kTable);
+  }
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    result.push_back(&avx512::kTable);
+  }
+#endif
+  return result;
+}
+
+std::vector<float> noise(size_t count, int seed) {
+  std::mt19937 rng(seed);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> x(count);
+  for (float& value : x) value = uniform(rng);
+  return x;
+}
+
+struct Case {
+  int64_t m, n, k;
+  bool trans_a, trans_b, accumulate, bias;
+  int64_t batch = 1, pad = 0;
+};
+
+/// Runs one case with padded rows; returns C with its padding.
+struct Problem {
+  Matmul args;
+  std::vector<float> a, b, c, bias;
+
+  explicit Problem(const Case& x) {
+    args.m = x.m;
+    args.n = x.n;
+    args.k = x.k;
+    args.trans_a = x.trans_a;
+    args.trans_b = x.trans_b;
+    args.accumulate = x.accumulate;
+    args.batch = x.batch;
+    args.lda = (x.trans_a ? x.m : x.k) + x.pad;
+    args.ldb = (x.trans_b ? x.k : x.n) + x.pad;
+    args.ldc = x.n + x.pad;
+    args.stride_a = (x.trans_a ? x.k : x.m) * args.lda + x.pad;
+    args.stride_b = (x.trans_b ? x.n : x.k) * args.ldb + x.pad;
+    args.stride_c = x.m * args.ldc + x.pad;
+    a = noise(x.batch * args.stride_a + 1, 1);
+    b = noise(x.batch * args.stride_b + 1, 2);
+    c = noise(x.batch * args.stride_c + 1, 3);
+    bias = noise(x.n, 4);
+    args.a = a.data();
+    args.b = b.data();
+    args.bias = x.bias ? bias.data() : nullptr;
+  }
+  std::vector<float> run(const Kernels& table) {
+    std::vector<float> result = c;
+    args.c = result.data();
+    table.matmul(args);
+    return result;
+  }
+};
+
+void check(const Case& x) {
+  Problem problem(x);
+  const std::vector<float> expected = problem.run(ref::kTable);
+  const float tolerance = 1e-6f * (2 + std::sqrt(static_cast<float>(x.k))) * 4;
+  for (const Kernels* table : tables()) {
+    const std::vector<float> found = problem.run(*table);
+    for (size_t i = 0; i < found.size(); ++i) {
+      ASSERT_NEAR(found[i], expected[i], tolerance)
+          << table->name << " m=" << x.m << " n=" << x.n << " k=" << x.k << " trans " << x.trans_a
+          << x.trans_b << " accumulate " << x.accumulate << " bias " << x.bias << " at " << i;
+    }
+  }
+}
+
+TEST(Matmul, EveryFlagAtOddSizes) {
+  const int64_t sizes[][3] = {{1, 1, 1},    {1, 37, 19},  {2, 64, 16},   {5, 33, 40},
+                              {7, 129, 65}, {8, 100, 31}, {13, 31, 33},  {14, 32, 48},
+                              {15, 47, 50}, {29, 70, 17}, {61, 95, 300}, {130, 600, 33}};
+  for (const auto& s : sizes) {
+    for (int flags = 0; flags < 16; ++flags) {
+      check({s[0], s[1], s[2], (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0,
+             (flags & 8) != 0});
+      check({s[0], s[1], s[2], (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0,
+             (flags & 8) != 0, 3, 5});
+    }
+  }
+}
+
+TEST(Matmul, EverySmallRowCount) {
+  for (int64_t m = 1; m <= 30; ++m) {
+    check({m, 50, 37, false, true, false, true});
+    check({m, 150, 20, false, false, true, false});
+    check({m, 33, 40, true, false, false, false});
+  }
+}
+
+TEST(Matmul, LargeEnoughForEveryBlock) {
+  check({150, 1100, 600, false, true, true, true});
+  check({300, 200, 700, true, false, false, false});
+  check({257, 530, 513, false, false, false, false, 1, 3});
+}
+
+TEST(Matmul, NoRowsOrNoColumnsOrNoDepth) {
+  for (int flags = 0; flags < 16; ++flags) {
+    const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4, bias = flags & 8;
+    check({0, 5, 7, ta, tb, accumulate, bias});
+    check({5, 0, 7, ta, tb, accumulate, bias});
+    check({5, 7, 0, ta, tb, accumulate, bias});
+    check({40, 7, 0, ta, tb, accumulate, bias});
+    check({5, 7, 3, ta, tb, accumulate, bias, 0});
+  }
+}
+
+/// The order the kernels promise, written down once more.
+float sequential(const Problem& p, int64_t i, int64_t j) {
+  float sum = p.args.accumulate ? p.c[i * p.args.ldc + j] : 0.0f;
+  if (p.args.bias != nullptr) sum += p.args.bias[j];
+  for (int64_t k = 0; k < p.args.k; ++k) {
+    sum = std::fma(p.a[i * p.args.lda + k], p.b[j * p.args.ldb + k], sum);
+  }
+  return sum;
+}
+
+TEST(Matmul, ForwardIsOneSequentialChain) {
+  for (const int64_t m : {1, 3, 14, 15, 100}) {
+    for (const bool accumulate : {false, true}) {
+      Problem problem({m, 77, 531, false, true, accumulate, true});
+      for (const Kernels* table : tables()) {
+        const std::vector<float> found = problem.run(*table);
+        for (int64_t i = 0; i < m; ++i) {
+          for (int64_t j = 0; j < 77; ++j) {
+            ASSERT_EQ(found[i * problem.args.ldc + j], sequential(problem, i, j))
+                << table->name << " m=" << m << " at " << i << "," << j;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Matmul, RowsDoNotDependOnCompanyOrThreads) {
+  const int64_t shapes[][2] = {{96, 64}, {512, 256}, {1000, 700}, {130, 1031}};
+  const int most = omp_get_max_threads();
+  for (const auto& shape : shapes) {
+    Problem problem({2100, shape[0], shape[1], false, true, false, true});
+    for (const Kernels* table : tables()) {
+      problem.args.m = 2100;
+      const std::vector<float> all = problem.run(*table);
+      for (const int64_t m : {1, 2, 3, 5, 8, 13, 14, 15, 16, 17, 31, 64, 100, 333, 1024, 2047}) {
+        for (const int threads : {1, 2, 3}) {
+          omp_set_num_threads(threads);
+          problem.args.m = m;
+          const std::vector<float> some = problem.run(*table);
+          ASSERT_EQ(0, std::memcmp(some.data(), all.data(), m * problem.args.ldc * sizeof(float)))
+              << table->name << " m=" << m << " threads=" << threads;
+        }
+      }
+      omp_set_num_threads(most);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace um
