@@ -4,6 +4,12 @@
 // only by kernels/cpu/isa/*.cc: nothing here may leak into code for older processors.
 #pragma once
 
+// gcc 12 takes the deliberately undefined registers of its own intrinsics for mistakes.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
 #include <immintrin.h>
 
 #include <cstdint>
@@ -77,6 +83,37 @@ inline float sum(Vec a) {
 }
 inline float max_lane(Vec a) {
   return _mm512_reduce_max_ps(a.v);
+}
+/// One bit per lane: a >= b (false for NaN).
+inline uint32_t at_least(Vec a, Vec b) {
+  return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ);
+}
+/// p[0] p[0] p[1] p[1] …: kWidth / 2 elements, each twice.
+inline Vec load_twice(const float* p) {
+  const __m512i index = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+  return {_mm512_permutexvar_ps(index, _mm512_castps256_ps512(_mm256_loadu_ps(p)))};
+}
+/// Exchanges lanes 2i and 2i+1.
+inline Vec swap_pairs(Vec a) {
+  return {_mm512_permute_ps(a.v, 0xb1)};
+}
+/// a*b - c in even lanes, a*b + c in odd lanes.
+inline Vec fma_subtract_add(Vec a, Vec b, Vec c) {
+  return {_mm512_fmaddsub_ps(a.v, b.v, c.v)};
+}
+/// Running sums in double, one per lane.
+struct Sum64 {
+  __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+};
+/// to += a² per lane.
+inline void add_square(Sum64& to, Vec a) {
+  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(a.v));
+  const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1));
+  to.low = _mm512_fmadd_pd(low, low, to.low);
+  to.high = _mm512_fmadd_pd(high, high, to.high);
+}
+inline double sum(const Sum64& a) {
+  return _mm512_reduce_add_pd(_mm512_add_pd(a.low, a.high));
 }
 
 #else  // avx2
@@ -154,19 +191,52 @@ inline float max_lane(Vec a) {
   const __m128 pair = _mm_max_ps(quarter, _mm_movehl_ps(quarter, quarter));
   return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
 }
+/// One bit per lane: a >= b (false for NaN).
+inline uint32_t at_least(Vec a, Vec b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GE_OQ)));
+}
+/// p[0] p[0] p[1] p[1] …: kWidth / 2 elements, each twice.
+inline Vec load_twice(const float* p) {
+  const __m256i index = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+  return {_mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), index)};
+}
+/// Exchanges lanes 2i and 2i+1.
+inline Vec swap_pairs(Vec a) {
+  return {_mm256_permute_ps(a.v, 0xb1)};
+}
+/// a*b - c in even lanes, a*b + c in odd lanes.
+inline Vec fma_subtract_add(Vec a, Vec b, Vec c) {
+  return {_mm256_fmaddsub_ps(a.v, b.v, c.v)};
+}
+/// Running sums in double, one per lane.
+struct Sum64 {
+  __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+};
+/// to += a² per lane.
+inline void add_square(Sum64& to, Vec a) {
+  const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(a.v));
+  const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1));
+  to.low = _mm256_fmadd_pd(low, low, to.low);
+  to.high = _mm256_fmadd_pd(high, high, to.high);
+}
+inline double sum(const Sum64& a) {
+  const __m256d all = _mm256_add_pd(a.low, a.high);
+  const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(all), _mm256_extractf128_pd(all, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)));
+}
 
 #endif
 
-/// e^x with about 1 ulp: x = n ln2 + r, a degree-6 polynomial in r. Saturates to 0 below -104 and
-/// to infinity above 88.8; NaN stays NaN.
+/// e^x within 2 ulp: x = n ln2 + r, a degree-7 polynomial in r. Below -104 it gives 0, above 88.8
+/// infinity; denormal results are right; NaN stays NaN (min and max return their second operand
+/// when either is NaN, hence their order here).
 inline Vec exp(Vec x) {
-  const Vec clamped = max(min(x, splat(89.0f)), splat(-104.0f));
-  // min/max return their second operand for NaN, so put the NaN back at the end through x -
-  // clamped.
+  const Vec clamped = max(splat(-104.0f), min(splat(89.0f), x));
   const Vec n = round(clamped * splat(1.44269504088896341f));
   Vec r = fnma(n, splat(0.693359375f), clamped);
   r = fnma(n, splat(-2.12194440e-4f), r);
-  Vec p = splat(1.3981999507e-3f);
+  Vec p = splat(1.9875691500e-4f);
+  p = fma(p, r, splat(1.3981999507e-3f));
   p = fma(p, r, splat(8.3334519073e-3f));
   p = fma(p, r, splat(4.1665795894e-2f));
   p = fma(p, r, splat(1.6666665459e-1f));
