@@ -279,16 +279,16 @@ void for_each_line(const std::filesystem::path& path,
 
 bool SpikeDetector::observe(double norm) {
   ++steps_;
-  bool spike = !std::isfinite(norm);
-  if (!spike && norms_.size() >= kMinimum) {
+  if (norms_.size() >= kMinimum) {
     scratch_.assign(norms_.begin(), norms_.end());
     const auto middle = scratch_.begin() + static_cast<std::ptrdiff_t>(scratch_.size() / 2);
     std::nth_element(scratch_.begin(), middle, scratch_.end());
     double median = *middle;
     if (scratch_.size() % 2 == 0)
       median = (median + *std::max_element(scratch_.begin(), middle)) / 2;
-    spike = norm > factor_ * median;
+    limit_ = factor_ * median;
   }
+  const bool spike = !std::isfinite(norm) || norm > limit_;  // false while limit_ is NaN
   spikes_ += spike;
   if (!std::isfinite(norm)) return spike;
   norms_.push_back(norm);

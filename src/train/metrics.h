@@ -96,6 +96,8 @@ class SpikeDetector {
   /// Feeds the norms of RUN/metrics.jsonl, so that a resumed run judges as an unbroken one.
   void replay(const std::filesystem::path& run_dir);
 
+  /// The norm above which the last observed one was a spike; NaN while there is no verdict.
+  double limit() const { return limit_; }
   int64_t steps() const { return steps_; }
   int64_t spikes() const { return spikes_; }
   /// Spikes per step, 0 before the first step.
@@ -105,7 +107,7 @@ class SpikeDetector {
 
  private:
   size_t window_;
-  double factor_;
+  double factor_, limit_ = NAN;
   std::deque<double> norms_;
   std::vector<double> scratch_;
   int64_t steps_ = 0, spikes_ = 0;
