@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/safetensors.h"
 #include "models/count.h"
 
 namespace um {
@@ -101,6 +102,25 @@ TEST(CountTest, BenchShapesMatchTheBaseline) {
   EXPECT_EQ(training_flops(small, 256), 3 * forward_flops(small, 256).trunk());
   EXPECT_NEAR(static_cast<double>(count_parameters(preset("bench-small")).total()), 398e6, 0.6e6);
   EXPECT_NEAR(static_cast<double>(count_parameters(preset("bench-large")).total()), 3417e6, 0.6e6);
+}
+
+// The golden checkpoints were written by other code: their tensors have to add up to our counts.
+TEST(CountTest, GoldenCheckpointsAddUp) {
+  const fs::path root = UM_SOURCE_DIR "/tests/golden";
+  if (!fs::exists(root)) GTEST_SKIP() << root << " is missing";
+  for (const fs::path& directory : fs::directory_iterator(root)) {
+    if (!fs::exists(directory / "config.json")) continue;
+    const ParameterCount count = count_parameters(read_config(directory));
+    const CheckpointReader reader(directory);
+    int64_t found = 0;
+    for (const auto& [name, tensor] : reader.tensors()) {
+      const bool copy = name.find("layers.") != std::string::npos &&
+                        (name.ends_with("embed_tokens.weight") || name.ends_with("head.weight"));
+      const bool table = name.ends_with("rotary_emb.inv_freq");
+      if (!copy && !table) found += tensor->elements();
+    }
+    EXPECT_EQ(found, count.total_with_mtp()) << directory;
+  }
 }
 
 TEST(CountTest, MtpCountsItsHead) {
