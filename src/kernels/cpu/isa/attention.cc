@@ -1,0 +1,278 @@
+// Causal attention, blockwise with an online softmax (Dao 2023, FlashAttention-2): scores exist
+// only for a strip of rows against one block of keys, and scratch does not grow with the length.
+//
+// Key blocks lie at multiples of kKeys from the sequence's start and are summed up in chunks of
+// kChunk keys, the chunks' results being combined in order. A query's bits therefore do not depend
+// on which other queries, sequences or threads there are, and the chunks of a long sequence can be
+// shared among threads (decode) without changing them: a block or chunk whose keys a row does not
+// see multiplies by one and adds zero.
+#include <omp.h>
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cpu/isa/attention_tile.h"
+#include "kernels/kernels.h"
+
+namespace um::UM_ISA {
+namespace {
+
+constexpr int64_t kChunk = 1024;     ///< keys, a multiple of kKeys
+constexpr int64_t kMaxRows = 512;    ///< rows of a task share each packed key block
+constexpr int64_t kMaxSums = 65536;  ///< elements of a task's output sums: a quarter megabyte
+
+/// Rows row_begin..row_end of one (sequence, key/value head).
+struct Task {
+  int64_t sequence, kv_head, row_begin, row_end;
+};
+
+/// Unnormalised output, sum of exponentials (by lane) and largest score of a task's rows.
+struct Partial {
+  float *out, *sum, *largest;
+};
+
+/// Sizes that follow from the arguments.
+struct Shape {
+  int64_t q_pad, v_pad, rows;
+  explicit Shape(const Attention& a)
+      : q_pad(round_up(a.qk_dim + a.rope_dim, kWidth)), v_pad(round_up(a.v_dim, kWidth)) {
+    rows = smaller(kMaxRows, larger(kMaxSums / v_pad / kKeys, 1) * kKeys);
+  }
+  int64_t partial_floats() const { return rows * (v_pad + kWidth + 1) + 64; }
+  Partial carve_partial(float* memory) const {
+    Carver carver(memory);
+    Partial p;
+    p.out = carver.take(rows * v_pad);
+    p.sum = carver.take(rows * kWidth);
+    p.largest = carver.take(rows);
+    return p;
+  }
+};
+
+/// One thread's buffers for a key block and a strip of rows.
+struct Workspace {
+  float *keys, *values, *q, *scores, *factor;
+  Workspace(const Shape& shape, Carver& carver) {
+    keys = carver.take(shape.q_pad * kKeys);
+    values = carver.take(kKeys * shape.v_pad);
+    q = carver.take(kStrip * shape.q_pad);
+    scores = carver.take(kStrip * kKeys);
+    factor = carver.take(kStrip);
+  }
+  static int64_t floats(const Shape& shape) {
+    return kKeys * (shape.q_pad + shape.v_pad) + kStrip * (shape.q_pad + kKeys) + 64;
+  }
+};
+
+Scratch& thread_scratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+Scratch& task_scratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+Scratch& split_scratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+
+/// Turns a row's scores into exp(score - largest), zero beyond the `limit` visible keys, brings
+/// its sums up to date and returns the factor for what was summed before.
+float softmax_row(float* score, int64_t limit, int64_t cols, float* sum, float* largest) {
+  const Vec lowest = splat(kLowest);
+  Vec top = lowest;
+  for (int64_t j = 0; j < cols; j += kWidth) {
+    top = max(top, first_lanes(load(score + j), limit - j, lowest));
+  }
+  const float before = *largest, block = max_lane(top);
+  const float now = before > block ? before : block;
+  const Vec factor = exp(splat(before) - splat(now));
+  Vec added = splat(0.0f);
+  for (int64_t j = 0; j < cols; j += kWidth) {
+    const Vec p = first_lanes(exp(load(score + j) - splat(now)), limit - j, splat(0.0f));
+    store(score + j, p);
+    added = added + p;
+  }
+  store(sum, fma(load(sum), factor, added));
+  *largest = now;
+  float result[kWidth];
+  store(result, factor);
+  return result[0];
+}
+
+/// Rows row..row+count (at most kStrip) against the packed block of `keys` keys from `key`.
+void attend_strip(const HeadRows& head, const Shape& shape, const Workspace& w, int64_t row,
+                  int64_t count, int64_t key, int64_t keys, const Partial& p, int64_t at) {
+  const int64_t seen = smaller(keys, head.visible(row + count - 1) - key);
+  if (seen <= 0) return;
+  const int64_t cols = round_up(seen, kWidth);
+  for (int64_t r = 0; r < count; r++) {
+    copy_scaled(head.a.q + head.q_at(row + r), head.width(), head.a.scale, w.q + r * shape.q_pad);
+  }
+  product<false, Start::zero>(count, cols, head.width(), w.q, shape.q_pad, w.keys, kKeys, w.scores,
+                              kKeys);
+  for (int64_t r = 0; r < count; r++) {
+    w.factor[r] = softmax_row(w.scores + r * kKeys, head.visible(row + r) - key, cols,
+                              p.sum + (at + r) * kWidth, p.largest + at + r);
+  }
+  product<false, Start::scale>(count, shape.v_pad, seen, w.scores, kKeys, w.values, shape.v_pad,
+                               p.out + at * shape.v_pad, shape.v_pad, w.factor);
+}
+
+/// Sums of the task's rows over keys key_begin..key_end (key_begin a multiple of kKeys).
+void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int64_t key_begin,
+                  int64_t key_end, const Workspace& w, const Partial& p) {
+  const HeadRows head(a, task.sequence, task.kv_head);
+  const int64_t rows = task.row_end - task.row_begin;
+  std::memset(p.out, 0, sizeof(float) * rows * shape.v_pad);
+  std::memset(p.sum, 0, sizeof(float) * rows * kWidth);
+  for (int64_t r = 0; r < rows; r++) p.largest[r] = kLowest;
+  const int64_t end = smaller(key_end, head.visible(task.row_end - 1));
+  for (int64_t key = key_begin; key < end; key += kKeys) {
+    const int64_t keys = smaller(kKeys, end - key);
+    head.pack_keys_transposed(key, keys, w.keys);
+    pack_rows(a.v + head.v_at(key), a.ldv, keys, a.v_dim, 1.0f, w.values, shape.v_pad);
+    for (int64_t r = 0; r < rows; r += kStrip) {
+      attend_strip(head, shape, w, task.row_begin + r, smaller(kStrip, rows - r), key, keys, p, r);
+    }
+  }
+}
+
+/// total = total and the next chunk's part.
+void merge(const Shape& shape, int64_t rows, const Partial& part, const Partial& total) {
+  for (int64_t r = 0; r < rows; r++) {
+    const float a = total.largest[r], b = part.largest[r], now = a > b ? a : b;
+    const Vec fa = exp(splat(a) - splat(now)), fb = exp(splat(b) - splat(now));
+    auto combine = [&](float* to, const float* from) {
+      store(to, fma(load(to), fa, load(from) * fb));
+    };
+    combine(total.sum + r * kWidth, part.sum + r * kWidth);
+    for (int64_t c = 0; c < shape.v_pad; c += kWidth) {
+      combine(total.out + r * shape.v_pad + c, part.out + r * shape.v_pad + c);
+    }
+    total.largest[r] = now;
+  }
+}
+
+/// Divides by the sum and writes the rows' outputs and log-sum-exps.
+void finish(const Attention& a, const Shape& shape, const Task& task, const Partial& p) {
+  const HeadRows head(a, task.sequence, task.kv_head);
+  for (int64_t r = 0; r < task.row_end - task.row_begin; r++) {
+    const int64_t row = task.row_begin + r;
+    const float total = sum(load(p.sum + r * kWidth));
+    const Vec inverse = splat(1.0f / total), zero = splat(0.0f);
+    float* out = a.out + head.out_at(row);
+    for (int64_t c = 0; c < a.v_dim; c += kWidth) {
+      // + 0: a zero is positive, however many keys beyond the visible ones added a zero to it.
+      const Vec y = fma(load(p.out + r * shape.v_pad + c), inverse, zero);
+      if (c + kWidth <= a.v_dim) {
+        store(out + c, y);
+      } else {
+        store_part(out + c, y, a.v_dim - c);
+      }
+    }
+    if (a.lse != nullptr) a.lse[head.lse_at(row)] = p.largest[r] + std::log(total);
+  }
+}
+
+int64_t task_keys(const Attention& a, const Task& task) {
+  return HeadRows(a, task.sequence, task.kv_head).visible(task.row_end - 1);
+}
+
+/// A whole task on one thread.
+void run_task(const Attention& a, const Shape& shape, const Task& task) {
+  Carver carver(static_cast<float*>(thread_scratch().reserve(
+      sizeof(float) * (Workspace::floats(shape) + 2 * shape.partial_floats()))));
+  const Workspace w(shape, carver);
+  Partial part = shape.carve_partial(carver.take(shape.partial_floats()));
+  Partial total = shape.carve_partial(carver.take(shape.partial_floats()));
+  const int64_t keys = task_keys(a, task);
+  attend_chunk(a, shape, task, 0, kChunk, w, total);
+  for (int64_t key = kChunk; key < keys; key += kChunk) {
+    attend_chunk(a, shape, task, key, key + kChunk, w, part);
+    merge(shape, task.row_end - task.row_begin, part, total);
+  }
+  finish(a, shape, task, total);
+}
+
+/// Few tasks over long sequences: threads share the chunks, `window` chunks of each task at a
+/// time, whose results are merged in order.
+void run_split(const Attention& a, const Shape& shape, const Task* tasks, int64_t count,
+               int64_t longest, int64_t window) {
+  const int64_t floats = shape.partial_floats();
+  float* memory = static_cast<float*>(
+      split_scratch().reserve(sizeof(float) * (count * (window + 1) * floats + 16)));
+  auto total_of = [=](int64_t t) {
+    return shape.carve_partial(memory + t * (window + 1) * floats);
+  };
+  auto part_of = [=](int64_t t, int64_t i) {
+    return shape.carve_partial(memory + (t * (window + 1) + 1 + i) * floats);
+  };
+  for (int64_t first = 0; first < longest; first += window * kChunk) {
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int64_t i = 0; i < count * window; i++) {
+      const int64_t t = i % count, key = first + i / count * kChunk;
+      if (key >= task_keys(a, tasks[t])) continue;
+      Carver carver(
+          static_cast<float*>(thread_scratch().reserve(sizeof(float) * Workspace::floats(shape))));
+      const Workspace w(shape, carver);
+      attend_chunk(a, shape, tasks[t], key, key + kChunk, w,
+                   key == 0 ? total_of(t) : part_of(t, i / count));
+    }
+#pragma omp parallel for schedule(static, 1)
+    for (int64_t t = 0; t < count; t++) {
+      for (int64_t i = 0; i < window; i++) {
+        const int64_t key = first + i * kChunk;
+        if (key == 0 || key >= task_keys(a, tasks[t])) continue;
+        merge(shape, tasks[t].row_end - tasks[t].row_begin, part_of(t, i), total_of(t));
+      }
+    }
+  }
+  for (int64_t t = 0; t < count; t++) finish(a, shape, tasks[t], total_of(t));
+}
+
+/// Lists the tasks of at most `rows` rows, a sequence's longest first; only counts when `tasks` is
+/// null.
+int64_t list_tasks(const Attention& a, int64_t rows, Task* tasks) {
+  int64_t count = 0;
+  for (int64_t s = 0; s < a.sequences; s++) {
+    const int64_t all = HeadRows(a, s, 0).rows;
+    const int64_t blocks = (all + rows - 1) / rows;
+    for (int64_t b = blocks - 1; b >= 0; b--) {
+      for (int64_t h = 0; h < a.kv_heads; h++) {
+        if (tasks != nullptr) tasks[count] = {s, h, b * rows, smaller((b + 1) * rows, all)};
+        count++;
+      }
+    }
+  }
+  return count;
+}
+
+}  // namespace
+
+void attention(const Attention& args) {
+  Shape shape(args);
+  const int64_t threads = omp_get_max_threads();
+  int64_t longest = 0;
+  for (int64_t s = 0; s < args.sequences; s++) {
+    longest = larger(longest, args.kv_offsets[s + 1] - args.kv_offsets[s]);
+  }
+  // Enough tasks to keep the threads level; but splitting the heads of a decoding step over long
+  // sequences would read the keys twice: there the chunks are shared instead.
+  const int64_t fewest_rows = longest > kChunk ? 2 * kKeys : 2 * kStrip;
+  while (shape.rows > fewest_rows && list_tasks(args, shape.rows, nullptr) < 4 * threads) {
+    shape.rows /= 2;
+  }
+  const int64_t count = list_tasks(args, shape.rows, nullptr);
+  Task* tasks = static_cast<Task*>(task_scratch().reserve(sizeof(Task) * (count + 1)));
+  list_tasks(args, shape.rows, tasks);
+  if (count < 2 * threads && longest > kChunk && threads > 1) {
+    run_split(args, shape, tasks, count, longest, 2 * threads);
+    return;
+  }
+#pragma omp parallel for schedule(dynamic, 1) if (count > 1)
+  for (int64_t t = 0; t < count; t++) run_task(args, shape, tasks[t]);
+}
+
+}  // namespace um::UM_ISA

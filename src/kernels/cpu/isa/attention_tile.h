@@ -1,0 +1,281 @@
+// What the attention kernels share: blocks of keys at fixed positions, a register-tiled product of
+// small matrices, packing, and scratch memory that is kept per thread.
+//
+// Bits: an element of a product is one chain of fused multiply-adds over the depth, whatever tile
+// it falls in, and contraction is spelled out everywhere (a product is never followed by a plain
+// addition the compiler might fuse in one instance and not in another).
+#pragma once
+
+#if defined(__GNUC__) && !defined(__clang__)  // gcc 12: false alarms from its own intrinsics
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/args.h"
+#include "kernels/cpu/isa/simd.h"
+
+namespace um::UM_ISA {
+
+constexpr int64_t kKeys = 64;      ///< keys of a block; blocks start at multiples of it
+constexpr int64_t kStrip = 8;      ///< rows of a register tile
+constexpr float kLowest = -3e38f;  ///< "no score yet": finite, so that differences stay defined
+
+inline int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+inline int64_t larger(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+inline int64_t round_up(int64_t n, int64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+
+/// Grows and never shrinks; zeroed when it grows. One per thread and purpose.
+class Scratch {
+ public:
+  Scratch() = default;
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { _mm_free(data_); }
+
+  /// At least `bytes` bytes, aligned to a cache line.
+  void* reserve(int64_t bytes) {
+    if (bytes > bytes_) {
+      _mm_free(data_);
+      data_ = _mm_malloc(bytes, 64);
+      if (data_ == nullptr) abort();  // kernels never throw
+      std::memset(data_, 0, bytes);
+      bytes_ = bytes;
+    }
+    return data_;
+  }
+
+ private:
+  void* data_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
+/// Cuts one scratch buffer into cache-line aligned arrays.
+class Carver {
+ public:
+  explicit Carver(void* data) : next_(static_cast<float*>(data)) {}
+  float* take(int64_t count) {
+    float* piece = next_;
+    next_ += round_up(count, 16);
+    return piece;
+  }
+
+ private:
+  float* next_;
+};
+
+/// What a product's result starts from: nothing, what is there, or what is there times a factor
+/// per row.
+enum class Start { zero, add, scale };
+
+/// C[kRows, kVecs*kWidth] from A·B. A is read one element at a time, as a[r*lda + k], or
+/// a[k*lda + r] when kTransA; B rows are contiguous.
+template <int kRows, int kVecs, bool kTransA, Start kStart>
+inline void product_tile(int64_t depth, const float* a, int64_t lda, const float* b, int64_t ldb,
+                         float* c, int64_t ldc, const float* factor) {
+  Vec sum[kRows][kVecs];
+  for (int r = 0; r < kRows; r++) {
+    for (int n = 0; n < kVecs; n++) {
+      if constexpr (kStart == Start::zero) sum[r][n] = splat(0.0f);
+      if constexpr (kStart == Start::add) sum[r][n] = load(c + r * ldc + n * kWidth);
+      if constexpr (kStart == Start::scale) {
+        sum[r][n] = load(c + r * ldc + n * kWidth) * splat(factor[r]);
+      }
+    }
+  }
+  for (int64_t k = 0; k < depth; k++) {
+    Vec right[kVecs];
+    for (int n = 0; n < kVecs; n++) right[n] = load(b + k * ldb + n * kWidth);
+    for (int r = 0; r < kRows; r++) {
+      const Vec left = splat(kTransA ? a[k * lda + r] : a[r * lda + k]);
+      for (int n = 0; n < kVecs; n++) sum[r][n] = fma(left, right[n], sum[r][n]);
+    }
+  }
+  for (int r = 0; r < kRows; r++) {
+    for (int n = 0; n < kVecs; n++) store(c + r * ldc + n * kWidth, sum[r][n]);
+  }
+}
+
+/// The columns of a strip: kRows rows of C, `cols` (a multiple of kWidth) columns.
+template <int kRows, bool kTransA, Start kStart>
+inline void product_rows(int64_t cols, int64_t depth, const float* a, int64_t lda, const float* b,
+                         int64_t ldb, float* c, int64_t ldc, const float* factor) {
+  int64_t n = 0;
+  for (; n + 2 * kWidth <= cols; n += 2 * kWidth) {
+    product_tile<kRows, 2, kTransA, kStart>(depth, a, lda, b + n, ldb, c + n, ldc, factor);
+  }
+  if (n < cols) {
+    product_tile<kRows, 1, kTransA, kStart>(depth, a, lda, b + n, ldb, c + n, ldc, factor);
+  }
+}
+
+/// C[rows, cols] from A·B for any number of rows, in register tiles.
+template <bool kTransA, Start kStart>
+inline void product(int64_t rows, int64_t cols, int64_t depth, const float* a, int64_t lda,
+                    const float* b, int64_t ldb, float* c, int64_t ldc,
+                    const float* factor = nullptr) {
+  int64_t r = 0;
+  auto advance = [&](int64_t step) {
+    r += step;
+    a += kTransA ? step : step * lda;
+    c += step * ldc;
+    if (factor != nullptr) factor += step;
+  };
+  for (; r + 8 <= rows; advance(8)) {
+    product_rows<8, kTransA, kStart>(cols, depth, a, lda, b, ldb, c, ldc, factor);
+  }
+  for (; r + 4 <= rows; advance(4)) {
+    product_rows<4, kTransA, kStart>(cols, depth, a, lda, b, ldb, c, ldc, factor);
+  }
+  for (; r < rows; advance(1)) {
+    product_rows<1, kTransA, kStart>(cols, depth, a, lda, b, ldb, c, ldc, factor);
+  }
+}
+
+/// to[0..width) = from * factor, zeros up to the next multiple of kWidth.
+inline void copy_scaled(const float* from, int64_t width, float factor, float* to) {
+  int64_t c = 0;
+  for (; c + kWidth <= width; c += kWidth) store(to + c, load(from + c) * splat(factor));
+  if (c < width) store(to + c, load_part(from + c, width - c) * splat(factor));
+}
+
+/// to = (add ? to : 0) + from.
+inline void write_row(const float* from, int64_t width, bool add, float* to) {
+  int64_t c = 0;
+  for (; c + kWidth <= width; c += kWidth) {
+    store(to + c, add ? load(to + c) + load(from + c) : load(from + c));
+  }
+  if (c < width) {
+    const Vec part = load_part(from + c, width - c);
+    store_part(to + c, add ? load_part(to + c, width - c) + part : part, width - c);
+  }
+}
+
+/// The first n lanes of a (n may be anything), `other` in the rest.
+inline Vec first_lanes(Vec a, int64_t n, Vec other) {
+#ifdef UM_ISA_avx512
+  return {_mm512_mask_blend_ps(lanes(smaller(larger(n, 0), kWidth)), other.v, a.v)};
+#else
+  return {
+      _mm256_blendv_ps(other.v, a.v, _mm256_castsi256_ps(lanes(smaller(larger(n, 0), kWidth))))};
+#endif
+}
+
+/// Transposes kWidth rows of kWidth lanes in place.
+inline void transpose(Vec* row) {
+#ifdef UM_ISA_avx512
+  Vec t[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i].v = _mm512_unpacklo_ps(row[i].v, row[i + 1].v);
+    t[i + 1].v = _mm512_unpackhi_ps(row[i].v, row[i + 1].v);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    auto pd = [&](int at) { return _mm512_castps_pd(t[i + at].v); };
+    row[i].v = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(0), pd(2)));
+    row[i + 1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(0), pd(2)));
+    row[i + 2].v = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(1), pd(3)));
+    row[i + 3].v = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(1), pd(3)));
+  }
+  for (int i = 0; i < 4; i++) {
+    t[i].v = _mm512_shuffle_f32x4(row[i].v, row[i + 4].v, 0x88);
+    t[i + 4].v = _mm512_shuffle_f32x4(row[i].v, row[i + 4].v, 0xdd);
+    t[i + 8].v = _mm512_shuffle_f32x4(row[i + 8].v, row[i + 12].v, 0x88);
+    t[i + 12].v = _mm512_shuffle_f32x4(row[i + 8].v, row[i + 12].v, 0xdd);
+  }
+  for (int i = 0; i < 8; i++) {
+    row[i].v = _mm512_shuffle_f32x4(t[i].v, t[i + 8].v, 0x88);
+    row[i + 8].v = _mm512_shuffle_f32x4(t[i].v, t[i + 8].v, 0xdd);
+  }
+#else
+  Vec t[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i].v = _mm256_unpacklo_ps(row[i].v, row[i + 1].v);
+    t[i + 1].v = _mm256_unpackhi_ps(row[i].v, row[i + 1].v);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    auto pd = [&](int at) { return _mm256_castps_pd(t[i + at].v); };
+    row[i].v = _mm256_castpd_ps(_mm256_unpacklo_pd(pd(0), pd(2)));
+    row[i + 1].v = _mm256_castpd_ps(_mm256_unpackhi_pd(pd(0), pd(2)));
+    row[i + 2].v = _mm256_castpd_ps(_mm256_unpacklo_pd(pd(1), pd(3)));
+    row[i + 3].v = _mm256_castpd_ps(_mm256_unpackhi_pd(pd(1), pd(3)));
+  }
+  for (int i = 0; i < 4; i++) {
+    t[i].v = _mm256_permute2f128_ps(row[i].v, row[i + 4].v, 0x20);
+    t[i + 4].v = _mm256_permute2f128_ps(row[i].v, row[i + 4].v, 0x31);
+  }
+  for (int i = 0; i < 8; i++) row[i] = t[i];
+#endif
+}
+
+/// to[c][j] = from[j][c] for `keys` rows of `width` channels; `to` has rows of kKeys columns, those
+/// up to the next multiple of kWidth are zeroed.
+inline void pack_transposed(const float* from, int64_t ld, int64_t keys, int64_t width, float* to) {
+  for (int64_t j = 0; j < keys; j += kWidth) {
+    const int64_t rows = smaller(keys - j, kWidth);
+    for (int64_t c = 0; c < width; c += kWidth) {
+      const int64_t cols = smaller(width - c, kWidth);
+      Vec block[kWidth];
+      for (int64_t i = 0; i < kWidth; i++) {
+        const float* row = from + (j + i) * ld + c;
+        block[i] = i >= rows ? splat(0.0f) : cols < kWidth ? load_part(row, cols) : load(row);
+      }
+      transpose(block);
+      for (int64_t i = 0; i < cols; i++) store(to + (c + i) * kKeys + j, block[i]);
+    }
+  }
+}
+
+/// Copies `rows` rows of `width` channels into rows of `ld_to` elements, padded by copy_scaled.
+inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float factor,
+                      float* to, int64_t ld_to) {
+  for (int64_t r = 0; r < rows; r++) copy_scaled(from + r * ld, width, factor, to + r * ld_to);
+}
+
+/// One sequence's rows for one key/value head. Rows are (query, query head of the group), query
+/// first: row r is query r/group under head kv_head*group + r%group.
+struct HeadRows {
+  const Attention& a;
+  int64_t kv_head, group, q_begin, kv_begin, kv_len, past, rows;
+
+  HeadRows(const Attention& args, int64_t sequence, int64_t kv_head_index)
+      : a(args), kv_head(kv_head_index), group(args.heads / args.kv_heads) {
+    q_begin = a.q_offsets[sequence];
+    const int64_t q_len = a.q_offsets[sequence + 1] - q_begin;
+    kv_begin = a.kv_offsets[sequence];
+    kv_len = a.kv_offsets[sequence + 1] - kv_begin;
+    past = kv_len - q_len;
+    rows = q_len * group;
+  }
+  int64_t width() const { return a.qk_dim + a.rope_dim; }
+  /// Keys which row r may see: its own position and all before.
+  int64_t visible(int64_t r) const { return past + r / group + 1; }
+  int64_t head(int64_t r) const { return kv_head * group + r % group; }
+  int64_t q_at(int64_t r) const { return (q_begin + r / group) * a.ldq + head(r) * width(); }
+  int64_t out_at(int64_t r) const { return (q_begin + r / group) * a.ld_out + head(r) * a.v_dim; }
+  int64_t lse_at(int64_t r) const {
+    return head(r) * a.q_offsets[a.sequences] + q_begin + r / group;
+  }
+  int64_t k_at(int64_t key) const { return (kv_begin + key) * a.ldk + kv_head * a.k_head_stride; }
+  int64_t rope_at(int64_t key) const { return (kv_begin + key) * a.ld_k_rope; }
+  int64_t v_at(int64_t key) const { return (kv_begin + key) * a.ldv + kv_head * a.v_head_stride; }
+
+  /// [width, kKeys] keys key..key+count, transposed.
+  void pack_keys_transposed(int64_t key, int64_t count, float* to) const {
+    pack_transposed(a.k + k_at(key), a.ldk, count, a.qk_dim, to);
+    if (a.rope_dim > 0) {
+      pack_transposed(a.k_rope + rope_at(key), a.ld_k_rope, count, a.rope_dim,
+                      to + a.qk_dim * kKeys);
+    }
+  }
+};
+
+}  // namespace um::UM_ISA

@@ -1,0 +1,146 @@
+// Causal attention and its gradient, one query at a time in double precision: the definition which
+// the vector kernels are tested against.
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace um::ref {
+namespace {
+
+/// One (sequence, head): where its rows lie and how far each query sees.
+struct HeadView {
+  const Attention& a;
+  int64_t head, kv_head, q_begin, q_len, kv_begin, past;
+
+  HeadView(const Attention& args, int64_t sequence, int64_t h)
+      : a(args), head(h), kv_head(h / (args.heads / args.kv_heads)) {
+    q_begin = a.q_offsets[sequence];
+    q_len = a.q_offsets[sequence + 1] - q_begin;
+    kv_begin = a.kv_offsets[sequence];
+    past = a.kv_offsets[sequence + 1] - kv_begin - q_len;
+  }
+  int64_t visible(int64_t query) const { return past + query + 1; }
+  int64_t q_at(int64_t query) const {
+    return (q_begin + query) * a.ldq + head * (a.qk_dim + a.rope_dim);
+  }
+  int64_t k_at(int64_t key) const { return (kv_begin + key) * a.ldk + kv_head * a.k_head_stride; }
+  int64_t rope_at(int64_t key) const { return (kv_begin + key) * a.ld_k_rope; }
+  int64_t v_at(int64_t key) const { return (kv_begin + key) * a.ldv + kv_head * a.v_head_stride; }
+  int64_t out_at(int64_t query) const { return (q_begin + query) * a.ld_out + head * a.v_dim; }
+  int64_t lse_at(int64_t query) const { return head * a.q_offsets[a.sequences] + q_begin + query; }
+
+  double score(int64_t query, int64_t key) const {
+    const float* q = a.q + q_at(query);
+    double sum = 0;
+    for (int64_t c = 0; c < a.qk_dim; c++) sum += double(q[c]) * a.k[k_at(key) + c];
+    for (int64_t c = 0; c < a.rope_dim; c++) {
+      sum += double(q[a.qk_dim + c]) * a.k_rope[rope_at(key) + c];
+    }
+    return sum * a.scale;
+  }
+};
+
+double dot(const float* a, const float* b, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += double(a[i]) * b[i];
+  return sum;
+}
+
+void attend_query(const HeadView& view, int64_t query) {
+  const Attention& a = view.a;
+  const int64_t keys = view.visible(query);
+  std::vector<double> score(keys), sum(a.v_dim, 0.0);
+  double largest = -INFINITY, total = 0;
+  for (int64_t j = 0; j < keys; j++) {
+    score[j] = view.score(query, j);
+    largest = std::fmax(largest, score[j]);
+  }
+  for (int64_t j = 0; j < keys; j++) {
+    const double p = std::exp(score[j] - largest);
+    total += p;
+    for (int64_t c = 0; c < a.v_dim; c++) sum[c] += p * a.v[view.v_at(j) + c];
+  }
+  for (int64_t c = 0; c < a.v_dim; c++) a.out[view.out_at(query) + c] = float(sum[c] / total);
+  if (a.lse != nullptr) a.lse[view.lse_at(query)] = float(largest + std::log(total));
+}
+
+/// Double sums of all four gradients, laid out like the tensors they belong to.
+struct GradSums {
+  std::vector<double> q, k, k_rope, v;
+};
+
+void add_query_grad(const AttentionGrad& g, const HeadView& view, int64_t query, GradSums& sums) {
+  const Attention& a = g.forward;
+  const int64_t out_at = view.out_at(query), q_at = view.q_at(query);
+  const float* dout = g.dout + out_at;
+  const double delta = dot(dout, a.out + out_at, a.v_dim);
+  for (int64_t j = 0; j < view.visible(query); j++) {
+    const int64_t k_at = view.k_at(j), rope_at = view.rope_at(j), v_at = view.v_at(j);
+    const double p = std::exp(view.score(query, j) - a.lse[view.lse_at(query)]);
+    const double ds = p * (dot(dout, a.v + v_at, a.v_dim) - delta) * a.scale;
+    for (int64_t c = 0; c < a.v_dim; c++) sums.v[v_at + c] += p * dout[c];
+    for (int64_t c = 0; c < a.qk_dim; c++) {
+      sums.q[q_at + c] += ds * a.k[k_at + c];
+      sums.k[k_at + c] += ds * a.q[q_at + c];
+    }
+    for (int64_t c = 0; c < a.rope_dim; c++) {
+      sums.q[q_at + a.qk_dim + c] += ds * a.k_rope[rope_at + c];
+      sums.k_rope[rope_at + c] += ds * a.q[q_at + a.qk_dim + c];
+    }
+  }
+}
+
+/// Writes (or adds) `heads` pieces of `width` in each of `rows` rows; gaps between are left alone.
+void write_sums(const std::vector<double>& sums, int64_t rows, int64_t ld, int64_t heads,
+                int64_t head_stride, int64_t width, bool accumulate, float* to) {
+  if (to == nullptr) return;
+  for (int64_t r = 0; r < rows; r++) {
+    for (int64_t h = 0; h < heads; h++) {
+      for (int64_t c = 0; c < width; c++) {
+        const int64_t at = r * ld + h * head_stride + c;
+        to[at] = float(sums[at] + (accumulate ? to[at] : 0.0));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void attention(const Attention& args) {
+  for (int64_t s = 0; s < args.sequences; s++) {
+    for (int64_t h = 0; h < args.heads; h++) {
+      const HeadView view(args, s, h);
+      for (int64_t query = 0; query < view.q_len; query++) attend_query(view, query);
+    }
+  }
+}
+
+void attention_grad(const AttentionGrad& args) {
+  const Attention& a = args.forward;
+  const int64_t queries = a.q_offsets[a.sequences], keys = a.kv_offsets[a.sequences];
+  const int64_t q_width = a.qk_dim + a.rope_dim;
+  GradSums sums;
+  sums.q.resize(queries * a.ldq);
+  sums.k.resize(keys * a.ldk + a.kv_heads * a.k_head_stride);
+  sums.k_rope.resize(keys * a.ld_k_rope);
+  sums.v.resize(keys * a.ldv + a.kv_heads * a.v_head_stride);
+  for (int64_t s = 0; s < a.sequences; s++) {
+    for (int64_t h = 0; h < a.heads; h++) {
+      const HeadView view(a, s, h);
+      for (int64_t query = 0; query < view.q_len; query++) {
+        add_query_grad(args, view, query, sums);
+      }
+    }
+  }
+  write_sums(sums.q, queries, a.ldq, a.heads, q_width, q_width, args.accumulate_dq, args.dq);
+  write_sums(sums.k, keys, a.ldk, a.kv_heads, a.k_head_stride, a.qk_dim, args.accumulate_dk,
+             args.dk);
+  write_sums(sums.k_rope, keys, a.ld_k_rope, 1, 0, a.rope_dim, args.accumulate_dk_rope,
+             args.dk_rope);
+  write_sums(sums.v, keys, a.ldv, a.kv_heads, a.v_head_stride, a.v_dim, args.accumulate_dv,
+             args.dv);
+}
+
+}  // namespace um::ref
