@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json.h"
 #include "text/chat.h"
 #include "text/tokenizer_impl.h"
 #include "text/utf8.h"
@@ -14,7 +15,6 @@
 namespace um {
 namespace {
 
-using Json = nlohmann::json;
 using Impl = Tokenizer::Impl;
 
 constexpr uint64_t kMaxModelBytes = 256u << 20;
@@ -212,12 +212,8 @@ Tokenizer Tokenizer::parse(std::string model, std::string_view config, const std
   impl->model = std::move(model);
   read_pieces(*impl, name);
   const std::string config_name = name + " (tokenizer_config.json)";
-  if (config.empty()) {
-    impl->config = Json::object();
-  } else {
-    impl->config = Json::parse(config, nullptr, false);
-    UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
-  }
+  impl->config = config.empty() ? Json::object() : parse_json(config, config_name);
+  UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
   read_specials(*impl, config_name);
   index_specials(*impl, config_name);
   read_roles(*impl, config_name);
@@ -254,8 +250,7 @@ std::string Tokenizer::hash() const {
 
 void Tokenizer::save(const std::filesystem::path& directory) const {
   write_file_atomic(directory / "tokenizer.model", impl_->model);
-  write_file_atomic(directory / "tokenizer_config.json",
-                    impl_->config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomic(directory / "tokenizer_config.json", to_text(impl_->config, 2) + "\n");
 }
 
 }  // namespace um

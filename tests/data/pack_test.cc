@@ -1,0 +1,187 @@
+// Packing: parallel = serial bit for bit, hold-out, statistics, atomic replacement, damage.
+#include "data/pack.h"
+
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "core/files.h"
+#include "tests/data/data_test_util.h"
+#include "tests/text/tiny_tokenizer_util.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+class PackTest : public ScratchTest {
+ protected:
+  PackOptions lines(const std::string& out, const std::vector<std::string>& texts) const {
+    std::string text;
+    for (const std::string& line : texts) text += line + "\n";
+    PackOptions options;
+    options.inputs = {write("corpus.txt", text)};
+    options.out_dir = dir_ / out;
+    options.read.document = DocumentRule::kLine;
+    options.val_fraction = 0.1;
+    return options;
+  }
+};
+
+std::vector<std::vector<int32_t>> documents(const Dataset& dataset, bool val) {
+  std::vector<std::vector<int32_t>> all;
+  for (const TokenShard& shard : dataset.shards(val)) {
+    for (uint64_t d = 0; d < shard.documents(); ++d) {
+      shard.read(d, 0, shard.length(d), all.emplace_back());
+    }
+  }
+  return all;
+}
+
+TEST_F(PackTest, HoldsEveryDocumentOnceWithBosAndEos) {
+  const auto texts = tiny_corpus(300);
+  PackOptions options = lines("a", texts);
+  options.shard_tokens = 500;
+  const Manifest manifest = pack_corpus(tiny_tokenizer(), options);
+  const Dataset dataset(options.out_dir);
+  dataset.verify();
+  EXPECT_EQ(dataset.manifest().json(), manifest.json());
+  EXPECT_GT(manifest.train.shards.size(), 3u);
+  EXPECT_EQ(manifest.sources[0].documents, 300u);
+  std::multiset<std::string> expected(texts.begin(), texts.end()), found;
+  uint64_t text_bytes = 0;
+  std::map<int32_t, double> counts;
+  double predicted = 0;
+  for (const bool val : {false, true}) {
+    for (const auto& document : documents(dataset, val)) {
+      EXPECT_EQ(document.front(), tiny_tokenizer().bos_id());
+      EXPECT_EQ(document.back(), tiny_tokenizer().eos_id());
+      found.insert(tiny_tokenizer().decode(document));
+      if (val) continue;
+      text_bytes += tiny_tokenizer().decode(document).size();
+      for (size_t i = 1; i < document.size(); ++i, ++predicted) counts[document[i]] += 1;
+    }
+  }
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(manifest.train.text_bytes, text_bytes);
+  double entropy = 0;
+  for (const auto& [id, n] : counts) entropy -= n / predicted * std::log(n / predicted);
+  EXPECT_NEAR(manifest.train.unigram_entropy, entropy, 1e-9);
+  EXPECT_GT(manifest.val.documents, 10u);
+  EXPECT_LT(manifest.val.documents, 60u);
+}
+
+TEST_F(PackTest, ThreadsDoNotChangeABit) {
+  PackOptions options = lines("one", tiny_corpus(2000));
+  options.shard_tokens = 5000;
+  pack_corpus(tiny_tokenizer(), options);
+  options.out_dir = dir_ / "four";
+  options.threads = 4;
+  pack_corpus(tiny_tokenizer(), options);
+  EXPECT_EQ(contents(dir_ / "one"), contents(dir_ / "four"));
+}
+
+TEST_F(PackTest, EqualDocumentsAreOnOneSide) {
+  std::vector<std::string> texts = tiny_corpus(200);
+  texts.insert(texts.end(), texts.begin(), texts.begin() + 100);
+  const PackOptions options = lines("a", texts);
+  pack_corpus(tiny_tokenizer(), options);
+  const Dataset dataset(options.out_dir);
+  const auto train = documents(dataset, false), val = documents(dataset, true);
+  for (const auto& held : val) EXPECT_EQ(std::count(train.begin(), train.end(), held), 0);
+}
+
+TEST_F(PackTest, SmallCorporaHoldTheLastDocumentOut) {
+  PackOptions options = lines("a", {"one", "two", "three"});
+  options.val_fraction = 1e-9;
+  EXPECT_EQ(pack_corpus(tiny_tokenizer(), options).val.documents, 1u);
+  options.val_fraction = 0;
+  EXPECT_EQ(pack_corpus(tiny_tokenizer(), options).val.documents, 0u);
+  options = lines("b", {"one"});
+  EXPECT_EQ(pack_corpus(tiny_tokenizer(), options).train.documents, 1u);
+}
+
+TEST_F(PackTest, FailingLeavesTheEarlierCorpus) {
+  PackOptions options = lines("a", tiny_corpus(100));
+  pack_corpus(tiny_tokenizer(), options);
+  const std::string before = contents(options.out_dir);
+  options.inputs = {write("more.txt", "text\n"), write("bad.jsonl", "{\"text\": 1}\n")};
+  EXPECT_NE(error_of([&] { pack_corpus(tiny_tokenizer(), options); }).find("bad.jsonl:1"),
+            std::string::npos);
+  EXPECT_EQ(contents(options.out_dir), before);
+  EXPECT_NO_THROW(Dataset(options.out_dir).verify());
+}
+
+TEST_F(PackTest, RepackingRemovesOldShardsAndLeftovers) {
+  PackOptions options = lines("a", tiny_corpus(100));
+  pack_corpus(tiny_tokenizer(), options);
+  write("a/train-00000-00000000.tokens.tmp.1", "killed");
+  write("a/notes.txt", "keep");
+  options = lines("a", tiny_corpus(50));
+  pack_corpus(tiny_tokenizer(), options);
+  size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(options.out_dir)) ++files;
+  EXPECT_EQ(files, 4u);  // manifest, train, val, notes
+  EXPECT_NO_THROW(Dataset(options.out_dir).verify());
+}
+
+TEST_F(PackTest, RefusesNonsense) {
+  EXPECT_NE(error_of([&] { pack_corpus(tiny_tokenizer(), lines("a", {})); }).find("no text"),
+            std::string::npos);
+  EXPECT_FALSE(fs::exists(dir_ / "a" / "manifest.json"));
+  PackOptions options = lines("a", {"x"});
+  options.threads = 0;
+  EXPECT_THROW(pack_corpus(tiny_tokenizer(), options), Error);
+  options.threads = 1;
+  options.val_fraction = 1;
+  EXPECT_THROW(pack_corpus(tiny_tokenizer(), options), Error);
+  options.val_fraction = 0.1;
+  options.out_dir = write("file", "in the way");
+  EXPECT_NE(error_of([&] { pack_corpus(tiny_tokenizer(), options); }).find("cannot make"),
+            std::string::npos);
+}
+
+TEST_F(PackTest, ProgressEndsAtTheTotal) {
+  PackOptions options = lines("a", tiny_corpus(100));
+  PackProgress last;
+  options.progress = [&](const PackProgress& now) { last = now; };
+  const Manifest manifest = pack_corpus(tiny_tokenizer(), options);
+  EXPECT_EQ(last.bytes_read, last.bytes_total);
+  EXPECT_EQ(last.documents, 100u);
+  EXPECT_EQ(last.tokens, manifest.train.tokens + manifest.val.tokens);
+}
+
+TEST_F(PackTest, DatasetRefusesDamage) {
+  const fs::path corpus = pack("a", 200);
+  const std::string manifest = read_file(corpus / kManifestName);
+  const Json json = parse_json(manifest, "manifest");
+  const auto open = [&] { return error_of([&] { Dataset dataset(corpus); }); };
+  const auto with = [&](const std::string& path, const Json& value) {
+    Json changed = json;
+    changed[Json::json_pointer(path)] = value;
+    write_file_atomic(corpus / kManifestName, to_text(changed));
+    return open();
+  };
+  EXPECT_NE(with("/format", "other").find("format"), std::string::npos);
+  EXPECT_NE(with("/version", 2).find("version"), std::string::npos);
+  EXPECT_NE(with("/vocab_size", 0).find("vocab_size"), std::string::npos);
+  EXPECT_NE(with("/vocab_size", 401).find("vocabulary"), std::string::npos);
+  EXPECT_NE(with("/train/tokens", 1).find("its shards have"), std::string::npos);
+  EXPECT_NE(with("/train/shards", 1).find("shards"), std::string::npos);
+  EXPECT_NE(with("/train/shards/0/file", "../a").find("without a directory"), std::string::npos);
+  EXPECT_NE(with("/train/shards/0/file", "gone").find("gone"), std::string::npos);
+  write_file_atomic(corpus / kManifestName, manifest.substr(0, manifest.size() / 2));
+  EXPECT_NE(open().find("manifest.json"), std::string::npos);
+  write_file_atomic(corpus / kManifestName, manifest);
+  EXPECT_EQ(open(), "no error");
+  const fs::path shard = corpus / json["train"]["shards"][0]["file"].get<std::string>();
+  std::string bytes = read_file(shard);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_file_atomic(shard, bytes);
+  EXPECT_NE(error_of([&] { Dataset(corpus).verify(); }).find("checksum"), std::string::npos);
+  fs::remove(corpus / kManifestName);
+  EXPECT_NE(open().find("not finished"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace um
