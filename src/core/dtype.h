@@ -79,4 +79,24 @@ void convert_to_f32(DType dtype, const void* source, float* target, size_t count
 /// for the other types.
 void convert_from_f32(DType dtype, const float* source, void* target, size_t count);
 
+/// The DType of a C++ element type, for those the program computes with.
+template <class T>
+constexpr DType dtype_of();
+template <>
+constexpr DType dtype_of<float>() {
+  return DType::f32;
+}
+template <>
+constexpr DType dtype_of<int32_t>() {
+  return DType::i32;
+}
+template <>
+constexpr DType dtype_of<int64_t>() {
+  return DType::i64;
+}
+template <>
+constexpr DType dtype_of<uint16_t>() {
+  return DType::bf16;
+}
+
 }  // namespace um

@@ -1,0 +1,92 @@
+// A Device: where tensors live and which kernel table computes on them; its allocator and its
+// meter.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace um {
+
+struct Kernels;  // kernels/kernels.h
+
+/// What one kernel did, summed over its calls.
+struct MeterEntry {
+  int64_t calls = 0;
+  double flops = 0, bytes = 0, seconds = 0;
+};
+
+/// Counts every kernel call: useful FLOPs and least bytes always, seconds where something runs.
+/// The dry device has nothing but this; others carry one while profiling.
+class Meter {
+ public:
+  void add(std::string_view kernel, double flops, double bytes, double seconds);
+  const std::map<std::string, MeterEntry, std::less<>>& entries() const { return entries_; }
+  MeterEntry total() const;
+  void clear() { entries_.clear(); }
+
+ private:
+  std::map<std::string, MeterEntry, std::less<>> entries_;
+};
+
+/// Size-class caching allocator of 64-byte aligned host memory. Classes are powers of two in four
+/// steps (at most 25% slack); freed blocks are kept by class and reused, so that a training step
+/// after the first allocates nothing. Thread-safe. With `dry` it only counts.
+class Allocator {
+ public:
+  explicit Allocator(bool dry) : dry_(dry) {}
+  Allocator(const Allocator&) = delete;
+  Allocator& operator=(const Allocator&) = delete;
+  ~Allocator() { release_cached(); }
+
+  /// Memory for at least `bytes`; throws Error when the system has none. Contents are unspecified.
+  void* allocate(size_t bytes);
+  void release(void* block, size_t bytes);
+  void release_cached();
+
+  size_t used_bytes() const { return used_; }  ///< handed out now
+  size_t peak_bytes() const { return peak_; }  ///< most handed out at once
+  size_t system_allocations() const { return system_allocations_; }
+
+  /// The size class of a request: what it really takes.
+  static size_t class_bytes(size_t bytes);
+
+ private:
+  const bool dry_;
+  std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> cached_;
+  size_t used_ = 0, peak_ = 0, system_allocations_ = 0;
+};
+
+/// Not copyable; tensors refer to their device by pointer, so devices outlive them. The
+/// process-wide ones come from `cpu_device()` and its like; a test or a planner may make its own.
+class Device {
+ public:
+  /// `kernels` null makes a dry device: shapes and costs without memory or arithmetic.
+  Device(std::string name, const Kernels* kernels)
+      : name_(std::move(name)), kernels_(kernels), allocator_(kernels == nullptr) {}
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const std::string& name() const { return name_; }
+  bool dry() const { return kernels_ == nullptr; }
+  const Kernels* kernels() const { return kernels_; }
+  Allocator& allocator() { return allocator_; }
+
+  /// Attaches a meter (not owned) that sees every kernel launch; null detaches.
+  void set_meter(Meter* meter) { meter_ = meter; }
+  Meter* meter() const { return meter_; }
+
+ private:
+  std::string name_;
+  const Kernels* kernels_;
+  Allocator allocator_;
+  Meter* meter_ = nullptr;
+};
+
+}  // namespace um
