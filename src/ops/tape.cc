@@ -20,6 +20,11 @@ void* Tape::reserve(size_t bytes, size_t alignment) {
 }
 
 void Tape::backward() {
+  run_nodes();
+  clear();
+}
+
+void Tape::run_nodes() {
   const Recording off(nullptr);
   while (!nodes_.empty()) {
     const Node node = nodes_.back();
@@ -27,7 +32,6 @@ void Tape::backward() {
     node.destroy(node.op);
     nodes_.pop_back();
   }
-  clear();
 }
 
 void Tape::clear() {

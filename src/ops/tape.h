@@ -71,6 +71,8 @@ class Tape {
   /// Runs every node's gradient, last to first, and empties the tape. Its memory is kept for the
   /// next step.
   void backward();
+  /// The walk alone: slots stay until clear(), so that gradients of the tape's inputs can be taken.
+  void run_nodes();
   void clear();
   size_t node_count() const { return nodes_.size(); }
 

@@ -1,0 +1,142 @@
+// See attention.h.
+#include "ops/attention.h"
+
+#include "ops/launch.h"
+#include "ops/tape.h"
+
+namespace um {
+namespace {
+
+/// What is common to all layouts; k, v and their strides are filled in by the callers.
+Attention common(const Tensor& q, int64_t heads, int64_t kv_heads, float scale,
+                 const Ragged& rows) {
+  return {.heads = heads,
+          .kv_heads = kv_heads,
+          .sequences = rows.sequences,
+          .q_offsets = rows.q_offsets.i64(),
+          .kv_offsets = rows.kv_offsets.i64(),
+          .q = q.f32(),
+          .ldq = q.ld(),
+          .scale = scale};
+}
+
+/// Runs the forward into a new output; `lse` is made when a gradient will be wanted.
+Tensor run(Attention& args, const Tensor& q, Tensor* lse) {
+  Tensor out = Tensor::empty(q.device(), {q.rows(), args.heads * args.v_dim});
+  args.out = out.f32();
+  args.ld_out = out.cols();
+  if (lse != nullptr) {
+    *lse = Tensor::empty(q.device(), {args.heads, q.rows()});
+    args.lse = lse->f32();
+  }
+  launch(q.device(), args);
+  return out;
+}
+
+/// Keeps every tensor the argument struct points into.
+struct AttentionNode {
+  Attention args;
+  Tensor q, k, v, k_rope, out, lse, q_offsets;
+  GradSlot *out_slot, *q_slot, *k_slot, *v_slot, *k_rope_slot;
+
+  void backward() {
+    const Tensor dout = take_grad(out_slot);
+    if (!dout) return;
+    const bool packed = !v;  // MLA: k and v interleaved per head in one tensor
+    const GradOut dq = grad_out(q_slot, q), dk = grad_out(k_slot, k);
+    const GradOut dv = packed ? dk : grad_out(v_slot, v);
+    const GradOut dk_rope = k_rope ? grad_out(k_rope_slot, k_rope) : GradOut{};
+    float* dv_data = packed && dk.data != nullptr ? dk.data + args.qk_dim : dv.data;
+    launch(q.device(), AttentionGrad{.forward = args,
+                                     .dout = dout.f32(),
+                                     .dq = dq.data,
+                                     .dk = dk.data,
+                                     .dk_rope = dk_rope.data,
+                                     .dv = dv_data,
+                                     .accumulate_dq = dq.accumulate,
+                                     .accumulate_dk = dk.accumulate,
+                                     .accumulate_dk_rope = dk_rope.accumulate,
+                                     .accumulate_dv = dv.accumulate});
+  }
+};
+
+}  // namespace
+
+Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
+                     int64_t kv_heads, float scale, const Ragged& rows) {
+  Attention args = common(q, heads, kv_heads, scale, rows);
+  args.qk_dim = q.cols() / heads;
+  args.v_dim = v.cols() / kv_heads;
+  args.k = k.f32();
+  args.ldk = k.ld();
+  args.k_head_stride = args.qk_dim;
+  args.v = v.f32();
+  args.ldv = v.ld();
+  args.v_head_stride = args.v_dim;
+  const bool recording = needs_grad(q, k, v);
+  Tensor lse;
+  Tensor out = run(args, q, recording ? &lse : nullptr);
+  if (recording) {
+    GradSlot* out_slot = track(out);
+    Tape::current()->record(AttentionNode{args,
+                                          detach(q),
+                                          detach(k),
+                                          detach(v),
+                                          {},
+                                          detach(out),
+                                          lse,
+                                          rows.q_offsets,
+                                          out_slot,
+                                          q.slot(),
+                                          k.slot(),
+                                          v.slot(),
+                                          nullptr});
+  }
+  return out;
+}
+
+Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, int64_t heads,
+                     int64_t nope, float scale, const Ragged& rows) {
+  Attention args = common(q, heads, heads, scale, rows);
+  args.qk_dim = nope;
+  args.rope_dim = k_rope.cols();
+  args.v_dim = kv.cols() / heads - nope;
+  args.k = kv.f32();
+  args.v = kv.f32() == nullptr ? nullptr : kv.f32() + nope;
+  args.ldk = args.ldv = kv.ld();
+  args.k_head_stride = args.v_head_stride = nope + args.v_dim;
+  args.k_rope = k_rope.f32();
+  args.ld_k_rope = k_rope.ld();
+  const bool recording = needs_grad(q, kv, k_rope);
+  Tensor lse;
+  Tensor out = run(args, q, recording ? &lse : nullptr);
+  if (recording) {
+    GradSlot* out_slot = track(out);
+    Tape::current()->record(AttentionNode{args,
+                                          detach(q),
+                                          detach(kv),
+                                          {},
+                                          detach(k_rope),
+                                          detach(out),
+                                          lse,
+                                          rows.q_offsets,
+                                          out_slot,
+                                          q.slot(),
+                                          kv.slot(),
+                                          nullptr,
+                                          k_rope.slot()});
+  }
+  return out;
+}
+
+Tensor attention_latent(const Tensor& q, const Tensor& latents, int64_t heads, int64_t rank,
+                        float scale, const Ragged& rows) {
+  Attention args = common(q, heads, 1, scale, rows);
+  args.qk_dim = latents.cols();
+  args.v_dim = rank;
+  args.k = args.v = latents.f32();
+  args.ldk = args.ldv = latents.ld();
+  return run(args, q, nullptr);
+}
+
+}  // namespace um

@@ -1,0 +1,24 @@
+// Fused causal attention over ragged sequences, in the layouts our models have.
+#pragma once
+
+#include "core/tensor.h"
+#include "ops/ragged.h"
+
+namespace um {
+
+/// Grouped-query attention. q [T, heads*dim], k [S, kv_heads*dim], v [S, kv_heads*v_dim]
+/// → [T, heads*v_dim]. Scores are scaled by `scale`.
+Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
+                     int64_t kv_heads, float scale, const Ragged& rows);
+
+/// MLA, naive form. q [T, heads*(nope+rope)], kv [S, heads*(nope+v_dim)] with [key | value] per
+/// head, k_rope [S, rope] shared by all heads → [T, heads*v_dim].
+Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, int64_t heads,
+                     int64_t nope, float scale, const Ragged& rows);
+
+/// MLA, absorbed form (no gradient): q [T, heads*(rank+rope)] against the latent cache [S,
+/// rank+rope], whose first `rank` columns are also the values → [T, heads*rank].
+Tensor attention_latent(const Tensor& q, const Tensor& latents, int64_t heads, int64_t rank,
+                        float scale, const Ragged& rows);
+
+}  // namespace um

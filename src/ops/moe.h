@@ -1,0 +1,45 @@
+// The dropless mixture of experts: one fused router, a stable sort by expert, grouped expert
+// matmuls.
+#pragma once
+
+#include <memory>
+
+#include "core/tensor.h"
+#include "kernels/args.h"
+#include "ops/ragged.h"
+
+namespace um {
+
+/// What the balance loss adds to a router's gradient: coefficient_i · p_i(t) summed over tokens.
+/// The router's node reads it when its gradient runs, so a scope larger than one forward (an
+/// expert-parallel group, an accumulation step) can fill it after the forward.
+struct BalanceTerm {
+  Tensor coefficients;  ///< f32 [E], or [sequences, E]; undefined: no balance loss
+  bool per_sequence = false;
+};
+
+/// A router's result for T tokens, K experts each.
+struct Routing {
+  Tensor ids;         ///< i32 [T, K]
+  Tensor weights;     ///< f32 [T, K], differentiable
+  Tensor scores;      ///< f32 [T, E]
+  Tensor counts;      ///< i64 [E] assignments per expert
+  Tensor offsets;     ///< i64 [E+1] first slot of each expert
+  Tensor assignment;  ///< i32 [T*K] slot → t*K + k
+  Tensor token;       ///< i32 [T*K] slot → t
+  Tensor slot;        ///< i32 [T, K] assignment → slot
+};
+
+/// Scores, choice, weights and permutation from logits [T, E]. `bias` [E] and `expert_scale` [E]
+/// may be undefined; `balance` may be null. Kept differentiable through the weights and the balance
+/// term.
+Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_scale,
+              const RouterRule& rule, int64_t top_k, const Ragged& rows,
+              std::shared_ptr<const BalanceTerm> balance);
+
+/// Σ_k weight_k · expert_k(x) + base: x [T, D], gate_up [E, 2F, D], down [E, D, F], base [T, D]
+/// (the shared experts' output) or undefined → [T, D]. Every assignment is computed (dropless).
+Tensor moe_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up,
+                   const Tensor& down, const Tensor& base);
+
+}  // namespace um

@@ -1,0 +1,31 @@
+// The layout of a ragged batch: which rows belong to which sequence, and where each row stands in
+// it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace um {
+
+/// T rows in `sequences` runs. Queries of sequence s are rows q_offsets[s] .. q_offsets[s+1]-1; the
+/// keys they may see are rows kv_offsets[s] .. of the key tensor (equal to q_offsets without a
+/// cache).
+struct Ragged {
+  int64_t rows = 0, sequences = 0;
+  Tensor q_offsets, kv_offsets;  ///< i64 [sequences+1]
+  Tensor positions;              ///< i32 [rows], absolute position of each row in its sequence
+  Tensor sequence_of;            ///< i32 [rows]
+
+  /// Full sequences without past. `offsets` ascends from 0 to the number of rows.
+  static Ragged full(Device& device, std::span<const int64_t> offsets);
+  /// As above with given positions (a chunk of a document may start at a position above 0).
+  static Ragged full(Device& device, std::span<const int64_t> offsets,
+                     std::span<const int32_t> positions);
+  /// `rows` new rows of one sequence that already has `past` rows in a cache.
+  static Ragged append(Device& device, int64_t past, int64_t rows);
+};
+
+}  // namespace um
