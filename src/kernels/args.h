@@ -245,6 +245,19 @@ struct RouterGrad {
   bool accumulate_dexpert_scale = false;
 };
 
+/// What a balance loss needs to know: per sequence and expert, the number of assignments and the
+/// sum over tokens of the scores (each token's divided by their sum when `normalize`). Overwrites
+/// both.
+struct BalanceStats {
+  int64_t tokens = 0, experts = 0, top_k = 0, sequences = 1;
+  bool normalize = false;
+  const float* scores = nullptr;         ///< [T,E]
+  const int32_t* ids = nullptr;          ///< [T,K]
+  const int32_t* sequence_of = nullptr;  ///< [T]; null: everything is sequence 0
+  double* score_sums = nullptr;          ///< [sequences,E]
+  int64_t* counts = nullptr;             ///< [sequences,E]
+};
+
 /// Stable counting sort of the A = T*K assignments by expert.
 struct MoePermute {
   int64_t tokens = 0, experts = 0, top_k = 0;

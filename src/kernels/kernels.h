@@ -34,6 +34,7 @@ namespace um {
   X(swiglu_grad, SwigluGrad)                       \
   X(router, Router)                                \
   X(router_grad, RouterGrad)                       \
+  X(balance_stats, BalanceStats)                   \
   X(moe_permute, MoePermute)                       \
   X(moe_combine, MoeCombine)                       \
   X(moe_scatter, MoeScatter)                       \

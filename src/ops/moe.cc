@@ -130,8 +130,9 @@ struct ExpertsNode {
 
 Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_scale,
               const RouterRule& rule, int64_t top_k, const Ragged& rows,
-              std::shared_ptr<const BalanceTerm> balance) {
+              std::shared_ptr<BalanceTerm> balance) {
   Device& device = logits.device();
+  if (balance) balance->device = &device;
   const int64_t tokens = logits.rows(), experts = logits.cols(), assignments = tokens * top_k;
   Routing out{.ids = Tensor::empty(device, {tokens, top_k}, DType::i32),
               .weights = Tensor::empty(device, {tokens, top_k}),

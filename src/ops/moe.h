@@ -16,6 +16,7 @@ namespace um {
 struct BalanceTerm {
   Tensor coefficients;  ///< f32 [E], or [sequences, E]; undefined: no balance loss
   bool per_sequence = false;
+  Device* device = nullptr;  ///< where the router runs
 };
 
 /// A router's result for T tokens, K experts each.
@@ -35,7 +36,7 @@ struct Routing {
 /// term.
 Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_scale,
               const RouterRule& rule, int64_t top_k, const Ragged& rows,
-              std::shared_ptr<const BalanceTerm> balance);
+              std::shared_ptr<BalanceTerm> balance);
 
 /// Σ_k weight_k · expert_k(x) + base: x [T, D], gate_up [E, 2F, D], down [E, D, F], base [T, D]
 /// (the shared experts' output) or undefined → [T, D]. Every assignment is computed (dropless).
