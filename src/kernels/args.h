@@ -334,6 +334,15 @@ struct Add {
   float* y = nullptr;
 };
 
+/// y[row][block][0..width) = x[row][block][0..width): rows `ld` apart, blocks `block_*` apart within a row.
+struct CopyBlocks {
+  int64_t rows = 0, blocks = 1, width = 0;
+  const float* x = nullptr;
+  int64_t ldx = 0, block_x = 0;
+  float* y = nullptr;
+  int64_t ldy = 0, block_y = 0;
+};
+
 /// Decoupled weight decay Adam (Loshchilov & Hutter 2019), one fused pass:
 /// g' = grad_scale*g; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'²;
 /// p -= lr * ( (m / correction1) / (sqrt(v / correction2) + eps) + weight_decay * p ).

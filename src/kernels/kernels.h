@@ -43,6 +43,7 @@ namespace um {
   X(cross_entropy, CrossEntropy)                   \
   X(bias_grad, BiasGrad)                           \
   X(add, Add)                                      \
+  X(copy_blocks, CopyBlocks)                       \
   X(adamw, AdamW)                                  \
   X(sum_squares, SumSquares)
 // clang-format on

@@ -11,7 +11,9 @@ void Param::set_trainable(bool on) {
 }
 
 Param* ParamStore::add(const std::string& name, Shape shape, Init init, bool decay) {
-  return stacked(name, shape, {Piece{name, 0, shape}}, init)->decay = decay, params_.back().get();
+  Param* param = stacked(name, shape, {Piece{name, 0, shape}}, init);
+  param->decay = decay;
+  return param;
 }
 
 Param* ParamStore::stacked(const std::string& name, Shape shape, std::vector<Piece> pieces,

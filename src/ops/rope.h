@@ -23,4 +23,12 @@ struct LatentKey {
 LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave);
 
+/// The same into rows [T, rank+dim] of a cache, without gradient.
+void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
+                           const Tensor& positions, const Tensor& table, bool interleave,
+                           const Tensor& rows);
+
+/// Copies a matrix into equally shaped (possibly strided) memory, without gradient.
+void copy_into(const Tensor& from, const Tensor& to);
+
 }  // namespace um

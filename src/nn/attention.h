@@ -1,0 +1,52 @@
+// The attention blocks: multi-head latent attention (MLA) and grouped-query attention (GQA).
+#pragma once
+
+#include <string>
+
+#include "nn/config.h"
+#include "nn/module.h"
+#include "nn/pass.h"
+
+namespace um {
+
+/// z [T, D] (normed) → the block's output [T, D], before any post norm.
+class AttentionBlock {
+ public:
+  virtual ~AttentionBlock() = default;
+  virtual Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const = 0;
+};
+
+/// MLA (DeepSeek-V2, arXiv 2405.04434): queries from a latent of q_lora_rank, keys and values from one of
+/// kv_lora_rank, and a rotary key shared by all heads. Training and prefill expand the latents (naive form);
+/// decode multiplies the up-projections into query and output and attends over the cached latents
+/// themselves (absorbed form).
+class Mla : public AttentionBlock {
+ public:
+  Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config);
+  Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const override;
+
+ private:
+  Tensor queries(const Tensor& z, const Pass& pass) const;
+  Tensor forward_cached(const Tensor& z, const Pass& pass, int64_t layer) const;
+  Tensor absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows) const;
+
+  const AttentionConfig config_;
+  float scale_;
+  Param *q_ = nullptr, *q_a_ = nullptr, *q_norm_ = nullptr, *q_b_ = nullptr;
+  Param *kv_a_, *kv_norm_, *kv_b_, *o_;
+};
+
+/// GQA (Ainslie et al. 2023) with optional biases and rotary positions over the whole head.
+class Gqa : public AttentionBlock {
+ public:
+  Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config);
+  Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const override;
+
+ private:
+  const AttentionConfig config_;
+  float scale_;
+  Param *q_, *k_, *v_, *o_;
+  Param *q_bias_ = nullptr, *k_bias_ = nullptr, *v_bias_ = nullptr, *o_bias_ = nullptr;
+};
+
+}  // namespace um

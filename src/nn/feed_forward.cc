@@ -1,0 +1,63 @@
+// See feed_forward.h.
+#include "nn/feed_forward.h"
+
+#include "ops/linear.h"
+#include "ops/mlp.h"
+#include "ops/moe.h"
+
+namespace um {
+
+Mlp::Mlp(ParamStore& store, const std::string& prefix, int64_t hidden, int64_t width, double std) {
+  gate_up_ = store.stacked(prefix + "gate_up_proj.weight", {2 * width, hidden},
+                           {{prefix + "gate_proj.weight", 0, {width, hidden}},
+                            {prefix + "up_proj.weight", width * hidden, {width, hidden}}},
+                           {0, std});
+  down_ = store.matrix(prefix + "down_proj.weight", hidden, width, std);
+}
+
+Tensor Mlp::forward(const Tensor& z, const Pass&) const {
+  return swiglu_mlp(z, gate_up_->value, down_->value);
+}
+
+Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config,
+         int64_t moe_layer, const MoeNames& names)
+    : config_(config.moe),
+      rule_{.sigmoid = config.moe.score == RouterScore::sigmoid,
+            .normalize = config.moe.norm_topk,
+            .scaling_factor = static_cast<float>(config.moe.scaling),
+            .groups = config.moe.groups,
+            .limit_groups = 0},
+      moe_layer_(moe_layer) {
+  const int64_t E = config_.experts, F = config_.expert_width, D = config.hidden;
+  const double std = config.weight_init_std();
+  router_ = store.matrix(prefix + "gate.weight", E, D, std);
+  if (config_.router_bias) bias_ = store.buffer(prefix + "e_score_correction_bias", E);
+  if (config_.router_scale)
+    expert_scale_ = store.stacked(prefix + "router_scale", {E},
+                                  {{prefix + "router_scale", 0, {1, E}}}, {1, 0});
+  if (expert_scale_ != nullptr) expert_scale_->decay = false;
+  std::vector<Piece> gate_up, down;
+  for (int64_t e = 0; e < E; ++e) {
+    const std::string expert = fmt::format("{}experts.{}.", prefix, e);
+    gate_up.push_back({expert + "gate_proj.weight", 2 * e * F * D, {F, D}});
+    gate_up.push_back({expert + "up_proj.weight", (2 * e + 1) * F * D, {F, D}});
+    down.push_back({expert + "down_proj.weight", e * F * D, {D, F}});
+  }
+  gate_up_ = store.stacked(prefix + "experts.gate_up_proj", {E, 2 * F, D}, std::move(gate_up),
+                           {0, std});
+  down_ = store.stacked(prefix + "experts.down_proj", {E, D, F}, std::move(down), {0, std});
+  if (config_.shared_width > 0)
+    shared_ = std::make_unique<Mlp>(store, prefix + names.shared, D, config_.shared_width, std);
+}
+
+Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
+  const auto term = pass.balance ? pass.balance->term(moe_layer_, Tape::current()) : nullptr;
+  const Routing routing = route(linear(z, router_->value), bias_ ? bias_->value : Tensor(),
+                                expert_scale_ ? expert_scale_->value : Tensor(), rule_,
+                                config_.top_k, pass.rows, term);
+  if (pass.balance) pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, term);
+  const Tensor base = shared_ ? shared_->forward(z, pass) : Tensor();
+  return moe_experts(z, routing, gate_up_->value, down_->value, base);
+}
+
+}  // namespace um

@@ -1,0 +1,17 @@
+// Pass: what every layer needs to know about the present forward, beside its input.
+#pragma once
+
+#include "nn/balance.h"
+#include "nn/kv_cache.h"
+#include "ops/ragged.h"
+
+namespace um {
+
+struct Pass {
+  const Ragged& rows;
+  Tensor rope;                   ///< [positions, rope channels] of ops/rope.h
+  KvCache* cache = nullptr;      ///< decode: read and extended; null: the batch is all there is
+  BalanceLoss* balance = nullptr;  ///< training: gathers routing statistics; may be null
+};
+
+}  // namespace um
