@@ -334,7 +334,8 @@ struct Add {
   float* y = nullptr;
 };
 
-/// y[row][block][0..width) = x[row][block][0..width): rows `ld` apart, blocks `block_*` apart within a row.
+/// y[row][block][0..width) = x[row][block][0..width): rows `ld` apart, blocks `block_*` apart
+/// within a row.
 struct CopyBlocks {
   int64_t rows = 0, blocks = 1, width = 0;
   const float* x = nullptr;

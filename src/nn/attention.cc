@@ -15,7 +15,9 @@ namespace {
 /// Up to this many new rows decode with the absorbed form; longer chunks expand the latents.
 constexpr int64_t kAbsorbedRows = 16;
 
-Tensor value(const Param* param) { return param == nullptr ? Tensor() : param->value; }
+Tensor value(const Param* param) {
+  return param == nullptr ? Tensor() : param->value;
+}
 
 /// The rows of a cache tensor that the present forward fills.
 Tensor new_rows(const Tensor& cached, const Pass& pass) {
@@ -68,13 +70,13 @@ Tensor Mla::queries(const Tensor& z, const Pass& pass) const {
 Tensor Mla::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
   if (pass.cache != nullptr) return forward_cached(z, pass, layer);
   const Tensor q = queries(z, pass);
-  const LatentKey key = latent_norm_rope(linear(z, kv_a_->value), kv_norm_->value,
-                                         static_cast<float>(kLatentNormEps), pass.rows.positions,
-                                         pass.rope, config_.rope_interleave);
+  const LatentKey key =
+      latent_norm_rope(linear(z, kv_a_->value), kv_norm_->value, static_cast<float>(kLatentNormEps),
+                       pass.rows.positions, pass.rope, config_.rope_interleave);
   const Tensor kv = linear(key.latent, kv_b_->value);
-  return linear(attention_mla(q, kv, key.k_rope, config_.heads, config_.qk_nope_dim, scale_,
-                              pass.rows),
-                o_->value);
+  return linear(
+      attention_mla(q, kv, key.k_rope, config_.heads, config_.qk_nope_dim, scale_, pass.rows),
+      o_->value);
 }
 
 Tensor Mla::forward_cached(const Tensor& z, const Pass& pass, int64_t layer) const {
@@ -100,20 +102,45 @@ Tensor Mla::absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows)
   const float* kv_b = kv_b_->value.f32();
   // q'_h = q_nope,h · Wuk_h: the key up-projection goes into the query.
   const Tensor q_latent = Tensor::empty(device, {T, H * width});
-  launch(device, Matmul{.m = T, .n = rank, .k = a.qk_nope_dim, .a = q.f32(), .lda = q.ld(),
-                        .b = kv_b, .ldb = rank, .c = q_latent.f32(), .ldc = H * width, .batch = H,
-                        .stride_a = a.qk_dim(), .stride_b = head_rows * rank,
+  launch(device, Matmul{.m = T,
+                        .n = rank,
+                        .k = a.qk_nope_dim,
+                        .a = q.f32(),
+                        .lda = q.ld(),
+                        .b = kv_b,
+                        .ldb = rank,
+                        .c = q_latent.f32(),
+                        .ldc = H * width,
+                        .batch = H,
+                        .stride_a = a.qk_dim(),
+                        .stride_b = head_rows * rank,
                         .stride_c = width});
-  launch(device, CopyBlocks{.rows = T, .blocks = H, .width = a.qk_rope_dim,
-                            .x = q.f32() + a.qk_nope_dim, .ldx = q.ld(), .block_x = a.qk_dim(),
-                            .y = q_latent.f32() + rank, .ldy = H * width, .block_y = width});
+  launch(device, CopyBlocks{.rows = T,
+                            .blocks = H,
+                            .width = a.qk_rope_dim,
+                            .x = q.f32() + a.qk_nope_dim,
+                            .ldx = q.ld(),
+                            .block_x = a.qk_dim(),
+                            .y = q_latent.f32() + rank,
+                            .ldy = H * width,
+                            .block_y = width});
   const Tensor context = attention_latent(q_latent, latents, H, rank, scale_, rows);
   // o_h = o'_h · Wuv_hᵀ: the value up-projection comes after the attention.
   Tensor out = Tensor::empty(device, {T, H * a.v_dim});
-  launch(device, Matmul{.m = T, .n = a.v_dim, .k = rank, .a = context.f32(), .lda = H * rank,
-                        .b = kv_b + a.qk_nope_dim * rank, .ldb = rank, .trans_b = true,
-                        .c = out.f32(), .ldc = H * a.v_dim, .batch = H, .stride_a = rank,
-                        .stride_b = head_rows * rank, .stride_c = a.v_dim});
+  launch(device, Matmul{.m = T,
+                        .n = a.v_dim,
+                        .k = rank,
+                        .a = context.f32(),
+                        .lda = H * rank,
+                        .b = kv_b + a.qk_nope_dim * rank,
+                        .ldb = rank,
+                        .trans_b = true,
+                        .c = out.f32(),
+                        .ldc = H * a.v_dim,
+                        .batch = H,
+                        .stride_a = rank,
+                        .stride_b = head_rows * rank,
+                        .stride_c = a.v_dim});
   return out;
 }
 

@@ -16,10 +16,10 @@ class AttentionBlock {
   virtual Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const = 0;
 };
 
-/// MLA (DeepSeek-V2, arXiv 2405.04434): queries from a latent of q_lora_rank, keys and values from one of
-/// kv_lora_rank, and a rotary key shared by all heads. Training and prefill expand the latents (naive form);
-/// decode multiplies the up-projections into query and output and attends over the cached latents
-/// themselves (absorbed form).
+/// MLA (DeepSeek-V2, arXiv 2405.04434): queries from a latent of q_lora_rank, keys and values from
+/// one of kv_lora_rank, and a rotary key shared by all heads. Training and prefill expand the
+/// latents (naive form); decode multiplies the up-projections into query and output and attends
+/// over the cached latents themselves (absorbed form).
 class Mla : public AttentionBlock {
  public:
   Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config);

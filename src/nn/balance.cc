@@ -38,9 +38,10 @@ void BalanceLoss::begin_step(int64_t tokens) {
 }
 
 std::shared_ptr<BalanceTerm> BalanceLoss::term(int64_t layer) {
-  const bool wanted = layer < loss_layers_ && alpha_ != 0 && scope_ != BalanceScope::none &&
-                      scope_ != BalanceScope::bias;
-  return wanted ? std::make_shared<BalanceTerm>() : nullptr;
+  auto term = std::make_shared<BalanceTerm>();
+  term->wanted = layer < loss_layers_ && alpha_ != 0 && scope_ != BalanceScope::none &&
+                 scope_ != BalanceScope::bias;
+  return term;
 }
 
 void BalanceLoss::add_scope(int64_t layer, const int64_t* counts, const double* score_sums,
@@ -62,6 +63,7 @@ void BalanceLoss::add_scope(int64_t layer, const int64_t* counts, const double* 
 
 void BalanceLoss::observe(int64_t layer, const Routing& routing, const Ragged& rows, bool normalize,
                           const std::shared_ptr<BalanceTerm>& term) {
+  if (std::exchange(term->observed, true)) return;
   Device& device = routing.scores.device();
   const int64_t experts = routing.scores.cols(), tokens = routing.ids.rows();
   const int64_t top_k = routing.ids.cols();
@@ -89,11 +91,11 @@ void BalanceLoss::observe(int64_t layer, const Routing& routing, const Ragged& r
     for (size_t i = 0; i < sums.size(); ++i) pending.score_sums[i] += sums[i];
     pending.tokens += tokens;
     pending.top_k = top_k;
-    if (term) pending.terms.push_back(term);
+    if (term->wanted) pending.terms.push_back(term);
     return;
   }
   float* coefficients = nullptr;
-  if (term) {
+  if (term->wanted) {
     term->coefficients = Tensor::empty(device, {groups, experts});
     term->per_sequence = by_sequence;
     coefficients = term->coefficients.f32();

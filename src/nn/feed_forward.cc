@@ -19,8 +19,8 @@ Tensor Mlp::forward(const Tensor& z, const Pass&) const {
   return swiglu_mlp(z, gate_up_->value, down_->value);
 }
 
-Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config,
-         int64_t moe_layer, const MoeNames& names)
+Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config, int64_t moe_layer,
+         const MoeNames& names)
     : config_(config.moe),
       rule_{.sigmoid = config.moe.score == RouterScore::sigmoid,
             .normalize = config.moe.norm_topk,
@@ -33,8 +33,8 @@ Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config
   router_ = store.matrix(prefix + "gate.weight", E, D, std);
   if (config_.router_bias) bias_ = store.buffer(prefix + "e_score_correction_bias", E);
   if (config_.router_scale)
-    expert_scale_ = store.stacked(prefix + "router_scale", {E},
-                                  {{prefix + "router_scale", 0, {1, E}}}, {1, 0});
+    expert_scale_ =
+        store.stacked(prefix + "router_scale", {E}, {{prefix + "router_scale", 0, {1, E}}}, {1, 0});
   if (expert_scale_ != nullptr) expert_scale_->decay = false;
   std::vector<Piece> gate_up, down;
   for (int64_t e = 0; e < E; ++e) {
@@ -43,19 +43,19 @@ Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config
     gate_up.push_back({expert + "up_proj.weight", (2 * e + 1) * F * D, {F, D}});
     down.push_back({expert + "down_proj.weight", e * F * D, {D, F}});
   }
-  gate_up_ = store.stacked(prefix + "experts.gate_up_proj", {E, 2 * F, D}, std::move(gate_up),
-                           {0, std});
+  gate_up_ =
+      store.stacked(prefix + "experts.gate_up_proj", {E, 2 * F, D}, std::move(gate_up), {0, std});
   down_ = store.stacked(prefix + "experts.down_proj", {E, D, F}, std::move(down), {0, std});
   if (config_.shared_width > 0)
     shared_ = std::make_unique<Mlp>(store, prefix + names.shared, D, config_.shared_width, std);
 }
 
 Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
-  const auto term = pass.balance ? pass.balance->term(moe_layer_, Tape::current()) : nullptr;
   const Routing routing = route(linear(z, router_->value), bias_ ? bias_->value : Tensor(),
                                 expert_scale_ ? expert_scale_->value : Tensor(), rule_,
-                                config_.top_k, pass.rows, term);
-  if (pass.balance) pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, term);
+                                config_.top_k, pass.rows, pass.balance_term);
+  if (pass.balance)
+    pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, pass.balance_term);
   const Tensor base = shared_ ? shared_->forward(z, pass) : Tensor();
   return moe_experts(z, routing, gate_up_->value, down_->value, base);
 }

@@ -31,8 +31,8 @@ struct MoeNames {
   std::string shared = "shared_experts.";  ///< prefix of the shared experts' matrices
 };
 
-/// Router, routed experts (stacked in two parameters, stored per expert) and shared experts, which are one
-/// SwiGLU of their joint width.
+/// Router, routed experts (stacked in two parameters, stored per expert) and shared experts, which
+/// are one SwiGLU of their joint width.
 class Moe : public FeedForwardBlock {
  public:
   /// `moe_layer`: this layer's number among the MoE layers, for load statistics.
@@ -40,7 +40,7 @@ class Moe : public FeedForwardBlock {
       const MoeNames& names = {});
   Tensor forward(const Tensor& z, const Pass& pass) const override;
 
-  const Param* router_bias() const { return bias_; }
+  Param* router_bias() const { return bias_; }
 
  private:
   const MoeConfig config_;

@@ -9,9 +9,10 @@ namespace um {
 
 struct Pass {
   const Ragged& rows;
-  Tensor rope;                   ///< [positions, rope channels] of ops/rope.h
-  KvCache* cache = nullptr;      ///< decode: read and extended; null: the batch is all there is
+  Tensor rope;                     ///< [positions, rope channels] of ops/rope.h
+  KvCache* cache = nullptr;        ///< decode: read and extended; null: the batch is all there is
   BalanceLoss* balance = nullptr;  ///< training: gathers routing statistics; may be null
+  std::shared_ptr<BalanceTerm> balance_term;  ///< of the present layer, when `balance` is set
 };
 
 }  // namespace um

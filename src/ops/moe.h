@@ -16,6 +16,8 @@ namespace um {
 struct BalanceTerm {
   Tensor coefficients;  ///< f32 [E], or [sequences, E]; undefined: no balance loss
   bool per_sequence = false;
+  bool wanted = false;    ///< the layer takes part in the loss
+  bool observed = false;  ///< its statistics are counted (a recomputed forward is not a second one)
   Device* device = nullptr;  ///< where the router runs
 };
 

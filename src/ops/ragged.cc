@@ -1,6 +1,8 @@
 // See ragged.h.
 #include "ops/ragged.h"
 
+#include <algorithm>
+#include <array>
 #include <numeric>
 
 namespace um {
@@ -28,6 +30,8 @@ Ragged Ragged::full(Device& device, std::span<const int64_t> offsets,
     UM_CHECK(length >= 0, "sequence offsets ascend, found {} rows in sequence {}", length, s);
     sequence_of.insert(sequence_of.end(), static_cast<size_t>(length), static_cast<int32_t>(s));
   }
+  for (const int32_t position : positions)
+    ragged.max_position = std::max<int64_t>(ragged.max_position, position + 1);
   ragged.q_offsets = Tensor::from(device, {ragged.sequences + 1}, offsets);
   ragged.kv_offsets = ragged.q_offsets;
   ragged.positions = Tensor::from(device, {ragged.rows}, positions);
@@ -39,6 +43,7 @@ Ragged Ragged::append(Device& device, int64_t past, int64_t rows) {
   Ragged ragged;
   ragged.rows = rows;
   ragged.sequences = 1;
+  ragged.max_position = past + rows;
   std::vector<int32_t> positions(static_cast<size_t>(rows));
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(past));
   ragged.q_offsets = Tensor::from(device, {2}, std::array<int64_t, 2>{0, rows});

@@ -15,6 +15,7 @@ namespace um {
 /// cache).
 struct Ragged {
   int64_t rows = 0, sequences = 0;
+  int64_t max_position = 0;      ///< one more than the largest position (host side)
   Tensor q_offsets, kv_offsets;  ///< i64 [sequences+1]
   Tensor positions;              ///< i32 [rows], absolute position of each row in its sequence
   Tensor sequence_of;            ///< i32 [rows]

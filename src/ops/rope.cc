@@ -39,13 +39,21 @@ struct RopeNode {
 void run_latent(const Tensor& kv_a, const Tensor& gain, float eps, const Tensor& positions,
                 const Tensor& table, bool interleave, const Tensor& latent, const Tensor& k_rope,
                 float* inv_rms) {
-  launch(kv_a.device(),
-         LatentNormRope{.rows = kv_a.rows(), .rank = gain.count(), .dim = table.cols(),
-                        .kv_a = kv_a.f32(), .ld_kv_a = kv_a.ld(), .gain = gain.f32(), .eps = eps,
-                        .positions = positions.i32(), .table = table.f32(),
-                        .interleave = interleave, .latent = latent.f32(),
-                        .ld_latent = latent.ld(), .k_rope = k_rope.f32(),
-                        .ld_k_rope = k_rope.ld(), .inv_rms = inv_rms});
+  launch(kv_a.device(), LatentNormRope{.rows = kv_a.rows(),
+                                       .rank = gain.count(),
+                                       .dim = table.cols(),
+                                       .kv_a = kv_a.f32(),
+                                       .ld_kv_a = kv_a.ld(),
+                                       .gain = gain.f32(),
+                                       .eps = eps,
+                                       .positions = positions.i32(),
+                                       .table = table.f32(),
+                                       .interleave = interleave,
+                                       .latent = latent.f32(),
+                                       .ld_latent = latent.ld(),
+                                       .k_rope = k_rope.f32(),
+                                       .ld_k_rope = k_rope.ld(),
+                                       .inv_rms = inv_rms});
 }
 
 struct LatentNode {
@@ -122,7 +130,8 @@ LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
   const int64_t rank = gain.count(), dim = table.cols();
   UM_CHECK(kv_a.cols() == rank + dim, "mla: kv_a {} against rank {} + rope {}", kv_a.shape().text(),
            rank, dim);
-  LatentKey out{Tensor::empty(device, {kv_a.rows(), rank}), Tensor::empty(device, {kv_a.rows(), dim})};
+  LatentKey out{Tensor::empty(device, {kv_a.rows(), rank}),
+                Tensor::empty(device, {kv_a.rows(), dim})};
   Tensor inv = Tensor::empty(device, {kv_a.rows()});
   run_latent(kv_a, gain, eps, positions, table, interleave, out.latent, out.k_rope, inv.f32());
   if (needs_grad(kv_a, gain)) {
@@ -146,8 +155,12 @@ void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
 void copy_into(const Tensor& from, const Tensor& to) {
   UM_CHECK(from.shape() == to.shape(), "copy of {} into {}", from.shape().text(),
            to.shape().text());
-  launch(from.device(), CopyBlocks{.rows = from.rows(), .width = from.cols(), .x = from.f32(),
-                                   .ldx = from.ld(), .y = to.f32(), .ldy = to.ld()});
+  launch(from.device(), CopyBlocks{.rows = from.rows(),
+                                   .width = from.cols(),
+                                   .x = from.f32(),
+                                   .ldx = from.ld(),
+                                   .y = to.f32(),
+                                   .ldy = to.ld()});
 }
 
 }  // namespace um

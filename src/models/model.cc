@@ -1,0 +1,127 @@
+// See model.h.
+#include "models/model.h"
+
+#include <algorithm>
+
+#include "ops/embedding.h"
+#include "ops/linear.h"
+#include "ops/recompute.h"
+#include "ops/rope.h"
+
+namespace um {
+
+Model::Model(ModelConfig config, Device& device) : config_(std::move(config)), params_(device) {
+  embed_ = params_.add("model.embed_tokens.weight", {config_.vocab, config_.hidden},
+                       {0, config_.embedding_init_std}, true);
+  final_norm_ = params_.vector("model.norm.weight", config_.hidden, 1);
+  head_ = config_.tie_embeddings ? embed_
+                                 : params_.matrix("lm_head.weight", config_.vocab, config_.hidden,
+                                                  config_.weight_init_std());
+}
+
+std::unique_ptr<DecoderLayer> Model::make_layer(const std::string& prefix, bool moe,
+                                                const MoeNames& names) {
+  std::unique_ptr<AttentionBlock> attention;
+  if (config_.attention.is_mla())
+    attention = std::make_unique<Mla>(params_, prefix + "self_attn.", config_);
+  else
+    attention = std::make_unique<Gqa>(params_, prefix + "self_attn.", config_);
+  if (!moe) {
+    auto mlp = std::make_unique<Mlp>(params_, prefix + "mlp.", config_.hidden, config_.dense_width,
+                                     config_.weight_init_std());
+    return std::make_unique<DecoderLayer>(params_, prefix, config_, std::move(attention),
+                                          std::move(mlp), -1);
+  }
+  auto experts = std::make_unique<Moe>(params_, prefix + "mlp.", config_, moe_layers_, names);
+  router_biases_.push_back(experts->router_bias());
+  return std::make_unique<DecoderLayer>(params_, prefix, config_, std::move(attention),
+                                        std::move(experts), moe_layers_++);
+}
+
+void Model::add_layer(const std::string& prefix, bool moe, const MoeNames& names) {
+  layers_.push_back(make_layer(prefix, moe, names));
+  trunk_moe_layers_ = moe_layers_;
+}
+
+void Model::add_mtp(const std::string& prefix, const MoeNames& names) {
+  const int64_t D = config_.hidden;
+  MtpHead head;
+  head.embed_norm = params_.vector(prefix + "enorm.weight", D, 1);
+  head.hidden_norm = params_.vector(prefix + "hnorm.weight", D, 1);
+  head.projection = params_.matrix(prefix + "eh_proj.weight", D, 2 * D, config_.weight_init_std());
+  head.output_norm = params_.vector(prefix + "shared_head.norm.weight", D, 1);
+  head.layer = make_layer(prefix, config_.moe.experts > 0, names);
+  mtp_.push_back(std::move(head));
+}
+
+Tensor Model::rope_for(const Ragged& rows, const ForwardOptions& options) const {
+  const double theta = options.rope_theta > 0 ? options.rope_theta : config_.attention.rope_theta;
+  const int64_t needed = rows.max_position;
+  if (!rope_table_ || rope_table_.rows() < needed || rope_theta_ != theta) {
+    const int64_t grown = std::max(needed, std::min<int64_t>(2 * needed, config_.max_positions));
+    rope_table_ = rope_table(device(), grown, config_.attention.qk_rope_dim, theta);
+    rope_theta_ = theta;
+  }
+  return rope_table_;
+}
+
+Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
+                          Pass pass, int64_t index, bool recompute_layer) const {
+  if (pass.balance != nullptr && layer.moe_layer() >= 0)
+    pass.balance_term = pass.balance->term(layer.moe_layer());
+  if (!recompute_layer) return layer.forward(in, next_gain, pass, index);
+  const Ragged rows = pass.rows;
+  auto block = [=, &layer](const std::vector<Tensor>& inputs) -> std::vector<Tensor> {
+    const Pass again{rows, pass.rope, pass.cache, pass.balance, pass.balance_term};
+    const Residual out = layer.forward({inputs[0], inputs[1]}, next_gain, again, index);
+    return {out.y, out.z};
+  };
+  const std::vector<Tensor> out = recompute(block, {in.y, in.z});
+  return {out[0], out[1]};
+}
+
+TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
+                         const ForwardOptions& options) const {
+  const Pass pass{rows, rope_for(rows, options), options.cache, options.balance, nullptr};
+  Residual stream;
+  stream.y = embedding(tokens, embed_->value);
+  stream.z = rmsnorm(stream.y, layers_.front()->input_gain(), static_cast<float>(config_.norm_eps));
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Tensor& next_gain =
+        i + 1 < layers_.size() ? layers_[i + 1]->input_gain() : final_norm_->value;
+    stream =
+        run_layer(*layers_[i], stream, next_gain, pass, static_cast<int64_t>(i), options.recompute);
+    if (options.states != nullptr) options.states->push_back(detach(stream.y));
+  }
+  if (options.cache != nullptr) options.cache->advance(rows.rows);
+  return {stream.z};
+}
+
+Tensor Model::logits(const Tensor& hidden) const {
+  return linear(hidden, head());
+}
+
+MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const Ragged& rows,
+                     const ForwardOptions& options) const {
+  const MtpHead& head = mtp_[static_cast<size_t>(k)];
+  const auto eps = static_cast<float>(config_.norm_eps);
+  const Pass pass{rows, rope_for(rows, options), options.cache, options.balance, nullptr};
+  const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
+                                    head.hidden_norm->value, eps);
+  Residual stream;
+  stream.y = linear(joined, head.projection->value);
+  stream.z = rmsnorm(stream.y, head.layer->input_gain(), eps);
+  const auto index = static_cast<int64_t>(layers_.size()) + k;
+  const Residual out =
+      run_layer(*head.layer, stream, head.output_norm->value, pass, index, options.recompute);
+  return {out.y, out.z};
+}
+
+KvCache Model::make_cache(int64_t capacity) const {
+  const AttentionConfig& a = config_.attention;
+  const auto layers = static_cast<int64_t>(layers_.size() + mtp_.size());
+  if (a.is_mla()) return {device(), layers, capacity, a.kv_lora_rank + a.qk_rope_dim, 0};
+  return {device(), layers, capacity, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim};
+}
+
+}  // namespace um

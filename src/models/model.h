@@ -1,0 +1,98 @@
+// Model: a decoder-only language model assembled by one of the architecture files, with its
+// multi-token-prediction heads. The same code trains, prefills and decodes.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nn/decoder_layer.h"
+
+namespace um {
+
+/// One multi-token-prediction head (DeepSeek-V3, arXiv 2412.19437; techniques.md section 6): from
+/// the state at t and the embedding of token t+k it predicts token t+k+1.
+struct MtpHead {
+  Param *embed_norm, *hidden_norm, *projection, *output_norm;
+  std::unique_ptr<DecoderLayer> layer;
+};
+
+/// What a forward leaves behind, one row per token.
+struct TrunkOutput {
+  Tensor hidden;  ///< [T, D] after the final norm: the head's input
+};
+struct MtpOutput {
+  Tensor state;   ///< [T, D] the layer's output before its norm: the next head's input
+  Tensor hidden;  ///< [T, D] after shared_head.norm: the (shared) output head's input
+};
+
+struct ForwardOptions {
+  KvCache* cache = nullptr;
+  BalanceLoss* balance = nullptr;
+  bool recompute = false;                 ///< keep only layer inputs for the backward pass
+  double rope_theta = 0;                  ///< 0: the config's
+  std::vector<Tensor>* states = nullptr;  ///< collects the residual stream after every layer
+};
+
+class Model {
+ public:
+  Model(ModelConfig config, Device& device);
+
+  const ModelConfig& config() const { return config_; }
+  ParamStore& params() { return params_; }
+  const ParamStore& params() const { return params_; }
+  Device& device() const { return params_.device(); }
+
+  /// Token ids i32 [T] in the layout `rows` → the trunk's output.
+  TrunkOutput trunk(const Tensor& tokens, const Ragged& rows, const ForwardOptions& options) const;
+  /// Logits [T, V] of any rows of an output's `hidden`.
+  Tensor logits(const Tensor& hidden) const;
+  /// Head k (from 0): `state` is the trunk's hidden for k = 0, else head k-1's state; `tokens` i32
+  /// [T] holds for each row the token k+1 places later.
+  MtpOutput mtp(int64_t k, const Tensor& state, const Tensor& tokens, const Ragged& rows,
+                const ForwardOptions& options) const;
+
+  /// The output head [V, D] (the embedding when tied).
+  const Tensor& head() const { return head_->value; }
+  int64_t mtp_heads() const { return static_cast<int64_t>(mtp_.size()); }
+  /// MoE layers of the trunk, and of the trunk with its MTP heads.
+  int64_t trunk_moe_layers() const { return trunk_moe_layers_; }
+  int64_t moe_layers() const { return moe_layers_; }
+  /// Router biases by MoE layer (null entries where there is none).
+  const std::vector<Param*>& router_biases() const { return router_biases_; }
+
+  /// A cache for one sequence of at most `capacity` positions (trunk and MTP heads).
+  KvCache make_cache(int64_t capacity) const;
+
+  /// For the architecture files: appends a trunk layer or an MTP head. `moe` names the MoE tensors.
+  void add_layer(const std::string& prefix, bool moe_layer, const MoeNames& names = {});
+  void add_mtp(const std::string& prefix, const MoeNames& names = {});
+
+ private:
+  std::unique_ptr<DecoderLayer> make_layer(const std::string& prefix, bool moe,
+                                           const MoeNames& names);
+  Residual run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
+                     Pass pass, int64_t index, bool recompute_layer) const;
+  Tensor rope_for(const Ragged& rows, const ForwardOptions& options) const;
+
+  ModelConfig config_;
+  ParamStore params_;
+  Param *embed_, *head_, *final_norm_;
+  std::vector<std::unique_ptr<DecoderLayer>> layers_;
+  std::vector<MtpHead> mtp_;
+  std::vector<Param*> router_biases_;
+  int64_t trunk_moe_layers_ = 0, moe_layers_ = 0;
+  mutable Tensor rope_table_;
+  mutable double rope_theta_ = 0;
+};
+
+/// Builds a model of the config's family with unset weights. On a dry device nothing is allocated.
+std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device);
+
+// The architecture files, one function each (models/registry.cc lists them).
+void build_pangu_ultra_moe(Model& model);
+void build_pangu_pro_moe(Model& model);
+void build_pangu_embedded(Model& model);
+
+}  // namespace um

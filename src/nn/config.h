@@ -1,0 +1,92 @@
+// ModelConfig: one resolved description of a model of any family; models/config.h reads and writes
+// it. Facts: interop.md 1.0-1.5, techniques.md 1-3 and 8.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace um {
+
+/// PanguUltraMoEForCausalLM, PanguProMoEForCausalLM, PanguEmbeddedForCausalLM, LlamaForCausalLM.
+enum class Family { ultra_moe, pro_moe, embedded, llama };
+enum class RouterScore { sigmoid, softmax };
+/// tiny: N(0, 1/(2 d L)) for matrices (TinyInit); normal: N(0, initializer_range^2).
+enum class InitRule { tiny, normal };
+
+/// The q- and kv-latent norms use this eps whatever `norm_eps` says, as the released code does.
+inline constexpr double kLatentNormEps = 1e-6;
+
+/// Multi-head latent attention, or grouped-query attention where `kv_lora_rank` is 0.
+struct AttentionConfig {
+  int64_t heads = 0;
+  int64_t kv_heads = 0;      // GQA: divides heads; MLA: equals heads
+  int64_t qk_nope_dim = 0;   // MLA: channels of a head without positions; GQA: 0
+  int64_t qk_rope_dim = 0;   // channels with rotary positions; GQA: the whole head
+  int64_t v_dim = 0;         // value channels of a head
+  int64_t q_lora_rank = 0;   // MLA: query latent, 0 = queries straight from the hidden state
+  int64_t kv_lora_rank = 0;  // MLA: key and value latent
+  bool qkv_bias = false;
+  bool o_bias = false;
+  double rope_theta = 10000.0;
+  bool rope_interleave = false;  // rotary pairs (x0,x1),(x2,x3)...; else halves (x0,xd/2)...
+
+  bool is_mla() const { return kv_lora_rank > 0; }
+  int64_t qk_dim() const { return qk_nope_dim + qk_rope_dim; }
+
+  bool operator==(const AttentionConfig&) const = default;
+};
+
+/// The mixture-of-experts feed-forward; `experts` is 0 in dense models.
+struct MoeConfig {
+  int64_t experts = 0;       // routed experts
+  int64_t top_k = 0;         // experts per token
+  int64_t groups = 1;        // MoGE: top_k/groups experts from each group of experts/groups
+  int64_t expert_width = 0;  // intermediate channels of one routed expert
+  int64_t shared_width = 0;  // intermediate channels of all shared experts together, 0 = none
+  int64_t shared_experts = 0;
+  double scaling = 1.0;    // factor on the routed weights
+  bool norm_topk = false;  // divide the chosen scores by their sum
+  RouterScore score = RouterScore::softmax;
+  bool router_bias = false;   // e_score_correction_bias: for the choice only
+  bool router_scale = false;  // learned factor per expert on the weights (Pro MoE)
+
+  bool operator==(const MoeConfig&) const = default;
+};
+
+struct ModelConfig {
+  Family family = Family::llama;
+  int64_t vocab = 0;
+  int64_t hidden = 0;
+  int64_t layers = 0;        // trunk, without MTP layers
+  int64_t dense_layers = 0;  // leading layers with a dense feed-forward; all in dense models
+  int64_t dense_width = 0;   // intermediate channels of the dense feed-forward
+  int64_t mtp_layers = 0;    // multi-token-prediction heads
+  int64_t max_positions = 0;
+  double norm_eps = 1e-5;
+  bool tie_embeddings = false;
+  bool sandwich_norm = false;  // norms on the outputs of attention and feed-forward, too
+  double c_attn = 0.283;       // DSSN: initial gain of those norms is c / sqrt(layers)
+  double c_mlp = 0.432;
+  InitRule init = InitRule::normal;
+  double initializer_range = 0.02;   // std of InitRule::normal
+  double embedding_init_std = 0.02;  // std of the embedding
+  int64_t bos = -1;                  // token ids, -1 = none
+  int64_t pad = -1;
+  std::vector<int64_t> eos;  // any of these ends a generation
+  DType dtype = DType::f32;  // of the weights in the checkpoint: f32, bf16 or f16
+  AttentionConfig attention;
+  MoeConfig moe;
+
+  bool is_moe_layer(int64_t layer) const { return layer >= dense_layers; }
+  /// Standard deviation of weight matrices at initialisation (techniques.md section 3).
+  double weight_init_std() const;
+  /// Initial gains of the post norms with depth-scaled sandwich norm (techniques.md section 2).
+  double post_attn_gain() const;
+  double post_mlp_gain() const;
+
+  bool operator==(const ModelConfig&) const = default;
+};
+
+}  // namespace um
