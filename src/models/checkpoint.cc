@@ -24,8 +24,8 @@ void load_piece(const Param& param, const Piece& piece, const TensorView& stored
                  static_cast<size_t>(piece.shape.count()));
 }
 
-/// Tensors that published checkpoints carry and nobody needs: rotary tables, the MTP heads' copies of the
-/// trunk's embedding and head, a head beside tied embeddings.
+/// Tensors that published checkpoints carry and nobody needs: rotary tables, the MTP heads' copies
+/// of the trunk's embedding and head, a head beside tied embeddings.
 bool is_redundant(std::string_view name, const ModelConfig& config) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
   if (config.tie_embeddings && name == "lm_head.weight") return true;
@@ -54,11 +54,12 @@ void load_weights(Model& model, const CheckpointReader& reader,
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device& device,
                                   std::vector<std::string>* warnings) {
   ModelConfig config = read_config(directory);
-  UM_CHECK(std::filesystem::exists(directory / "model.safetensors") ||
-               std::filesystem::exists(directory / "model.safetensors.index.json"),
-           "{}: no weights (model.safetensors or model.safetensors.index.json); `ultramoe init` makes "
-           "random ones, `ultramoe train` trains them",
-           directory.string());
+  UM_CHECK(
+      std::filesystem::exists(directory / "model.safetensors") ||
+          std::filesystem::exists(directory / "model.safetensors.index.json"),
+      "{}: no weights (model.safetensors or model.safetensors.index.json); `ultramoe init` makes "
+      "random ones, `ultramoe train` trains them",
+      directory.string());
   const CheckpointReader reader(directory);
   // Some exports leave the flag out: no separate head means that the embedding serves as one.
   if (reader.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
@@ -90,8 +91,7 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
   };
   auto places = std::make_shared<std::map<std::string, Place>>();
   for (const auto& param : params.all())
-    for (const Piece& piece : param->pieces)
-      (*places)[prefix + piece.name] = {param.get(), &piece};
+    for (const Piece& piece : param->pieces) (*places)[prefix + piece.name] = {param.get(), &piece};
   return [places, pick = std::move(pick)](const TensorSpec& spec, const TensorSink& sink) {
     const Place place = places->at(spec.name);
     const float* values = pick(*place.param).f32() + place.piece->begin;
@@ -111,23 +111,24 @@ void save_model(const Model& model, const std::filesystem::path& directory,
                 uint64_t max_shard_bytes) {
   std::filesystem::create_directories(directory);
   write_file_atomic(directory / "config.json", config_to_json(model.config()).dump(2) + "\n");
-  write_checkpoint(directory, checkpoint_specs(model.params(), model.config().dtype),
-                   checkpoint_source(model.params(),
-                                     [](const Param& param) -> const Tensor& { return param.value; }),
-                   max_shard_bytes);
+  write_checkpoint(
+      directory, checkpoint_specs(model.params(), model.config().dtype),
+      checkpoint_source(model.params(),
+                        [](const Param& param) -> const Tensor& { return param.value; }),
+      max_shard_bytes);
 }
 
 void check_fits_memory(const ModelConfig& config, int64_t bytes_per_param,
                        const std::string& what) {
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return;
-  const double available =
-      static_cast<double>(info.totalram) * static_cast<double>(info.mem_unit);
+  const double available = static_cast<double>(info.totalram) * static_cast<double>(info.mem_unit);
   const auto params = static_cast<double>(count_parameters(config).total());
   const double needed = params * static_cast<double>(bytes_per_param);
-  UM_CHECK(needed <= available,
-           "{}: {:.2f} billion parameters need {:.1f} GB ({} bytes each), this machine has {:.1f} GB",
-           what, params / 1e9, needed / 1e9, bytes_per_param, available / 1e9);
+  UM_CHECK(
+      needed <= available,
+      "{}: {:.2f} billion parameters need {:.1f} GB ({} bytes each), this machine has {:.1f} GB",
+      what, params / 1e9, needed / 1e9, bytes_per_param, available / 1e9);
 }
 
 }  // namespace um

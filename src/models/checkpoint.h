@@ -13,9 +13,9 @@
 
 namespace um {
 
-/// Loads a checkpoint directory (or a preset that has weights). Every tensor of the model must be there with
-/// the published name and shape; all are converted to f32. Throws Error naming file and tensor.
-/// `warnings` receives tensors that the model does not use.
+/// Loads a checkpoint directory (or a preset that has weights). Every tensor of the model must be
+/// there with the published name and shape; all are converted to f32. Throws Error naming file and
+/// tensor. `warnings` receives tensors that the model does not use.
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device& device,
                                   std::vector<std::string>* warnings = nullptr);
 
