@@ -277,4 +277,17 @@ Cost cost(const SumSquares& a) {
   return {2 * count, Traffic(a.x).read(count).write(1, 8).bytes()};
 }
 
+Cost cost(const CopyBlocks& a) {
+  const double all = product(a.rows, a.blocks) * static_cast<double>(a.width);
+  return {0, Traffic(a.x).read(all).write(all).bytes()};
+}
+
+Cost cost(const BalanceStats& a) {
+  const double scores = product(a.tokens, a.experts);
+  const double groups = product(a.sequences, a.experts);
+  const double choices = product(a.tokens, a.top_k);
+  return {(a.normalize ? 3 : 1) * scores,
+          Traffic(a.scores).read(scores + choices).write(2 * groups, 8).bytes()};
+}
+
 }  // namespace um
