@@ -10,7 +10,7 @@
 #   --all                   all of the above, one after another
 #   --quick                 without the tests labelled "slow"
 #   -R, -E                  only, or without, the tests whose names match (as ctest has them)
-# Under a sanitizer the tests that start the program for minutes ("slow") are left out.
+# Under a sanitizer the slow tests are left out.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
@@ -68,7 +68,9 @@ run_tests() {
     asan | ubsan | tsan) options+=(-LE slow); sanitizer_environment ;;
     *) [[ $quick -eq 0 ]] || options+=(-LE slow) ;;
   esac
-  ctest --test-dir "$build" "${options[@]}" "${filter[@]}" >"$build/ctest.log" 2>&1 &
+  # Several tests share the cores: a thread that waits must not spin on one.
+  OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} \
+    ctest --test-dir "$build" "${options[@]}" "${filter[@]}" >"$build/ctest.log" 2>&1 &
   show_progress $! "$build/ctest.log"
 }
 

@@ -303,7 +303,7 @@ void SpikeDetector::replay(const std::filesystem::path& run_dir) {
   });
 }
 
-MetricsWriter::MetricsWriter(std::filesystem::path run_dir, int64_t resumed_step)
+MetricsWriter::MetricsWriter(const std::filesystem::path& run_dir, int64_t resumed_step)
     : metrics_path_(run_dir / "metrics.jsonl"), samples_path_(run_dir / "samples.jsonl") {
   keep_lines(metrics_path_, resumed_step, step_of_metrics);
   keep_lines(samples_path_, resumed_step, step_of_sample);

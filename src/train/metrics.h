@@ -120,7 +120,7 @@ class MetricsWriter {
   /// Starts a run (`resumed_step` 0: both files begin empty) or goes on after `resumed_step`: lines
   /// of later steps and unreadable lines are removed first. Throws Error if the files cannot be
   /// written.
-  explicit MetricsWriter(std::filesystem::path run_dir, int64_t resumed_step = 0);
+  explicit MetricsWriter(const std::filesystem::path& run_dir, int64_t resumed_step = 0);
   MetricsWriter(const MetricsWriter&) = delete;
   MetricsWriter& operator=(const MetricsWriter&) = delete;
   ~MetricsWriter();
