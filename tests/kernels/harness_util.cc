@@ -128,7 +128,7 @@ OpHarness::Contents OpHarness::run_once(const Kernels& kernels, const Run& run) 
 }
 
 void OpHarness::compare(const Contents& expected, const Contents& found, const char* backend,
-                        double tolerance) const {
+                        double tolerance, double scale) const {
   for (size_t n = 0; n < arrays_.size(); ++n) {
     const Array& array = arrays_[n];
     if (!array.written) continue;
@@ -157,18 +157,18 @@ void OpHarness::compare(const Contents& expected, const Contents& found, const c
     const double rms = std::sqrt(squares / finite);
     for (size_t i = 0; i < count; ++i) {
       const double want = at(expected[n], i), have = at(found[n], i);
-      const double slack = exact ? 0 : tolerance * (std::abs(want) + rms);
+      const double slack = exact ? 0 : tolerance * (std::abs(want) + rms + scale);
       ASSERT_TRUE(close(want, have, slack))
           << backend << ": array " << n << "[" << i << "] expected " << want << ", found " << have;
     }
   }
 }
 
-void OpHarness::expect_parity(const Run& run, double tolerance) {
+void OpHarness::expect_parity(const Run& run, double tolerance, double scale) {
   const Contents expected = run_once(ref::kTable, run);
   for (const Kernels* kernels : available_kernels()) {
     if (kernels == &ref::kTable) continue;
-    compare(expected, run_once(*kernels, run), kernels->name, tolerance);
+    compare(expected, run_once(*kernels, run), kernels->name, tolerance, scale);
     if (::testing::Test::HasFatalFailure()) return;
   }
 }

@@ -29,6 +29,8 @@ class OpHarness {
   using RunRows = std::function<void(const Kernels&, int64_t first, int64_t count)>;
   /// A tensor and its gradient, of `count` elements.
   struct Pair {
+    Pair(const float* v, const float* g, int64_t n)
+        : value(const_cast<float*>(v)), gradient(const_cast<float*>(g)), count(n) {}
     float* value;
     float* gradient;
     int64_t count;
@@ -49,8 +51,9 @@ class OpHarness {
   int64_t* output_i64(int64_t count);
   double* output_f64(int64_t count);
 
-  /// Values may differ by tolerance * (|value| + root mean square of the array); integers not.
-  void expect_parity(const Run& run, double tolerance = 2e-6);
+  /// Values may differ by tolerance * (|value| + root mean square of the array + scale); integers
+  /// not. Give a scale where results cancel: the size of the terms they are sums of.
+  void expect_parity(const Run& run, double tolerance = 2e-6, double scale = 0);
   void expect_same_bits_for_threads(const Run& run);
   /// run(kernels, 0, rows) against rows one by one and in threes.
   void expect_rows_independent(int64_t rows, const RunRows& run);
@@ -84,7 +87,7 @@ class OpHarness {
   void check_memory(const char* backend) const;
   Contents run_once(const Kernels& kernels, const Run& run);
   void compare(const Contents& expected, const Contents& found, const char* backend,
-               double tolerance) const;
+               double tolerance, double scale) const;
   void check_direction(const Run& forward, const Pair& input, const std::vector<Pair>& outputs,
                        const std::vector<float>& gradient, bool dense, double tolerance,
                        double step);
