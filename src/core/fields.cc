@@ -21,6 +21,8 @@ template <class... Cases>
 struct Match : Cases... {
   using Cases::operator()...;
 };
+template <class... Cases>
+Match(Cases...) -> Match<Cases...>;  // clang 14 does not deduce it for aggregates
 
 [[noreturn]] void wrong(const std::string& where, const std::string& expected,
                         const std::string& found) {
@@ -65,7 +67,7 @@ int64_t read_integer(const Json& value, const FieldSpec& spec, const std::string
 
 std::string read_string(const Json& value, const FieldSpec& spec, const std::string& where) {
   if (!value.is_string()) wrong(where, "a string", describe(value));
-  const auto text = value.get<std::string>();
+  auto text = value.get<std::string>();
   const auto& choices = spec.choices;
   if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
     wrong(where, fmt::format("one of {}", fmt::join(choices, ", ")), describe(value));
@@ -190,7 +192,7 @@ void write_toml(const Json& table, const std::string& path, std::string& out) {
     out += fmt::format("{} = {}\n", key, toml_value(value));
   }
   for (const auto& [key, value] : table.items()) {
-    const std::string inner = path.empty() ? key : path + "." + key;
+    const std::string inner = path.empty() ? key : fmt::format("{}.{}", path, key);
     if (value.is_object()) {
       out += fmt::format("\n[{}]\n", inner);
       write_toml(value, inner, out);
