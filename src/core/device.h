@@ -82,11 +82,17 @@ class Device {
   void set_meter(Meter* meter) { meter_ = meter; }
   Meter* meter() const { return meter_; }
 
+  /// While on, every launch looks for NaN and Inf in what it wrote and throws Error naming the
+  /// kernel.
+  void set_finite_check(bool on) { finite_check_ = on; }
+  bool finite_check() const { return finite_check_; }
+
  private:
   std::string name_;
   const Kernels* kernels_;
   Allocator allocator_;
   Meter* meter_ = nullptr;
+  bool finite_check_ = false;
 };
 
 }  // namespace um

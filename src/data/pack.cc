@@ -245,6 +245,7 @@ Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
   UM_CHECK(progress.documents > 0, "data pack: {} and {} other inputs have no text",
            reader.files()[0].string(), reader.files().size() - 1);
   splitter.finish(manifest);
+  tokenizer.save(options.out_dir);  // training copies it into its checkpoints
   write_file_atomic(options.out_dir / kManifestName, to_text(manifest.json(), 2) + "\n");
   remove_old_shards(options.out_dir, manifest);
   return manifest;

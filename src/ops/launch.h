@@ -1,22 +1,38 @@
 // launch(device, args): runs the kernel that takes these arguments, or meters it on a dry device.
+// With the device's finite check on, the first kernel that writes a NaN or Inf throws.
 #pragma once
 
 #include <chrono>
+#include <cmath>
 
 #include "core/device.h"
 #include "core/error.h"
 #include "kernels/cost.h"
 #include "kernels/kernels.h"
+#include "kernels/outputs.h"
 
 namespace um {
 
 namespace detail {
+template <class Args>
+void check_finite(const char* name, const Args& args) {
+  visit_outputs(
+      args, [name](const char* output, const float* data, int64_t rows, int64_t cols, int64_t ld) {
+        for (int64_t row = 0; data != nullptr && row < rows; ++row)
+          for (int64_t col = 0; col < cols; ++col)
+            UM_CHECK(std::isfinite(data[row * ld + col]),
+                     "op `{}` wrote {} into {}[{}, {}] of [{}, {}]", name, data[row * ld + col],
+                     output, row, col, rows, cols);
+      });
+}
+
 template <class Args>
 void launch_kernel(Device& device, const char* name, void (*kernel)(const Args&),
                    const Args& args) {
   UM_CHECK(device.dry() || kernel != nullptr, "device {} has no kernel `{}`", device.name(), name);
   if (device.meter() == nullptr) {
     if (!device.dry()) kernel(args);
+    if (device.finite_check() && !device.dry()) check_finite(name, args);
     return;
   }
   const auto start = std::chrono::steady_clock::now();

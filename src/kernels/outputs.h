@@ -1,0 +1,123 @@
+// What each kernel writes, for checks that walk over results: visit_outputs(args, f) calls
+// f(name, data, rows, cols, ld) for every f32 output (data may be null).
+#pragma once
+
+#include "kernels/args.h"
+
+namespace um {
+
+template <class F>
+void visit_outputs(const Matmul& a, F f) {
+  f("c", a.c, a.batch == 1 ? a.m : 0, a.n, a.ldc);
+}
+template <class F>
+void visit_outputs(const GroupedMatmul& a, F f) {
+  f("c", a.c, a.kind == GroupedMatmul::Kind::grad_weight ? a.groups * a.n : a.rows,
+    a.kind == GroupedMatmul::Kind::forward ? a.n : a.k, a.ldc);
+  f("swiglu", a.swiglu, a.rows, a.n / 2, a.n / 2);
+}
+template <class F>
+void visit_outputs(const RmsNorm& a, F f) {
+  f("y", a.y, a.rows, a.cols, a.ldy);
+}
+template <class F>
+void visit_outputs(const RmsNormGrad& a, F f) {
+  f("dx", a.dx, a.rows, a.cols, a.lddx);
+  f("dgain", a.dgain, 1, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const ResidualNorm& a, F f) {
+  f("y", a.y, a.rows, a.cols, a.cols);
+  f("z", a.z, a.rows, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const ResidualNormGrad& a, F f) {
+  f("dx", a.dx, a.rows, a.cols, a.cols);
+  f("dv", a.dv, a.rows, a.cols, a.cols);
+  f("dgain_post", a.dgain_post, 1, a.cols, a.cols);
+  f("dgain_pre", a.dgain_pre, 1, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const Rope& a, F f) {
+  f("y", a.y, a.rows, a.heads * a.head_dim, a.ldy);
+}
+template <class F>
+void visit_outputs(const LatentNormRope& a, F f) {
+  f("latent", a.latent, a.rows, a.rank, a.ld_latent);
+  f("k_rope", a.k_rope, a.rows, a.dim, a.ld_k_rope);
+}
+template <class F>
+void visit_outputs(const LatentNormRopeGrad& a, F f) {
+  f("dkv_a", a.dkv_a, a.rows, a.rank + a.dim, a.rank + a.dim);
+  f("dgain", a.dgain, 1, a.rank, a.rank);
+}
+template <class F>
+void visit_outputs(const Attention& a, F f) {
+  f("out", a.out, a.q_offsets[a.sequences], a.heads * a.v_dim, a.ld_out);
+}
+template <class F>
+void visit_outputs(const AttentionGrad& a, F f) {
+  f("dq", a.dq, a.forward.q_offsets[a.forward.sequences],
+    a.forward.heads * (a.forward.qk_dim + a.forward.rope_dim), a.forward.ldq);
+}
+template <class F>
+void visit_outputs(const Swiglu& a, F f) {
+  f("act", a.act, a.rows, a.width, a.width);
+}
+template <class F>
+void visit_outputs(const SwigluGrad& a, F f) {
+  f("dh", a.dh, a.rows, 2 * a.width, 2 * a.width);
+  f("weighted_act", a.weighted_act, a.rows, a.width, a.width);
+}
+template <class F>
+void visit_outputs(const Router& a, F f) {
+  f("scores", a.scores, a.tokens, a.experts, a.experts);
+  f("weights", a.weights, a.tokens, a.top_k, a.top_k);
+}
+template <class F>
+void visit_outputs(const RouterGrad& a, F f) {
+  f("dlogits", a.dlogits, a.tokens, a.experts, a.experts);
+}
+template <class F>
+void visit_outputs(const BalanceStats&, F) {}
+template <class F>
+void visit_outputs(const MoePermute&, F) {}
+template <class F>
+void visit_outputs(const MoeCombine& a, F f) {
+  f("out", a.out, a.tokens, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const MoeScatter& a, F f) {
+  f("dx", a.dx, a.tokens, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const Embedding& a, F f) {
+  f("y", a.y, a.tokens, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const EmbeddingGrad& a, F f) {
+  f("dtable", a.dtable, a.vocab, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const CrossEntropy& a, F f) {
+  f("loss", a.loss, 1, a.rows, a.rows);
+  f("dlogits", a.dlogits, a.rows, a.vocab, a.ld);
+}
+template <class F>
+void visit_outputs(const BiasGrad& a, F f) {
+  f("dbias", a.dbias, 1, a.cols, a.cols);
+}
+template <class F>
+void visit_outputs(const Add& a, F f) {
+  f("y", a.y, 1, a.count, a.count);
+}
+template <class F>
+void visit_outputs(const CopyBlocks&, F) {}
+template <class F>
+void visit_outputs(const AdamW& a, F f) {
+  f("param", a.param, 1, a.count, a.count);
+}
+template <class F>
+void visit_outputs(const SumSquares&, F) {}
+
+}  // namespace um

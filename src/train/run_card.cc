@@ -1,0 +1,76 @@
+// See run_card.h.
+#include "train/run_card.h"
+
+#include <fmt/format.h>
+#include <sys/sysinfo.h>
+
+#include <fstream>
+#include <thread>
+
+#include "models/config.h"
+#include "models/count.h"
+
+namespace um {
+
+ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mtp) {
+  const ParameterCount count = count_parameters(config);
+  ModelCard card;
+  card.architecture = architecture_name(config.family);
+  card.machine = machine_name();
+  card.total_params = with_mtp ? count.total_with_mtp() : count.total();
+  card.active_params = count.active();
+  auto part = [&card](const char* name, int64_t total, int64_t active) {
+    if (total > 0) card.parts.push_back({name, total, active});
+  };
+  part("embedding", count.embedding, count.embedding);
+  part("attention", count.attention, count.attention);
+  part("dense feed-forward", count.dense_mlp, count.dense_mlp);
+  part("routed experts", count.experts, count.experts - count.idle_experts);
+  part("shared experts", count.shared, count.shared);
+  part("routers", count.router, count.router);
+  part("norms", count.norms, count.norms);
+  part("output head", count.head, count.head);
+  if (with_mtp) part("MTP heads", count.mtp, count.mtp - count.mtp_idle_experts);
+  const Manifest& manifest = loader.datasets()[0].manifest();
+  card.unigram_entropy_nats = manifest.val.unigram_entropy;
+  if (manifest.val.tokens > 0)
+    card.bytes_per_token =
+        static_cast<double>(manifest.val.text_bytes) / static_cast<double>(manifest.val.tokens);
+  for (const Dataset& dataset : loader.datasets()) {
+    const Manifest& m = dataset.manifest();
+    for (const SourceInfo& source : m.sources)
+      card.data.emplace_back("Text", fmt::format("{} ({:.1f} MB)", source.name,
+                                                 static_cast<double>(source.file_bytes) / 1e6));
+    card.data.emplace_back("Training tokens", fmt::format("{:L}", m.train.tokens));
+    card.data.emplace_back("Held-out tokens", fmt::format("{:L}", m.val.tokens));
+    card.data.emplace_back("Tokenizer",
+                           fmt::format("{} tokens, {}", m.vocab_size, m.tokenizer_hash));
+  }
+  return card;
+}
+
+double step_flops(const ModelConfig& config, int64_t seq_len, bool with_mtp) {
+  const ForwardFlops flops = forward_flops(config, seq_len);
+  return 3 * (with_mtp ? flops.total() : flops.trunk());
+}
+
+std::filesystem::path tokenizer_directory(const std::filesystem::path& packed) {
+  return std::filesystem::exists(packed / "tokenizer.model") ? packed : std::filesystem::path();
+}
+
+std::string machine_name() {
+  std::string model = "unknown processor";
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with("model name")) {
+      model = line.substr(line.find(':') + 2);
+      break;
+    }
+  struct sysinfo info {};
+  const double memory = ::sysinfo(&info) == 0 ? static_cast<double>(info.totalram) *
+                                                    static_cast<double>(info.mem_unit) / 1e9
+                                              : 0.0;
+  return fmt::format("{}, {} cores, {:.0f} GB", model, std::thread::hardware_concurrency(), memory);
+}
+
+}  // namespace um

@@ -1,0 +1,152 @@
+// See run_checkpoint.h.
+#include "train/run_checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "models/checkpoint.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kStateFile = "training_state.json";
+constexpr const char* kOptimizerFile = "optimizer.safetensors";
+
+std::string step_name(int64_t step) {
+  return fmt::format("step-{:08}", step);
+}
+
+/// The step of a checkpoint's directory name, or -1.
+int64_t step_of(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (!name.starts_with("step-") || name.size() != 13) return -1;
+  int64_t step = 0;
+  for (const char c : name.substr(5)) {
+    if (c < '0' || c > '9') return -1;
+    step = 10 * step + (c - '0');
+  }
+  return step;
+}
+
+std::vector<fs::path> checkpoints(const fs::path& run_dir) {
+  std::vector<fs::path> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", ignored))
+    if (step_of(entry.path()) >= 0 && fs::exists(entry.path() / kStateFile))
+      found.push_back(entry.path());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+/// Both moments and the f32 weights of every parameter in one file. (The model's own file may be
+/// bf16.)
+void write_optimizer(const fs::path& path, const Model& model, const Optimizer& optimizer) {
+  struct Part {
+    const char* prefix;
+    ParamTensor pick;
+  };
+  const Part parts[] = {
+      {"master.", [](const Param& p) -> const Tensor& { return p.value; }},
+      {"m.", [&](const Param& p) -> const Tensor& { return optimizer.first_moment(p); }},
+      {"v.", [&](const Param& p) -> const Tensor& { return optimizer.second_moment(p); }}};
+  std::vector<TensorSpec> specs;
+  std::map<std::string, TensorSource> sources;
+  for (const Part& part : parts) {
+    if (part.prefix == std::string("master.") && model.config().dtype == DType::f32) continue;
+    const auto some = checkpoint_specs(model.params(), DType::f32, true, part.prefix);
+    specs.insert(specs.end(), some.begin(), some.end());
+    sources[part.prefix] = checkpoint_source(model.params(), part.pick, part.prefix);
+  }
+  write_safetensors(path, specs, [&](const TensorSpec& spec, const TensorSink& sink) {
+    sources.at(spec.name.substr(0, spec.name.find('.') + 1))(spec, sink);
+  });
+}
+
+void read_states(const SafetensorsFile& file, const std::string& prefix, const Param& param,
+                 const Tensor& target, const std::string& where) {
+  for (const Piece& piece : param.pieces) {
+    const TensorView* view = file.find(prefix + piece.name);
+    UM_CHECK(
+        view != nullptr && view->dtype == DType::f32 && view->elements() == piece.shape.count(),
+        "{}: tensor {}{}: expected f32 {}", where, prefix, piece.name, piece.shape.text());
+    std::memcpy(target.f32() + piece.begin, view->bytes.data(), view->bytes.size());
+  }
+}
+
+}  // namespace
+
+fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Optimizer& optimizer,
+                         const RunState& state, const fs::path& tokenizer, int64_t keep) {
+  const fs::path parent = run_dir / "checkpoints";
+  const fs::path target = parent / step_name(state.step);
+  const fs::path temporary = parent / (step_name(state.step) + ".tmp");
+  std::error_code failed;
+  if (fs::exists(target / kStateFile)) return target;  // the same step is the same state
+  fs::remove_all(temporary, failed);
+  fs::create_directories(temporary, failed);
+  UM_CHECK(!failed, "{}: cannot create: {}", temporary.string(), failed.message());
+  try {
+    save_model(model, temporary);
+    if (!tokenizer.empty())
+      for (const char* name : {"tokenizer.model", "tokenizer_config.json"})
+        if (fs::exists(tokenizer / name)) fs::copy_file(tokenizer / name, temporary / name);
+    write_optimizer(temporary / kOptimizerFile, model, optimizer);
+    const Json json{{"step", state.step},       {"tokens", state.tokens},
+                    {"seconds", state.seconds}, {"main_steps", state.main_steps},
+                    {"skipped", state.skipped}, {"loader", state.loader}};
+    write_file_atomic(temporary / kStateFile, json.dump(1) + "\n");
+    sync_directory(temporary);
+    fs::rename(temporary, target);
+    sync_directory(parent);
+  } catch (const std::exception& error) {
+    fs::remove_all(temporary, failed);
+    fail("checkpoint {}: {}; the previous checkpoint is intact", target.string(), error.what());
+  }
+  const std::vector<fs::path> all = checkpoints(run_dir);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+    // Out of the way in one step first: a kill in the middle must not leave half a checkpoint
+    // behind.
+    const fs::path old = all[i].string() + ".old";
+    fs::rename(all[i], old, failed);
+    fs::remove_all(old, failed);
+  }
+  return target;
+}
+
+std::optional<fs::path> latest_checkpoint(const fs::path& run_dir) {
+  const std::vector<fs::path> all = checkpoints(run_dir);
+  if (all.empty()) return std::nullopt;
+  return all.back();
+}
+
+RunState load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
+  const std::string where = (checkpoint / kStateFile).string();
+  const Json json = parse_json(read_file(checkpoint / kStateFile, uint64_t{16} << 20), where);
+  RunState state;
+  try {
+    state = {.step = json.at("step"),
+             .tokens = json.at("tokens"),
+             .seconds = json.at("seconds"),
+             .main_steps = json.at("main_steps"),
+             .skipped = json.at("skipped"),
+             .loader = json.at("loader")};
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: not a training state: {}", where, error.what());
+  }
+  load_weights(model, CheckpointReader(checkpoint));
+  const fs::path states = checkpoint / kOptimizerFile;
+  const SafetensorsFile file(states);
+  for (const auto& param : model.params().all()) {
+    if (model.config().dtype != DType::f32)
+      read_states(file, "master.", *param, param->value, states.string());
+    read_states(file, "m.", *param, optimizer.first_moment(*param), states.string());
+    read_states(file, "v.", *param, optimizer.second_moment(*param), states.string());
+  }
+  return state;
+}
+
+}  // namespace um

@@ -1,0 +1,40 @@
+// Checkpoints of a run: RUN/checkpoints/step-N is a model directory in Hugging Face form with the
+// training state beside it. A checkpoint appears complete or not at all.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "core/json.h"
+#include "models/model.h"
+#include "train/optimizer.h"
+
+namespace um {
+
+/// Where a run stands; everything else follows from run.toml.
+struct RunState {
+  int64_t step = 0;        ///< updates done
+  int64_t tokens = 0;      ///< tokens seen
+  double seconds = 0;      ///< training time so far
+  int64_t main_steps = 0;  ///< planned length of the main phase, 0: not planned yet
+  int64_t skipped = 0;     ///< updates not applied because of NaN or Inf
+  Json loader;             ///< Loader::state() of the present phase
+};
+
+/// Writes RUN/checkpoints/step-N (weights, optimizer states, state, the files of `tokenizer` if it
+/// is not empty) under a temporary name and renames it; then removes all but the newest `keep`.
+/// Returns its path.
+std::filesystem::path save_checkpoint(const std::filesystem::path& run_dir, const Model& model,
+                                      const Optimizer& optimizer, const RunState& state,
+                                      const std::filesystem::path& tokenizer, int64_t keep);
+
+/// The newest complete checkpoint of a run, if there is one. Leftovers of interrupted writes are
+/// ignored.
+std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run_dir);
+
+/// Restores weights (f32 masters) and optimizer states bit by bit, and returns the state.
+RunState load_checkpoint(const std::filesystem::path& checkpoint, Model& model,
+                         Optimizer& optimizer);
+
+}  // namespace um

@@ -1,0 +1,53 @@
+// See schedule.h.
+#include "train/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace um {
+
+double Phase::rate(int64_t step) const {
+  const int64_t done = step - begin;
+  if (done < warmup) return lr * static_cast<double>(done + 1) / static_cast<double>(warmup);
+  if (schedule == "constant") return lr;
+  const auto length = static_cast<double>(std::max<int64_t>(end - begin - warmup, 1));
+  const double progress = std::min(1.0, static_cast<double>(done - warmup) / length);
+  const double left =
+      schedule == "cosine" ? 0.5 * (1.0 + std::cos(std::numbers::pi * progress)) : 1.0 - progress;
+  return final_lr + (lr - final_lr) * left;
+}
+
+std::vector<Phase> plan_phases(const TrainOptions& options, int64_t main_steps) {
+  std::vector<Phase> phases{{.begin = 0,
+                             .end = main_steps,
+                             .batch = options.batch,
+                             .seq_len = options.seq_len,
+                             .lr = options.lr,
+                             .final_lr = options.final_lr,
+                             .schedule = options.schedule,
+                             .warmup = std::min(options.warmup, main_steps),
+                             .rope_theta = options.rope_theta}};
+  for (const PhaseOptions& phase : options.phases) {
+    const Phase& last = phases.back();
+    const double lr = phase.lr > 0 ? phase.lr : options.final_lr;
+    phases.push_back({.begin = last.end,
+                      .end = last.end + std::max<int64_t>(phase.steps, 1),
+                      .batch = phase.batch > 0 ? phase.batch : options.batch,
+                      .seq_len = phase.seq_len > 0 ? phase.seq_len : options.seq_len,
+                      .lr = lr,
+                      .final_lr = phase.final_lr > 0 ? phase.final_lr : lr,
+                      .schedule = phase.schedule,
+                      .warmup = 0,
+                      .rope_theta = phase.rope_theta > 0 ? phase.rope_theta : last.rope_theta});
+  }
+  return phases;
+}
+
+const Phase& phase_at(const std::vector<Phase>& phases, int64_t step) {
+  for (const Phase& phase : phases)
+    if (step < phase.end) return phase;
+  return phases.back();
+}
+
+}  // namespace um

@@ -1,0 +1,336 @@
+// See trainer.h. Time, not the number of steps, may bound a run: then the first steps (all of them
+// in the warm-up, whose rate needs no plan) measure the speed, and the number of steps is fixed
+// from it, kept in the checkpoint, and from there on the run is a function of its options alone.
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "models/checkpoint.h"
+#include "models/config.h"
+#include "models/count.h"
+#include "train/report.h"
+#include "train/run_card.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kPlanSteps = 12;  ///< steps that measure the speed of a time-bound run
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
+                   values.end());
+  return values[values.size() / 2];
+}
+
+LoaderOptions loader_options(const RunOptions& options, const Phase& phase, size_t index,
+                             bool val) {
+  LoaderOptions loader{.sources = {},
+                       .batch = phase.batch,
+                       .seq_len = phase.seq_len,
+                       .seed = static_cast<uint64_t>(options.data.seed) + index,
+                       .val = val};
+  const DataOptions& data = options.data;
+  for (size_t i = 0; i < data.path.size(); ++i)
+    loader.sources.push_back({data.path[i], data.weights.empty() ? 1.0 : data.weights[i]});
+  return loader;
+}
+
+void check_options(const RunOptions& options) {
+  const auto refuse = [](bool wrong, const std::string& message) {
+    if (wrong) throw UsageError(message);
+  };
+  const DataOptions& data = options.data;
+  refuse(data.path.empty(), "data.path: name at least one packed corpus (ultramoe data pack)");
+  refuse(!data.weights.empty() && data.weights.size() != data.path.size(),
+         fmt::format("data.weights: {} weights for {} corpora", data.weights.size(),
+                     data.path.size()));
+  refuse(options.train.final_lr > options.train.lr && options.train.schedule != "constant",
+         fmt::format("train.final_lr {} is above train.lr {}", options.train.final_lr,
+                     options.train.lr));
+}
+
+}  // namespace
+
+ModelConfig configure_model(const ModelOptions& options) {
+  const fs::path directory = find_model(options.from.empty() ? options.preset : options.from);
+  Json json = read_json_file(directory / "config.json");
+  for (const std::string& change : options.set) {
+    const size_t equals = change.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw UsageError(fmt::format("model.set: expected field=value, found \"{}\"", change));
+    const std::string text = change.substr(equals + 1);
+    Json value = Json::parse(text, nullptr, false);
+    json[change.substr(0, equals)] = value.is_discarded() ? Json(text) : value;
+  }
+  return load_config(json, (directory / "config.json").string());
+}
+
+Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resume,
+                 TrainerHooks hooks)
+    : options_(std::move(options)), run_dir_(std::move(run_dir)), hooks_(std::move(hooks)) {
+  check_options(options_);
+  ModelConfig config = configure_model(options_.model);
+  const auto newest = latest_checkpoint(run_dir_);
+  UM_CHECK(resume || !newest,
+           "{}: holds a run already; go on with --resume or choose another --out",
+           run_dir_.string());
+  phases_ = plan_phases(options_.train, options_.train.steps);
+  phase_ = &phases_.front();
+  loader_ = std::make_unique<Loader>(loader_options(options_, *phase_, 0, false));
+  UM_CHECK(static_cast<int64_t>(loader_->vocab_size()) <= config.vocab,
+           "{}: its tokenizer has {} tokens, the model's vocab_size is {}; retrain one or set "
+           "--model.set vocab_size={}",
+           options_.data.path[0], loader_->vocab_size(), config.vocab, loader_->vocab_size());
+  check_fits_memory(config, 16, "training");
+  fs::create_directories(run_dir_);
+  model_ = make_model(config, device);
+  if (!options_.model.from.empty())
+    load_weights(*model_, CheckpointReader(find_model(options_.model.from)));
+  else
+    model_->params().initialize(static_cast<uint64_t>(options_.model.seed));
+  const TrainOptions& train = options_.train;
+  optimizer_ = std::make_unique<Optimizer>(
+      model_->params(),
+      AdamWOptions{train.beta1, train.beta2, train.eps, train.weight_decay, train.clip});
+  const bool run_mtp = train.mtp_weight > 0;
+  balance_ = std::make_unique<BalanceLoss>(
+      balance_scope_from_name(train.balance), train.balance_weight, model_->moe_layers(),
+      run_mtp ? model_->moe_layers() : model_->trunk_moe_layers());
+  if (balance_->scope() == BalanceScope::bias && model_->moe_layers() > 0 &&
+      model_->router_biases()[0] == nullptr)
+    throw UsageError(
+        "train.balance = bias needs a router bias: --model.set router_enable_expert_bias=true");
+  if (newest) {
+    state_ = load_checkpoint(*newest, *model_, *optimizer_);
+    last_checkpoint_ = *newest;
+    if (state_.main_steps > 0) phases_ = plan_phases(train, state_.main_steps);
+  }
+  phase_ = nullptr;
+  open_phase();
+  metrics_ = std::make_unique<MetricsWriter>(run_dir_, state_.step);
+  if (options_.log.tensorboard)
+    tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);
+  if (state_.step > 0) spikes_.replay(run_dir_);
+  Fields fields;
+  options_.fields(fields);
+  write_file_atomic(run_dir_ / "run.toml", fields.to_toml());
+  write_card();
+}
+
+void Trainer::open_phase() {
+  const Phase* next = &phase_at(phases_, state_.step);
+  if (next == phase_) return;
+  const auto index = static_cast<size_t>(next - phases_.data());
+  if (phase_ != nullptr || index > 0 || state_.step > 0)
+    loader_ = std::make_unique<Loader>(loader_options(options_, *next, index, false));
+  // At a phase's first step its stream begins; otherwise a resumed run goes on where it stood.
+  if (phase_ == nullptr && state_.step > next->begin) loader_->restore(state_.loader);
+  phase_ = next;
+}
+
+void Trainer::write_card() {
+  ModelCard card = run_card(model_->config(), *loader_, options_.train.mtp_weight > 0);
+  card.name = fs::path(options_.model.preset).filename().string();
+  card.command = hooks_.command;
+  card.planned_steps = phases_.back().end;
+  write_model_card(run_dir_, card);
+}
+
+std::vector<Batch> Trainer::next_batches() {
+  std::vector<Batch> batches(static_cast<size_t>(options_.train.accumulate));
+  for (Batch& batch : batches) loader_->next(batch);
+  return batches;
+}
+
+ObjectiveOptions Trainer::objective_options(bool rms) {
+  return {.mtp_weight = options_.train.mtp_weight,
+          .z_weight = options_.train.z_weight,
+          .recompute = options_.train.recompute,
+          .rope_theta = phase_->rope_theta,
+          .balance = balance_.get(),
+          .activation_rms = rms};
+}
+
+void Trainer::step() {
+  const double start = now();
+  const std::vector<Batch> batches = next_batches();
+  const int64_t every = options_.log.rms_every;
+  const bool rms = every > 0 && (state_.step % every == 0);
+  model_->params().reset_grads();
+  const StepLosses losses =
+      StepObjective(*model_, batches, objective_options(rms)).run_with_gradients();
+  const double norm = optimizer_->grad_norm();
+  const double lr = phase_->rate(state_.step);
+  const bool bad = !std::isfinite(norm) || !std::isfinite(losses.lm);
+  if (bad && options_.train.on_nan == "stop") explain_non_finite(batches);
+  if (bad) {
+    ++state_.skipped;
+    if (hooks_.note) hooks_.note(fmt::format("step {}: not finite, skipped", state_.step + 1));
+  } else {
+    optimizer_->update(lr, state_.step + 1 - state_.skipped, norm);
+    if (balance_->scope() == BalanceScope::bias)
+      for (size_t i = 0; i < balance_->loads().size(); ++i)
+        if (Param* bias = model_->router_biases()[i]; bias && !balance_->loads()[i].counts.empty())
+          update_router_bias(bias->value, balance_->loads()[i].counts, options_.train.bias_rate);
+  }
+  const double seconds = now() - start;
+  state_.step += 1;
+  state_.seconds += seconds;
+  for (const Batch& batch : batches) state_.tokens += batch.size();
+  measure(batches, losses, norm, lr, seconds, bad);
+  plan_length(seconds);
+}
+
+void Trainer::explain_non_finite(const std::vector<Batch>& batches) {
+  std::string culprit = "the gradients' sum";
+  Device& device = model_->device();
+  device.set_finite_check(true);
+  try {
+    model_->params().reset_grads();
+    StepObjective(*model_, batches, objective_options(false)).run_with_gradients();
+  } catch (const Error& error) {
+    culprit = error.what();
+  }
+  device.set_finite_check(false);
+  fail(
+      "step {}: the loss or a gradient is not finite: {}; last good checkpoint: {}; go on with a "
+      "lower "
+      "train.lr, or with train.on_nan = skip",
+      state_.step + 1, culprit,
+      last_checkpoint_.empty() ? std::string("none") : last_checkpoint_.string());
+}
+
+void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losses, double norm,
+                      double lr, double seconds, bool skipped) {
+  int64_t tokens = 0;
+  for (const Batch& batch : batches) tokens += batch.size();
+  StepMetrics m;
+  m.step = state_.step;
+  m.time_s = state_.seconds;
+  m.tokens = state_.tokens;
+  m.loss = losses.lm;
+  m.mtp_loss = losses.mtp;
+  m.balance_loss = losses.balance;
+  m.z_loss = losses.z;
+  m.grad_norm = norm;
+  m.spike = spikes_.observe(norm);
+  m.skipped = skipped;
+  m.lr = lr;
+  m.tokens_per_s = static_cast<double>(tokens) / seconds;
+  m.model_flops_per_s =
+      m.tokens_per_s * step_flops(model_->config(), phase_->seq_len, !losses.mtp.empty());
+  m.activation_rms = losses.activation_rms;
+  for (size_t i = 0; i < balance_->loads().size(); ++i)
+    if (!balance_->loads()[i].counts.empty())
+      m.moe.push_back(
+          expert_load(static_cast<int>(model_->config().dense_layers + static_cast<int64_t>(i)),
+                      balance_->loads()[i].counts));
+  metrics_->write(m);
+  if (tensorboard_) tensorboard_->write(m);
+  if (!hooks_.progress) return;
+  const int64_t last =
+      state_.main_steps == 0 && options_.train.minutes > 0 ? 0 : phases_.back().end;
+  hooks_.progress(m, last,
+                  last == 0 ? NAN
+                            : static_cast<double>(last - state_.step) * state_.seconds /
+                                  static_cast<double>(state_.step));
+}
+
+void Trainer::plan_length(double step_seconds) {
+  if (state_.main_steps > 0) return;
+  if (options_.train.minutes <= 0) {
+    state_.main_steps = options_.train.steps;
+    return;
+  }
+  step_seconds_.push_back(step_seconds);
+  if (step_seconds_.size() < kPlanSteps && state_.seconds < options_.train.minutes * 20) return;
+  const double left = options_.train.minutes * 60 - state_.seconds;
+  // The first steps run on cold caches; a little is kept back for validations and checkpoints.
+  const auto more = static_cast<int64_t>(0.93 * left / median(step_seconds_));
+  state_.main_steps = state_.step + std::max<int64_t>(more, 1);
+  phases_ = plan_phases(options_.train, state_.main_steps);
+  phase_ = &phase_at(phases_, state_.step);
+  write_card();
+}
+
+void Trainer::validate() {
+  Loader loader(loader_options(options_, *phase_, 0, true));
+  Batch batch;
+  double nats = 0;
+  int64_t targets = 0;
+  const int64_t limit = options_.log.eval_batches;
+  for (int64_t i = 0; (limit == 0 || i < limit) && loader.next(batch); ++i) {
+    const StepLosses losses =
+        StepObjective(*model_, {&batch, 1}, {.rope_theta = phase_->rope_theta}).run();
+    const auto count = static_cast<int64_t>(std::count_if(
+        batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; }));
+    nats += losses.lm * static_cast<double>(count);
+    targets += count;
+  }
+  if (targets == 0) return;
+  const ValidationPoint point{state_.step, state_.tokens, nats / static_cast<double>(targets)};
+  metrics_->write(point);
+  if (tensorboard_) tensorboard_->write(point);
+}
+
+void Trainer::write_samples() {
+  if (!hooks_.sample) return;
+  for (const std::string& prompt : options_.log.sample_prompts)
+    metrics_->write(
+        Sample{state_.step, prompt, hooks_.sample(*model_, prompt, options_.log.sample_tokens)});
+}
+
+void Trainer::refresh_report(bool live) {
+  report_seconds_ = now();
+  try {
+    write_report(run_dir_,
+                 {.live = live, .refresh_s = static_cast<int>(options_.log.report_seconds)});
+  } catch (const Error& error) {
+    if (hooks_.note) hooks_.note(fmt::format("report: {}", error.what()));
+  }
+}
+
+void Trainer::after_step() {
+  const LogOptions& log = options_.log;
+  const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
+  if (due(log.eval_every)) validate();
+  if (due(log.sample_every)) write_samples();
+  if (due(log.checkpoint_every)) {
+    state_.loader = loader_->state();
+    metrics_->sync();
+    last_checkpoint_ = save_checkpoint(run_dir_, *model_, *optimizer_, state_,
+                                       tokenizer_directory(options_.data.path[0]), log.keep);
+  }
+  if (now() - report_seconds_ > log.report_seconds) refresh_report(true);
+}
+
+fs::path Trainer::run() {
+  if (state_.step == 0) validate();
+  bool interrupted = false;
+  while (state_.step < phases_.back().end && !interrupted) {
+    step();
+    after_step();
+    interrupted = hooks_.interrupted && hooks_.interrupted();
+    open_phase();
+  }
+  if (!interrupted && options_.log.eval_every > 0 && state_.step % options_.log.eval_every != 0)
+    validate();
+  if (!interrupted) write_samples();
+  state_.loader = loader_->state();
+  metrics_->sync();
+  last_checkpoint_ = save_checkpoint(run_dir_, *model_, *optimizer_, state_,
+                                     tokenizer_directory(options_.data.path[0]), options_.log.keep);
+  refresh_report(false);
+  return last_checkpoint_;
+}
+
+}  // namespace um

@@ -1,0 +1,84 @@
+// The one training loop.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "data/loader.h"
+#include "train/metrics.h"
+#include "train/objective.h"
+#include "train/options.h"
+#include "train/run_checkpoint.h"
+#include "train/schedule.h"
+#include "train/tensorboard.h"
+
+namespace um {
+
+/// What the loop asks of its surroundings.
+struct TrainerHooks {
+  /// Continues `prompt` with the present weights, for the samples of the report; may be empty.
+  std::function<std::string(const Model&, const std::string& prompt, int64_t tokens)> sample;
+  /// Shows a step on the terminal (every step; the hook chooses what to print).
+  std::function<void(const StepMetrics&, int64_t last_step, double seconds_left)> progress;
+  /// A line for the user: a checkpoint was written, a step was skipped.
+  std::function<void(const std::string&)> note;
+  /// Asked after every step; true ends the run with a checkpoint.
+  std::function<bool()> interrupted;
+  std::string command;  ///< for the model card
+};
+
+class Trainer {
+ public:
+  /// Prepares RUN: a new run needs a directory without one; `resume` goes on from its newest
+  /// checkpoint. Throws Error or UsageError for options that contradict each other, the data or the
+  /// machine.
+  Trainer(RunOptions options, std::filesystem::path run_dir, Device& device, bool resume,
+          TrainerHooks hooks);
+
+  /// Trains to the end of the plan, or until interrupted; the last state is checkpointed either
+  /// way. Returns the newest checkpoint.
+  std::filesystem::path run();
+
+  const Model& model() const { return *model_; }
+  const RunState& state() const { return state_; }
+
+ private:
+  void open_phase();
+  std::vector<Batch> next_batches();
+  void step();
+  void measure(const std::vector<Batch>& batches, const StepLosses& losses, double norm, double lr,
+               double seconds, bool skipped);
+  void plan_length(double step_seconds);
+  void after_step();
+  void validate();
+  void write_samples();
+  void refresh_report(bool live);
+  [[noreturn]] void explain_non_finite(const std::vector<Batch>& batches);
+  ObjectiveOptions objective_options(bool rms);
+  void write_card();
+
+  RunOptions options_;
+  std::filesystem::path run_dir_;
+  TrainerHooks hooks_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<BalanceLoss> balance_;
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<MetricsWriter> metrics_;
+  std::unique_ptr<TensorBoardWriter> tensorboard_;
+  SpikeDetector spikes_;
+  RunState state_;
+  std::vector<Phase> phases_;
+  const Phase* phase_ = nullptr;
+  std::vector<double> step_seconds_;  ///< of the first steps, until the run's length is planned
+  double report_seconds_ = 0;         ///< time of the last report
+  std::filesystem::path last_checkpoint_;
+};
+
+/// The model's config with `set` ("field=value", value JSON or a bare word) applied.
+ModelConfig configure_model(const ModelOptions& options);
+
+}  // namespace um
