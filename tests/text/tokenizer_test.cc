@@ -2,7 +2,7 @@
 #include "text/tokenizer.h"
 
 #include <gtest/gtest.h>
-#include <sentencepiece_processor.h>
+#include <sentencepiece_trainer.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -95,6 +95,31 @@ TEST(Tokenizer, NeverMakesSpecialIdsFromLiteralText) {
   for (const SpecialToken& token : t.special_tokens()) {
     for (const int32_t id : t.encode("a" + token.text + "b")) EXPECT_FALSE(t.is_special(id));
   }
+}
+
+// Pieces which SentencePiece itself matches in any text: they must not come out of users' texts.
+TEST(Tokenizer, KeepsUserDefinedPiecesOutOfLiteralText) {
+  const fs::path corpus = fs::temp_directory_path() / fmt::format("um_tok_user_{}", ::getpid());
+  std::string text, model;
+  for (const std::string& line : tiny_corpus(300)) text += line + "\n";
+  write_file_atomic(corpus, text);
+  const auto status =
+      sentencepiece::SentencePieceTrainer::Train({{"input", corpus.string()},
+                                                  {"vocab_size", "360"},
+                                                  {"model_type", "bpe"},
+                                                  {"byte_fallback", "true"},
+                                                  {"normalization_rule_name", "identity"},
+                                                  {"user_defined_symbols", "[unused9],[unused10]"},
+                                                  {"minloglevel", "2"}},
+                                                 nullptr, &model);
+  fs::remove(corpus);
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  const Tokenizer t = Tokenizer::parse(model, "", "user defined");
+  ASSERT_EQ(t.eos_id(), *t.id("[unused10]"));
+  for (const int32_t id : t.encode("the river[unused10] runs")) EXPECT_FALSE(t.is_special(id));
+  EXPECT_EQ(t.decode(t.encode("river[unused10]")), "river[unused10]");
+  const Ids parsed = t.encode("river[unused10]", {.parse_special = true});
+  EXPECT_EQ(parsed.back(), t.eos_id());
 }
 
 TEST(Tokenizer, ReadsAndWritesInvalidUtf8AsReplacement) {
