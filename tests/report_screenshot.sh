@@ -53,20 +53,60 @@ check empty 0
 check hostile 1
 check foreign_card 0
 
-# picture FILE WIDTH,HEIGHT [FLAG…]: of the full run.
+# A reader's hands: change the axes, point at every chart, zoom in and out, hide a curve, unfold samples.
+{
+  cat "$out/full/report.html"
+  cat <<'EOS'
+<script>
+const fire = (node, type, x, y) => node.dispatchEvent(new PointerEvent(type, {clientX: x, clientY: y, pointerType: 'mouse', pointerId: 1, bubbles: true}));
+const press = (text) => [...document.querySelectorAll('button')].filter((b) => b.textContent === text).forEach((b) => b.click());
+Element.prototype.setPointerCapture = () => {};
+for (const text of ['tokens', 'time', 'log', 'linear', 'log', 'tokens']) press(text);
+for (const plot of document.querySelectorAll('.plot')) {
+  const box = plot.getBoundingClientRect();
+  for (const t of [0, 0.3, 0.7, 1]) fire(plot, 'pointermove', box.left + t * box.width, box.top + t * box.height);
+}
+const plot = document.querySelector('.plot');
+const box = plot.getBoundingClientRect();
+press('linear');
+fire(plot, 'pointerdown', box.left + 0.5 * box.width, box.top + 50);
+fire(plot, 'pointermove', box.left + 0.8 * box.width, box.top + 50);
+fire(plot, 'pointerup', box.left + 0.8 * box.width, box.top + 50);
+const zoomed = view.range && view.range[0] > 800 && view.range[1] < 1800;
+fire(plot, 'pointermove', box.left + 0.6 * box.width, box.top + 50);
+document.querySelector('.more').click();
+document.querySelector('.key button').click();
+document.body.dataset.poked = String(zoomed && document.querySelector('.where').textContent.includes('tokens'));
+</script>
+EOS
+} >"$out/full/poked.html"
+chrome --dump-dom --window-size=1280,2000 "file://$out/full/poked.html" >"$out/full/dom.html" || true
+if grep -q '<body[^>]*data-poked="true"' "$out/full/dom.html" && ! grep -q '<body[^>]*data-error' "$out/full/dom.html"; then
+  echo "ok: axes, pointer, zoom"
+else
+  echo "FAILED: interaction: $(grep -o '<body[^>]*>' "$out/full/dom.html" || echo 'no page')"
+  failed=1
+fi
+
+# picture FILE PAGE WIDTH,HEIGHT [FLAG…]: of PAGE.
 picture() {
   file=$out/$1
-  size=$2
-  shift 2
-  chrome --screenshot="$file" --window-size="$size" "$@" "file://$out/full/report.html" >/dev/null || true
+  page=$out/$2
+  size=$3
+  shift 3
+  chrome --screenshot="$file" --window-size="$size" "$@" "file://$page" >/dev/null || true
   if [ ! -s "$file" ]; then
     echo "FAILED: no picture $file"
     failed=1
   fi
 }
-picture light.png 1280,3900
+picture light.png full/report.html 1280,4900
 if [ $# -gt 1 ]; then
-  picture dark.png 1280,3900 --blink-settings=preferredColorScheme=0
-  picture phone.png 500,6400
+  picture dark.png full/report.html 1280,4900 --blink-settings=preferredColorScheme=0
+  picture phone.png full/report.html 500,6400
+  picture zoomed.png full/poked.html 1280,2600
+  picture live.png live/report.html 1280,1100
+  picture one_step.png one_step/report.html 1280,1500
+  picture dense_nan.png dense_nan/report.html 1280,2200
 fi
 exit $failed

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "embedded/report_page.h"
+#include "embedded/report_page.h"  // made by CMake from report_page/
 #include "train/report_data.h"
 
 namespace um {

@@ -18,6 +18,9 @@
 namespace um {
 namespace {
 
+/// A histogram is 30 times a scalar: every so many steps are enough to see a distribution move.
+constexpr int64_t kHistogramEvery = 50;
+
 constexpr std::array<uint32_t, 256> make_crc_table() {
   std::array<uint32_t, 256> table{};
   for (uint32_t i = 0; i < 256; ++i) {
@@ -194,7 +197,8 @@ void TensorBoardWriter::write(const StepMetrics& m) {
     measured(fmt::format("moe_max_over_mean/layer_{:02}", load.layer), load.max_over_mean);
     measured(fmt::format("moe_entropy/layer_{:02}", load.layer), load.entropy);
     scalar(fmt::format("moe_dead/layer_{:02}", load.layer), m.step, load.dead);
-    histogram(fmt::format("moe_load/layer_{:02}", load.layer), m.step, load.fractions);
+    if (m.step % kHistogramEvery == 0)
+      histogram(fmt::format("moe_load/layer_{:02}", load.layer), m.step, load.fractions);
   }
   for (size_t layer = 0; layer < m.activation_rms.size(); ++layer)
     scalar(fmt::format("activation_rms/layer_{:02}", layer), m.step, m.activation_rms[layer]);

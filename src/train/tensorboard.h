@@ -34,7 +34,7 @@ class TensorBoardWriter {
   void scalar(std::string_view tag, int64_t step, double value);
   /// A histogram of `values` (those that are finite) in at most 30 equal bins.
   void histogram(std::string_view tag, int64_t step, std::span<const float> values);
-  /// Every field of `metrics` that was measured, then flush().
+  /// Every field of `metrics` that was measured (histograms every 50 steps), then flush().
   void write(const StepMetrics& metrics);
   void write(const ValidationPoint& point);
   /// Hands the buffer to the system.

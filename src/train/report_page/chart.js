@@ -41,7 +41,8 @@ function scaled(v, digits = 3, units = ['k', 'M', 'B', 'T', 'P']) {
   const text = trimmed(Math.sign(v) * size, digits);
   return i < 0 ? text : text + units[i];
 }
-const flops = (v, digits) => scaled(v, digits, ['k', 'M', 'G', 'T', 'P']);
+/** With the SI prefixes that FLOP/s are counted in; `space` goes before the prefix. */
+const flops = (v, digits, space = '') => scaled(v, digits, ['k', 'M', 'G', 'T', 'P'].map((unit) => space + unit));
 
 /** `digits` significant digits, plain where that is short, without trailing zeros. */
 function trimmed(v, digits = 4) {
@@ -54,6 +55,12 @@ function trimmed(v, digits = 4) {
   const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
   const text = v.toFixed(Math.min(places, 8));
   return (text.includes('.') ? text.replace(/\.?0+$/, '') : text).replace('-', '−');
+}
+
+/** 0.00075 → "7.5e−4": one form for all ticks of a learning rate. */
+function exponential(v, digits = 3) {
+  if (!finite(v)) return '–';
+  return v === 0 ? '0' : v.toExponential(digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e').replace('e-', 'e−');
 }
 
 function duration(s) {
@@ -76,7 +83,7 @@ function linearTicks(low, high, count) {
   if (!(span > 0)) return [low];
   const raw = span / Math.max(1, count);
   const power = Math.pow(10, Math.floor(Math.log10(raw)));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= raw * 0.999) || raw;
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= raw * 0.85);
   const ticks = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; ++k) {
     ticks.push(Math.abs(k) < 1e-9 ? 0 : Number((k * step).toPrecision(12)));
@@ -132,7 +139,7 @@ function risingAxis(series) {
 }
 
 const view = {
-  unit: 'step', smoothing: 0.35, range: null, full: [0, 1], hover: null, axes: {}, charts: [],
+  unit: 'step', logX: false, smoothing: 0.35, range: null, full: [0, 1], hover: null, axes: {}, charts: [],
   toUnit(step) {
     const axis = this.axes[this.unit];
     return axis ? interpolate(axis.x, axis.y, step) : step;
@@ -143,12 +150,22 @@ const view = {
   },
   /** [ticks in the unit, formatter] for a part of the axis. */
   ticks(low, high, count) {
+    const pickTicks = this.logX && low > 0 ? logTicks : linearTicks;
     if (this.unit !== 'time') {
-      const ticks = linearTicks(low, high, count).filter((t) => this.unit !== 'step' || t === Math.round(t));
-      return [ticks, (t) => high - low < 2000 && this.unit === 'step' ? grouped(t) : scaled(t, 4)];
+      const ticks = pickTicks(low, high, count).filter((t) => this.unit !== 'step' || t === Math.round(t));
+      return [ticks, (t) => high - low < 2100 && this.unit === 'step' ? grouped(t) : scaled(t, 4)];
     }
     const [size, name] = high - low > 7200 ? [3600, ' h'] : high - low > 150 ? [60, ' min'] : [1, ' s'];
-    return [linearTicks(low / size, high / size, count).map((t) => t * size), (t) => trimmed(t / size, 4) + name];
+    return [pickTicks(low / size, high / size, count).map((t) => t * size), (t) => trimmed(t / size, 4) + name];
+  },
+  /** Maps [low, high] of the unit to 0..1 (`to`) and back (`from`). */
+  scale(low, high) {
+    const log = this.logX && low > 0;
+    const span = log ? Math.log(high / low) : high - low;
+    if (!(span > 0)) return {to: () => 0.5, from: () => low};
+    return log ?
+      {to: (v) => Math.log(Math.max(v, low * 1e-3) / low) / span, from: (t) => low * Math.exp(t * span)} :
+      {to: (v) => (v - low) / span, from: (t) => low + t * span};
   },
   draw() {
     for (const chart of this.charts) chart.draw();
@@ -193,14 +210,14 @@ function mix(a, b, t) {
   return '#' + from.map((v, i) => Math.round(v + (to[i] - v) * t).toString(16).padStart(2, '0')).join('');
 }
 
-/** Gaussian mean over the points; narrower at the start, so that a steep beginning stays steep. */
-function smooth(series, amount) {
+/** Gaussian mean over the points; unless `even`, narrower at the start: what is steep stays steep. */
+function smooth(series, amount, even) {
   const n = series.y.length;
   const width = amount * amount * n * 0.05;
   if (width < 0.3) return series;
   const y = series.y.map((own, i) => {
     if (!finite(own)) return own;
-    const sigma = Math.min(width, i / 2 + 0.01);
+    const sigma = even ? width : Math.min(width, i / 2 + 0.01);
     const reach = Math.ceil(3 * sigma);
     let sum = 0;
     let weight = 0;
@@ -228,6 +245,12 @@ function nearest(series, step) {
   return Math.abs(x[high] - step) < Math.abs(x[low] - step) ? high : low;
 }
 
+function lastFinite(series) {
+  let i = series.y.length - 1;
+  while (i > 0 && !finite(series.y[i])) --i;
+  return i;
+}
+
 function quantile(values, q) {
   if (!values.length) return NaN;
   const sorted = [...values].sort((a, b) => a - b);
@@ -238,7 +261,8 @@ function quantile(values, q) {
 // spec: {title, unit, format, height, size: 'wide'|'third'|'', log: start value or undefined (no
 // toggle), zero: y starts at 0, ceiling, series: [...], refs: [{value, label}], ramp: {first, last,
 // name}, note}. A series: {name, color or t (place on the ramp), x, y, kind: 'line' | 'raw' |
-// 'points' | 'dashed' | 'marks', smooth: bool, soft: outliers may leave the frame}.
+// 'points' | 'dashed' | 'marks', smooth, even (see smooth), with: the
+// series it is hidden with, soft: outliers may leave the frame}.
 // With `own` the chart has an x axis of its own: {label, format}.
 
 class Chart {
@@ -287,14 +311,14 @@ class Chart {
   }
 
   addKeyItem(series) {
-    if (series.quiet) return null;
+    if (series.with) return null;
     const item = html('button', '', this.key);
     item.type = 'button';
     item.setAttribute('aria-pressed', 'true');
     item.title = 'Show or hide';
     const swatch = svg('svg', {width: 18, height: 10}, item);
     html('span', '', item, series.name);
-    const value = html('b', '', item);
+    const value = this.spec.own ? null : html('b', '', item);
     item.onclick = () => {
       const hide = !this.hidden.has(series);
       if (hide) this.hidden.add(series);
@@ -325,7 +349,7 @@ class Chart {
   }
 
   shown() {
-    return this.spec.series.filter((series) => !this.hidden.has(series));
+    return this.spec.series.filter((series) => !this.hidden.has(series) && !this.hidden.has(series.with));
   }
 
   xDomain() {
@@ -352,7 +376,7 @@ class Chart {
         inside.forEach(take);
       }
     }
-    for (const ref of this.spec.refs || []) if (usable(ref.value)) take(ref.value);
+    for (const ref of this.spec.refs || []) if (usable(ref.value) && !view.range) take(ref.value);
     if (bottom > top) return this.log ? [0.1, 1] : [0, 1];
     if (this.log) {
       const pad = Math.max(Math.pow(top / bottom, 0.05), 1.02);
@@ -366,7 +390,7 @@ class Chart {
   curve(series) {
     if (!series.smooth) return series;
     if (series.cachedAt !== view.smoothing) {
-      series.cached = smooth(series, view.smoothing);
+      series.cached = smooth(series, view.smoothing, series.even);
       series.cachedAt = view.smoothing;
     }
     return series.cached;
@@ -375,16 +399,47 @@ class Chart {
   scales() {
     const width = Math.max(160, this.plot.clientWidth);
     const height = this.spec.height || 210;
-    const box = {left: 50, right: width - 10, top: 8, bottom: height - 24, width, height};
-    const [x0, x1] = this.xDomain();
+    const box = {right: width - 10, top: 8, bottom: height - 24, width, height};
     const [y0, y1] = this.yDomain();
-    const span = x1 > x0 ? x1 - x0 : 1;
-    const toUnit = this.spec.own ? (v) => v : (step) => view.toUnit(step);
-    box.x = (v) => x1 > x0 ? box.left + (toUnit(v) - x0) / span * (box.right - box.left) : (box.left + box.right) / 2;
-    box.step = (px) => view.toStep(x0 + clamp((px - box.left) / (box.right - box.left), 0, 1) * span);
+    const format = this.spec.format || trimmed;
+    const count = clamp(Math.round((box.bottom - box.top) / 38), 2, 8);
+    box.ticks = (this.log ? logTicks(y0, y1, count) : linearTicks(y0, y1, count)).map((t) => [t, format(t, 4)]);
+    box.left = Math.max(50, 14 + 6.4 * Math.max(0, ...box.ticks.map(([, text]) => text.length)));
+    this.placeX(box, ...this.xDomain());
     const map = this.log ? Math.log : (v) => v;
     box.y = (v) => box.bottom - (map(v) - map(y0)) / (map(y1) - map(y0)) * (box.bottom - box.top);
-    return Object.assign(box, {x0, x1, y0, y1});
+    return Object.assign(box, {y0, y1});
+  }
+
+  /** Gives `box` its x scale: unitX (unit → pixel), x (step → pixel), step (pixel → step). */
+  placeX(box, x0, x1) {
+    const own = this.spec.own;
+    const scale = own ? {to: (v) => x1 > x0 ? (v - x0) / (x1 - x0) : 0.5} : view.scale(x0, x1);
+    const width = box.right - box.left;
+    box.unitX = (v) => box.left + scale.to(v) * width;
+    box.x = own ? box.unitX : (step) => box.unitX(view.toUnit(step));
+    box.step = (px) => view.toStep(scale.from(clamp((px - box.left) / width, 0, 1)));
+    Object.assign(box, {x0, x1});
+  }
+
+  /** Tick marks, labels and the name of the x axis below `y`. */
+  drawXAxis(root, box, y) {
+    const own = this.spec.own;
+    const wanted = clamp(Math.floor((box.right - box.left) / (own ? 30 : 84)), 2, own ? 24 : 10);
+    const [ticks, format] = own ?
+        [linearTicks(box.x0, box.x1, wanted).filter((t) => t === Math.round(t)), own.format] :
+        view.ticks(box.x0, box.x1, wanted);
+    let free = -Infinity;
+    for (const t of ticks) {
+      const x = box.unitX(t);
+      const text = format(t);
+      svg('line', {class: 'axis', x1: x, x2: x, y1: y, y2: y + 4}, root);
+      if (x - text.length * 3.2 < free) continue;
+      free = x + text.length * 3.2 + 8;
+      const anchor = x - box.left < 16 ? 'start' : box.right - x < 16 ? 'end' : 'middle';
+      svg('text', {x, y: y + 17, 'text-anchor': anchor}, root).textContent = text;
+    }
+    svg('text', {x: box.left - 8, y: y + 17, 'text-anchor': 'end'}, root).textContent = own ? own.label : view.unit;
   }
 
   draw() {
@@ -410,28 +465,13 @@ class Chart {
   }
 
   drawAxes(root, box) {
-    const format = this.spec.format || trimmed;
-    const count = clamp(Math.round((box.bottom - box.top) / 38), 2, 8);
-    const ticks = this.log ? logTicks(box.y0, box.y1, count) : linearTicks(box.y0, box.y1, count);
-    for (const t of ticks) {
+    for (const [t, label] of box.ticks) {
       const y = Math.round(box.y(t)) + 0.5;
       svg('line', {class: 'gridline', x1: box.left, x2: box.right, y1: y, y2: y}, root);
-      svg('text', {x: box.left - 8, y: y + 3.5, 'text-anchor': 'end'}, root).textContent = format(t, 4);
+      svg('text', {x: box.left - 8, y: y + 3.5, 'text-anchor': 'end'}, root).textContent = label;
     }
     svg('line', {class: 'axis', x1: box.left, x2: box.right, y1: box.bottom + 0.5, y2: box.bottom + 0.5}, root);
-    const wanted = clamp(Math.floor((box.right - box.left) / 84), 2, 10);
-    const [xTicks, xFormat] = this.spec.own ?
-        [linearTicks(box.x0, box.x1, wanted).filter((t) => t === Math.round(t)), this.spec.own.format] :
-        view.ticks(box.x0, box.x1, wanted);
-    const span = box.x1 - box.x0 || 1;
-    for (const t of xTicks) {
-      const x = box.x1 > box.x0 ? box.left + (t - box.x0) / span * (box.right - box.left) : (box.left + box.right) / 2;
-      svg('line', {class: 'axis', x1: x, x2: x, y1: box.bottom, y2: box.bottom + 4}, root);
-      const label = svg('text', {x, y: box.bottom + 17, 'text-anchor': x - box.left < 16 ? 'start' : box.right - x < 16 ? 'end' : 'middle'}, root);
-      label.textContent = xFormat(t);
-    }
-    const name = this.spec.own ? this.spec.own.label : view.unit;
-    svg('text', {x: box.left - 8, y: box.bottom + 17, 'text-anchor': 'end'}, root).textContent = name;
+    this.drawXAxis(root, box, box.bottom);
   }
 
   drawSeries(series, layer, box) {
@@ -474,7 +514,7 @@ class Chart {
   }
 
   drawRef(ref, root, box) {
-    if (!finite(ref.value) || (this.log && ref.value <= 0)) return;
+    if (!(ref.value >= box.y0 && ref.value <= box.y1)) return;
     const y = box.y(ref.value);
     svg('line', {class: 'ref', x1: box.left, x2: box.right, y1: y, y2: y}, root);
     const above = y - box.top > 18;
@@ -526,7 +566,7 @@ class Chart {
         item.value.textContent = series.count;
         return;
       }
-      const at = step === null ? curve.x.length - 1 : nearest(curve, step);
+      const at = step === null ? lastFinite(curve) : nearest(curve, step);
       item.value.textContent = format(curve.y[at], 4);
       if (step !== null && series.kind !== 'raw' && !this.hidden.has(series)) this.dot(curve, at, this.paint(series));
     });
@@ -550,7 +590,7 @@ class Chart {
   /** Many curves: names the one nearest to the pointer, or the extremes at that step. */
   pointRamp(step, active, format) {
     const series = this.spec.series;
-    const values = series.map((s) => s.y[step === null ? s.y.length - 1 : nearest(s, step)]);
+    const values = series.map((s) => s.y[step === null ? lastFinite(s) : nearest(s, step)]);
     const usable = values.map((v, i) => [v, i]).filter(([v]) => finite(v));
     this.near.textContent = '';
     if (!usable.length) return;

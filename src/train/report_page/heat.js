@@ -76,10 +76,7 @@ class HeatMap extends Chart {
 
   draw() {
     const box = this.box = this.layout();
-    const [x0, x1] = this.xDomain();
-    const span = x1 > x0 ? x1 - x0 : 1;
-    Object.assign(box, {x0, x1, x: (step) => box.left + (view.toUnit(step) - x0) / span * (box.right - box.left),
-      step: (px) => view.toStep(x0 + clamp((px - box.left) / (box.right - box.left), 0, 1) * span)});
+    this.placeX(box, ...this.xDomain());
     this.plot.replaceChildren();
     this.drawCells(box);
     const root = this.root = svg('svg', {viewBox: `0 0 ${box.width} ${box.height}`, height: box.height, role: 'img',
@@ -128,14 +125,7 @@ class HeatMap extends Chart {
       svg('text', {x: box.left - 8, y, 'text-anchor': 'end'}, root).textContent = 'layer ' + block.layer;
       free = y + 13;
     }
-    const [ticks, format] = view.ticks(box.x0, box.x1, clamp(Math.floor((box.right - box.left) / 84), 2, 10));
-    const span = box.x1 - box.x0 || 1;
-    for (const t of ticks) {
-      const x = box.left + (t - box.x0) / span * (box.right - box.left);
-      svg('line', {class: 'axis', x1: x, x2: x, y1: box.bottom + 2, y2: box.bottom + 6}, root);
-      svg('text', {x, y: box.bottom + 19, 'text-anchor': x - box.left < 16 ? 'start' : box.right - x < 16 ? 'end' : 'middle'}, root).textContent = format(t);
-    }
-    svg('text', {x: box.left - 8, y: box.bottom + 19, 'text-anchor': 'end'}, root).textContent = view.unit;
+    this.drawXAxis(root, box, box.bottom + 2);
   }
 
   point(step, active) {

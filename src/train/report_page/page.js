@@ -33,6 +33,7 @@ function pick(parent, choices, value, onPick) {
   return show;
 }
 
+const many = (count, noun) => grouped(count) + ' ' + noun + (count === 1 ? '' : 's');
 const has = (series) => !!series && series.y.length > 0;
 
 // --- headline --------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ function statusText() {
   const planned = card.planned_steps;
   const parts = ['Step ' + grouped(totals.last_step) + (planned ? ' of ' + grouped(planned) : '')];
   parts.push(scaled(totals.tokens) + ' tokens');
-  if (finite(totals.time_s)) parts.push(duration(totals.time_s));
+  if (totals.time_s > 0) parts.push(duration(totals.time_s));
   if (data.live && planned > totals.last_step && totals.time_s > 0) {
     parts.push('about ' + duration(totals.time_s / totals.last_step * (planned - totals.last_step)) + ' to go');
   }
@@ -71,11 +72,13 @@ function addHead() {
   }
   if (totals.steps > 0) addTiles(head);
   const notes = [];
-  if (totals.not_finite > 0) notes.push(grouped(totals.not_finite) + ' step(s) had a loss that is not a number; they are gaps in the curves.');
-  if (totals.skipped > 0) notes.push(grouped(totals.skipped) + ' update(s) were skipped.');
-  if (totals.unreadable > 0) notes.push(grouped(totals.unreadable) + ' line(s) of metrics.jsonl could not be read.');
+  if (totals.not_finite > 0) notes.push(many(totals.not_finite, 'step') + ' had a loss that is not a number (a gap in the curves).');
+  if (totals.skipped > 0) notes.push('Updates skipped: ' + grouped(totals.skipped) + '.');
+  if (totals.unreadable > 0) notes.push(many(totals.unreadable, 'line') + ' of metrics.jsonl could not be read.');
   if (notes.length) html('p', 'notice', head, notes.join(' '));
 }
+
+const spikeRate = () => trimmed(100 * totals.spikes / totals.steps, 2) + '%';
 
 function addTiles(head) {
   const list = html('dl', 'tiles', head);
@@ -85,29 +88,28 @@ function addTiles(head) {
     const below = finite(unigram) ? trimmed(Math.abs(unigram - val), 3) + (val < unigram ? ' below' : ' above') + ' the unigram entropy' : 'at step ' + grouped(totals.val_step);
     tile(list, 'Validation loss', val.toFixed(3), 'nats', below);
     const worse = finite(totals.best_val_loss) && totals.best_val_loss < val;
-    tile(list, 'Perplexity', trimmed(Math.exp(val), 4), 'val', worse ?
-      'best ' + trimmed(Math.exp(totals.best_val_loss), 4) + ' at step ' + grouped(totals.best_val_step) : 'the best so far');
+    tile(list, 'Validation perplexity', trimmed(Math.exp(val), 4), '', worse ?
+      'best ' + trimmed(Math.exp(totals.best_val_loss), 4) + ' at step ' + grouped(totals.best_val_step) :
+      data.live ? 'the best so far' : 'the best of the run');
   } else {
     tile(list, 'Validation loss', '–', '', 'not measured yet');
   }
   if (finite(val) && card.bytes_per_token > 0) {
-    tile(list, 'Bits per byte', (val / Math.LN2 / card.bytes_per_token).toFixed(3), 'val', trimmed(card.bytes_per_token, 3) + ' bytes per token');
+    tile(list, 'Bits per byte', (val / Math.LN2 / card.bytes_per_token).toFixed(3), '', 'validation, ' + trimmed(card.bytes_per_token, 3) + ' bytes per token');
   }
   tile(list, 'Training loss', finite(totals.train_loss) ? totals.train_loss.toFixed(3) : '–', 'nats',
     totals.train_loss_steps > 1 ? 'mean of the last ' + totals.train_loss_steps + ' steps' : 'one step');
-  tile(list, 'Tokens seen', scaled(totals.tokens), '', 'in ' + grouped(totals.last_step) + (totals.last_step === 1 ? ' step' : ' steps'));
+  tile(list, 'Tokens seen', scaled(totals.tokens), '', 'in ' + many(totals.last_step, 'step'));
   tile(list, 'Speed', scaled(totals.tokens_per_s), 'tokens/s',
-    finite(totals.model_flops_per_s) ? flops(totals.model_flops_per_s) + 'FLOP/s of the model' : '');
-  tile(list, 'Gradient spikes', trimmed(100 * totals.spikes / totals.steps, 3) + '%', '', grouped(totals.spikes) + ' of ' + grouped(totals.steps) + ' steps');
+    finite(totals.model_flops_per_s) ? flops(totals.model_flops_per_s, 3, ' ') + 'FLOP/s of the model' : '');
+  tile(list, 'Gradient spikes', spikeRate(), '', grouped(totals.spikes) + ' of ' + many(totals.steps, 'step'));
   if (card.total_params > 0) {
     tile(list, 'Parameters', scaled(card.total_params), '', card.active_params > 0 && card.active_params < card.total_params ?
       scaled(card.active_params) + ' active per token' : 'all active');
-  } else {
-    tile(list, 'Training time', duration(totals.time_s), '', '');
   }
-  // No ragged last row: an odd tile takes the rest of the line.
-  const rest = list.children.length % 4;
-  if (rest) list.lastChild.style.gridColumn = 'span ' + (5 - rest);
+  // Six or eight tiles, so that the last row is full.
+  if (list.children.length % 2) tile(list, 'Training time', duration(totals.time_s), '', '');
+  list.classList.toggle('six', list.children.length === 6);
 }
 
 // --- controls --------------------------------------------------------------------------------
@@ -119,6 +121,7 @@ function addBar() {
   const axis = html('span', 'set', bar, '');
   html('span', '', axis, 'Axis');
   pick(axis, units, view.unit, (unit) => { view.unit = unit; state.set('unit', unit); view.draw(); });
+  pick(axis, [['linear', false], ['log', true]], view.logX, (log) => { view.logX = log; state.set('logX', log); view.draw(); });
   const set = html('label', 'set', bar);
   html('span', '', set, 'Smoothing');
   const slider = html('input', '', set);
@@ -128,8 +131,9 @@ function addBar() {
   reset.type = 'button';
   reset.onclick = () => view.zoom(null);
   const where = html('span', 'where', bar);
+  const hint = matchMedia('(hover: none)').matches ? 'Touch a chart to read it' : 'Drag across a chart to zoom';
   view.onPoint = (step) => {
-    where.textContent = step === null ? 'Drag across a chart to zoom' : 'step ' + grouped(step) +
+    where.textContent = step === null ? hint : 'step ' + grouped(step) +
       (view.axes.tokens ? ' · ' + scaled(interpolate(view.axes.tokens.x, view.axes.tokens.y, step)) + ' tokens' : '') +
       (view.axes.time ? ' · ' + duration(interpolate(view.axes.time.x, view.axes.time.y, step)) : '');
   };
@@ -154,9 +158,10 @@ function line(name, paint, series, more) {
 function addLoss() {
   const grid = section('Loss');
   const mtpColors = ['--c3', '--c4', '--c5'];
+  const training = line('training', '--c1', run.loss_mean, {smooth: true});
   const series = [
-    line('each step', '--c1', run.loss, {kind: 'raw', soft: true, quiet: true}),
-    line('training', '--c1', run.loss_mean, {smooth: true}),
+    line('each step', '--c1', run.loss, {kind: 'raw', soft: true, with: training}),
+    training,
     ...run.mtp.map((head, i) => line(run.mtp.length > 1 ? 'MTP head ' + (i + 1) : 'MTP head', mtpColors[i % 3], head, {kind: 'dashed', smooth: true, width: 1.5})),
     line('validation', '--c2', run.val, {kind: 'points', width: 1.6}),
   ].filter(has);
@@ -169,23 +174,23 @@ function addLoss() {
 function addOptimisation() {
   const grid = section('Optimisation and speed');
   if (has(run.grad_norm)) {
-    const rate = totals.steps ? trimmed(100 * totals.spikes / totals.steps, 3) : 0;
     new Chart({title: 'Gradient norm', unit: 'before clipping', log: true, series: [
       line('norm', '--c1', run.grad_norm, {kind: 'line', width: 1}),
       line('spike limit', '--c5', run.spike_limit, {kind: 'dashed', width: 1.3}),
       line('spikes', '--c2', run.spikes, {kind: 'marks', count: grouped(totals.spikes)}),
-    ].filter(has), note: `Spike rate ${rate}%: norm above twice the running median of the last 100 steps.`}, grid);
+    ].filter(has), note: `Spike rate ${spikeRate()}: norm above twice the running median of the last 100 steps.`}, grid);
   }
   if (has(run.lr)) {
-    new Chart({title: 'Learning rate', unit: '', zero: true, log: false, series: [line('rate', '--c1', run.lr)]}, grid);
+    new Chart({title: 'Learning rate', unit: '', zero: true, log: false, format: exponential,
+      series: [line('rate', '--c1', run.lr)]}, grid);
   }
   if (has(run.tokens_per_s)) {
     new Chart({title: 'Throughput', unit: 'tokens per second', zero: true, format: scaled,
-      series: [line('tokens/s', '--c3', run.tokens_per_s, {smooth: true})]}, grid);
+      series: [line('tokens/s', '--c3', run.tokens_per_s, {smooth: true, even: true})]}, grid);
   }
   if (has(run.flops_per_s)) {
     new Chart({title: 'Model FLOP/s', unit: 'useful arithmetic only', zero: true, format: flops,
-      series: [line('FLOP/s', '--c4', run.flops_per_s, {smooth: true})]}, grid);
+      series: [line('FLOP/s', '--c4', run.flops_per_s, {smooth: true, even: true})]}, grid);
   }
   if (has(run.balance)) {
     new Chart({title: 'Balance loss', unit: 'before its weight', log: false, series: [line('balance', '--c3', run.balance, {smooth: true})]}, grid);
@@ -212,7 +217,7 @@ function addExperts() {
   }
   if (!run.experts) return;
   const layers = run.experts.layers;
-  const key = {name: layers.length > 1 ? 'layer' : 'layer', first: layers[0], last: layers.length > 1 ? layers[layers.length - 1] : ''};
+  const key = {name: 'layer', first: layers[0], last: layers.length > 1 ? layers[layers.length - 1] : ''};
   const charts = [
     {title: 'Busiest expert', unit: 'load / mean', curves: run.experts.max_over_mean, refs: [{value: 1, label: ''}], log: false},
     {title: 'Load entropy', unit: '1 = uniform', curves: run.experts.entropy, refs: [{value: 1, label: ''}], ceiling: 1.02},
@@ -304,11 +309,11 @@ function addParameters(grid) {
   html('td', '', row, grouped(card.total_params || sum('total')));
   html('td', '', row, grouped(card.active_params || sum('active')));
   html('td', 'share', row);
+  return panel;
 }
 
-function addFacts(grid, title, facts, size) {
+function addFacts(panel, title, facts) {
   if (!facts.length) return;
-  const panel = html('div', 'panel ' + (size || ''), grid);
   html('h3', '', panel, title);
   const list = html('dl', 'facts', panel);
   for (const [name, value] of facts) {
@@ -348,16 +353,19 @@ function addConfig(grid) {
 }
 
 function addCard() {
-  const data_facts = [...card.data];
-  if (finite(card.unigram_entropy_nats)) data_facts.push(['Unigram entropy', trimmed(card.unigram_entropy_nats, 5) + ' nats per token']);
-  if (card.bytes_per_token > 0) data_facts.push(['Bytes per token', trimmed(card.bytes_per_token, 4)]);
+  const dataFacts = [...card.data];
+  if (finite(card.unigram_entropy_nats)) dataFacts.push(['Unigram entropy', trimmed(card.unigram_entropy_nats, 5) + ' nats per token']);
+  if (card.bytes_per_token > 0) dataFacts.push(['Bytes per token', trimmed(card.bytes_per_token, 4)]);
   const facts = [['Architecture', card.architecture], ['Machine', card.machine]].filter(([, value]) => value).concat(card.facts);
-  if (!card.parts.length && !data_facts.length && !facts.length && !card.command && !data.config) return;
+  if (!card.parts.length && !dataFacts.length && !facts.length && !card.command && !data.config) return;
   const grid = section('Model card');
-  if (card.parts.length) addParameters(grid);
-  const only = (a, b) => a && !b ? 'wide' : '';
-  addFacts(grid, 'Data', data_facts, only(!card.parts.length, facts.length));
-  addFacts(grid, 'Run', facts, card.parts.length && data_facts.length ? 'wide' : only(!card.parts.length, data_facts.length));
+  const both = card.parts.length > 0 && dataFacts.length + facts.length > 0;
+  if (card.parts.length) addParameters(grid).classList.toggle('wide', !both);
+  if (dataFacts.length + facts.length > 0) {
+    const panel = html('div', both ? 'panel' : 'panel wide', grid);
+    addFacts(panel, 'Data', dataFacts);
+    addFacts(panel, 'Run', facts);
+  }
   if (card.command) {
     const panel = html('div', 'panel wide', grid);
     html('h3', '', panel, 'Repeat this run');
@@ -383,6 +391,7 @@ function restoreView() {
   const unit = state.get('unit');
   if (unit === 'step' || view.axes[unit]) view.unit = unit;
   view.smoothing = state.get('smoothing') ?? view.smoothing;
+  view.logX = state.get('logX') ?? view.logX;
   const range = state.get('range');
   if (Array.isArray(range) && range[0] < range[1] && range[1] <= view.full[1]) view.range = range;
 }
