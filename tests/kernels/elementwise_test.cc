@@ -1,4 +1,4 @@
-// Add, bias gradient, sum of squares, AdamW.
+// Add, strided copy, bias gradient, sum of squares, AdamW.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -19,6 +19,26 @@ TEST(AddKernel, ParityAndInPlace) {
     h.expect_parity([&](const Kernels& k) { k.add(in_place); }, 0);
     const Add doubled{.count = count, .a = a.y, .b = a.y, .y = a.y};
     h.expect_parity([&](const Kernels& k) { k.add(doubled); }, 0);
+  }
+}
+
+TEST(CopyBlocksKernel, ParityAndBits) {
+  for (int64_t rows : {0, 1, 5, 300}) {
+    for (int64_t width : kOddSizes) {
+      OpHarness h;
+      const int64_t ldx = 3 * (width + 2), ldy = 3 * (width + 5) + 1;
+      const CopyBlocks a{.rows = rows,
+                         .blocks = 3,
+                         .width = width,
+                         .x = h.input(rows * ldx),
+                         .ldx = ldx,
+                         .block_x = width + 2,
+                         .y = h.output(rows * ldy),
+                         .ldy = ldy,
+                         .block_y = width + 5};
+      h.expect_parity([&](const Kernels& k) { k.copy_blocks(a); }, 0);
+      h.expect_same_bits_for_threads([&](const Kernels& k) { k.copy_blocks(a); });
+    }
   }
 }
 

@@ -229,5 +229,45 @@ TEST(RouterKernel, Bits) {
   }
 }
 
+TEST(BalanceStatsKernel, ByHand) {
+  OpHarness h;
+  BalanceStats a{.tokens = 3,
+                 .experts = 2,
+                 .top_k = 1,
+                 .sequences = 3,
+                 .normalize = true,
+                 .scores = h.input(std::vector<float>{0.25f, 0.75f, 1, 1, 0.5f, 1.5f}),
+                 .ids = h.input(std::vector<int32_t>{1, 0, 1}),
+                 .sequence_of = h.input(std::vector<int32_t>{0, 2, 0}),
+                 .score_sums = h.output_f64(6),
+                 .counts = h.output_i64(6)};
+  h.expect_parity([&](const Kernels& k) { k.balance_stats(a); }, 1e-12);
+  EXPECT_EQ(std::vector<int64_t>(a.counts, a.counts + 6), (std::vector<int64_t>{0, 2, 0, 0, 1, 0}));
+  const std::vector<double> sums{0.5, 1.5, 0, 0, 0.5, 0.5};
+  for (int i = 0; i < 6; ++i) EXPECT_NEAR(a.score_sums[i], sums[i], 1e-12);
+}
+
+TEST(BalanceStatsKernel, ParityAndBits) {
+  for (int64_t experts : {1, 16, 33, 100}) {
+    for (int64_t tokens : {0, 1, 500}) {
+      for (bool flag : {false, true}) {
+        OpHarness h;
+        const BalanceStats a{.tokens = tokens,
+                             .experts = experts,
+                             .top_k = 2,
+                             .sequences = flag ? 4 : 1,
+                             .normalize = flag,
+                             .scores = h.input(tokens * experts, 0.1f, 0.5f),
+                             .ids = h.random_ids(tokens * 2, experts),
+                             .sequence_of = flag ? h.random_ids(tokens, 4) : nullptr,
+                             .score_sums = h.output_f64(4 * experts),
+                             .counts = h.output_i64(4 * experts)};
+        h.expect_parity([&](const Kernels& k) { k.balance_stats(a); }, 1e-12);
+        h.expect_same_bits_for_threads([&](const Kernels& k) { k.balance_stats(a); });
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace um::test

@@ -51,9 +51,9 @@ class Scratch {
   ~Scratch() { std::free(data_); }
   /// At least `bytes` bytes at a 64-byte boundary; what was there is lost.
   void* get(int64_t bytes) {
-    if (bytes > size_) {
+    if (bytes > size_ || !data_) {  // never null, so that callers may add offsets
       std::free(data_);
-      size_ = (bytes + bytes / 2 + 63) / 64 * 64;
+      size_ = (bytes + bytes / 2 + 64) / 64 * 64;
       data_ = std::aligned_alloc(64, static_cast<size_t>(size_));
       if (!data_) std::abort();
     }
