@@ -9,17 +9,13 @@
 namespace um::UM_ISA {
 namespace {
 
-#ifndef UM_KC
-#define UM_KC 256
-#define UM_NC 512
-#define UM_MC 4
-#define UM_PIECES 4
-#endif
-constexpr int64_t kKc = UM_KC;                   // k per packed block
-constexpr int64_t kNcPanels = UM_NC / kNr;       // column panels per packed block of B: in L2
-constexpr int64_t kMcPanels = UM_MC;             // row panels of A packed together
-constexpr int64_t kPiecesPerThread = UM_PIECES;  // taken as threads come free
-constexpr int64_t kParallelCost = 2048;          // below it a fork costs more than it gives
+// Best of a few tried on a Zen 5 (1 MB of L2): a packed block of B is 1 MB and read from L2 and L3
+// once per kMcPanels row panels, a panel of it (64 KB) once per row panel.
+constexpr int64_t kKc = 512;              // k per packed block
+constexpr int64_t kNcPanels = 512 / kNr;  // column panels per packed block of B
+constexpr int64_t kMcPanels = 8;          // row panels of A packed together
+constexpr int64_t kPiecesPerThread = 2;   // taken as threads come free
+constexpr int64_t kParallelCost = 2048;   // below it a fork costs more than it gives
 constexpr int64_t kStreamCost = 2;  // reading a panel of B from memory, in row panels of arithmetic
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -47,6 +43,14 @@ struct Scratch {
 };
 thread_local Scratch scratch;
 
+/// All products of a call, and the least items each is cut into so that no thread is idle.
+struct Work {
+  int64_t count = 0;
+  Gemm (*get)(const void*, int64_t) = nullptr;
+  const void* args = nullptr;
+  int64_t min_items = 1;
+};
+
 /// How one product is cut. With swiglu the columns have two halves (gate, up) and a block holds
 /// the same columns of both; otherwise there is one half.
 struct Cut {
@@ -57,7 +61,7 @@ struct Cut {
   int64_t items = 0, item_cost = 0;  // an item: a panel (skinny), or a row panel of a block
 };
 
-Cut cut_of(const Gemm& g) {
+Cut cut_of(const Gemm& g, int64_t min_items) {
   Cut cut;
   if (g.m <= 0 || g.n <= 0) return cut;
   cut.skinny = g.m <= kSkinnyRows && !g.trans_a;
@@ -69,7 +73,8 @@ Cut cut_of(const Gemm& g) {
     cut.items = cut.panels;
     cut.item_cost = cut.halves * kStreamCost * (g.k + kNr);
   } else {
-    const int64_t blocks = ceil_div(cut.panels, kNcPanels / cut.halves);
+    int64_t blocks = ceil_div(cut.panels, kNcPanels / cut.halves);
+    if (blocks * cut.row_panels < min_items) blocks = ceil_div(min_items, cut.row_panels);
     cut.block_panels = ceil_div(cut.panels, blocks);
     cut.items = ceil_div(cut.panels, cut.block_panels) * cut.row_panels;
     cut.item_cost = cut.halves * cut.block_panels * (g.k + kNr);
@@ -105,32 +110,31 @@ struct Block {
   int64_t k0 = 0, kc = 0;
 };
 
+/// Columns of a half that the block covers.
+int64_t block_columns(const Cut& cut, const Block& block) {
+  return min(block.panels * kNr, cut.width - block.panel * kNr);
+}
+
 void pack_block(const Gemm& g, const Cut& cut, const Block& block) {
-  float* packed = scratch.b;
   for (int64_t half = 0; half < cut.halves; ++half) {
-    for (int64_t p = block.panel; p < block.panel + block.panels; ++p) {
-      const int64_t columns = min(kNr, cut.width - p * kNr);
-      pack_b(g, half * cut.width + p * kNr, columns, block.k0, block.kc, packed);
-      packed += kNr * kKc;
-    }
+    pack_b(g, half * cut.width + block.panel * kNr, block_columns(cut, block), block.k0, block.kc,
+           scratch.b + half * block.panels * kNr * block.kc);
   }
 }
 
 /// Packed B against rows [row, row+rows), rows <= kMcPanels * kMr.
 void run_rows(const Gemm& g, const Cut& cut, const Block& block, int64_t row, int64_t rows) {
-  for (int64_t i = 0; i < rows; i += kMr) {
-    pack_a(g, row + i, min(kMr, rows - i), block.k0, block.kc, scratch.a + i / kMr * kKc * kWidth);
-  }
+  pack_a(g, row, rows, block.k0, block.kc, scratch.a);
   const bool load = g.accumulate || block.k0 > 0;
   const float* b = scratch.b;
   for (int64_t half = 0; half < cut.halves; ++half) {
-    for (int64_t p = block.panel; p < block.panel + block.panels; ++p, b += kNr * kKc) {
+    for (int64_t p = block.panel; p < block.panel + block.panels; ++p, b += kNr * block.kc) {
       const int64_t column = half * cut.width + p * kNr;
       const float* bias = g.bias != nullptr && block.k0 == 0 ? g.bias + column : nullptr;
-      for (int64_t i = 0; i < rows; i += kMr) {
-        micro_tile(min(kMr, rows - i), min(kNr, cut.width - p * kNr), block.kc,
-                   scratch.a + i / kMr * kKc * kWidth, b, g.c + (row + i) * g.ldc + column, g.ldc,
-                   load, bias);
+      const float* a = scratch.a;
+      for (int64_t i = 0; i < rows; i += kMr, a += kWidth * block.kc) {
+        micro_tile(min(kMr, rows - i), min(kNr, cut.width - p * kNr), block.kc, a, b,
+                   g.c + (row + i) * g.ldc + column, g.ldc, load, bias);
       }
     }
   }
@@ -142,8 +146,11 @@ void run_block(const Gemm& g, const Cut& cut, int64_t problem, int64_t index, in
   Block block;
   block.panel = index * cut.block_panels;
   block.panels = min(cut.block_panels, cut.panels - block.panel);
+  // Equal blocks of k; one even when k is 0, to write the initial values.
+  const int64_t k_blocks = g.k > kKc ? ceil_div(g.k, kKc) : 1;
+  const int64_t k_step = ceil_div(ceil_div(g.k, k_blocks), kWidth) * kWidth;
   do {
-    block.kc = min(kKc, g.k - block.k0);
+    block.kc = min(k_step, g.k - block.k0);
     if (scratch.problem != problem || scratch.block != index || scratch.k0 != block.k0) {
       pack_block(g, cut, block);
       scratch.problem = problem;
@@ -154,11 +161,10 @@ void run_block(const Gemm& g, const Cut& cut, int64_t problem, int64_t index, in
       const int64_t row = r * kMr, rows = min(min(last, r + kMcPanels) * kMr, g.m) - row;
       run_rows(g, cut, block, row, rows);
       if (g.swiglu != nullptr && block.k0 + block.kc == g.k) {
-        const int64_t column = block.panel * kNr;
-        activate(g, row, rows, column, min(block.panels * kNr, cut.width - column));
+        activate(g, row, rows, block.panel * kNr, block_columns(cut, block));
       }
     }
-    block.k0 += kKc;
+    block.k0 += block.kc;
   } while (block.k0 < g.k);
 }
 
@@ -177,12 +183,11 @@ void run_items(const Gemm& g, const Cut& cut, int64_t problem, int64_t first, in
 }
 
 /// The items of every product which start in [low, high) on the line of costs.
-void run_piece(int64_t count, Gemm (*get)(const void*, int64_t), const void* args, int64_t low,
-               int64_t high) {
+void run_piece(const Work& work, int64_t low, int64_t high) {
   int64_t base = 0;
-  for (int64_t problem = 0; problem < count && base < high; ++problem) {
-    const Gemm g = get(args, problem);
-    const Cut cut = cut_of(g);
+  for (int64_t problem = 0; problem < work.count && base < high; ++problem) {
+    const Gemm g = work.get(work.args, problem);
+    const Cut cut = cut_of(g, work.min_items);
     if (cut.items == 0) continue;
     const int64_t first = low <= base ? 0 : ceil_div(low - base, cut.item_cost);
     const int64_t last = min(cut.items, ceil_div(high - base, cut.item_cost));
@@ -191,22 +196,30 @@ void run_piece(int64_t count, Gemm (*get)(const void*, int64_t), const void* arg
   }
 }
 
+int64_t total_cost(const Work& work) {
+  int64_t cost = 0;
+  for (int64_t problem = 0; problem < work.count; ++problem) {
+    const Cut cut = cut_of(work.get(work.args, problem), work.min_items);
+    cost += cut.items * cut.item_cost;
+  }
+  return cost;
+}
+
 }  // namespace
 
 void gemm_batch(int64_t count, Gemm (*get)(const void* args, int64_t problem), const void* args) {
-  int64_t cost = 0;
-  for (int64_t problem = 0; problem < count; ++problem) {
-    const Cut cut = cut_of(get(args, problem));
-    cost += cut.items * cut.item_cost;
-  }
-  const int threads = cost < kParallelCost || omp_in_parallel() ? 1 : omp_get_max_threads();
+  Work work{count, get, args, 1};
+  int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  if (threads > 1 && total_cost(work) < kParallelCost) threads = 1;
   const int64_t pieces = threads == 1 ? 1 : threads * kPiecesPerThread;
+  if (threads > 1) work.min_items = ceil_div(2 * pieces, count);
+  const int64_t cost = total_cost(work);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     scratch.reset();
 #pragma omp for schedule(dynamic, 1) nowait
     for (int64_t piece = 0; piece < pieces; ++piece) {
-      run_piece(count, get, args, cost * piece / pieces, cost * (piece + 1) / pieces);
+      run_piece(work, cost * piece / pieces, cost * (piece + 1) / pieces);
     }
   }
 }

@@ -14,14 +14,20 @@ namespace um::UM_ISA {
 
 // A micro tile of C is kMr rows by kNr columns, held in registers: 14x2 accumulators of 32
 // registers in AVX-512, 6x2 of 16 in AVX2, which leaves room for two vectors of B and a broadcast.
+// Up to kSkinnyRows rows C is computed by streaming B once, without packing.
 #ifdef UM_ISA_avx512
-constexpr int kMr = 14;
+constexpr int kMr = 14, kSkinnyRows = 8;
 #else
-constexpr int kMr = 6;
+constexpr int kMr = 6, kSkinnyRows = 4;
 #endif
 constexpr int kNr = 2 * kWidth;
-/// Up to this many rows C is computed by streaming B once, without packing.
-constexpr int kSkinnyRows = kMr;
+
+/// Unrolls the next loop over registers completely.
+#ifdef __clang__
+#define UM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UM_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /// One product C[m,n] = op(A)·op(B), as in um::Matmul. gather_a replaces A's row index (of A as
 /// stored: a row of op(A), or a k when trans_a), gather_b that of B stored [k,n]. `swiglu` also
@@ -56,11 +62,11 @@ void gemm_skinny(const Gemm& g, int64_t column, int64_t columns);
 
 // --- gemm_kernel.cc: the register tile and the packing of its operands ---
 
-/// Packs rows [row, row+rows) of op(A), k in [k0, k0+kc), as [kc][kWidth]; rows <= kMr.
-/// Lanes beyond `rows` hold copies.
+/// Packs rows [row, row+rows) of op(A), k in [k0, k0+kc), as panels of kMr rows, each [kc][kWidth].
+/// Lanes of no row hold anything.
 void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, float* packed);
-/// Packs columns [column, column+columns) of op(B) as [kc][kNr]; columns <= kNr.
-/// Lanes beyond `columns` hold copies or zeros.
+/// Packs columns [column, column+columns) of op(B) as panels of kNr columns, each [kc][kNr].
+/// Lanes of no column hold anything finite or not; they are never stored.
 void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t kc, float* packed);
 
 /// C[rows, columns] = init + A·B over kc steps of packed operands, where init is C when `load`,

@@ -5,15 +5,27 @@
 namespace um::UM_ISA {
 namespace {
 
+constexpr int64_t kAhead = 128;    // floats along a row
+constexpr int64_t kAheadRows = 8;  // a matrix read across its rows is asked for early
+
+void prefetch_row(const float* p, int64_t count) {
+  for (int64_t i = 0; i < count; i += 16) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
+  }
+}
+
 /// rows are kWidth pointers to kc consecutive floats each: packed[k*stride + r] = rows[r][k].
 void pack_transposed(const float* const* rows, int64_t kc, float* packed, int64_t stride) {
   Vec t[kWidth];
   int64_t k = 0;
   for (; k + kWidth <= kc; k += kWidth) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kWidth; ++r) t[r] = load(rows[r] + k);
+    UM_UNROLL
+    for (int r = 0; r < kWidth; ++r) {
+      t[r] = load(rows[r] + k);
+      _mm_prefetch(reinterpret_cast<const char*>(rows[r] + k + kAhead), _MM_HINT_T0);
+    }
     transpose(t);
-#pragma GCC unroll 16
+    UM_UNROLL
     for (int i = 0; i < kWidth; ++i) store(packed + (k + i) * stride, t[i]);
   }
   if (k == kc) return;
@@ -28,24 +40,24 @@ void tile(int64_t columns, int64_t kc, const float* a, const float* b, float* c,
   const int64_t low = columns < kWidth ? columns : kWidth, high = columns - low;
   Vec sum[kRows][2];
   if (columns == kNr && load_c) {
-#pragma GCC unroll 14
+    UM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       sum[r][0] = load(c + r * ldc);
       sum[r][1] = load(c + r * ldc + kWidth);
     }
   } else if (load_c) {
-#pragma GCC unroll 14
+    UM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       sum[r][0] = load_part(c + r * ldc, low);
       sum[r][1] = load_part(c + r * ldc + kWidth, high);
     }
   } else {
-#pragma GCC unroll 14
+    UM_UNROLL
     for (int r = 0; r < kRows; ++r) sum[r][0] = sum[r][1] = splat(0);
   }
   if (bias != nullptr) {
     const Vec bias0 = load_part(bias, low), bias1 = load_part(bias + kWidth, high);
-#pragma GCC unroll 14
+    UM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       sum[r][0] = sum[r][0] + bias0;
       sum[r][1] = sum[r][1] + bias1;
@@ -53,7 +65,7 @@ void tile(int64_t columns, int64_t kc, const float* a, const float* b, float* c,
   }
   for (int64_t k = 0; k < kc; ++k) {
     const Vec b0 = load(b), b1 = load(b + kWidth);
-#pragma GCC unroll 14
+    UM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const Vec x = splat(a[r]);
       sum[r][0] = fma(x, b0, sum[r][0]);
@@ -63,13 +75,13 @@ void tile(int64_t columns, int64_t kc, const float* a, const float* b, float* c,
     b += kNr;
   }
   if (columns == kNr) {
-#pragma GCC unroll 14
+    UM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       store(c + r * ldc, sum[r][0]);
       store(c + r * ldc + kWidth, sum[r][1]);
     }
   } else {
-#pragma GCC unroll 14
+    UM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       store_part(c + r * ldc, sum[r][0], low);
       store_part(c + r * ldc + kWidth, sum[r][1], high);
@@ -92,34 +104,50 @@ void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, fl
   if (g.trans_a) {
     for (int64_t k = 0; k < kc; ++k) {
       const float* source = stored_row(g.a, g.lda, g.gather_a, k0 + k) + row;
-      store(packed + k * kWidth, load_part(source, rows));
+      if (k + kAheadRows < kc) {
+        prefetch_row(stored_row(g.a, g.lda, g.gather_a, k0 + k + kAheadRows) + row, rows);
+      }
+      float* to = packed + k * kWidth;
+      int64_t r = 0;
+      for (; r + kMr <= rows; r += kMr, to += kc * kWidth) store(to, load_part(source + r, kMr));
+      if (r < rows) store(to, load_part(source + r, rows - r));
     }
     return;
   }
-  const float* pointers[kWidth];
-  for (int64_t r = 0; r < kWidth; ++r) {
-    pointers[r] = stored_row(g.a, g.lda, g.gather_a, row + (r < rows ? r : rows - 1)) + k0;
+  for (int64_t first = 0; first < rows; first += kMr, packed += kc * kWidth) {
+    const float* pointers[kWidth];
+    for (int64_t r = 0; r < kWidth; ++r) {
+      const int64_t i = first + r < rows ? first + r : rows - 1;
+      pointers[r] = stored_row(g.a, g.lda, g.gather_a, row + i) + k0;
+    }
+    pack_transposed(pointers, kc, packed, kWidth);
   }
-  pack_transposed(pointers, kc, packed, kWidth);
 }
 
 void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t kc, float* packed) {
   if (!g.trans_b) {
-    const int64_t low = columns < kWidth ? columns : kWidth;
     for (int64_t k = 0; k < kc; ++k) {
       const float* source = stored_row(g.b, g.ldb, g.gather_b, k0 + k) + column;
-      store(packed + k * kNr, load_part(source, low));
-      store(packed + k * kNr + kWidth, load_part(source + kWidth, columns - low));
+      float* to = packed + k * kNr;
+      int64_t j = 0;
+      for (; j + kNr <= columns; j += kNr, to += kc * kNr) {
+        store(to, load(source + j));
+        store(to + kWidth, load(source + j + kWidth));
+      }
+      if (j == columns) continue;
+      const int64_t left = columns - j, low = left < kWidth ? left : kWidth;
+      store(to, load_part(source + j, low));
+      store(to + kWidth, load_part(source + j + kWidth, left - low));
     }
     return;
   }
-  for (int64_t half = 0; half < kNr; half += kWidth) {
+  for (int64_t first = 0; first < columns; first += kWidth) {
     const float* pointers[kWidth];
     for (int64_t r = 0; r < kWidth; ++r) {
-      const int64_t j = half + r < columns ? half + r : columns - 1;
+      const int64_t j = first + r < columns ? first + r : columns - 1;
       pointers[r] = g.b + (column + j) * g.ldb + k0;
     }
-    pack_transposed(pointers, kc, packed + half, kNr);
+    pack_transposed(pointers, kc, packed + first / kNr * kNr * kc + first % kNr, kNr);
   }
 }
 

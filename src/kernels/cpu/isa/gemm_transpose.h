@@ -1,7 +1,7 @@
 // Transposes of square register blocks, kWidth x kWidth floats.
 #pragma once
 
-#include "kernels/cpu/isa/simd.h"
+#include "kernels/cpu/isa/gemm.h"
 
 namespace um::UM_ISA {
 
@@ -11,7 +11,7 @@ namespace um::UM_ISA {
 inline __attribute__((always_inline)) void transpose(Vec (&t)[kWidth]) {
   __m512 u[16];
   // Pairs of rows, then fours: u[4q+s] holds in 128-bit lane L the column 4L+s of rows 4q..4q+3.
-#pragma GCC unroll 4
+  UM_UNROLL
   for (int q = 0; q < 4; ++q) {
     const __m512d lo01 = _mm512_castps_pd(_mm512_unpacklo_ps(t[4 * q].v, t[4 * q + 1].v));
     const __m512d hi01 = _mm512_castps_pd(_mm512_unpackhi_ps(t[4 * q].v, t[4 * q + 1].v));
@@ -23,7 +23,7 @@ inline __attribute__((always_inline)) void transpose(Vec (&t)[kWidth]) {
     u[4 * q + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(hi01, hi23));
   }
   // A 4x4 transpose of 128-bit lanes for each s.
-#pragma GCC unroll 4
+  UM_UNROLL
   for (int s = 0; s < 4; ++s) {
     const __m512 a = _mm512_shuffle_f32x4(u[s], u[4 + s], 0x88);
     const __m512 b = _mm512_shuffle_f32x4(u[s], u[4 + s], 0xdd);
@@ -41,7 +41,7 @@ inline __attribute__((always_inline)) void transpose(Vec (&t)[kWidth]) {
 /// t[i] lane j  ->  t[j] lane i.
 inline __attribute__((always_inline)) void transpose(Vec (&t)[kWidth]) {
   __m256 u[8];
-#pragma GCC unroll 2
+  UM_UNROLL
   for (int q = 0; q < 2; ++q) {
     const __m256 lo01 = _mm256_unpacklo_ps(t[4 * q].v, t[4 * q + 1].v);
     const __m256 hi01 = _mm256_unpackhi_ps(t[4 * q].v, t[4 * q + 1].v);
@@ -52,7 +52,7 @@ inline __attribute__((always_inline)) void transpose(Vec (&t)[kWidth]) {
     u[4 * q + 2] = _mm256_shuffle_ps(hi01, hi23, 0x44);
     u[4 * q + 3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
   }
-#pragma GCC unroll 4
+  UM_UNROLL
   for (int s = 0; s < 4; ++s) {
     t[s].v = _mm256_permute2f128_ps(u[s], u[4 + s], 0x20);
     t[4 + s].v = _mm256_permute2f128_ps(u[s], u[4 + s], 0x31);

@@ -1,0 +1,87 @@
+// A bounded per-thread cache of oneDNN matmul primitives, keyed by shape.
+#include "kernels/cpu/onednn_matmul.h"
+
+#include <array>
+#include <dnnl.hpp>
+#include <map>
+#include <unordered_map>
+
+namespace um {
+namespace {
+
+constexpr size_t kMaxPrimitives = 128;
+
+using Key = std::array<int64_t, 10>;
+
+const dnnl::engine& engine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+/// A primitive and the memory objects whose pointers are set before each run.
+struct Product {
+  dnnl::matmul primitive;
+  dnnl::memory a, b, c, bias;
+  std::unordered_map<int, dnnl::memory> arguments;
+
+  explicit Product(const Matmul& args) {
+    using dnnl::memory;
+    const auto desc = [](int64_t rows, int64_t columns, int64_t ld, bool transposed) {
+      return memory::desc({rows, columns}, memory::data_type::f32,
+                          transposed ? memory::dims{1, ld} : memory::dims{ld, 1});
+    };
+    const memory::desc desc_a = desc(args.m, args.k, args.lda, args.trans_a);
+    const memory::desc desc_b = desc(args.k, args.n, args.ldb, args.trans_b);
+    const memory::desc desc_c = desc(args.m, args.n, args.ldc, false);
+    const memory::desc desc_bias = desc(1, args.n, args.n, false);
+    dnnl::primitive_attr attr;
+    if (args.accumulate) {
+      dnnl::post_ops ops;
+      ops.append_sum();
+      attr.set_post_ops(ops);
+    }
+    const auto op = args.bias != nullptr ? dnnl::matmul::desc(desc_a, desc_b, desc_bias, desc_c)
+                                         : dnnl::matmul::desc(desc_a, desc_b, desc_c);
+    primitive = dnnl::matmul(dnnl::matmul::primitive_desc(op, attr, engine()));
+    a = memory(desc_a, engine(), DNNL_MEMORY_NONE);
+    b = memory(desc_b, engine(), DNNL_MEMORY_NONE);
+    c = memory(desc_c, engine(), DNNL_MEMORY_NONE);
+    arguments = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}};
+    if (args.bias != nullptr) {
+      bias = memory(desc_bias, engine(), DNNL_MEMORY_NONE);
+      arguments.insert({DNNL_ARG_BIAS, bias});
+    }
+  }
+};
+
+Product& product_for(const Matmul& args) {
+  thread_local std::map<Key, Product> products;
+  const Key key = {args.m,   args.n,       args.k,       args.lda,        args.ldb,
+                   args.ldc, args.trans_a, args.trans_b, args.accumulate, args.bias != nullptr};
+  const auto found = products.find(key);
+  if (found != products.end()) return found->second;
+  if (products.size() >= kMaxPrimitives) products.clear();
+  return products.emplace(key, Product(args)).first->second;
+}
+
+}  // namespace
+
+bool onednn_matmul(const Matmul& args) {
+  if (args.m <= 0 || args.n <= 0 || args.k <= 0 || args.batch != 1) return false;
+  if (args.bias != nullptr && args.accumulate) return false;
+  try {
+    thread_local dnnl::stream stream(engine());
+    Product& product = product_for(args);
+    product.a.set_data_handle(const_cast<float*>(args.a), stream);
+    product.b.set_data_handle(const_cast<float*>(args.b), stream);
+    product.c.set_data_handle(args.c, stream);
+    if (args.bias != nullptr) product.bias.set_data_handle(const_cast<float*>(args.bias), stream);
+    product.primitive.execute(stream, product.arguments);
+    stream.wait();
+    return true;
+  } catch (const dnnl::error&) {
+    return false;
+  }
+}
+
+}  // namespace um
