@@ -1,6 +1,7 @@
 // See corpus_util.h.
 #include "tests/train/corpus_util.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "core/files.h"
