@@ -26,7 +26,8 @@ struct Task {
   int64_t sequence, kv_head, row_begin, row_end;
 };
 
-/// Unnormalised output, sum of exponentials (by lane) and largest score of a task's rows.
+/// Unnormalised output, sum of exponentials (by lane) and largest score of a task's rows. Scores
+/// are in base 2: scale * log2(e) * <q, k>.
 struct Partial {
   float *out, *sum, *largest;
 };
@@ -77,52 +78,100 @@ Scratch& split_scratch() {
   return scratch;
 }
 
-/// Turns a row's scores into exp(score - largest), zero beyond the `limit` visible keys, brings
-/// its sums up to date and returns the factor for what was summed before.
-float softmax_row(float* score, int64_t limit, int64_t cols, float* sum, float* largest) {
+/// Largest of a row's scores among the first `limit`; kMasked: `limit` may be less than `cols`.
+template <bool kMasked>
+inline float largest_score(const float* score, int64_t limit, int64_t cols) {
   const Vec lowest = splat(kLowest);
   Vec top = lowest;
   for (int64_t j = 0; j < cols; j += kWidth) {
-    top = max(top, first_lanes(load(score + j), limit - j, lowest));
+    const Vec s = load(score + j);
+    top = max(top, kMasked ? first_lanes(s, limit - j, lowest) : s);
   }
-  const float before = *largest, block = max_lane(top);
-  const float now = before > block ? before : block;
-  const Vec factor = exp(splat(before) - splat(now));
+  return max_lane(top);
+}
+
+/// Scores to 2^(score - largest), zero from `limit` on; sums = sums * factor + their sums by lane.
+template <bool kMasked>
+inline void exponentials(float* score, int64_t limit, int64_t cols, float largest, float factor,
+                         float* sums) {
   Vec added = splat(0.0f);
   for (int64_t j = 0; j < cols; j += kWidth) {
-    const Vec p = first_lanes(exp(load(score + j) - splat(now)), limit - j, splat(0.0f));
+    Vec p = exp2_down(load(score + j) - splat(largest));
+    if (kMasked) p = first_lanes(p, limit - j, splat(0.0f));
     store(score + j, p);
     added = added + p;
   }
-  store(sum, fma(load(sum), factor, added));
-  *largest = now;
-  float result[kWidth];
-  store(result, factor);
-  return result[0];
+  store(sums, fma(load(sums), splat(factor), added));
 }
 
-/// Rows row..row+count (at most kStrip) against the packed block of `keys` keys from `key`.
-void attend_strip(const HeadRows& head, const Shape& shape, const Workspace& w, int64_t row,
-                  int64_t count, int64_t key, int64_t keys, const Partial& p, int64_t at) {
-  const int64_t seen = smaller(keys, head.visible(row + count - 1) - key);
-  if (seen <= 0) return;
-  const int64_t cols = round_up(seen, kWidth);
+/// The online softmax of a strip: scores to exponentials, largest scores and sums brought up to
+/// date, and the factor of each row for what was summed before. seen[r]: keys which row r sees.
+template <bool kMasked>
+inline void softmax_strip(int64_t count, int64_t cols, const int64_t* seen, float* scores,
+                          float* largest, float* sums, float* factor) {
+  float now[kStrip] = {};
   for (int64_t r = 0; r < count; r++) {
-    copy_scaled(head.a.q + head.q_at(row + r), head.width(), head.a.scale, w.q + r * shape.q_pad);
+    const float block = largest_score<kMasked>(scores + r * kKeys, seen[r], cols);
+    now[r] = largest[r] > block ? largest[r] : block;
+  }
+  const Vec change = load_part(largest, count) - load_part(now, count);
+  store_part(factor, exp2_down(change), count);
+  for (int64_t r = 0; r < count; r++) {
+    largest[r] = now[r];
+    exponentials<kMasked>(scores + r * kKeys, seen[r], cols, now[r], factor[r], sums + r * kWidth);
+  }
+}
+
+/// Keys key..key+count, packed in the workspace, and their values.
+struct KeyBlock {
+  int64_t key, count;
+  const float* values;
+  int64_t ld_values;
+};
+
+/// In the absorbed form the values are channels of the keys just read: they are used in place.
+KeyBlock pack_key_block(const HeadRows& head, const Shape& shape, const Workspace& w, int64_t key,
+                        int64_t end) {
+  const Attention& a = head.a;
+  const int64_t count = smaller(kKeys, end - key), coming = end - key - count;
+  head.pack_keys_transposed(key, count, coming, w.keys);
+  const float* values = a.v + head.v_at(key);
+  if (a.v == a.k && a.v_dim <= a.qk_dim && a.v_dim % kWidth == 0) {
+    return {key, count, values, a.ldv};
+  }
+  pack_rows(values, a.ldv, count, a.v_dim, coming, w.values, shape.v_pad);
+  return {key, count, w.values, shape.v_pad};
+}
+
+/// Rows row..row+count (at most kStrip) against a block of keys; `at`: the first row in p.
+void attend_strip(const HeadRows& head, const Shape& shape, const Workspace& w,
+                  const KeyBlock& block, int64_t row, int64_t count, const Partial& p, int64_t at) {
+  const int64_t depth = smaller(block.count, head.visible(row + count - 1) - block.key);
+  if (depth <= 0) return;
+  const int64_t cols = round_up(depth, kWidth);
+  int64_t seen[kStrip];
+  for (int64_t r = 0; r < count; r++) {
+    copy_scaled(head.a.q + head.q_at(row + r), head.width(), head.a.scale * kLog2E,
+                w.q + r * shape.q_pad);
+    seen[r] = head.visible(row + r) - block.key;
   }
   product<false, Start::zero>(count, cols, head.width(), w.q, shape.q_pad, w.keys, kKeys, w.scores,
                               kKeys);
-  for (int64_t r = 0; r < count; r++) {
-    w.factor[r] = softmax_row(w.scores + r * kKeys, head.visible(row + r) - key, cols,
-                              p.sum + (at + r) * kWidth, p.largest + at + r);
+  float *largest = p.largest + at, *sums = p.sum + at * kWidth;
+  if (seen[0] < cols) {
+    softmax_strip<true>(count, cols, seen, w.scores, largest, sums, w.factor);
+  } else if (cols < kKeys) {
+    softmax_strip<false>(count, cols, seen, w.scores, largest, sums, w.factor);
+  } else {  // the common case, with loops of known length
+    softmax_strip<false>(count, kKeys, seen, w.scores, largest, sums, w.factor);
   }
-  product<false, Start::scale>(count, shape.v_pad, seen, w.scores, kKeys, w.values, shape.v_pad,
-                               p.out + at * shape.v_pad, shape.v_pad, w.factor);
+  product<false, Start::scale>(count, shape.v_pad, depth, w.scores, kKeys, block.values,
+                               block.ld_values, p.out + at * shape.v_pad, shape.v_pad, w.factor);
 }
 
 /// Sums of the task's rows over keys key_begin..key_end (key_begin a multiple of kKeys).
 void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int64_t key_begin,
-                  int64_t key_end, const Workspace& w, const Partial& p) {
+                  int64_t key_end, const Workspace& w, const Partial& p, Ahead& ahead) {
   const HeadRows head(a, task.sequence, task.kv_head);
   const int64_t rows = task.row_end - task.row_begin;
   std::memset(p.out, 0, sizeof(float) * rows * shape.v_pad);
@@ -130,11 +179,10 @@ void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int6
   for (int64_t r = 0; r < rows; r++) p.largest[r] = kLowest;
   const int64_t end = smaller(key_end, head.visible(task.row_end - 1));
   for (int64_t key = key_begin; key < end; key += kKeys) {
-    const int64_t keys = smaller(kKeys, end - key);
-    head.pack_keys_transposed(key, keys, w.keys);
-    pack_rows(a.v + head.v_at(key), a.ldv, keys, a.v_dim, 1.0f, w.values, shape.v_pad);
+    const KeyBlock block = pack_key_block(head, shape, w, key, end);
     for (int64_t r = 0; r < rows; r += kStrip) {
-      attend_strip(head, shape, w, task.row_begin + r, smaller(kStrip, rows - r), key, keys, p, r);
+      ahead.step();
+      attend_strip(head, shape, w, block, task.row_begin + r, smaller(kStrip, rows - r), p, r);
     }
   }
 }
@@ -143,7 +191,7 @@ void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int6
 void merge(const Shape& shape, int64_t rows, const Partial& part, const Partial& total) {
   for (int64_t r = 0; r < rows; r++) {
     const float a = total.largest[r], b = part.largest[r], now = a > b ? a : b;
-    const Vec fa = exp(splat(a) - splat(now)), fb = exp(splat(b) - splat(now));
+    const Vec fa = exp2_down(splat(a) - splat(now)), fb = exp2_down(splat(b) - splat(now));
     auto combine = [&](float* to, const float* from) {
       store(to, fma(load(to), fa, load(from) * fb));
     };
@@ -172,7 +220,7 @@ void finish(const Attention& a, const Shape& shape, const Task& task, const Part
         store_part(out + c, y, a.v_dim - c);
       }
     }
-    if (a.lse != nullptr) a.lse[head.lse_at(row)] = p.largest[r] + std::log(total);
+    if (a.lse != nullptr) a.lse[head.lse_at(row)] = std::fma(p.largest[r], kLn2, std::log(total));
   }
 }
 
@@ -180,17 +228,20 @@ int64_t task_keys(const Attention& a, const Task& task) {
   return HeadRows(a, task.sequence, task.kv_head).visible(task.row_end - 1);
 }
 
-/// A whole task on one thread.
-void run_task(const Attention& a, const Shape& shape, const Task& task) {
+/// A whole task on one thread; `next`: the task that probably follows, or null.
+void run_task(const Attention& a, const Shape& shape, const Task& task, const Task* next) {
   Carver carver(static_cast<float*>(thread_scratch().reserve(
       sizeof(float) * (Workspace::floats(shape) + 2 * shape.partial_floats()))));
   const Workspace w(shape, carver);
   Partial part = shape.carve_partial(carver.take(shape.partial_floats()));
   Partial total = shape.carve_partial(carver.take(shape.partial_floats()));
   const int64_t keys = task_keys(a, task);
-  attend_chunk(a, shape, task, 0, kChunk, w, total);
+  const Task& coming = next != nullptr ? *next : task;
+  Ahead ahead(HeadRows(a, coming.sequence, coming.kv_head), coming.row_begin,
+              next != nullptr ? coming.row_end : coming.row_begin);
+  attend_chunk(a, shape, task, 0, kChunk, w, total, ahead);
   for (int64_t key = kChunk; key < keys; key += kChunk) {
-    attend_chunk(a, shape, task, key, key + kChunk, w, part);
+    attend_chunk(a, shape, task, key, key + kChunk, w, part, ahead);
     merge(shape, task.row_end - task.row_begin, part, total);
   }
   finish(a, shape, task, total);
@@ -217,8 +268,9 @@ void run_split(const Attention& a, const Shape& shape, const Task* tasks, int64_
       Carver carver(
           static_cast<float*>(thread_scratch().reserve(sizeof(float) * Workspace::floats(shape))));
       const Workspace w(shape, carver);
+      Ahead nothing(HeadRows(a, tasks[t].sequence, tasks[t].kv_head), 0, 0);
       attend_chunk(a, shape, tasks[t], key, key + kChunk, w,
-                   key == 0 ? total_of(t) : part_of(t, i / count));
+                   key == 0 ? total_of(t) : part_of(t, i / count), nothing);
     }
 #pragma omp parallel for schedule(static, 1)
     for (int64_t t = 0; t < count; t++) {
@@ -272,7 +324,9 @@ void attention(const Attention& args) {
     return;
   }
 #pragma omp parallel for schedule(dynamic, 1) if (count > 1)
-  for (int64_t t = 0; t < count; t++) run_task(args, shape, tasks[t]);
+  for (int64_t t = 0; t < count; t++) {
+    run_task(args, shape, tasks[t], t + threads < count ? tasks + t + threads : nullptr);
+  }
 }
 
 }  // namespace um::UM_ISA

@@ -72,8 +72,9 @@ Scratch& unit_scratch() {
 
 void pack_key_block(const HeadRows& head, int64_t key, int64_t keys, const Workspace& w) {
   const Attention& a = head.a;
-  head.pack_keys_transposed(key, keys, w.keys_t);
-  pack_transposed(a.v + head.v_at(key), a.ldv, keys, a.v_dim, w.values_t);
+  const int64_t coming = head.kv_len - key - keys;
+  head.pack_keys_transposed(key, keys, coming, w.keys_t);
+  pack_transposed(a.v + head.v_at(key), a.ldv, keys, a.v_dim, coming, w.values_t);
   for (int64_t j = 0; j < keys; j++) {
     // The rope part comes second: copy_scaled zeroes up to a whole vector behind what it copies.
     copy_scaled(a.k + head.k_at(key + j), a.qk_dim, 1.0f, w.keys + j * w.q_pad);
@@ -92,7 +93,7 @@ void pack_row_block(const AttentionGrad& g, const HeadRows& head, int64_t row, i
   const Attention& a = head.a;
   for (int64_t r = 0; r < count; r++) {
     const int64_t out_at = head.out_at(row + r);
-    copy_scaled(a.q + head.q_at(row + r), head.width(), a.scale, w.q + r * w.q_pad);
+    copy_scaled(a.q + head.q_at(row + r), head.width(), a.scale * kLog2E, w.q + r * w.q_pad);
     copy_scaled(g.dout + out_at, a.v_dim, 1.0f, w.dout + r * w.v_pad);
     Vec delta = splat(0.0f);
     for (int64_t c = 0; c < a.v_dim; c += kWidth) {
@@ -102,21 +103,41 @@ void pack_row_block(const AttentionGrad& g, const HeadRows& head, int64_t row, i
                   delta);
     }
     w.delta[r] = sum(delta);
-    w.lse[r] = a.lse[head.lse_at(row + r)];
+    w.lse[r] = a.lse[head.lse_at(row + r)] * kLog2E;
   }
 }
 
-/// Scores to probabilities P, and dout Vᵀ to dS, over `cols` columns of which `limit` are seen.
-void score_grad_row(float* p, float* ds, float lse, float delta, int64_t limit, int64_t cols) {
+/// Scores to probabilities P, and dout Vᵀ to dS, over `cols` columns of which `limit` are seen
+/// (kMasked: `limit` may be less than `cols`).
+template <bool kMasked>
+inline void score_grad_row(float* p, float* ds, float lse, float delta, int64_t limit,
+                           int64_t cols) {
   const Vec zero = splat(0.0f);
   for (int64_t j = 0; j < cols; j += kWidth) {
-    const Vec probability = first_lanes(exp(load(p + j) - splat(lse)), limit - j, zero);
+    Vec probability = exp2_down(load(p + j) - splat(lse));
+    if (kMasked) probability = first_lanes(probability, limit - j, zero);
+    Vec grad = probability * (load(ds + j) - splat(delta));
+    if (kMasked) grad = first_lanes(grad, limit - j, zero);
     store(p + j, probability);
-    store(ds + j, first_lanes(probability * (load(ds + j) - splat(delta)), limit - j, zero));
+    store(ds + j, grad);
   }
   for (int64_t j = cols; j < kKeys; j += kWidth) {
     store(p + j, zero);
     store(ds + j, zero);
+  }
+}
+
+/// score_grad_row for rows r..r+count of a row block, its row 0 being `row` of the sequence.
+void score_grad_strip(const HeadRows& head, int64_t row, int64_t r, int64_t count, int64_t key,
+                      int64_t cols, const Workspace& w) {
+  const bool masked = head.visible(row + r) - key < cols;
+  for (int64_t i = r; i < r + count; i++) {
+    float *p = w.p + i * kKeys, *ds = w.ds + i * kKeys;
+    if (!masked && cols == kKeys) {  // the common case, a loop of known length
+      score_grad_row<false>(p, ds, w.lse[i], w.delta[i], kKeys, kKeys);
+    } else {
+      score_grad_row<true>(p, ds, w.lse[i], w.delta[i], head.visible(row + i) - key, cols);
+    }
   }
 }
 
@@ -125,15 +146,13 @@ void add_query_grad(const AttentionGrad& g, const HeadRows& head, int64_t row, i
                     int64_t seen, bool add, const float* ds, const Workspace& w) {
   product<false, Start::zero>(count, w.q_pad, seen, ds, kKeys, w.keys, w.q_pad, w.dq, w.q_pad);
   for (int64_t r = 0; r < count; r++) {
-    float* from = w.dq + r * w.q_pad;
-    copy_scaled(from, w.q_pad, head.a.scale, from);
-    write_row(from, head.width(), add, g.dq + head.q_at(row + r));
+    write_row(w.dq + r * w.q_pad, head.width(), head.a.scale, add, g.dq + head.q_at(row + r));
   }
 }
 
 /// One row block against one packed key block.
 void add_block(const AttentionGrad& g, const HeadRows& head, int64_t row, int64_t rows, int64_t key,
-               int64_t keys, const Workspace& w) {
+               int64_t keys, const Workspace& w, Ahead& ahead) {
   pack_row_block(g, head, row, rows, w);
   const bool add_dq = key > 0 || g.accumulate_dq;
   for (int64_t r = 0; r < rows; r += kStrip) {
@@ -141,14 +160,12 @@ void add_block(const AttentionGrad& g, const HeadRows& head, int64_t row, int64_
     const int64_t seen = smaller(keys, head.visible(row + r + count - 1) - key);
     const int64_t cols = seen > 0 ? round_up(seen, kWidth) : 0;
     float *p = w.p + r * kKeys, *ds = w.ds + r * kKeys;
+    ahead.step();
     product<false, Start::zero>(count, cols, head.width(), w.q + r * w.q_pad, w.q_pad, w.keys_t,
                                 kKeys, p, kKeys);
     product<false, Start::zero>(count, cols, head.a.v_dim, w.dout + r * w.v_pad, w.v_pad,
                                 w.values_t, kKeys, ds, kKeys);
-    for (int64_t i = 0; i < count; i++) {
-      score_grad_row(p + i * kKeys, ds + i * kKeys, w.lse[r + i], w.delta[r + i],
-                     head.visible(row + r + i) - key, cols);
-    }
+    score_grad_strip(head, row, r, count, key, cols, w);
     if (g.dq != nullptr && seen > 0) add_query_grad(g, head, row + r, count, seen, add_dq, ds, w);
   }
   for (int64_t j = 0; j < keys; j += kStrip) {
@@ -168,19 +185,23 @@ void write_key_block(const AttentionGrad& g, const HeadRows& head, int64_t key, 
                      float* rope_part, const Workspace& w) {
   const Attention& a = head.a;
   for (int64_t j = 0; j < keys; j++) {
+    // The packed queries are scaled for base 2; their gradient is that of natural scores.
     const float* dk = w.dk + j * w.q_pad;
-    if (g.dk != nullptr) write_row(dk, a.qk_dim, g.accumulate_dk, g.dk + head.k_at(key + j));
+    if (g.dk != nullptr) {
+      write_row(dk, a.qk_dim, kLn2, g.accumulate_dk, g.dk + head.k_at(key + j));
+    }
     if (g.dv != nullptr) {
-      write_row(w.dv + j * w.v_pad, a.v_dim, g.accumulate_dv, g.dv + head.v_at(key + j));
+      write_row(w.dv + j * w.v_pad, a.v_dim, 1.0f, g.accumulate_dv, g.dv + head.v_at(key + j));
     }
     if (rope_part != nullptr) {
-      write_row(dk + a.qk_dim, a.rope_dim, false, rope_part + j * a.rope_dim);
+      write_row(dk + a.qk_dim, a.rope_dim, kLn2, false, rope_part + j * a.rope_dim);
     }
   }
 }
 
 /// All rows of one (unit, key/value head). rope_parts: this head's [round keys, rope_dim], or null.
-void run_task(const AttentionGrad& g, const Unit& unit, int64_t kv_head, float* rope_parts) {
+void run_task(const AttentionGrad& g, const Unit& unit, int64_t kv_head, float* rope_parts,
+              Ahead& ahead) {
   const HeadRows head(g.forward, unit.sequence, kv_head);
   const Workspace w(g.forward, thread_scratch());
   for (int64_t key = unit.key_begin; key < unit.key_end; key += kKeys) {
@@ -188,7 +209,7 @@ void run_task(const AttentionGrad& g, const Unit& unit, int64_t kv_head, float* 
     pack_key_block(head, key, keys, w);
     const int64_t first = larger(0, (key - head.past) * head.group) / kRows * kRows;
     for (int64_t row = first; row < head.rows; row += kRows) {
-      add_block(g, head, row, smaller(kRows, head.rows - row), key, keys, w);
+      add_block(g, head, row, smaller(kRows, head.rows - row), key, keys, w, ahead);
     }
     float* part = nullptr;
     if (rope_parts != nullptr) {
@@ -209,7 +230,8 @@ void sum_rope_parts(const AttentionGrad& g, const Unit& unit, const float* parts
     float* to = g.dk_rope + (first + key) * a.ld_k_rope;
     const float* from = parts + (unit.base + key - unit.key_begin) * a.rope_dim;
     for (int64_t h = 0; h < a.kv_heads; h++) {
-      write_row(from + h * round_keys * a.rope_dim, a.rope_dim, h > 0 || g.accumulate_dk_rope, to);
+      write_row(from + h * round_keys * a.rope_dim, a.rope_dim, 1.0f, h > 0 || g.accumulate_dk_rope,
+                to);
     }
   }
 }
@@ -217,12 +239,16 @@ void sum_rope_parts(const AttentionGrad& g, const Unit& unit, const float* parts
 /// Runs the units of one round, then sums their rope parts.
 void run_round(const AttentionGrad& g, const Unit* units, int64_t count, int64_t round_keys,
                float* parts) {
-  const int64_t heads = g.forward.kv_heads;
+  const int64_t heads = g.forward.kv_heads, threads = omp_get_max_threads();
 #pragma omp parallel for schedule(dynamic, 1) if (count * heads > 1)
   for (int64_t i = 0; i < count * heads; i++) {
-    const int64_t h = i % heads;
+    const int64_t h = i % heads, next = i + threads;
+    const bool more = next < count * heads;
+    const HeadRows coming(g.forward, units[(more ? next : i) / heads].sequence,
+                          (more ? next : i) % heads);
+    Ahead ahead(coming, 0, more ? coming.rows : 0, g.dout, g.dq);
     run_task(g, units[i / heads], h,
-             parts == nullptr ? nullptr : parts + h * round_keys * g.forward.rope_dim);
+             parts == nullptr ? nullptr : parts + h * round_keys * g.forward.rope_dim, ahead);
   }
   if (parts == nullptr) return;
   for (int64_t i = 0; i < count; i++) sum_rope_parts(g, units[i], parts, round_keys);

@@ -6,11 +6,6 @@
 // addition the compiler might fuse in one instance and not in another).
 #pragma once
 
-#if defined(__GNUC__) && !defined(__clang__)  // gcc 12: false alarms from its own intrinsics
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -23,6 +18,22 @@ namespace um::UM_ISA {
 constexpr int64_t kKeys = 64;      ///< keys of a block; blocks start at multiples of it
 constexpr int64_t kStrip = 8;      ///< rows of a register tile
 constexpr float kLowest = -3e38f;  ///< "no score yet": finite, so that differences stay defined
+
+constexpr float kLog2E = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
+
+/// 2^x for x <= 0 to 0.7 ulp, exactly 1 at 0; 0 far below; NaN stays. A polynomial of degree 6 with
+/// the least relative error on [-1/2, 1/2]. Scores are kept in base 2: it saves the conversion.
+inline Vec exp2_down(Vec x) {
+  const Vec clamped = max(splat(-152.0f), x);  // max returns its second operand for NaN
+  const Vec n = round(clamped), f = clamped - n;
+  Vec p = fma(splat(1.5594677579e-4f), f, splat(1.3406643906e-3f));
+  p = fma(p, f, splat(9.6176929748e-3f));
+  p = fma(p, f, splat(5.5503105510e-2f));
+  p = fma(p, f, splat(2.4022652783e-1f));
+  p = fma(p, f, splat(6.9314721497e-1f));
+  p = fma(p, f, splat(1.0f));
+  return scale_by_power(p, n);
+}
 
 inline int64_t smaller(int64_t a, int64_t b) {
   return a < b ? a : b;
@@ -141,6 +152,14 @@ inline void product(int64_t rows, int64_t cols, int64_t depth, const float* a, i
   }
 }
 
+/// Asks the second-level cache for a row soon to be read: rows of one head are short and far apart,
+/// which the hardware does not foresee.
+inline void prefetch_row(const float* row, int64_t width) {
+  for (int64_t c = 0; c < width; c += 16) {
+    _mm_prefetch(reinterpret_cast<const char*>(row + c), _MM_HINT_T1);
+  }
+}
+
 /// to[0..width) = from * factor, zeros up to the next multiple of kWidth.
 inline void copy_scaled(const float* from, int64_t width, float factor, float* to) {
   int64_t c = 0;
@@ -148,15 +167,16 @@ inline void copy_scaled(const float* from, int64_t width, float factor, float* t
   if (c < width) store(to + c, load_part(from + c, width - c) * splat(factor));
 }
 
-/// to = (add ? to : 0) + from.
-inline void write_row(const float* from, int64_t width, bool add, float* to) {
+/// to = from * factor + (add ? to : 0).
+inline void write_row(const float* from, int64_t width, float factor, bool add, float* to) {
+  const Vec f = splat(factor), zero = splat(0.0f);
   int64_t c = 0;
   for (; c + kWidth <= width; c += kWidth) {
-    store(to + c, add ? load(to + c) + load(from + c) : load(from + c));
+    store(to + c, fma(load(from + c), f, add ? load(to + c) : zero));
   }
   if (c < width) {
-    const Vec part = load_part(from + c, width - c);
-    store_part(to + c, add ? load_part(to + c, width - c) + part : part, width - c);
+    const Vec before = add ? load_part(to + c, width - c) : zero;
+    store_part(to + c, fma(load_part(from + c, width - c), f, before), width - c);
   }
 }
 
@@ -217,27 +237,38 @@ inline void transpose(Vec* row) {
 }
 
 /// to[c][j] = from[j][c] for `keys` rows of `width` channels; `to` has rows of kKeys columns, those
-/// up to the next multiple of kWidth are zeroed.
-inline void pack_transposed(const float* from, int64_t ld, int64_t keys, int64_t width, float* to) {
+/// up to the next multiple of kWidth are zeroed. On the way, prefetches what lies kKeys rows
+/// further on, of which there are `coming` rows.
+inline void pack_transposed(const float* from, int64_t ld, int64_t keys, int64_t width,
+                            int64_t coming, float* to) {
   for (int64_t j = 0; j < keys; j += kWidth) {
-    const int64_t rows = smaller(keys - j, kWidth);
+    const int64_t rows = smaller(keys - j, kWidth), ahead = smaller(coming - j, kWidth);
     for (int64_t c = 0; c < width; c += kWidth) {
       const int64_t cols = smaller(width - c, kWidth);
+      const float* corner = from + j * ld + c;
       Vec block[kWidth];
-      for (int64_t i = 0; i < kWidth; i++) {
-        const float* row = from + (j + i) * ld + c;
-        block[i] = i >= rows ? splat(0.0f) : cols < kWidth ? load_part(row, cols) : load(row);
+      if (rows == kWidth && cols == kWidth) {
+        for (int64_t i = 0; i < kWidth; i++) block[i] = load(corner + i * ld);
+      } else {
+        for (int64_t i = 0; i < kWidth; i++) {
+          block[i] = i < rows ? load_part(corner + i * ld, cols) : splat(0.0f);
+        }
       }
+      for (int64_t i = 0; i < ahead; i++) prefetch_row(corner + (kKeys + i) * ld, 1);
       transpose(block);
       for (int64_t i = 0; i < cols; i++) store(to + (c + i) * kKeys + j, block[i]);
     }
   }
 }
 
-/// Copies `rows` rows of `width` channels into rows of `ld_to` elements, padded by copy_scaled.
-inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width, float factor,
+/// Copies `rows` rows of `width` channels into rows of `ld_to` elements, padded by copy_scaled;
+/// prefetches like pack_transposed.
+inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width, int64_t coming,
                       float* to, int64_t ld_to) {
-  for (int64_t r = 0; r < rows; r++) copy_scaled(from + r * ld, width, factor, to + r * ld_to);
+  for (int64_t r = 0; r < rows; r++) {
+    if (r < coming) prefetch_row(from + (kKeys + r) * ld, width);
+    copy_scaled(from + r * ld, width, 1.0f, to + r * ld_to);
+  }
 }
 
 /// One sequence's rows for one key/value head. Rows are (query, query head of the group), query
@@ -256,26 +287,71 @@ struct HeadRows {
     rows = q_len * group;
   }
   int64_t width() const { return a.qk_dim + a.rope_dim; }
+  /// (32 bits: a 64-bit division would cost as much as a tenth of a row's work.)
+  int64_t query(int64_t r) const {
+    return group == 1 ? r : static_cast<uint32_t>(r) / static_cast<uint32_t>(group);
+  }
+  int64_t head(int64_t r) const { return kv_head * group + r - query(r) * group; }
   /// Keys which row r may see: its own position and all before.
-  int64_t visible(int64_t r) const { return past + r / group + 1; }
-  int64_t head(int64_t r) const { return kv_head * group + r % group; }
-  int64_t q_at(int64_t r) const { return (q_begin + r / group) * a.ldq + head(r) * width(); }
-  int64_t out_at(int64_t r) const { return (q_begin + r / group) * a.ld_out + head(r) * a.v_dim; }
+  int64_t visible(int64_t r) const { return past + query(r) + 1; }
+  int64_t q_at(int64_t r) const { return (q_begin + query(r)) * a.ldq + head(r) * width(); }
+  int64_t out_at(int64_t r) const { return (q_begin + query(r)) * a.ld_out + head(r) * a.v_dim; }
   int64_t lse_at(int64_t r) const {
-    return head(r) * a.q_offsets[a.sequences] + q_begin + r / group;
+    return head(r) * a.q_offsets[a.sequences] + q_begin + query(r);
   }
   int64_t k_at(int64_t key) const { return (kv_begin + key) * a.ldk + kv_head * a.k_head_stride; }
   int64_t rope_at(int64_t key) const { return (kv_begin + key) * a.ld_k_rope; }
   int64_t v_at(int64_t key) const { return (kv_begin + key) * a.ldv + kv_head * a.v_head_stride; }
 
-  /// [width, kKeys] keys key..key+count, transposed.
-  void pack_keys_transposed(int64_t key, int64_t count, float* to) const {
-    pack_transposed(a.k + k_at(key), a.ldk, count, a.qk_dim, to);
+  /// [width, kKeys] keys key..key+count, transposed; `coming` keys will be read after them.
+  void pack_keys_transposed(int64_t key, int64_t count, int64_t coming, float* to) const {
+    pack_transposed(a.k + k_at(key), a.ldk, count, a.qk_dim, coming, to);
     if (a.rope_dim > 0) {
-      pack_transposed(a.k_rope + rope_at(key), a.ld_k_rope, count, a.rope_dim,
+      pack_transposed(a.k_rope + rope_at(key), a.ld_k_rope, count, a.rope_dim, coming,
                       to + a.qk_dim * kKeys);
     }
   }
+};
+
+/// Brings the rows row_begin..row_end and the first keys of a task to come into the second-level
+/// cache, a few at a time between the products of the current one (more at once would stall).
+/// Reading short rows far apart would otherwise cost a third as much as computing with them.
+class Ahead {
+ public:
+  /// `dout` and `dq` are read and written by the gradient only.
+  Ahead(const HeadRows& head, int64_t row_begin, int64_t row_end, const float* dout = nullptr,
+        const float* dq = nullptr)
+      : head_(head),
+        row_(row_begin),
+        rows_(smaller(row_end - row_begin, kMost)),
+        dout_(dout),
+        dq_(dq) {
+    keys_ = rows_ > 0 ? smaller(head.visible(row_end - 1), kMost) : 0;
+  }
+
+  void step() {
+    const Attention& a = head_.a;
+    for (const int64_t end = done_ + 3; done_ < end; done_++) {
+      if (done_ < rows_) {
+        const int64_t q_at = head_.q_at(row_ + done_), out_at = head_.out_at(row_ + done_);
+        prefetch_row(a.q + q_at, head_.width());
+        prefetch_row(a.out + out_at, a.v_dim);
+        if (dout_ != nullptr) prefetch_row(dout_ + out_at, a.v_dim);
+        if (dq_ != nullptr) prefetch_row(dq_ + q_at, head_.width());
+      }
+      if (done_ < keys_) {
+        prefetch_row(a.k + head_.k_at(done_), a.qk_dim);
+        prefetch_row(a.v + head_.v_at(done_), a.v_dim);
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t kMost = 256;
+  const HeadRows head_;
+  const int64_t row_, rows_;
+  const float *dout_, *dq_;
+  int64_t keys_, done_ = 0;
 };
 
 }  // namespace um::UM_ISA
