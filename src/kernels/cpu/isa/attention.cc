@@ -230,8 +230,7 @@ int64_t task_keys(const Attention& a, const Task& task) {
 
 /// A whole task on one thread; `next`: the task that probably follows, or null.
 void run_task(const Attention& a, const Shape& shape, const Task& task, const Task* next) {
-  Carver carver(static_cast<float*>(thread_scratch().reserve(
-      sizeof(float) * (Workspace::floats(shape) + 2 * shape.partial_floats()))));
+  Carver carver(thread_scratch().floats(Workspace::floats(shape) + 2 * shape.partial_floats()));
   const Workspace w(shape, carver);
   Partial part = shape.carve_partial(carver.take(shape.partial_floats()));
   Partial total = shape.carve_partial(carver.take(shape.partial_floats()));
@@ -252,8 +251,7 @@ void run_task(const Attention& a, const Shape& shape, const Task& task, const Ta
 void run_split(const Attention& a, const Shape& shape, const Task* tasks, int64_t count,
                int64_t longest, int64_t window) {
   const int64_t floats = shape.partial_floats();
-  float* memory = static_cast<float*>(
-      split_scratch().reserve(sizeof(float) * (count * (window + 1) * floats + 16)));
+  float* memory = split_scratch().floats(count * (window + 1) * floats + 16);
   auto total_of = [=](int64_t t) {
     return shape.carve_partial(memory + t * (window + 1) * floats);
   };
@@ -265,8 +263,7 @@ void run_split(const Attention& a, const Shape& shape, const Task* tasks, int64_
     for (int64_t i = 0; i < count * window; i++) {
       const int64_t t = i % count, key = first + i / count * kChunk;
       if (key >= task_keys(a, tasks[t])) continue;
-      Carver carver(
-          static_cast<float*>(thread_scratch().reserve(sizeof(float) * Workspace::floats(shape))));
+      Carver carver(thread_scratch().floats(Workspace::floats(shape)));
       const Workspace w(shape, carver);
       Ahead nothing(HeadRows(a, tasks[t].sequence, tasks[t].kv_head), 0, 0);
       attend_chunk(a, shape, tasks[t], key, key + kChunk, w,
@@ -317,7 +314,7 @@ void attention(const Attention& args) {
     shape.rows /= 2;
   }
   const int64_t count = list_tasks(args, shape.rows, nullptr);
-  Task* tasks = static_cast<Task*>(task_scratch().reserve(sizeof(Task) * (count + 1)));
+  Task* tasks = static_cast<Task*>(task_scratch().get(sizeof(Task) * (count + 1)));
   list_tasks(args, shape.rows, tasks);
   if (count < 2 * threads && longest > kChunk && threads > 1) {
     run_split(args, shape, tasks, count, longest, 2 * threads);

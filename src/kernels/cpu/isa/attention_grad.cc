@@ -41,7 +41,7 @@ struct Workspace {
   }
   Workspace(const Attention& a, Scratch& scratch)
       : q_pad(round_up(a.qk_dim + a.rope_dim, kWidth)), v_pad(round_up(a.v_dim, kWidth)) {
-    Carver carver(scratch.reserve(sizeof(float) * floats(q_pad, v_pad)));
+    Carver carver(scratch.floats(floats(q_pad, v_pad)));
     keys_t = carver.take(q_pad * kKeys);
     values_t = carver.take(v_pad * kKeys);
     keys = carver.take(kKeys * q_pad);
@@ -265,10 +265,9 @@ void attention_grad(const AttentionGrad& args) {
   if (rope) {
     const int64_t blocks = kRopeParts / (a.kv_heads * a.rope_dim) / kKeys;
     round_keys = smaller(round_up(total, kKeys), larger(blocks, 1) * kKeys);
-    parts = static_cast<float*>(
-        rope_scratch().reserve(sizeof(float) * (a.kv_heads * round_keys * a.rope_dim + 16)));
+    parts = rope_scratch().floats(a.kv_heads * round_keys * a.rope_dim + 16);
   }
-  Unit* units = static_cast<Unit*>(unit_scratch().reserve(sizeof(Unit) * (a.sequences + 1)));
+  Unit* units = static_cast<Unit*>(unit_scratch().get(sizeof(Unit) * (a.sequences + 1)));
   int64_t count = 0, used = 0;
   for (int64_t s = 0; s < a.sequences; s++) {
     const int64_t length = a.kv_offsets[s + 1] - a.kv_offsets[s];

@@ -1,5 +1,5 @@
 // What the attention kernels share: blocks of keys at fixed positions, a register-tiled product of
-// small matrices, packing, and scratch memory that is kept per thread.
+// small matrices, and packing.
 //
 // Bits: an element of a product is one chain of fused multiply-adds over the depth, whatever tile
 // it falls in, and contraction is spelled out everywhere (a product is never followed by a plain
@@ -7,13 +7,16 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "kernels/args.h"
+#include "kernels/cpu/isa/gemm_transpose.h"
+#include "kernels/cpu/isa/rows.h"
 #include "kernels/cpu/isa/simd.h"
 
 namespace um::UM_ISA {
+/// A namespace of its own: its inline functions must not meet other files' of the same name.
+inline namespace attention_tile {
 
 constexpr int64_t kKeys = 64;      ///< keys of a block; blocks start at multiples of it
 constexpr int64_t kStrip = 8;      ///< rows of a register tile
@@ -45,35 +48,10 @@ inline int64_t round_up(int64_t n, int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-/// Grows and never shrinks; zeroed when it grows. One per thread and purpose.
-class Scratch {
- public:
-  Scratch() = default;
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { _mm_free(data_); }
-
-  /// At least `bytes` bytes, aligned to a cache line.
-  void* reserve(int64_t bytes) {
-    if (bytes > bytes_) {
-      _mm_free(data_);
-      data_ = _mm_malloc(bytes, 64);
-      if (data_ == nullptr) abort();  // kernels never throw
-      std::memset(data_, 0, bytes);
-      bytes_ = bytes;
-    }
-    return data_;
-  }
-
- private:
-  void* data_ = nullptr;
-  int64_t bytes_ = 0;
-};
-
 /// Cuts one scratch buffer into cache-line aligned arrays.
 class Carver {
  public:
-  explicit Carver(void* data) : next_(static_cast<float*>(data)) {}
+  explicit Carver(float* memory) : next_(memory) {}
   float* take(int64_t count) {
     float* piece = next_;
     next_ += round_up(count, 16);
@@ -187,52 +165,6 @@ inline Vec first_lanes(Vec a, int64_t n, Vec other) {
 #else
   return {
       _mm256_blendv_ps(other.v, a.v, _mm256_castsi256_ps(lanes(smaller(larger(n, 0), kWidth))))};
-#endif
-}
-
-/// Transposes kWidth rows of kWidth lanes in place.
-inline void transpose(Vec* row) {
-#ifdef UM_ISA_avx512
-  Vec t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i].v = _mm512_unpacklo_ps(row[i].v, row[i + 1].v);
-    t[i + 1].v = _mm512_unpackhi_ps(row[i].v, row[i + 1].v);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    auto pd = [&](int at) { return _mm512_castps_pd(t[i + at].v); };
-    row[i].v = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(0), pd(2)));
-    row[i + 1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(0), pd(2)));
-    row[i + 2].v = _mm512_castpd_ps(_mm512_unpacklo_pd(pd(1), pd(3)));
-    row[i + 3].v = _mm512_castpd_ps(_mm512_unpackhi_pd(pd(1), pd(3)));
-  }
-  for (int i = 0; i < 4; i++) {
-    t[i].v = _mm512_shuffle_f32x4(row[i].v, row[i + 4].v, 0x88);
-    t[i + 4].v = _mm512_shuffle_f32x4(row[i].v, row[i + 4].v, 0xdd);
-    t[i + 8].v = _mm512_shuffle_f32x4(row[i + 8].v, row[i + 12].v, 0x88);
-    t[i + 12].v = _mm512_shuffle_f32x4(row[i + 8].v, row[i + 12].v, 0xdd);
-  }
-  for (int i = 0; i < 8; i++) {
-    row[i].v = _mm512_shuffle_f32x4(t[i].v, t[i + 8].v, 0x88);
-    row[i + 8].v = _mm512_shuffle_f32x4(t[i].v, t[i + 8].v, 0xdd);
-  }
-#else
-  Vec t[8];
-  for (int i = 0; i < 8; i += 2) {
-    t[i].v = _mm256_unpacklo_ps(row[i].v, row[i + 1].v);
-    t[i + 1].v = _mm256_unpackhi_ps(row[i].v, row[i + 1].v);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    auto pd = [&](int at) { return _mm256_castps_pd(t[i + at].v); };
-    row[i].v = _mm256_castpd_ps(_mm256_unpacklo_pd(pd(0), pd(2)));
-    row[i + 1].v = _mm256_castpd_ps(_mm256_unpackhi_pd(pd(0), pd(2)));
-    row[i + 2].v = _mm256_castpd_ps(_mm256_unpacklo_pd(pd(1), pd(3)));
-    row[i + 3].v = _mm256_castpd_ps(_mm256_unpackhi_pd(pd(1), pd(3)));
-  }
-  for (int i = 0; i < 4; i++) {
-    t[i].v = _mm256_permute2f128_ps(row[i].v, row[i + 4].v, 0x20);
-    t[i + 4].v = _mm256_permute2f128_ps(row[i].v, row[i + 4].v, 0x31);
-  }
-  for (int i = 0; i < 8; i++) row[i] = t[i];
 #endif
 }
 
@@ -354,4 +286,5 @@ class Ahead {
   int64_t keys_, done_ = 0;
 };
 
+}  // namespace attention_tile
 }  // namespace um::UM_ISA
