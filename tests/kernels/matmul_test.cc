@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/cpu/onednn_matmul.h"
 #include "kernels/kernels.h"
 
 namespace um {
@@ -126,6 +127,23 @@ TEST(Matmul, NoRowsOrNoColumnsOrNoDepth) {
     check({5, 7, 0, ta, tb, accumulate, bias});
     check({40, 7, 0, ta, tb, accumulate, bias});
     check({5, 7, 3, ta, tb, accumulate, bias, 0});
+  }
+}
+
+TEST(Matmul, OneDnnAgreesAndDeclinesWhatItDoesNotTake) {
+  for (int flags = 0; flags < 16; ++flags) {
+    const bool accumulate = (flags & 4) != 0, bias = (flags & 8) != 0;
+    for (const int64_t k : {0, 1, 70}) {
+      Problem problem({37, 45, k, (flags & 1) != 0, (flags & 2) != 0, accumulate, bias, 1, 3});
+      const std::vector<float> expected = problem.run(ref::kTable);
+      std::vector<float> found = problem.c;
+      problem.args.c = found.data();
+      const bool taken = onednn_matmul(problem.args);
+      EXPECT_EQ(taken, k > 0 && !(accumulate && bias)) << "k=" << k << " flags " << flags;
+      for (size_t i = 0; i < found.size(); ++i) {
+        ASSERT_NEAR(found[i], taken ? expected[i] : problem.c[i], 1e-5f) << "flags " << flags;
+      }
+    }
   }
 }
 

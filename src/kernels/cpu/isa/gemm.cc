@@ -14,8 +14,10 @@ namespace {
 constexpr int64_t kKc = 512;              // k per packed block
 constexpr int64_t kNcPanels = 512 / kNr;  // column panels per packed block of B
 constexpr int64_t kMcPanels = 8;          // row panels of A packed together
-constexpr int64_t kPiecesPerThread = 2;   // taken as threads come free
-constexpr int64_t kParallelCost = 2048;   // below it a fork costs more than it gives
+// Large work is cut finer than the threads, so that one which a neighbour slows down does less;
+// in smaller work packing B for each piece would cost too much.
+constexpr int64_t kLargeCost = 1 << 20;
+constexpr int64_t kParallelCost = 2048;  // below it a fork costs more than it gives
 constexpr int64_t kStreamCost = 2;  // reading a panel of B from memory, in row panels of arithmetic
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -211,9 +213,9 @@ void gemm_batch(int64_t count, Gemm (*get)(const void* args, int64_t problem), c
   Work work{count, get, args, 1};
   int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
   if (threads > 1 && total_cost(work) < kParallelCost) threads = 1;
-  const int64_t pieces = threads == 1 ? 1 : threads * kPiecesPerThread;
-  if (threads > 1) work.min_items = ceil_div(2 * pieces, count);
+  if (threads > 1) work.min_items = ceil_div(4 * threads, count);
   const int64_t cost = total_cost(work);
+  const int64_t pieces = threads == 1 ? 1 : threads * (cost < kLargeCost ? 1 : 2);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     scratch.reset();
