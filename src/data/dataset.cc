@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "text/tokenizer.h"
 
 namespace um {
 namespace {
@@ -88,6 +89,16 @@ std::vector<TokenShard> open_shards(const std::filesystem::path& directory,
   return shards;
 }
 
+/// The tokenizer's files are replaced just before the manifest; a kill between the two shows here.
+void check_tokenizer(const std::filesystem::path& directory, const Manifest& manifest) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(directory / "tokenizer.model", ignored)) return;
+  const std::string found = Tokenizer::load(directory).hash();
+  UM_CHECK(found == manifest.tokenizer_hash,
+           "{}: tokenizer.model is tokenizer {}, the manifest says {}; pack again",
+           directory.string(), found, manifest.tokenizer_hash);
+}
+
 }  // namespace
 
 Json Manifest::json() const {
@@ -137,6 +148,7 @@ Dataset::Dataset(const std::filesystem::path& directory) : directory_(directory)
       "pack`",
       directory.string(), kManifestName);
   manifest_ = Manifest::parse(read_json_file(path), path.string());
+  check_tokenizer(directory, manifest_);
   train_ = open_shards(directory, manifest_, manifest_.train);
   val_ = open_shards(directory, manifest_, manifest_.val);
 }

@@ -1,7 +1,9 @@
-// A packed corpus on disk: a directory with manifest.json and token shards for two splits.
+// A packed corpus on disk: a directory with manifest.json, token shards for two splits, and the
+// tokenizer they were made with.
 //
-// The manifest is written last and names the shards by their checksums, so a directory always holds
-// one complete corpus or none, whatever happened while it was packed.
+// The manifest is written last and names the shards by their checksums and the tokenizer by its
+// hash, so a directory opens as one complete corpus or not at all, whatever happened while it was
+// packed.
 #pragma once
 
 #include <cstdint>

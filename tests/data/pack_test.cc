@@ -45,6 +45,7 @@ TEST_F(PackTest, HoldsEveryDocumentOnceWithBosAndEos) {
   const Manifest manifest = pack_corpus(tiny_tokenizer(), options);
   const Dataset dataset(options.out_dir);
   dataset.verify();
+  EXPECT_EQ(Tokenizer::load(options.out_dir).hash(), tiny_tokenizer().hash());
   EXPECT_EQ(dataset.manifest().json(), manifest.json());
   EXPECT_GT(manifest.train.shards.size(), 3u);
   EXPECT_EQ(manifest.sources[0].documents, 300u);
@@ -121,7 +122,7 @@ TEST_F(PackTest, RepackingRemovesOldShardsAndLeftovers) {
   pack_corpus(tiny_tokenizer(), options);
   size_t files = 0;
   for ([[maybe_unused]] const auto& entry : fs::directory_iterator(options.out_dir)) ++files;
-  EXPECT_EQ(files, 4u);  // manifest, train, val, notes
+  EXPECT_EQ(files, 6u);  // manifest, train, val, two of the tokenizer, notes
   EXPECT_NO_THROW(Dataset(options.out_dir).verify());
 }
 
@@ -179,6 +180,11 @@ TEST_F(PackTest, DatasetRefusesDamage) {
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
   write_file_atomic(shard, bytes);
   EXPECT_NE(error_of([&] { Dataset(corpus).verify(); }).find("checksum"), std::string::npos);
+  TrainTokenizerOptions other;
+  other.vocab_size = 350;
+  train_tokenizer(other, texts_source(tiny_corpus(100))).save(corpus);
+  EXPECT_NE(open().find("the manifest says"), std::string::npos);
+  EXPECT_NE(open().find("pack again"), std::string::npos);
   fs::remove(corpus / kManifestName);
   EXPECT_NE(open().find("not finished"), std::string::npos);
 }
