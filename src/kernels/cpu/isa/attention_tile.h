@@ -112,21 +112,19 @@ template <bool kTransA, Start kStart>
 inline void product(int64_t rows, int64_t cols, int64_t depth, const float* a, int64_t lda,
                     const float* b, int64_t ldb, float* c, int64_t ldc,
                     const float* factor = nullptr) {
+  const int64_t step = kTransA ? 1 : lda;
   int64_t r = 0;
-  auto advance = [&](int64_t step) {
-    r += step;
-    a += kTransA ? step : step * lda;
-    c += step * ldc;
-    if (factor != nullptr) factor += step;
-  };
-  for (; r + 8 <= rows; advance(8)) {
-    product_rows<8, kTransA, kStart>(cols, depth, a, lda, b, ldb, c, ldc, factor);
+  for (; r + 8 <= rows; r += 8) {
+    product_rows<8, kTransA, kStart>(cols, depth, a + r * step, lda, b, ldb, c + r * ldc, ldc,
+                                     kStart == Start::scale ? factor + r : nullptr);
   }
-  for (; r + 4 <= rows; advance(4)) {
-    product_rows<4, kTransA, kStart>(cols, depth, a, lda, b, ldb, c, ldc, factor);
+  for (; r + 4 <= rows; r += 4) {
+    product_rows<4, kTransA, kStart>(cols, depth, a + r * step, lda, b, ldb, c + r * ldc, ldc,
+                                     kStart == Start::scale ? factor + r : nullptr);
   }
-  for (; r < rows; advance(1)) {
-    product_rows<1, kTransA, kStart>(cols, depth, a, lda, b, ldb, c, ldc, factor);
+  for (; r < rows; r++) {
+    product_rows<1, kTransA, kStart>(cols, depth, a + r * step, lda, b, ldb, c + r * ldc, ldc,
+                                     kStart == Start::scale ? factor + r : nullptr);
   }
 }
 
