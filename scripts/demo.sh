@@ -118,19 +118,28 @@ set_aside() {
   note "the run that was there is now in $out/previous-$n"
 }
 
+# The newest complete checkpoint of the run, if there is one.
+newest_checkpoint() {
+  { find "$out/checkpoints" -mindepth 1 -maxdepth 1 -name 'step-*' ! -name '*.*' 2>/dev/null || true; } |
+    sort -V | tail -n 1
+}
+
 stage "Training (--minutes $minutes, $(nproc) cores)"
-run_key="$tokenizer_key config=$(digest <"$config")"
-if [[ -e $out/metrics.jsonl ]] && { [[ $fresh -eq 1 ]] || ! is_done run "$run_key" "$out/metrics.jsonl"; }; then
+run_key="$tokenizer_key config=$(digest <"$config") minutes=$minutes"
+checkpoint=$(newest_checkpoint)
+if [[ -e $out/run.toml || -e $out/metrics.jsonl ]] &&
+  { [[ $fresh -eq 1 || -z $checkpoint ]] || ! is_done run "$run_key" "$out"; }; then
   set_aside
+  checkpoint=''
 fi
-if is_done trained "$run_key minutes=$minutes" "$out/metrics.jsonl"; then
-  note "already trained (--fresh trains anew, a larger --minutes goes on)"
+if [[ -n $checkpoint ]] && is_done trained "$run_key" "$out"; then
+  note "already trained (--fresh trains anew)"
 else
   mark_done run "$run_key"
   resume=()
-  if [[ -d $out/checkpoints ]]; then
+  if [[ -n $checkpoint ]]; then
     resume=(--resume)
-    note "going on with the run in $out"
+    note "going on from $checkpoint"
   fi
   # Ctrl-C reaches the program too, which saves a checkpoint and ends; then so do we.
   interrupted=0
@@ -142,9 +151,9 @@ else
     note "interrupted; the same command goes on from the last checkpoint"
     exit 130
   fi
-  mark_done trained "$run_key minutes=$minutes"
+  mark_done trained "$run_key"
 fi
-checkpoint=$(find "$out/checkpoints" -mindepth 1 -maxdepth 1 -name 'step-*' | sort -V | tail -n 1)
+checkpoint=$(newest_checkpoint)
 [[ -n $checkpoint ]] || die "no checkpoint in $out/checkpoints"
 
 stage "Report"

@@ -76,14 +76,22 @@ done
 case "$1 $2" in
   "data wordnet") echo text >"$out" ;;
   "tokenizer train" | "data pack") mkdir -p "$out" ;;
-  train*) mkdir -p "$out/checkpoints/step-9" "$out/checkpoints/step-10"; touch "$out/metrics.jsonl"; exit "${FAKE_EXIT:-0}" ;;
+  train*)
+    touch "$out/run.toml" "$out/metrics.jsonl"
+    [[ -z ${FAKE_EARLY:-} ]] || exit 1
+    mkdir -p "$out/checkpoints/step-9" "$out/checkpoints/step-10" "$out/checkpoints/step-11.tmp"
+    exit "${FAKE_EXIT:-0}" ;;
 esac
 EOF
   local demo=(env ULTRAMOE="$work/bin/ultramoe" scripts/demo.sh --out "$work/run")
   echo one >"$work/a.txt"
   demo+=(--text "$work/a.txt")
 
+  FAKE_EARLY=1 run "${demo[@]}"
+  expect "a training that fails at once fails the demo" status_is 1
   FAKE_EXIT=1 run "${demo[@]}"
+  expect "without a checkpoint, training starts anew" never_says "--resume"
+  expect "with the other run set aside" test -e "$work/run/previous-1/run.toml"
   expect "a failed training fails the demo" status_is 1
   expect "and is reported" says "training failed"
   run "${demo[@]}"
@@ -95,14 +103,15 @@ EOF
   expect "a finished run is not trained again" never_says "called: train"
   expect "but shown again" says "called: report"
   run "${demo[@]}" --minutes 7
-  expect "more minutes go on" says "--train.minutes 7 --resume"
+  expect "other minutes are another run" says "--train.minutes 7"
+  expect "which starts anew" never_says "--resume"
   echo two >>"$work/a.txt"
   run "${demo[@]}"
   expect "another text is packed" says "called: data pack"
-  expect "and the old run is set aside" test -e "$work/run/previous-1/metrics.jsonl"
+  expect "and the old run is set aside" test -e "$work/run/previous-3/metrics.jsonl"
   expect "and training starts anew" never_says "--resume"
   run "${demo[@]}" --fresh
-  expect "--fresh sets the run aside" test -e "$work/run/previous-2/metrics.jsonl"
+  expect "--fresh sets the run aside" test -e "$work/run/previous-4/metrics.jsonl"
   expect "--fresh keeps the tokens" never_says "called: data pack"
 
   for wrong in "--minutes 0" "--minutes x" "--minutes" "--text" "--text /nowhere" "--nonsense"; do
