@@ -19,7 +19,7 @@ namespace um::UM_ISA {
 inline namespace attention_tile {
 
 constexpr int64_t kKeys = 64;      ///< keys of a block; blocks start at multiples of it
-constexpr int64_t kStrip = 8;      ///< rows of a register tile
+constexpr int64_t kStrip = 8;      ///< rows taken together; register tiles have at most as many
 constexpr float kLowest = -3e38f;  ///< "no score yet": finite, so that differences stay defined
 
 constexpr float kLog2E = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
@@ -114,7 +114,8 @@ inline void product(int64_t rows, int64_t cols, int64_t depth, const float* a, i
                     const float* factor = nullptr) {
   const int64_t step = kTransA ? 1 : lda;
   int64_t r = 0;
-  for (; r + 8 <= rows; r += 8) {
+  // Eight rows of two vectors fill half of 32 registers; avx2 has 16 and takes four rows.
+  for (; kWidth == 16 && r + 8 <= rows; r += 8) {
     product_rows<8, kTransA, kStart>(cols, depth, a + r * step, lda, b, ldb, c + r * ldc, ldc,
                                      kStart == Start::scale ? factor + r : nullptr);
   }
