@@ -33,6 +33,16 @@ bool is_redundant(std::string_view name, const ModelConfig& config) {
          (name.ends_with(".embed_tokens.weight") || name.ends_with(".shared_head.head.weight"));
 }
 
+/// generation_config.json: the tokens that begin, end and fill a text, for engines that look there.
+nlohmann::json generation_config(const ModelConfig& config) {
+  nlohmann::json json = nlohmann::json::object();
+  if (config.bos >= 0) json["bos_token_id"] = config.bos;
+  if (config.pad >= 0) json["pad_token_id"] = config.pad;
+  if (config.eos.size() == 1) json["eos_token_id"] = config.eos[0];
+  if (config.eos.size() > 1) json["eos_token_id"] = config.eos;
+  return json;
+}
+
 }  // namespace
 
 void load_weights(Model& model, const CheckpointReader& reader,
@@ -111,6 +121,8 @@ void save_model(const Model& model, const std::filesystem::path& directory,
                 uint64_t max_shard_bytes) {
   std::filesystem::create_directories(directory);
   write_file_atomic(directory / "config.json", config_to_json(model.config()).dump(2) + "\n");
+  write_file_atomic(directory / "generation_config.json",
+                    generation_config(model.config()).dump(2) + "\n");
   write_checkpoint(
       directory, checkpoint_specs(model.params(), model.config().dtype),
       checkpoint_source(model.params(),

@@ -1,0 +1,201 @@
+// `ultramoe chat`: a conversation on the terminal. One KV cache serves all turns: a turn runs only
+// what is new since the last one.
+#include "text/chat.h"
+
+#include <csignal>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/sampling_flags.h"
+#include "cli/terminal.h"
+#include "core/error.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
+
+namespace um {
+namespace {
+
+struct Flags {
+  std::string model, system, mode = "slow";
+  SamplingFlags sampling;
+  int64_t max_tokens = 512, context = 0;
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+
+/// Ctrl-C sets a flag, and interrupts a read from the terminal, while this lives.
+class InterruptFlag {
+ public:
+  InterruptFlag() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupted = 1; };
+    ::sigaction(SIGINT, &action, &before_);
+  }
+  InterruptFlag(const InterruptFlag&) = delete;
+  ~InterruptFlag() { ::sigaction(SIGINT, &before_, nullptr); }
+
+ private:
+  struct sigaction before_ {};
+};
+
+enum class Input { line, interrupted, end };
+
+Input read_line(std::string& line) {
+  line.clear();
+  interrupted = 0;
+  for (int c; (c = std::getc(stdin)) != '\n';) {
+    if (c != EOF) {
+      line += static_cast<char>(c);
+      continue;
+    }
+    if (interrupted != 0) {
+      std::clearerr(stdin);
+      return Input::interrupted;
+    }
+    return line.empty() ? Input::end : Input::line;
+  }
+  return Input::line;
+}
+
+class Chat {
+ public:
+  Chat(const Flags& flags, const Globals& globals)
+      : mode_(parse_think_mode(flags.mode)),
+        system_(flags.system),
+        directory_(find_model(flags.model)),
+        tokenizer_(Tokenizer::load(directory_)),
+        model_(load_model(directory_, globals.device())),
+        sequence_(*model_, context(flags)) {
+    const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
+    options_ = {.sampling = flags.sampling.resolve(defaults),
+                .seed = flags.sampling.resolve_seed(),
+                .max_tokens = flags.max_tokens,
+                .eos = defaults.eos};
+    think_open_ = tokenizer_.id(kThinkOpen).value_or(-1);
+    think_close_ = tokenizer_.id(kThinkClose).value_or(-1);
+    if (const auto close = tokenizer_.id(kTurnClose)) options_.eos.push_back(*close);
+    reset();
+    prompt_ids();  // fails here, not in the first turn, if the tokenizer has no chat tokens
+  }
+
+  void reset() {
+    messages_.clear();
+    if (!system_.empty()) messages_.push_back({"system", system_});
+  }
+
+  /// Answers on standard output.
+  void answer(const std::string& user) {
+    messages_.push_back({"user", user});
+    std::vector<int32_t> prompt = prompt_ids();
+    while (std::ssize(prompt) + options_.max_tokens > sequence_.capacity() && forget_oldest())
+      prompt = prompt_ids();
+    interrupted = 0;
+    bool thinking = false;
+    const Generation out =
+        generate(sequence_, &tokenizer_, prompt, options_, [&](int32_t id, std::string_view text) {
+          if (id == think_open_ && id >= 0) thinking = true;
+          if (id == think_close_ && id >= 0) thinking = false, fmt::print("\n");
+          fmt::print("{}", thinking ? dim(text) : std::string(text));
+          std::fflush(stdout);
+          return interrupted == 0;
+        });
+    fmt::print("\n");
+    std::fflush(stdout);
+    if (stderr_is_terminal()) fmt::print(stderr, "{}\n\n", dim(speed_line(out), true));
+    messages_.push_back({"assistant", tokenizer_.decode(out.tokens, false)});
+    ++options_.seed;  // the same question again may get another answer
+  }
+
+ private:
+  int64_t context(const Flags& flags) const {
+    const int64_t longest = model_->config().max_positions;
+    return std::min(longest, flags.context > 0 ? flags.context : 8192);
+  }
+
+  std::vector<int32_t> prompt_ids() const {
+    return encode_chat(tokenizer_, messages_, {.mode = mode_});
+  }
+
+  /// Drops the oldest question and its answer; false if only the last question is left.
+  bool forget_oldest() {
+    const size_t first = messages_.front().role == "system" ? 1 : 0;
+    if (messages_.size() < first + 3) return false;
+    const auto begin = messages_.begin() + static_cast<std::ptrdiff_t>(first);
+    messages_.erase(begin, begin + 2);
+    return true;
+  }
+
+  static std::string speed_line(const Generation& out) {
+    const char* end = out.reason == FinishReason::cancelled    ? ", stopped"
+                      : out.reason == FinishReason::max_tokens ? ", cut at --max-tokens"
+                      : out.reason == FinishReason::context    ? ", the context is full"
+                                                               : "";
+    return fmt::format("{} tokens, {} tokens/s; prompt {} tokens, {} of them new{}",
+                       out.tokens.size(), short_count(out.decode_tokens_per_s()), out.prompt_tokens,
+                       out.prompt_tokens - out.reused_tokens, end);
+  }
+
+  ThinkMode mode_;
+  std::string system_;
+  std::filesystem::path directory_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Model> model_;
+  Sequence sequence_;
+  GenerateOptions options_;
+  std::vector<Message> messages_;
+  int32_t think_open_ = -1, think_close_ = -1;
+};
+
+void run_chat(const Flags& flags, const Globals& globals) {
+  Chat chat(flags, globals);
+  const bool terminal = stderr_is_terminal();
+  if (terminal)
+    fmt::print(stderr, "{}\n\n",
+               dim("/reset begins anew, /quit ends, Ctrl-C stops an answer", true));
+  const InterruptFlag flag;
+  std::string line;
+  for (bool asked_to_end = false;;) {
+    if (terminal) fmt::print(stderr, "{}", bold("> ", true));
+    const Input got = read_line(line);
+    if (got == Input::end || line == "/quit" || line == "/exit") break;
+    if (got == Input::interrupted) {
+      if (asked_to_end) break;
+      asked_to_end = true;
+      fmt::print(stderr, "\n{}\n", dim("Ctrl-C again ends, so does /quit", true));
+      continue;
+    }
+    asked_to_end = false;
+    if (line == "/reset") {
+      chat.reset();
+      if (terminal) fmt::print(stderr, "{}\n", dim("a new conversation", true));
+    } else if (line.starts_with('/')) {
+      fmt::print(stderr, "{}\n", dim("commands: /reset, /quit", true));
+    } else if (line.find_first_not_of(" \t\r") != std::string::npos) {
+      chat.answer(line);
+    }
+  }
+  if (terminal) fmt::print(stderr, "\n");
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app, Globals& globals) {
+  CLI::App* command = add_command(app, "chat", "talk with a model on the terminal", globals);
+  auto flags = std::make_shared<Flags>();
+  add_model_option(command, flags->model);
+  command->add_option("--system", flags->system, "what the model is told first");
+  command->add_option("--mode", flags->mode, "how long it thinks: slow, fast or auto")
+      ->capture_default_str();
+  command->add_option("--max-tokens", flags->max_tokens, "longest answer, in tokens")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30).description(""))
+      ->type_name("N")
+      ->capture_default_str();
+  command
+      ->add_option("--context", flags->context,
+                   "tokens of conversation kept (default: the model's context, at most 8192)")
+      ->type_name("N");
+  flags->sampling.add_to(command);
+  run_with(command, globals, [flags, &globals] { run_chat(*flags, globals); });
+}
+
+}  // namespace um

@@ -1,0 +1,69 @@
+// See commands.h.
+#include "cli/commands.h"
+
+#include <omp.h>
+
+#include "core/error.h"
+#include "core/fields.h"
+#include "ops/devices.h"
+
+namespace um {
+namespace {
+
+void refuse_all_extras(const CLI::App* command) {
+  for (; command != nullptr; command = command->get_parent()) refuse_extras(*command);
+}
+
+}  // namespace
+
+Device& Globals::device() const {
+  return kernels.empty() ? cpu_device() : cpu_device(kernels);
+}
+
+int Globals::thread_count() const {
+  return threads > 0 ? threads : omp_get_max_threads();
+}
+
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help,
+                      Globals& globals) {
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->allow_extras();  // refused with a suggestion, see run_with
+  command->footer("");
+  command->add_option("--threads", globals.threads, "processor threads to use (0: one per core)")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024).description(""))
+      ->group("Machine");
+  command
+      ->add_option("--kernels", globals.kernels, "kernel table: avx512, avx2, ref (default: best)")
+      ->type_name("NAME")
+      ->group("Machine");
+  return command;
+}
+
+CLI::App* add_family(CLI::App& parent, const std::string& name, const std::string& help) {
+  CLI::App* family = parent.add_subcommand(name, help);
+  family->allow_extras();
+  family->footer("");
+  family->require_subcommand(1);
+  return family;
+}
+
+void run_with(CLI::App* command, const Globals& globals, std::function<void()> action) {
+  command->callback([command, &globals, action = std::move(action)] {
+    refuse_all_extras(command);
+    if (globals.threads > 0) omp_set_num_threads(globals.threads);
+    action();
+  });
+}
+
+CLI::Option* add_model_option(CLI::App* command, std::string& model) {
+  return command->add_option("--model", model, "checkpoint directory")
+      ->type_name("DIR")
+      ->required();
+}
+
+CLI::Option* add_json_flag(CLI::App* command, bool& json) {
+  return command->add_flag("--json", json, "print one JSON object on standard output");
+}
+
+}  // namespace um

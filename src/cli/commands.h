@@ -1,0 +1,50 @@
+// The sub-commands: one file and one function each, listed in main.cc. Also what they share: the
+// options that every command takes, and how a command is made and run.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/device.h"
+
+namespace um {
+
+/// Options of every command.
+struct Globals {
+  std::string kernels;  ///< kernel table; empty = the best one here
+  int threads = 0;      ///< 0 = one per core
+
+  /// The CPU device that `kernels` names. Throws UsageError for a name that is not there.
+  Device& device() const;
+  int thread_count() const;
+};
+
+/// Adds a command that takes the global options. Give it an action with `run_with`.
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& help,
+                      Globals& globals);
+/// Adds a command that only has commands of its own, like `data`.
+CLI::App* add_family(CLI::App& parent, const std::string& name, const std::string& help);
+/// What the command does once its options are read. Options that do not exist are refused first.
+void run_with(CLI::App* command, const Globals& globals, std::function<void()> action);
+
+/// --model NAME: a checkpoint directory.
+CLI::Option* add_model_option(CLI::App* command, std::string& model);
+/// --json
+CLI::Option* add_json_flag(CLI::App* command, bool& json);
+
+void add_inspect(CLI::App& app, Globals& globals);
+void add_init(CLI::App& app, Globals& globals);
+void add_tokenizer(CLI::App& app, Globals& globals);
+void add_data(CLI::App& app, Globals& globals);
+void add_train(CLI::App& app, Globals& globals);
+void add_report(CLI::App& app, Globals& globals);
+void add_eval(CLI::App& app, Globals& globals);
+void add_generate(CLI::App& app, Globals& globals);
+void add_chat(CLI::App& app, Globals& globals);
+void add_bench(CLI::App& app, Globals& globals);
+void add_debug(CLI::App& app, Globals& globals);
+void add_info(CLI::App& app, Globals& globals);
+
+}  // namespace um

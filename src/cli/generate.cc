@@ -1,0 +1,109 @@
+// `ultramoe generate`: the model continues a text.
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/sampling_flags.h"
+#include "cli/terminal.h"
+#include "core/error.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
+
+namespace um {
+namespace {
+
+struct Flags {
+  std::string model, prompt, prompt_file;
+  SamplingFlags sampling;
+  int64_t max_tokens = 256;
+  std::vector<std::string> stop;
+  bool no_stream = false, json = false, ignore_eos = false, special = false;
+};
+
+/// The prompt's ids; BOS alone where the prompt is empty.
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, const std::string& text,
+                                   bool parse_special) {
+  const bool bos = tokenizer.bos_id() >= 0 && (tokenizer.add_bos() || text.empty());
+  return tokenizer.encode(text, {.add_bos = bos, .parse_special = parse_special});
+}
+
+std::string speed_line(const Generation& out, uint64_t seed) {
+  const char* end = out.reason == FinishReason::eos       ? ", ended by the model"
+                    : out.reason == FinishReason::stop    ? ", at a stop text"
+                    : out.reason == FinishReason::context ? ", the context is full"
+                                                          : "";
+  return fmt::format("{} tokens, {} tokens/s; prompt {} tokens, {} tokens/s; seed {}{}",
+                     out.tokens.size(), short_count(out.decode_tokens_per_s()), out.prompt_tokens,
+                     short_count(out.prefill_tokens_per_s()), seed, end);
+}
+
+void print_result(const std::string& prompt, const Generation& out, uint64_t seed) {
+  print_json({{"prompt", prompt},
+              {"text", out.text},
+              {"tokens", out.tokens},
+              {"finish_reason", finish_reason_name(out.reason)},
+              {"prompt_tokens", out.prompt_tokens},
+              {"seed", seed},
+              {"prefill_tokens_per_s", out.prefill_tokens_per_s()},
+              {"decode_tokens_per_s", out.decode_tokens_per_s()}});
+}
+
+void run_generate(const Flags& flags, const Globals& globals) {
+  const std::string prompt = flags.prompt_file.empty()
+                                 ? flags.prompt
+                                 : read_input(flags.prompt, flags.prompt_file, "prompt");
+  const std::filesystem::path directory = find_model(flags.model);
+  const Tokenizer tokenizer = Tokenizer::load(directory);
+  const auto model = load_model(directory, globals.device());
+  const GenerationDefaults defaults = generation_defaults(model->config(), directory);
+  GenerateOptions options{.sampling = flags.sampling.resolve(defaults),
+                          .seed = flags.sampling.resolve_seed(),
+                          .max_tokens = flags.max_tokens,
+                          .stop = flags.stop,
+                          .skip_special = !flags.special};
+  if (!flags.ignore_eos) options.eos = defaults.eos;
+  const std::vector<int32_t> ids = encode_prompt(tokenizer, prompt, flags.special);
+  Sequence sequence(*model, std::ssize(ids) + std::max<int64_t>(flags.max_tokens, 1));
+
+  const bool stream = !flags.no_stream && !flags.json;
+  if (stream) fmt::print("{}", bold(prompt));
+  std::fflush(stdout);
+  const Generation out =
+      generate(sequence, &tokenizer, ids, options, [&](int32_t, std::string_view text) {
+        if (stream && !text.empty()) {
+          fmt::print("{}", text);
+          std::fflush(stdout);
+        }
+        return true;
+      });
+  if (flags.json) return print_result(prompt, out, options.seed);
+  if (!stream) fmt::print("{}{}", prompt, out.text);
+  fmt::print("\n");
+  std::fflush(stdout);
+  fmt::print(stderr, "{}\n", dim(speed_line(out, options.seed), true));
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Globals& globals) {
+  CLI::App* command = add_command(app, "generate", "let a model continue a text", globals);
+  auto flags = std::make_shared<Flags>();
+  add_model_option(command, flags->model);
+  command->add_option("--prompt", flags->prompt, "the text to continue (default: none)");
+  command->add_option("--prompt-file", flags->prompt_file, "file with it, - for standard input")
+      ->type_name("FILE");
+  command->add_option("--max-tokens", flags->max_tokens, "longest continuation, in tokens")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30).description(""))
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_option("--stop", flags->stop, "end before this text; may be given several times")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command->add_flag("--ignore-eos", flags->ignore_eos, "go on when the model ends its text");
+  command->add_flag("--special", flags->special,
+                    "special tokens count in the prompt and show in the text");
+  command->add_flag("--no-stream", flags->no_stream, "print the text when it is complete");
+  add_json_flag(command, flags->json);
+  flags->sampling.add_to(command);
+  run_with(command, globals, [flags, &globals] { run_generate(*flags, globals); });
+}
+
+}  // namespace um

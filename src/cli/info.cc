@@ -1,0 +1,122 @@
+// `ultramoe info`: what this machine and this program have.
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/terminal.h"
+#include "core/error.h"
+#include "kernels/registry.h"
+#include "models/config.h"
+
+namespace um {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+/// The first value of a field of /proc/cpuinfo; empty where there is none.
+std::string cpuinfo(const std::string& field) {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(field)) continue;
+    const size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return {};
+}
+
+/// The instruction sets that matter here, of those the processor has.
+std::vector<std::string> instruction_sets() {
+  std::istringstream flags(cpuinfo("flags"));
+  const std::vector<std::string> wanted = {"avx2",        "fma",         "f16c",     "avx512f",
+                                           "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"};
+  std::vector<std::string> found;
+  for (std::string flag; flags >> flag;)
+    if (std::find(wanted.begin(), wanted.end(), flag) != wanted.end()) found.push_back(flag);
+  return found;
+}
+
+/// Names of the kernels in the order of the table, and which of them `table` has.
+std::vector<std::pair<const char*, bool>> kernels_of(const Kernels& table) {
+  std::vector<std::pair<const char*, bool>> list;
+#define UM_LIST_KERNEL(function, Args) list.emplace_back(#function, table.function != nullptr);
+  UM_KERNEL_LIST(UM_LIST_KERNEL)
+#undef UM_LIST_KERNEL
+  return list;
+}
+
+double memory_bytes() {
+  struct sysinfo info {};
+  if (::sysinfo(&info) != 0) return 0;
+  return static_cast<double>(info.totalram) * static_cast<double>(info.mem_unit);
+}
+
+const char* environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "unset" : value;
+}
+
+OrderedJson to_json(const Globals& globals) {
+  OrderedJson kernels = OrderedJson::object();
+  for (const Kernels* table : available_kernels())
+    for (const auto& [name, there] : kernels_of(*table))
+      if (there) kernels[name][table->name] = {"f32"};
+  return {{"version", UM_VERSION},
+          {"compiler", __VERSION__},
+          {"processor", cpuinfo("model name")},
+          {"instruction_sets", instruction_sets()},
+          {"cores", std::thread::hardware_concurrency()},
+          {"threads", globals.thread_count()},
+          {"memory_bytes", memory_bytes()},
+          {"device", globals.device().name()},
+          {"presets", preset_names()},
+          {"kernels", kernels}};
+}
+
+void print_kernels() {
+  const std::vector<const Kernels*> tables = available_kernels();
+  std::string heading = fmt::format("  {:<24}", "kernel");
+  for (const Kernels* table : tables) heading += fmt::format("{:<9}", table->name);
+  fmt::print("\n{}\n", bold(heading));
+  for (size_t k = 0; k < kernels_of(*tables[0]).size(); ++k) {
+    fmt::print("  {:<24}", kernels_of(*tables[0])[k].first);
+    for (const Kernels* table : tables)
+      fmt::print("{:<9}", kernels_of(*table)[k].second ? "f32" : "-");
+    fmt::print("\n");
+  }
+}
+
+void info(const Globals& globals, bool json) {
+  if (json) return print_json(to_json(globals));
+  const auto row = [](const char* label, const std::string& text) {
+    fmt::print("  {:<16}{}\n", label, text);
+  };
+  fmt::print("{}\n\n", bold("ultramoe " UM_VERSION));
+  row("processor", cpuinfo("model name"));
+  row("instructions", fmt::format("{}", fmt::join(instruction_sets(), " ")));
+  row("cores", fmt::format("{}, {} threads used", std::thread::hardware_concurrency(),
+                           globals.thread_count()));
+  row("memory", bytes_text(memory_bytes()));
+  row("device", globals.device().name());
+  row("waiting", fmt::format("GOMP_SPINCOUNT={} OMP_WAIT_POLICY={}", environment("GOMP_SPINCOUNT"),
+                             environment("OMP_WAIT_POLICY")));
+  row("compiler", __VERSION__);
+  row("presets", fmt::format("{}", fmt::join(preset_names(), "\n                  ")));
+  print_kernels();
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Globals& globals) {
+  CLI::App* command =
+      add_command(app, "info", "this machine, and the kernels there are for it", globals);
+  auto json = std::make_shared<bool>(false);
+  add_json_flag(command, *json);
+  run_with(command, globals, [json, &globals] { info(globals, *json); });
+}
+
+}  // namespace um

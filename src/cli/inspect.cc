@@ -1,0 +1,232 @@
+// `ultramoe inspect`: what a model is made of and what it costs, from its config and the headers of
+// its weights. Nothing is allocated.
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/terminal.h"
+#include "core/error.h"
+#include "core/json.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
+#include "models/count.h"
+#include "ops/devices.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+using OrderedJson = nlohmann::ordered_json;
+
+/// The tensors of a checkpoint beside those of the model.
+struct Weights {
+  bool found = false;
+  uint64_t bytes = 0;
+  size_t tensors = 0;
+  std::vector<std::string> problems;  // missing, of the wrong shape
+  std::vector<std::string> unused;
+};
+
+struct Part {
+  const char* name;
+  int64_t total, active;
+};
+
+std::vector<Part> parts_of(const ParameterCount& count) {
+  std::vector<Part> parts = {
+      {"embedding", count.embedding, count.embedding},
+      {"attention", count.attention, count.attention},
+      {"dense MLP", count.dense_mlp, count.dense_mlp},
+      {"routed experts", count.experts, count.experts - count.idle_experts},
+      {"shared experts", count.shared, count.shared},
+      {"router", count.router, count.router},
+      {"norms", count.norms, count.norms},
+      {"output head", count.head, count.head},
+  };
+  std::erase_if(parts, [](const Part& part) { return part.total == 0; });
+  return parts;
+}
+
+Weights check_weights(ModelConfig config, const fs::path& directory) {
+  Weights weights;
+  std::error_code ignored;
+  if (!fs::exists(directory / "model.safetensors", ignored) &&
+      !fs::exists(directory / "model.safetensors.index.json", ignored))
+    return weights;
+  const CheckpointReader reader(directory);
+  weights.found = true;
+  weights.bytes = reader.total_bytes();
+  weights.tensors = reader.tensors().size();
+  if (reader.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
+  const std::unique_ptr<Model> model = make_model(config, dry_device());
+  for (const TensorSpec& spec : checkpoint_specs(model->params(), config.dtype)) {
+    const TensorView* stored = reader.find(spec.name);
+    if (stored == nullptr) {
+      weights.problems.push_back(fmt::format("missing: {}", spec.name));
+    } else if (stored->shape != spec.shape) {
+      weights.problems.push_back(fmt::format("wrong shape: {}: expected [{}], found [{}]",
+                                             spec.name, fmt::join(spec.shape, ", "),
+                                             fmt::join(stored->shape, ", ")));
+    }
+  }
+  if (weights.problems.empty()) load_weights(*model, reader, &weights.unused);
+  return weights;
+}
+
+std::string attention_text(const AttentionConfig& a) {
+  if (!a.is_mla())
+    return fmt::format("GQA, {} query and {} key-value heads of {}{}", a.heads, a.kv_heads,
+                       a.qk_dim(), a.qkv_bias ? ", biases" : "");
+  return fmt::format("MLA, {} heads of {}+{} (value {}), latents q {}, kv {}", a.heads,
+                     a.qk_nope_dim, a.qk_rope_dim, a.v_dim, a.q_lora_rank, a.kv_lora_rank);
+}
+
+std::string moe_text(const ModelConfig& c) {
+  const MoeConfig& m = c.moe;
+  std::string text = fmt::format("{} routed experts of {}, {} per token", digits(m.experts),
+                                 digits(m.expert_width), m.top_k);
+  if (m.groups > 1)
+    text += fmt::format(" ({} from each of {} groups)", m.top_k / m.groups, m.groups);
+  if (m.shared_width > 0) text += fmt::format(", shared width {}", digits(m.shared_width));
+  return text + (m.score == RouterScore::sigmoid ? ", sigmoid router" : ", softmax router");
+}
+
+void print_row(std::string_view label, const std::string& text) {
+  fmt::print("  {:<16}{}\n", label, text);
+}
+
+void print_shape(const ModelConfig& c) {
+  std::string layers = fmt::format("{}", c.layers);
+  if (c.moe.experts > 0)
+    layers += fmt::format(" ({} dense, {} MoE)", c.dense_layers, c.layers - c.dense_layers);
+  if (c.mtp_layers > 0) layers += fmt::format(" + {} MTP", c.mtp_layers);
+  print_row("layers", layers + (c.sandwich_norm ? ", sandwich norm" : ", pre-norm"));
+  print_row("hidden", digits(c.hidden));
+  print_row("attention", attention_text(c.attention));
+  if (c.moe.experts > 0) print_row("MoE", moe_text(c));
+  if (c.dense_layers > 0) print_row("dense MLP", digits(c.dense_width));
+  print_row("vocabulary", digits(c.vocab) + (c.tie_embeddings ? ", tied head" : ""));
+  print_row("context", digits(c.max_positions) + " tokens");
+}
+
+void print_count(std::string_view label, int64_t total, int64_t active) {
+  fmt::print("  {:<26}{:>20}{:>20}\n", label, digits(total), digits(active));
+}
+
+void print_counts(const ModelConfig& config, const ParameterCount& count) {
+  fmt::print("\n  {}\n", bold(fmt::format("{:<26}{:>20}{:>20}", "parameters", "total", "active")));
+  for (const Part& part : parts_of(count)) print_count(part.name, part.total, part.active);
+  print_count("sum", count.total(), count.active());
+  if (count.head > 0)
+    print_count("with one embedding side", count.total_one_side(), count.active_one_side());
+  if (config.mtp_layers > 0)
+    print_count("with MTP layers", count.total_with_mtp(),
+                count.active() + count.mtp - count.mtp_idle_experts);
+}
+
+/// The length at which FLOPs are given.
+int64_t flops_length(const ModelConfig& config) {
+  return std::min<int64_t>(4096, config.max_positions);
+}
+
+void print_costs(const ModelConfig& config, const ParameterCount& count) {
+  const auto params = static_cast<double>(count.total_with_mtp());
+  const auto kv = static_cast<double>(kv_bytes_per_token(config, config.dtype));
+  const auto stored = static_cast<double>(dtype_size(config.dtype));
+  const int64_t length = flops_length(config);
+  fmt::print("\n");
+  print_row("weights",
+            fmt::format("{} in {}{}", bytes_text(params * stored), dtype_name(config.dtype),
+                        config.mtp_layers > 0 ? ", MTP layers included" : ""));
+  print_row("KV cache",
+            fmt::format("{} bytes per token in {}, {} for the whole context",
+                        digits(kv_bytes_per_token(config, config.dtype)), dtype_name(config.dtype),
+                        bytes_text(kv * static_cast<double>(config.max_positions))));
+  print_row("FLOPs", fmt::format("{} per token forward, {} in training, in texts of {} tokens",
+                                 short_count(forward_flops(config, length).trunk()),
+                                 short_count(training_flops(config, length)), digits(length)));
+}
+
+void print_weights(const Weights& weights) {
+  if (!weights.found) return print_row("on disk", "config only, no weights");
+  print_row("on disk",
+            fmt::format("{} tensors, {}{}", digits(static_cast<int64_t>(weights.tensors)),
+                        bytes_text(static_cast<double>(weights.bytes)),
+                        weights.problems.empty() ? ", all that the model needs" : ""));
+  constexpr size_t kShown = 10;
+  for (const auto* list : {&weights.problems, &weights.unused}) {
+    for (size_t i = 0; i < std::min(kShown, list->size()); ++i) fmt::print("    {}\n", (*list)[i]);
+    if (list->size() > kShown) fmt::print("    and {} more\n", list->size() - kShown);
+  }
+}
+
+OrderedJson to_json(const std::string& name, const ModelConfig& config, const Weights& weights) {
+  const ParameterCount count = count_parameters(config);
+  OrderedJson parts = OrderedJson::object();
+  for (const Part& part : parts_of(count))
+    parts[part.name] = {{"total", part.total}, {"active", part.active}};
+  OrderedJson json = {
+      {"name", name},
+      {"architecture", architecture_name(config.family)},
+      {"total_params", count.total()},
+      {"active_params", count.active()},
+      {"total_params_one_embedding", count.total_one_side()},
+      {"active_params_one_embedding", count.active_one_side()},
+      {"mtp_params", count.mtp},
+      {"total_params_with_mtp", count.total_with_mtp()},
+      {"parts", parts},
+      {"dtype", dtype_name(config.dtype)},
+      {"weight_bytes", count.total_with_mtp() * static_cast<int64_t>(dtype_size(config.dtype))},
+      {"kv_bytes_per_token", kv_bytes_per_token(config, config.dtype)},
+      {"flops_sequence", flops_length(config)},
+      {"forward_flops_per_token", forward_flops(config, flops_length(config)).trunk()},
+      {"training_flops_per_token", training_flops(config, flops_length(config))},
+  };
+  if (weights.found)
+    json["weights"] = {{"bytes", weights.bytes},
+                       {"tensors", weights.tensors},
+                       {"problems", weights.problems},
+                       {"unused", weights.unused}};
+  return json;
+}
+
+struct Options {
+  std::string model;
+  bool json = false;
+};
+
+void inspect(const Options& options) {
+  const fs::path directory = find_model(options.model);
+  const ModelConfig config = read_config(directory);
+  const Weights weights = check_weights(config, directory);
+  fs::path shown = directory.lexically_normal();
+  if (!shown.has_filename()) shown = shown.parent_path();
+  const std::string name = shown.filename().string();
+  if (options.json) {
+    print_json(to_json(name, config, weights));
+  } else {
+    fmt::print("{}  {}\n\n", bold(name), architecture_name(config.family));
+    print_shape(config);
+    const ParameterCount count = count_parameters(config);
+    print_counts(config, count);
+    print_costs(config, count);
+    print_weights(weights);
+  }
+  if (!weights.problems.empty())
+    fail("{}: {} tensors are missing or have the wrong shape; first: {}", directory.string(),
+         weights.problems.size(), weights.problems.front());
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Globals& globals) {
+  CLI::App* command = add_command(
+      app, "inspect", "parameters, sizes and costs of a model directory or preset", globals);
+  auto options = std::make_shared<Options>();
+  command->add_option("model", options->model, "model directory or name of a preset")
+      ->type_name("DIR|PRESET")
+      ->required();
+  add_json_flag(command, options->json);
+  run_with(command, globals, [options] { inspect(*options); });
+}
+
+}  // namespace um

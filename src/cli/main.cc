@@ -1,0 +1,144 @@
+// The program: finds the command, turns errors into one line and an exit code (0 done, 1 failed, 2
+// wrong usage).
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <new>
+
+#include "cli/commands.h"
+#include "cli/terminal.h"
+#include "cli/threads.h"
+#include "core/error.h"
+#include "core/fields.h"
+#include "core/json.h"
+#include "core/suggest.h"
+
+namespace um {
+namespace {
+
+constexpr int kFailed = 1, kWrongUsage = 2;
+
+constexpr const char* kFooter =
+    "Start here:\n"
+    "  ultramoe inspect pangu-ultra-moe-718b       what a model is made of\n"
+    "  ultramoe generate --model DIR --prompt TEXT\n"
+    "  ultramoe COMMAND --help\n"
+    "\nExit codes: 0 done, 1 failed, 2 wrong usage.";
+
+void add_commands(CLI::App& app, Globals& globals) {
+  const auto list = [&](const char* heading,
+                        std::initializer_list<void (*)(CLI::App&, Globals&)> commands) {
+    const size_t before = app.get_subcommands(nullptr).size();
+    for (const auto add : commands) add(app, globals);
+    const auto all = app.get_subcommands(nullptr);
+    for (size_t i = before; i < all.size(); ++i) all[i]->group(heading);
+  };
+  list("Text and data", {add_tokenizer, add_data});
+  list("Make a model", {add_init, add_report});
+  list("Use a model", {add_eval, add_generate, add_chat});
+  list("Look inside", {add_inspect, add_debug, add_info});
+}
+
+/// The innermost command that the arguments name.
+const CLI::App* innermost(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  return at;
+}
+
+/// "ultramoe tokenizer train"
+std::string full_name(const CLI::App* command) {
+  if (command->get_parent() == nullptr) return "ultramoe";
+  return full_name(command->get_parent()) + " " + command->get_name();
+}
+
+/// Throws UsageError for the first thing that the command does not know, which says more than what
+/// is missing because of it.
+void refuse_unknown(const CLI::App& command) {
+  const auto commands = command.get_subcommands(nullptr);
+  const std::vector<std::string> extras = command.remaining();
+  if (!commands.empty() && !extras.empty() && !extras[0].starts_with('-')) {
+    std::vector<std::string> names;
+    for (const CLI::App* known : commands) names.push_back(known->get_name());
+    throw UsageError(fmt::format("unknown command {}; did you mean {}?", quote(extras[0]),
+                                 nearest(extras[0], names)));
+  }
+  refuse_extras(command);
+}
+
+int usage_error(const CLI::App& app, std::string_view message) {
+  fmt::print(stderr, "ultramoe: {} (see {} --help)\n", message, full_name(innermost(app)));
+  return kWrongUsage;
+}
+
+/// A command's help under its full name, without the double blank lines that CLI11 leaves.
+std::string help_text(const CLI::App* command) {
+  const CLI::App* parent = command->get_parent();
+  const std::string help = command->help(parent == nullptr ? "" : full_name(parent));
+  std::string out;
+  for (const char c : help)
+    if (c != '\n' || !out.ends_with("\n\n")) out += c;
+  return out;
+}
+
+int parse_error(const CLI::App& app, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::CallForHelp*>(&error) != nullptr) {
+    fmt::print("{}", help_text(innermost(app)));
+    return 0;
+  }
+  if (error.get_exit_code() == 0) return app.exit(error);  // --version
+  try {
+    for (const CLI::App* at = innermost(app); at != nullptr; at = at->get_parent())
+      refuse_unknown(*at);
+  } catch (const UsageError& unknown) {
+    return usage_error(app, unknown.what());
+  }
+  const CLI::App* command = innermost(app);
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+      !command->get_subcommands(nullptr).empty()) {
+    fmt::print(stderr, "{}", help_text(command));
+    return kWrongUsage;
+  }
+  std::string message = error.what();
+  for (char& c : message)
+    if (c == '\n') c = ' ';
+  return usage_error(app, message);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("ultramoe " UM_VERSION
+               " - train, measure and run mixture-of-experts language models");
+  app.name("ultramoe");
+  app.set_version_flag("--version", "ultramoe " UM_VERSION);
+  app.set_help_flag("-h,--help", "show this help");
+  app.get_formatter()->column_width(34);
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.allow_extras();
+  Globals globals;
+  add_commands(app, globals);
+  try {
+    app.parse(argc, argv);
+    flush_output();
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return parse_error(app, error);
+  } catch (const UsageError& error) {
+    return usage_error(app, error.what());
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "ultramoe: out of memory\n");
+  } catch (const std::exception& error) {
+    std::fflush(stdout);
+    fmt::print(stderr, "ultramoe: {}\n", error.what());
+  }
+  return kFailed;
+}
+
+}  // namespace
+}  // namespace um
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);  // `ultramoe ... | head` ends quietly, as other tools do
+  um::settle_openmp_waiting(argv);
+  return um::run(argc, argv);
+}

@@ -1,0 +1,24 @@
+// The options of `generate` and `chat` that say how tokens are chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+
+#include "engine/generator.h"
+
+namespace um {
+
+struct SamplingFlags {
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int64_t> top_k;
+  std::optional<uint64_t> seed;
+
+  void add_to(CLI::App* command);
+  /// What was given, else what the checkpoint asks for, else temperature 0.8 and top-p 0.95.
+  SamplingOptions resolve(const GenerationDefaults& defaults) const;
+  /// What was given, else a new one every time.
+  uint64_t resolve_seed() const;
+};
+
+}  // namespace um

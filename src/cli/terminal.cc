@@ -1,0 +1,138 @@
+// See terminal.h.
+#include "cli/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace um {
+namespace {
+
+bool has_style(bool on_stderr) {
+  const char* off = std::getenv("NO_COLOR");
+  if (off != nullptr && *off != '\0') return false;
+  return on_stderr ? stderr_is_terminal() : stdout_is_terminal();
+}
+
+std::string styled(std::string_view text, const char* code, bool on_stderr) {
+  if (text.empty() || !has_style(on_stderr)) return std::string(text);
+  return fmt::format("\033[{}m{}\033[0m", code, text);
+}
+
+size_t terminal_width() {
+  struct winsize size {};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
+  return size.ws_col;
+}
+
+/// Three significant digits of a number from 1 to 1000.
+std::string three_digits(double value) {
+  return fmt::format("{:.{}f}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+}
+
+}  // namespace
+
+bool stdout_is_terminal() {
+  static const bool kYes = ::isatty(STDOUT_FILENO) != 0;
+  return kYes;
+}
+
+bool stderr_is_terminal() {
+  static const bool kYes = ::isatty(STDERR_FILENO) != 0;
+  return kYes;
+}
+
+std::string bold(std::string_view text, bool on_stderr) {
+  return styled(text, "1", on_stderr);
+}
+
+std::string dim(std::string_view text, bool on_stderr) {
+  return styled(text, "2", on_stderr);
+}
+
+std::string digits(int64_t count) {
+  std::string text = std::to_string(count);
+  const size_t first = text[0] == '-' ? 1 : 0;
+  for (size_t at = text.size(); at > first + 3; at -= 3) text.insert(at - 3, ",");
+  return text;
+}
+
+std::string short_count(double count) {
+  if (count < 1000) return fmt::format("{:.0f}", count);
+  const char* units[] = {"", " K", " M", " B", " T"};
+  int unit = 0;
+  while (count >= 999.5 && unit < 4) count /= 1000, ++unit;
+  return three_digits(count) + units[unit];
+}
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1000) return fmt::format("{:.0f} B", bytes);
+  const char* units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+  int unit = 0;
+  while (bytes >= 999.5 && unit < 5) bytes /= 1000, ++unit;
+  return three_digits(bytes) + " " + units[unit];
+}
+
+std::string duration_text(double seconds) {
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+}
+
+void print_json(const nlohmann::ordered_json& json) {
+  const std::string text =
+      json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void flush_output() {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  UM_CHECK(written, "standard output: cannot write: {}", std::strerror(errno));
+}
+
+bool Progress::due() const {
+  const std::chrono::duration<double> since = Clock::now() - last_;
+  return since.count() >= (stderr_is_terminal() ? 0.1 : 10.0);
+}
+
+void Progress::show(std::string_view line) {
+  if (due()) announce(line);
+}
+
+void Progress::announce(std::string_view line) {
+  last_ = Clock::now();
+  if (stderr_is_terminal()) {
+    const std::string_view fits = line.substr(0, terminal_width() - 1);
+    fmt::print(stderr, "\r\033[K{}", fits);
+    visible_ = true;
+  } else {
+    fmt::print(stderr, "{}\n", line);
+  }
+  std::fflush(stderr);
+}
+
+void Progress::clear() {
+  if (!visible_) return;
+  std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  visible_ = false;
+}
+
+double Progress::seconds() const {
+  return std::chrono::duration<double>(Clock::now() - start_).count();
+}
+
+std::string eta_text(double seconds_spent, double done, double total) {
+  if (!(done > 0) || !(total > 0) || seconds_spent < 0.5) return {};
+  return "ETA " + duration_text(std::max(0.0, seconds_spent * (total - done) / done));
+}
+
+}  // namespace um

@@ -1,0 +1,167 @@
+// See evaluate.h. T rows of a batch, V vocabulary.
+#include "engine/evaluate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numbers>
+
+#include "ops/launch.h"
+
+namespace um {
+namespace {
+
+/// Rows per block of logits: about 8 MB of them.
+int64_t block_rows(int64_t vocab) {
+  return std::clamp<int64_t>((int64_t{2} << 20) / vocab, 16, 1024);
+}
+
+double ratio(double part, double whole) {
+  return whole > 0 ? part / whole : 0;
+}
+
+/// The position of each row's largest value; the first of equals.
+void append_argmax(const std::vector<float>& logits, int64_t vocab, std::vector<int32_t>& out) {
+  const size_t begin = out.size(), rows = logits.size() / static_cast<size_t>(vocab);
+  out.resize(begin + rows);
+#pragma omp parallel for
+  for (size_t r = 0; r < rows; ++r) {
+    const float* row = logits.data() + r * static_cast<size_t>(vocab);
+    out[begin + r] = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
+  }
+}
+
+/// The model's first choice after every row.
+std::vector<int32_t> choices(const Model& model, const Tensor& hidden) {
+  std::vector<int32_t> out;
+  const int64_t vocab = model.config().vocab, block = block_rows(vocab);
+  for (int64_t begin = 0; begin < hidden.rows(); begin += block) {
+    const int64_t end = std::min(hidden.rows(), begin + block);
+    append_argmax(model.logits(hidden.row_range(begin, end)).to_vector(), vocab, out);
+  }
+  return out;
+}
+
+}  // namespace
+
+double EvalResult::loss() const {
+  return ratio(nats, static_cast<double>(tokens));
+}
+double EvalResult::perplexity() const {
+  return std::exp(loss());
+}
+double EvalResult::accuracy() const {
+  return ratio(static_cast<double>(correct), static_cast<double>(tokens));
+}
+double EvalResult::tokens_per_s() const {
+  return ratio(static_cast<double>(tokens), seconds);
+}
+double EvalResult::acceptance(size_t k) const {
+  return ratio(static_cast<double>(accepted[k]), static_cast<double>(offered[k]));
+}
+
+double bits_per_byte(double nats, double bytes) {
+  return ratio(nats / std::numbers::ln2, bytes);
+}
+
+Evaluator::Evaluator(const Model& model) : model_(model) {
+  result_.offered.resize(static_cast<size_t>(model.mtp_heads()));
+  result_.accepted.resize(static_cast<size_t>(model.mtp_heads()));
+}
+
+void Evaluator::add(const Batch& batch) {
+  if (batch.size() == 0) return;
+  const auto start = std::chrono::steady_clock::now();
+  Device& device = model_.device();
+  const Ragged rows = Ragged::full(device, batch.seq_offsets, batch.positions);
+  const Tensor tokens = Tensor::from(device, {rows.rows}, std::span<const int32_t>(batch.tokens));
+  const TrunkOutput out = model_.trunk(tokens, rows, {});
+  const std::vector<int32_t> trunk_choices = score_trunk(out.hidden, batch);
+  if (model_.mtp_heads() > 0) score_heads(out.hidden, batch, rows, trunk_choices);
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+  result_.seconds += spent.count();
+}
+
+std::vector<int32_t> Evaluator::score_trunk(const Tensor& hidden, const Batch& batch) {
+  Device& device = model_.device();
+  const int64_t vocab = model_.config().vocab, block = block_rows(vocab);
+  std::vector<int32_t> first_choices;
+  for (int64_t begin = 0; begin < hidden.rows(); begin += block) {
+    const int64_t end = std::min(hidden.rows(), begin + block), rows = end - begin;
+    const Tensor logits = model_.logits(hidden.row_range(begin, end));
+    const Tensor targets =
+        Tensor::from(device, {rows}, std::span(batch.targets).subspan(begin, rows));
+    const Tensor loss = Tensor::empty(device, {rows});
+    launch(device, CrossEntropy{.rows = rows,
+                                .vocab = vocab,
+                                .logits = logits.f32(),
+                                .ld = logits.ld(),
+                                .targets = targets.i32(),
+                                .loss = loss.f32()});
+    for (const float nats : loss.to_vector()) result_.nats += static_cast<double>(nats);
+    append_argmax(logits.to_vector(), vocab, first_choices);
+  }
+  for (size_t t = 0; t < batch.targets.size(); ++t) {
+    result_.tokens += batch.targets[t] >= 0 ? 1 : 0;
+    result_.correct += batch.targets[t] >= 0 && batch.targets[t] == first_choices[t] ? 1 : 0;
+  }
+  return first_choices;
+}
+
+void Evaluator::score_heads(const Tensor& hidden, const Batch& batch, const Ragged& rows,
+                            const std::vector<int32_t>& trunk_choices) {
+  Tensor state = hidden;
+  std::vector<int32_t> ahead(batch.tokens.size());
+  for (int64_t k = 1; k <= model_.mtp_heads(); ++k) {
+    const auto each_place = [&](auto use) {
+      for (int64_t s = 0; s < batch.sequences(); ++s) {
+        const int64_t end = batch.seq_offsets[static_cast<size_t>(s) + 1];
+        for (int64_t t = batch.seq_offsets[static_cast<size_t>(s)]; t + k < end; ++t)
+          use(static_cast<size_t>(t), static_cast<size_t>(t + k));
+      }
+    };
+    std::fill(ahead.begin(), ahead.end(), 0);
+    each_place([&](size_t t, size_t later) { ahead[t] = batch.tokens[later]; });
+    const Tensor tokens =
+        Tensor::from(model_.device(), {rows.rows}, std::span<const int32_t>(ahead));
+    const MtpOutput out = model_.mtp(k - 1, state, tokens, rows, {});
+    const std::vector<int32_t> drafts = choices(model_, out.hidden);
+    const auto head = static_cast<size_t>(k - 1);
+    each_place([&](size_t t, size_t later) {
+      if (batch.targets[later] < 0) return;
+      ++result_.offered[head];
+      result_.accepted[head] += drafts[t] == trunk_choices[later] ? 1 : 0;
+    });
+    state = out.state;
+  }
+}
+
+void for_each_window(std::span<const int32_t> ids, const WindowOptions& options,
+                     const std::function<bool(const Batch&)>& use) {
+  const int64_t stride = options.stride == 0 ? options.seq_len : options.stride;
+  if (options.seq_len < 1 || stride < 1 || stride > options.seq_len)
+    throw UsageError(fmt::format(
+        "windows of {} tokens with a stride of {}: expected a length of 1 or more and a stride "
+        "from 1 to the length",
+        options.seq_len, options.stride));
+  const int64_t inputs = std::ssize(ids) - 1;  // the last token is only a target
+  Batch batch;
+  batch.seq_offsets = {0};
+  for (int64_t scored = 0, begin = 0; scored < inputs; begin += stride) {
+    const int64_t end = std::min(begin + options.seq_len, inputs);
+    for (int64_t t = begin; t < end; ++t) {
+      batch.tokens.push_back(ids[static_cast<size_t>(t)]);
+      batch.targets.push_back(t < scored ? -1 : ids[static_cast<size_t>(t + 1)]);
+      batch.positions.push_back(static_cast<int32_t>(t - begin));
+      batch.loss_weights.push_back(t < scored ? 0.0f : 1.0f);
+    }
+    batch.seq_offsets.push_back(batch.size());
+    scored = end;
+    if (batch.size() < options.batch_tokens && scored < inputs) continue;
+    if (!use(batch)) return;
+    batch = Batch();
+    batch.seq_offsets = {0};
+  }
+}
+
+}  // namespace um

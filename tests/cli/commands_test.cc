@@ -1,0 +1,155 @@
+// The commands one after the other, as the README shows them: text → tokenizer → shards → model →
+// evaluation and text.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "core/safetensors.h"
+#include "tests/cli/program_util.h"
+#include "tests/text/tiny_tokenizer_util.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// Runs a command that must succeed; returns what it printed.
+std::string run_ok(const std::vector<std::string>& arguments, const std::string& input = "") {
+  const ProgramResult result = run_program(arguments, input);
+  EXPECT_EQ(result.code, 0) << arguments[0] << ": " << result.err;
+  return result.out;
+}
+
+Json run_json(std::vector<std::string> arguments) {
+  arguments.push_back("--json");
+  const Json json = Json::parse(run_ok(arguments), nullptr, false);
+  EXPECT_TRUE(json.is_object()) << arguments[0];
+  return json;
+}
+
+/// One corpus, tokenizer and random model for all tests.
+class Commands : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (!have_program()) return;
+    scratch_ = new ScratchDirectory;
+    std::string text;
+    for (const std::string& line : tiny_corpus(600)) text += line + "\n";
+    write_file_atomic(path("corpus.txt"), text);
+    run_ok({"tokenizer", "train", "--input", path("corpus.txt"), "--vocab-size", "400", "--out",
+            path("tokenizer")});
+    run_ok({"data", "pack", "--input", path("corpus.txt"), "--tokenizer", path("tokenizer"),
+            "--out", path("data"), "--document", "line", "--val-fraction", "0.1"});
+    run_ok({"init", "--preset", "nano-ultra", "--out", path("model"), "--tokenizer",
+            path("tokenizer"), "--seed", "3"});
+  }
+  static void TearDownTestSuite() {
+    delete scratch_;
+    scratch_ = nullptr;
+  }
+  void SetUp() override {
+    if (!have_program()) GTEST_SKIP() << UM_BINARY << " is not built";
+  }
+  static std::string path(const std::string& name) { return *scratch_ / name; }
+
+  static ScratchDirectory* scratch_;
+};
+ScratchDirectory* Commands::scratch_ = nullptr;
+
+TEST_F(Commands, InspectPrintsTheGoldenCounts) {
+  const Json ultra = run_json({"inspect", "pangu-ultra-moe-718b"});
+  EXPECT_EQ(ultra["total_params"], 719093767680);
+  EXPECT_EQ(ultra["total_params_one_embedding"], 717914119680);
+  EXPECT_EQ(ultra["active_params_one_embedding"], 39191846400);
+  EXPECT_EQ(ultra["kv_bytes_per_token"], 61 * (512 + 64) * 2);
+  const Json pro = run_json({"inspect", "pangu-pro-moe-72b"});
+  EXPECT_NEAR(pro["total_params"].get<double>(), 71.99e9, 5e6);
+  EXPECT_NEAR(pro["active_params"].get<double>(), 16.50e9, 5e6);
+  EXPECT_NE(run_ok({"inspect", "pangu-ultra-moe-718b"}).find("717,914,119,680"), std::string::npos);
+}
+
+TEST_F(Commands, InspectComparesTheWeights) {
+  const Json model = run_json({"inspect", path("model")});
+  EXPECT_TRUE(model["weights"]["problems"].empty());
+  EXPECT_TRUE(model["weights"]["unused"].empty());
+  EXPECT_GT(model["weights"]["tensors"], 50);
+}
+
+TEST_F(Commands, TokenizerGoesThereAndBack) {
+  const std::string text = "the old bridge, 2024: 门前 ☃";
+  const Json encoded =
+      run_json({"tokenizer", "encode", "--tokenizer", path("tokenizer"), "--text", text});
+  const std::string ids = encoded["tokens"].dump();
+  EXPECT_EQ(run_ok({"tokenizer", "decode", "--tokenizer", path("tokenizer")}, ids), text + "\n");
+  EXPECT_EQ(run_ok({"tokenizer", "decode", "--tokenizer", path("tokenizer"), ids}), text + "\n");
+}
+
+TEST_F(Commands, EvalOfARandomModelIsNearTheUniformLoss) {
+  const Json data = run_json({"eval", "--model", path("model"), "--data", path("data")});
+  EXPECT_NEAR(data["loss"].get<double>(), std::log(512.0), 0.5);
+  EXPECT_EQ(data["mtp_acceptance"].size(), 1u);
+  const Json text = run_json({"eval", "--model", path("model"), "--text", path("corpus.txt")});
+  const double bytes = static_cast<double>(fs::file_size(path("corpus.txt")));
+  EXPECT_EQ(text["bytes"], bytes);
+  EXPECT_NEAR(text["bits_per_byte"].get<double>(),
+              text["loss"].get<double>() * text["tokens"].get<double>() / std::log(2.0) / bytes,
+              1e-9);
+  EXPECT_NEAR(text["perplexity"].get<double>(), std::exp(text["loss"].get<double>()), 1e-6);
+}
+
+TEST_F(Commands, EvalStopsAtTheExactToken) {
+  const Json part = run_json(
+      {"eval", "--model", path("model"), "--text", path("corpus.txt"), "--max-tokens", "100"});
+  EXPECT_EQ(part["tokens"], 100);
+  EXPECT_GT(part["bytes"], 100);
+  EXPECT_LT(part["bytes"], 1000);
+  const Json data =
+      run_json({"eval", "--model", path("model"), "--data", path("data"), "--max-tokens", "100"});
+  EXPECT_EQ(data["tokens"], 100);
+}
+
+TEST_F(Commands, GenerateIsReproducible) {
+  const std::vector<std::string> arguments = {"generate", "--model",      path("model"), "--prompt",
+                                              "the",      "--max-tokens", "20",          "--seed",
+                                              "7",        "--ignore-eos"};
+  const Json first = run_json(arguments), second = run_json(arguments);
+  EXPECT_EQ(first["tokens"], second["tokens"]);
+  EXPECT_EQ(first["tokens"].size(), 20u);
+  EXPECT_EQ(first["finish_reason"], "length");
+  const std::string streamed = run_ok(arguments);
+  EXPECT_EQ(streamed, "the" + first["text"].get<std::string>() + "\n");
+}
+
+TEST_F(Commands, ChatAnswersEveryLine) {
+  const ProgramResult result =
+      run_program({"chat", "--model", path("model"), "--max-tokens", "8", "--seed", "1"},
+                  "the river\n/reset\nthe bridge\n/quit\nnever read\n");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_GE(std::count(result.out.begin(), result.out.end(), '\n'), 2);
+}
+
+TEST_F(Commands, DebugWritesLogitsAndGradients) {
+  write_file_atomic(path("tokens.json"), "[[1, 2, 3], [4, 5, 6, 7]]");
+  run_ok({"debug", "logits", "--model", path("model"), "--tokens", path("tokens.json"), "--out",
+          path("logits.safetensors")});
+  const SafetensorsFile logits(path("logits.safetensors"));
+  ASSERT_NE(logits.find("logits.1"), nullptr);
+  EXPECT_EQ(logits.find("logits.1")->shape, (std::vector<int64_t>{4, 512}));
+  EXPECT_EQ(logits.find("mtp.1.logits.1")->shape, (std::vector<int64_t>{3, 512}));
+  run_ok({"debug", "grads", "--model", path("model"), "--tokens", path("tokens.json"), "--out",
+          path("grads.safetensors"), "--mtp-weight", "0.3", "--balance-weight", "0.1"});
+  const SafetensorsFile grads(path("grads.safetensors"));
+  EXPECT_NE(grads.find("loss.total"), nullptr);
+  EXPECT_NE(grads.find("grad.lm_head.weight"), nullptr);
+}
+
+TEST_F(Commands, InfoNamesTheKernels) {
+  const Json info = run_json({"info"});
+  EXPECT_TRUE(info["kernels"]["matmul"].contains("ref"));
+}
+
+}  // namespace
+}  // namespace um

@@ -1,0 +1,165 @@
+// What the program says when it is used wrongly or given damaged files: one line, the right exit
+// code.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/files.h"
+#include "core/safetensors.h"
+#include "tests/cli/program_util.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CliErrors : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!have_program()) GTEST_SKIP() << UM_BINARY << " is not built";
+  }
+
+  /// Expects an exit code and one line on standard error with all of `parts`, and nothing else.
+  static void expect_error(const std::vector<std::string>& arguments, int code,
+                           const std::vector<std::string>& parts) {
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.code, code) << result.err;
+    EXPECT_TRUE(result.err.starts_with("ultramoe: ")) << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    EXPECT_EQ(result.out, "");
+    for (const std::string& part : parts)
+      EXPECT_NE(result.err.find(part), std::string::npos) << part << " is not in: " << result.err;
+  }
+
+  /// A nano-ultra checkpoint with random weights; returns its directory.
+  std::string make_model(const std::string& name = "model") {
+    const std::string directory = scratch_ / name;
+    const ProgramResult result =
+        run_program({"init", "--preset", "nano-ultra", "--out", directory});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return directory;
+  }
+
+  /// Replaces one field of the model's config.
+  static void change_config(const std::string& directory, const std::string& field,
+                            const nlohmann::json& value) {
+    const fs::path path = fs::path(directory) / "config.json";
+    auto json = nlohmann::json::parse(read_file(path));
+    json[field] = value;
+    write_file_atomic(path, json.dump());
+  }
+
+  std::vector<std::string> logits_of(const std::string& model) {
+    const std::string tokens = scratch_ / "tokens.json";
+    write_file_atomic(tokens, "[[1, 2, 3]]");
+    return {"debug", "logits", "--model", model, "--tokens", tokens, "--out", scratch_ / "o"};
+  }
+
+  ScratchDirectory scratch_;
+};
+
+TEST_F(CliErrors, WrongUsage) {
+  expect_error({"trian"}, 2, {"unknown command \"trian\"", "did you mean"});
+  expect_error({"inspct", "x"}, 2, {"did you mean inspect?"});
+  expect_error({"tokenizer", "encod"}, 2, {"did you mean encode?"});
+  expect_error({"--verison"}, 2, {"did you mean --version?"});
+  expect_error({"generate", "--modle", "x"}, 2, {"--modle", "did you mean --model?"});
+  expect_error({"generate"}, 2, {"--model", "required"});
+  expect_error({"generate", "--model", "x", "--max-tokens", "many"}, 2, {"--max-tokens", "many"});
+  expect_error({"generate", "--model", "x", "more"}, 2, {"unexpected argument \"more\""});
+  expect_error({"eval", "--model", "nano-ultra"}, 2, {"--text", "--data"});
+  expect_error({"inspect", "nano-ultra", "--threads", "-3"}, 2, {"--threads"});
+  expect_error({"tokenizer", "decode", "--tokenizer", "x", "1", "zwei"}, 1, {"x"});
+}
+
+TEST_F(CliErrors, WithoutACommandItShowsHelp) {
+  const ProgramResult result = run_program({});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_NE(result.err.find("generate"), std::string::npos);
+  EXPECT_EQ(run_program({"--help"}).code, 0);
+  EXPECT_EQ(run_program({"--version"}).code, 0);
+  EXPECT_EQ(run_program({"data", "pack", "--help"}).code, 0);
+}
+
+TEST_F(CliErrors, MissingThings) {
+  expect_error({"inspect", "nano-ultar"}, 1, {"nano-ultar", "did you mean nano-ultra?"});
+  expect_error({"debug", "logits", "--model", "nano-ultra", "--tokens", "t", "--out", "o"}, 1,
+               {"no weights"});
+  expect_error({"report", scratch_ / "none"}, 1, {"none"});
+  expect_error({"tokenizer", "encode", "--tokenizer", scratch_ / "none", "--text", "x"}, 1,
+               {"none"});
+  expect_error({"data", "wordnet", "--from", scratch_ / "none", "--out", scratch_ / "o"}, 1,
+               {"wordnet-base"});
+  expect_error({"init", "--preset", "nano-ultra", "--out", "/proc/none/model"}, 1, {"/proc/none"});
+  const std::string model = make_model();
+  expect_error({"generate", "--model", model, "--prompt", "x"}, 1, {"tokenizer"});
+  expect_error({"eval", "--model", model, "--data", scratch_ / "none"}, 1, {"none"});
+}
+
+TEST_F(CliErrors, UnknownKernelsListThoseThatAreThere) {
+  auto arguments = logits_of(make_model());
+  arguments.insert(arguments.end(), {"--kernels", "abacus"});
+  expect_error(arguments, 2, {"abacus", "ref"});
+}
+
+TEST_F(CliErrors, DamagedWeights) {
+  const std::string model = make_model();
+  const fs::path weights = fs::path(model) / "model.safetensors";
+  fs::resize_file(weights, fs::file_size(weights) - 100);
+  expect_error(logits_of(model), 1, {"model.safetensors"});
+  expect_error({"inspect", model}, 1, {"model.safetensors"});
+  fs::resize_file(weights, 5);
+  expect_error(logits_of(model), 1, {"model.safetensors"});
+}
+
+TEST_F(CliErrors, WrongShapeAndMissingTensor) {
+  const std::string model = make_model();
+  change_config(model, "moe_intermediate_size", 24);
+  expect_error(logits_of(model), 1, {"expected shape", "found"});
+  change_config(model, "moe_intermediate_size", 16);
+  change_config(model, "num_nextn_predict_layers", 2);
+  expect_error(logits_of(model), 1, {"tensor", "model.layers.4."});
+}
+
+TEST_F(CliErrors, AbsurdConfigs) {
+  const std::string model = make_model();
+  change_config(model, "hidden_size", -5);
+  expect_error({"inspect", model}, 1, {"config.json", "hidden_size"});
+  change_config(model, "hidden_size", int64_t{1} << 60);
+  expect_error({"inspect", model}, 1, {"config.json", "hidden_size"});
+  write_file_atomic(fs::path(model) / "config.json", "{\"architectures\": [");
+  expect_error({"inspect", model}, 1, {"config.json"});
+}
+
+TEST_F(CliErrors, SizesThatDoNotFit) {
+  expect_error({"init", "--preset", "pangu-ultra-moe-718b", "--out", scratch_ / "big"}, 1,
+               {"718b", "GB"});
+  EXPECT_FALSE(fs::exists(scratch_ / "big"));
+}
+
+TEST_F(CliErrors, NothingIsOverwritten) {
+  const std::string model = make_model();
+  expect_error({"init", "--preset", "nano-ultra", "--out", model}, 1, {"there is a model here"});
+}
+
+TEST_F(CliErrors, TokensOutsideTheVocabulary) {
+  const std::string model = make_model();
+  auto arguments = logits_of(model);
+  write_file_atomic(scratch_ / "tokens.json", "[[1, 512]]");
+  expect_error(arguments, 1, {"tokens.json", "512"});
+  write_file_atomic(scratch_ / "tokens.json", "[[1, ");
+  expect_error(arguments, 1, {"tokens.json"});
+}
+
+TEST_F(CliErrors, FullDisk) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  const std::string command =
+      std::string("UM_CONFIGS='" UM_SOURCE_DIR "/configs' '" UM_BINARY "'") +
+      " inspect nano-ultra --json >/dev/full 2>/dev/null";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
+}
+
+}  // namespace
+}  // namespace um

@@ -1,0 +1,22 @@
+// Small models with random weights for the tests of the engine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+
+namespace um {
+
+/// The preset with weights large enough that its logits differ clearly.
+std::unique_ptr<Model> random_model(const std::string& preset, uint64_t seed = 1);
+
+/// `count` token ids below `vocab`, always the same.
+std::vector<int32_t> random_ids(size_t count, int64_t vocab, uint64_t seed = 1);
+
+/// Logits [T, V] of a whole sequence without a cache.
+std::vector<float> full_logits(const Model& model, const std::vector<int32_t>& ids);
+
+}  // namespace um
