@@ -59,6 +59,7 @@ void refuse_unknown(const CLI::App& command) {
   const std::vector<std::string> extras = command.remaining();
   if (!commands.empty() && !extras.empty() && !extras[0].starts_with('-')) {
     std::vector<std::string> names;
+    names.reserve(commands.size());
     for (const CLI::App* known : commands) names.push_back(known->get_name());
     throw UsageError(fmt::format("unknown command {}; did you mean {}?", quote(extras[0]),
                                  nearest(extras[0], names)));

@@ -35,7 +35,7 @@ class CliErrors : public ::testing::Test {
 
   /// A nano-ultra checkpoint with random weights; returns its directory.
   std::string make_model(const std::string& name = "model") {
-    const std::string directory = scratch_ / name;
+    std::string directory = scratch_ / name;
     const ProgramResult result =
         run_program({"init", "--preset", "nano-ultra", "--out", directory});
     EXPECT_EQ(result.code, 0) << result.err;
