@@ -19,7 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kPlanSteps = 12;  ///< steps that measure the speed of a time-bound run
+constexpr size_t kPlanSteps = 12;    ///< steps that measure the speed of a time-bound run
+constexpr size_t kReplanSteps = 25;  ///< steps between looks at whether the plan still fits
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -245,21 +246,32 @@ void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losse
                                   static_cast<double>(state_.step));
 }
 
+void Trainer::set_main_steps(int64_t steps) {
+  state_.main_steps = steps;
+  phases_ = plan_phases(options_.train, steps);
+  phase_ = &phase_at(phases_, state_.step);
+  write_card();
+}
+
 void Trainer::plan_length(double step_seconds) {
-  if (state_.main_steps > 0) return;
-  if (options_.train.minutes <= 0) {
+  const double minutes = options_.train.minutes;
+  if (minutes <= 0) {
     state_.main_steps = options_.train.steps;
     return;
   }
+  if (state_.step >= phases_.front().end && state_.main_steps > 0) return;  // a later phase
   step_seconds_.push_back(step_seconds);
-  if (step_seconds_.size() < kPlanSteps && state_.seconds < options_.train.minutes * 20) return;
-  const double left = options_.train.minutes * 60 - state_.seconds;
-  // The first steps run on cold caches; a little is kept back for validations and checkpoints.
-  const auto more = static_cast<int64_t>(0.93 * left / median(step_seconds_));
-  state_.main_steps = state_.step + std::max<int64_t>(more, 1);
-  phases_ = plan_phases(options_.train, state_.main_steps);
-  phase_ = &phase_at(phases_, state_.step);
-  write_card();
+  const double left = std::max(0.0, minutes * 60 - state_.seconds);
+  if (state_.main_steps == 0) {
+    if (step_seconds_.size() < kPlanSteps && state_.seconds < minutes * 20) return;
+    set_main_steps(state_.step +
+                   std::max<int64_t>(static_cast<int64_t>(left / median(step_seconds_)), 1));
+  }
+  // A machine that became slower must not stretch the run: the plan may shrink, never grow.
+  if (step_seconds_.size() < kReplanSteps) return;
+  const auto fits = static_cast<int64_t>(left / median(std::exchange(step_seconds_, {})));
+  if (1.1 * static_cast<double>(fits) < static_cast<double>(state_.main_steps - state_.step))
+    set_main_steps(state_.step + std::max<int64_t>(fits, 1));
 }
 
 void Trainer::validate() {

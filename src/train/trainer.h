@@ -52,6 +52,7 @@ class Trainer {
   void measure(const std::vector<Batch>& batches, const StepLosses& losses, double norm, double lr,
                double seconds, bool skipped);
   void plan_length(double step_seconds);
+  void set_main_steps(int64_t steps);
   void after_step();
   void validate();
   void write_samples();
