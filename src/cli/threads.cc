@@ -4,10 +4,14 @@
 // every barrier then waits out time slices in which nobody works, and an idle server keeps all
 // cores busy.
 //
-// We spin 300 rounds, some 10 µs: that covers the gap between two kernels of a forward, and whoever
-// waits longer sleeps. Measured beside busy neighbours (2 cores, load 3, decoding with a small
-// model): 300,000 rounds 7 tokens/s, 10,000 73, 1,000 430, 300 690, none 940; evaluation is the
-// same from 100 to 3,000 rounds and falls to a quarter at 300,000.
+// We spin 3,000 rounds, some 50 µs: that covers the gap between two kernels, and whoever waits
+// longer sleeps. Measured on 2 cores, idle and with one busy loop pinned to each core
+// (docs/speed.md):
+//
+//   rounds   train d256, tokens/s   decode bench-small   decode tiny-ultra
+//      300        9,000 / 3,500          69 / 32             2,500 / 3,500
+//    1,000        8,900 / 3,900          68 / 33             4,700 / 4,700
+//    3,000        9,500 / 4,400          70 / 38             4,800 / 4,600
 //
 // The runtime reads these variables when it is loaded, before main; so we set what the user has not
 // set and start the program anew. Values that are set stay, UM_NO_REEXEC=1 turns all this off.
@@ -24,7 +28,7 @@ namespace um {
 namespace {
 
 constexpr std::array<std::pair<const char*, const char*>, 4> kSettings = {{
-    {"GOMP_SPINCOUNT", "300"},       // libgomp
+    {"GOMP_SPINCOUNT", "3000"},      // libgomp
     {"OMP_WAIT_POLICY", "passive"},  // libomp; for libgomp the count above goes first
     {"KMP_BLOCKTIME", "0"},          // libomp: milliseconds of spinning
     {"OMP_DYNAMIC", "false"},        // as many threads as asked for: results depend on the number
