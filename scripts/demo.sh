@@ -99,7 +99,9 @@ if is_done data "$tokenizer_key" "$out/data"; then
   note "already there: $out/data"
 else
   rm -rf "$out/data"
-  "$ultramoe" data pack --input "${inputs[@]}" --tokenizer "$out/tokenizer" --out "$out/data"
+  documents=block # running text
+  [[ ${#texts[@]} -gt 0 ]] || documents=line # WordNet: a line is an entry
+  "$ultramoe" data pack --input "${inputs[@]}" --tokenizer "$out/tokenizer" --document "$documents" --out "$out/data"
   mark_done data "$tokenizer_key"
 fi
 

@@ -40,10 +40,10 @@ void train(TrainFlags& flags, const Globals& globals) {
       line.announce(
           fmt::format("learning {} pieces from {}", digits(flags.train.vocab_size), total));
   };
+  make_directories(flags.out);  // before the work, not after it
   const Tokenizer tokenizer =
       train_tokenizer(flags.train, corpus_source(inputs, flags.read, progress));
   line.clear();
-  fs::create_directories(flags.out);
   tokenizer.save(flags.out);
   if (flags.json)
     return print_json({{"out", flags.out},

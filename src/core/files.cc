@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "core/error.h"
@@ -116,6 +117,12 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view text)
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+void make_directories(const std::filesystem::path& directory) {
+  std::error_code failed;
+  std::filesystem::create_directories(directory, failed);
+  UM_CHECK(!failed, "{}: cannot create this directory: {}", directory.string(), failed.message());
 }
 
 void sync_directory(const std::filesystem::path& directory) {

@@ -62,6 +62,9 @@ class AtomicFile {
 /// Writes `text` to `path` atomically.
 void write_file_atomic(const std::filesystem::path& path, std::string_view text);
 
+/// Creates a directory and its parents. Throws Error naming it and the system's reason.
+void make_directories(const std::filesystem::path& directory);
+
 /// Syncs a directory's entries to disk, so that a rename in it survives a crash.
 void sync_directory(const std::filesystem::path& directory);
 

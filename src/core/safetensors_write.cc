@@ -102,9 +102,7 @@ void write_safetensors(const fs::path& path, const std::vector<TensorView>& tens
 
 void write_checkpoint(const fs::path& directory, const std::vector<TensorSpec>& tensors,
                       const TensorSource& source, uint64_t max_shard_bytes) {
-  std::error_code error;
-  fs::create_directories(directory, error);
-  UM_CHECK(!error, "{}: cannot create the directory: {}", directory.string(), error.message());
+  make_directories(directory);
   remove_if_there(directory / kIndexFile);
   const auto shards = split(tensors, max_shard_bytes);
   if (shards.size() == 1) return write_safetensors(directory / kSingleFile, tensors, source);

@@ -136,13 +136,6 @@ bool read_wave(CorpusReader& reader, uint64_t bytes, std::vector<Item>& wave) {
   return true;
 }
 
-void make_directory(const fs::path& directory) {
-  std::error_code error;
-  fs::create_directories(directory, error);
-  UM_CHECK(fs::is_directory(directory, error), "{}: cannot make this directory: {}",
-           directory.string(), error.message());
-}
-
 /// Removes shards that the manifest does not name: those of an earlier corpus or of a killed run.
 void remove_old_shards(const fs::path& directory, const Manifest& manifest) {
   const auto named = [&](const std::string& file) {
@@ -215,7 +208,7 @@ class Splitter {
 Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
   check_options(tokenizer, options);
   CorpusReader reader(options.inputs, options.read);
-  make_directory(options.out_dir);
+  make_directories(options.out_dir);
   Manifest manifest;
   manifest.vocab_size = static_cast<uint32_t>(tokenizer.vocab_size());
   manifest.tokenizer_hash = tokenizer.hash();

@@ -119,7 +119,7 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
 
 void save_model(const Model& model, const std::filesystem::path& directory,
                 uint64_t max_shard_bytes) {
-  std::filesystem::create_directories(directory);
+  make_directories(directory);
   write_file_atomic(directory / "config.json", config_to_json(model.config()).dump(2) + "\n");
   write_file_atomic(directory / "generation_config.json",
                     generation_config(model.config()).dump(2) + "\n");

@@ -87,8 +87,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
   std::error_code failed;
   if (fs::exists(target / kStateFile)) return target;  // the same step is the same state
   fs::remove_all(temporary, failed);
-  fs::create_directories(temporary, failed);
-  UM_CHECK(!failed, "{}: cannot create: {}", temporary.string(), failed.message());
+  make_directories(temporary);
   try {
     save_model(model, temporary);
     if (!tokenizer.empty())

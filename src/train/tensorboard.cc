@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/files.h"
 
 namespace um {
 namespace {
@@ -120,9 +121,7 @@ Message histogram_proto(const std::vector<double>& values) {
 std::filesystem::path new_event_file(const std::filesystem::path& run_dir) {
   // TensorBoard reads the files of a directory in the order of their names: time first.
   const std::filesystem::path directory = run_dir / "tensorboard";
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  UM_CHECK(!error, "{}: cannot create: {}", directory.string(), error.message());
+  make_directories(directory);
   const auto now_us = static_cast<int64_t>(wall_time() * 1e6);
   return directory / fmt::format("events.out.tfevents.{:010}.{:06}.{}.ultramoe", now_us / 1000000,
                                  now_us % 1000000, ::getpid());

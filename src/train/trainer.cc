@@ -92,7 +92,7 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
            "--model.set vocab_size={}",
            options_.data.path[0], loader_->vocab_size(), config.vocab, loader_->vocab_size());
   check_fits_memory(config, 16, "training");
-  fs::create_directories(run_dir_);
+  make_directories(run_dir_);
   model_ = make_model(config, device);
   if (!options_.model.from.empty())
     load_weights(*model_, CheckpointReader(find_model(options_.model.from)));

@@ -43,6 +43,7 @@ TEST_F(FilesTest, MapsAndRefuses) {
   EXPECT_THROW(MappedFile(directory_ / "missing"), Error);
   EXPECT_THROW(MappedFile{directory_}, Error);
   EXPECT_THROW(read_file(path, 2), Error);
+  EXPECT_THROW(make_directories(path / "below_a_file"), Error);
 }
 
 }  // namespace
