@@ -14,7 +14,7 @@ namespace um {
 double seconds_of(const std::function<void()>& work);
 double median(std::vector<double> values);
 
-/// A large square matmul (2048³) through oneDNN, the best of `tries` runs: FLOP/s.
+/// A large square matmul (2048³), the best of oneDNN's and our own in `tries` runs each: FLOP/s.
 class MatmulCeiling {
  public:
   explicit MatmulCeiling(Device& device);

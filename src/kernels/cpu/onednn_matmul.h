@@ -1,6 +1,5 @@
-// oneDNN's matmul primitive behind a plain function: a second opinion for large dense products
-// whose bits need not be equal for every number of rows, and the measure our own kernels are held
-// to.
+// oneDNN's matmul primitive behind a plain function: for the large gradients, and as the measure our
+// own kernels are held to.
 #pragma once
 
 #include "kernels/args.h"

@@ -1,10 +1,20 @@
-// The dense matmul of the kernel table.
+// The dense matmul of the kernel table. The forward form (weights [n,k]) is ours in every size: one
+// summation order, so that a row has the same bits in a decode step and in a training batch. Large
+// gradients, whose shapes come back every step, are oneDNN's.
 #include "kernels/cpu/isa/gemm.h"
+#include "kernels/cpu/onednn_matmul.h"
 #include "kernels/kernels.h"
 
 namespace um::UM_ISA {
 
+/// Worth oneDNN: a gradient's layout, and enough work for a kernel compiled for its shape.
+static bool is_large_gradient(const Matmul& args) {
+  const bool forward = args.trans_b && !args.trans_a;
+  return !forward && args.batch == 1 && args.m * args.n * args.k >= (int64_t{1} << 24);
+}
+
 void matmul(const Matmul& args) {
+  if (is_large_gradient(args) && onednn_matmul(args)) return;
   const auto problem = [](const void* p, int64_t i) {
     const Matmul& args = *static_cast<const Matmul*>(p);
     return Gemm{.m = args.m,
