@@ -1,6 +1,7 @@
 // Speed of attention and its gradient beside the machine's f32 matmul speed (oneDNN), measured in
 // turn in the same run. Work is counted for the visible half of the scores: two products forward,
-// five backward (the scores are computed again). Usage: attention_bench [avx2|avx512] [rounds] [part of a case's name]
+// five backward (the scores are computed again). Usage: attention_bench [avx2|avx512] [rounds]
+// [part of a case's name]
 #include <fmt/core.h>
 #include <omp.h>
 

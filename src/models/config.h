@@ -1,5 +1,6 @@
-// Reading a ModelConfig from a Hugging Face config.json (every published spelling), strict validation, writing, and the search for presets.
-// Facts: interop.md 1.0-1.5, techniques.md 1-3 and 8.
+// Reading a ModelConfig from a Hugging Face config.json (every published spelling), strict
+// validation, writing, and the search for presets. Facts: interop.md 1.0-1.5, techniques.md 1-3
+// and 8.
 #pragma once
 
 #include <cstdint>

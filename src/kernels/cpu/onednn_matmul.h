@@ -1,5 +1,5 @@
-// oneDNN's matmul primitive behind a plain function: for the large gradients, and as the measure our
-// own kernels are held to.
+// oneDNN's matmul primitive behind a plain function: for the large gradients, and as the measure
+// our own kernels are held to.
 #pragma once
 
 #include "kernels/args.h"
