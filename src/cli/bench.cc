@@ -11,7 +11,6 @@
 #include "models/count.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
-#include "train/run_card.h"
 
 namespace um {
 namespace {
@@ -90,9 +89,7 @@ class TrainingBench {
 
   const ModelConfig& config() const { return config_; }
   double tokens() const { return static_cast<double>(options_.batch * options_.seq_len); }
-  double flops() const {
-    return tokens() * step_flops(config_, options_.seq_len, config_.mtp_layers > 0);
-  }
+  double flops() const { return tokens() * training_flops(config_, options_.seq_len); }
 
  private:
   BenchOptions options_;
@@ -158,10 +155,11 @@ void bench_train(const BenchOptions& options, Device& device) {
   }
   if (!options.profile) return;
   Meter meter;
-  device.set_meter(&meter);
   double whole = 0;
-  for (int64_t i = 0; i < options.steps; ++i) whole += bench.step();
-  device.set_meter(nullptr);
+  {
+    const Metering metering(device, meter);
+    for (int64_t i = 0; i < options.steps; ++i) whole += bench.step();
+  }
   fmt::print("\nper step of {:.1f} ms, {:.1f} ms in kernels:\n",
              1e3 * whole / static_cast<double>(options.steps),
              1e3 * meter.total().seconds / static_cast<double>(options.steps));
@@ -193,7 +191,9 @@ void bench_decode(const BenchOptions& options, Device& device) {
   for (int64_t i = 0; i < options.tokens; ++i) seconds.push_back(seconds_of([&] { forward(1); }));
   const double bandwidth = median({before, read_bandwidth(), read_bandwidth()});
   const ParameterCount count = count_parameters(config);
-  const double weights = 4.0 * static_cast<double>(count.active() - count.embedding);
+  // All weights that a token uses, the output head too, but of the embedding one row.
+  const int64_t unread = config.tie_embeddings ? 0 : count.embedding;
+  const double weights = 4.0 * static_cast<double>(count.active() - unread);
   const double kv = static_cast<double>(kv_bytes_per_token(config, DType::f32)) *
                     static_cast<double>(options.depth + options.tokens / 2);
   const double rate = 1.0 / median(seconds), ratio = rate * (weights + kv) / bandwidth;
@@ -213,10 +213,11 @@ void bench_decode(const BenchOptions& options, Device& device) {
         bandwidth / 1e9, bytes_text(weights + kv));
   if (!options.profile) return;
   Meter meter;
-  device.set_meter(&meter);
   cache.truncate(options.depth);
-  for (int64_t i = 0; i < options.tokens; ++i) forward(1);
-  device.set_meter(nullptr);
+  {
+    const Metering metering(device, meter);
+    for (int64_t i = 0; i < options.tokens; ++i) forward(1);
+  }
   MatmulCeiling ceiling(device);
   ceiling.measure();
   print_profile(meter, static_cast<double>(options.tokens), ceiling.flops_per_s(), bandwidth);
@@ -228,9 +229,10 @@ void bench_kernels(const BenchOptions& options, Device& device) {
   TrainingBench bench(options, device);
   for (int64_t i = 0; i < options.warmup; ++i) bench.step();
   Meter meter;
-  device.set_meter(&meter);
-  for (int64_t i = 0; i < options.steps; ++i) bench.step();
-  device.set_meter(nullptr);
+  {
+    const Metering metering(device, meter);
+    for (int64_t i = 0; i < options.steps; ++i) bench.step();
+  }
   ceiling.measure(5);
   const double bandwidth = read_bandwidth(), steps = static_cast<double>(options.steps);
   if (!options.json) return print_profile(meter, steps, ceiling.flops_per_s(), bandwidth);

@@ -46,26 +46,32 @@ size_t Allocator::class_bytes(size_t bytes) {
 void* Allocator::allocate(size_t bytes) {
   const size_t size = class_bytes(bytes);
   std::lock_guard lock(mutex_);
-  used_ += size;
-  peak_ = std::max(peak_, used_);
-  if (dry_) return nullptr;
+  const auto count = [&](void* block) {
+    used_ += size;
+    peak_ = std::max(peak_, used_);
+    return block;
+  };
+  if (dry_) return count(nullptr);
   auto& free_blocks = cached_[size];
   if (!free_blocks.empty()) {
     void* block = free_blocks.back();
     free_blocks.pop_back();
-    return block;
+    return count(block);
   }
-  ++system_allocations_;
   // Large blocks start on a huge-page border, so that the kernel can back them with huge pages.
   const size_t alignment = size >= kHugePage ? kHugePage : 64;
-  void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  if (block == nullptr) {
-    used_ -= size;
-    fail("out of memory: asked for {} bytes with {} in use; use a smaller batch or model", size,
-         used_);
+  const size_t padded = (size + alignment - 1) / alignment * alignment;
+  void* block = std::aligned_alloc(alignment, padded);
+  if (block == nullptr) {  // what is cached for other sizes may be what is missing
+    free_cached();
+    block = std::aligned_alloc(alignment, padded);
   }
+  UM_CHECK(block != nullptr,
+           "out of memory: asked for {} bytes with {} in use; use a smaller batch or model", size,
+           used_);
+  ++system_allocations_;
   if (size >= kHugePage) ::madvise(block, size, MADV_HUGEPAGE);
-  return block;
+  return count(block);
 }
 
 void Allocator::release(void* block, size_t bytes) {
@@ -77,6 +83,10 @@ void Allocator::release(void* block, size_t bytes) {
 
 void Allocator::release_cached() {
   std::lock_guard lock(mutex_);
+  free_cached();
+}
+
+void Allocator::free_cached() {
   for (auto& [size, blocks] : cached_)
     for (void* block : blocks) std::free(block);
   cached_.clear();

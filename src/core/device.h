@@ -35,8 +35,9 @@ class Meter {
 };
 
 /// Size-class caching allocator of 64-byte aligned host memory. Classes are powers of two in four
-/// steps (at most 25% slack); freed blocks are kept by class and reused, so that a training step
-/// after the first allocates nothing. Thread-safe. With `dry` it only counts.
+/// steps (at most 25% slack); freed blocks are kept by class and reused, so that from the third
+/// training step on (the second still finds blocks taken by gradients) no tensor needs memory from
+/// the system. Thread-safe. With `dry` it only counts.
 class Allocator {
  public:
   explicit Allocator(bool dry) : dry_(dry) {}
@@ -46,7 +47,9 @@ class Allocator {
 
   /// Memory for at least `bytes`; throws Error when the system has none. Contents are unspecified.
   void* allocate(size_t bytes);
+  /// Takes back a block with the size that was asked for.
   void release(void* block, size_t bytes);
+  /// Gives the cached blocks back to the system.
   void release_cached();
 
   size_t used_bytes() const { return used_; }  ///< handed out now
@@ -57,6 +60,8 @@ class Allocator {
   static size_t class_bytes(size_t bytes);
 
  private:
+  void free_cached();  ///< with the mutex held
+
   const bool dry_;
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> cached_;
@@ -93,6 +98,30 @@ class Device {
   Allocator allocator_;
   Meter* meter_ = nullptr;
   bool finite_check_ = false;
+};
+
+/// A meter on a device for as long as this lives, also past an exception.
+class Metering {
+ public:
+  Metering(Device& device, Meter& meter) : device_(device) { device.set_meter(&meter); }
+  Metering(const Metering&) = delete;
+  Metering& operator=(const Metering&) = delete;
+  ~Metering() { device_.set_meter(nullptr); }
+
+ private:
+  Device& device_;
+};
+
+/// The finite check of a device, on for as long as this lives.
+class FiniteChecking {
+ public:
+  explicit FiniteChecking(Device& device) : device_(device) { device.set_finite_check(true); }
+  FiniteChecking(const FiniteChecking&) = delete;
+  FiniteChecking& operator=(const FiniteChecking&) = delete;
+  ~FiniteChecking() { device_.set_finite_check(false); }
+
+ private:
+  Device& device_;
 };
 
 }  // namespace um

@@ -79,13 +79,12 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device
   return model;
 }
 
-std::vector<TensorSpec> checkpoint_specs(const ParamStore& params, DType dtype, bool buffers,
+std::vector<TensorSpec> checkpoint_specs(const ParamStore& params, DType dtype,
                                          const std::string& prefix) {
   std::vector<TensorSpec> specs;
   for (const auto& param : params.all()) {
-    if (!param->trainable && !buffers) continue;
     for (const Piece& piece : param->pieces) {
-      TensorSpec spec{prefix + piece.name, param->trainable ? dtype : DType::f32, {}};
+      TensorSpec spec{prefix + piece.name, param->buffer ? DType::f32 : dtype, {}};
       for (int i = 0; i < piece.shape.rank(); ++i) spec.shape.push_back(piece.shape[i]);
       specs.push_back(std::move(spec));
     }
@@ -135,7 +134,7 @@ void check_fits_memory(const ModelConfig& config, int64_t bytes_per_param,
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return;
   const double available = static_cast<double>(info.totalram) * static_cast<double>(info.mem_unit);
-  const auto params = static_cast<double>(count_parameters(config).total());
+  const auto params = static_cast<double>(count_parameters(config).total_with_mtp());
   const double needed = params * static_cast<double>(bytes_per_param);
   UM_CHECK(
       needed <= available,

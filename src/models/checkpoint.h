@@ -30,15 +30,17 @@ void save_model(const Model& model, const std::filesystem::path& directory,
 /// Which tensor of a parameter to write: its value, gradient or an optimizer state.
 using ParamTensor = std::function<const Tensor&(const Param&)>;
 
-/// The stored tensors of all parameters (pieces apart), for `dtype`. Buffers only when `buffers`.
-std::vector<TensorSpec> checkpoint_specs(const ParamStore& params, DType dtype, bool buffers = true,
+/// The stored tensors of all parameters (pieces apart) in `dtype`, buffers in f32; their names
+/// begin with `prefix`.
+std::vector<TensorSpec> checkpoint_specs(const ParamStore& params, DType dtype,
                                          const std::string& prefix = "");
 /// A source that yields those tensors from `pick(param)`.
 TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
                                const std::string& prefix = "");
 
-/// Makes sure a model of this size can be held: throws Error with the numbers otherwise.
-/// `bytes_per_param`: 4 to run it in f32, 16 to train it with AdamW.
+/// Makes sure that the machine's memory can hold a model of this size, MTP heads included: throws
+/// Error with the numbers otherwise. Activations come on top. `bytes_per_param`: 4 to run it in
+/// f32, 16 to train it with AdamW.
 void check_fits_memory(const ModelConfig& config, int64_t bytes_per_param, const std::string& what);
 
 }  // namespace um

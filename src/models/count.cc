@@ -139,8 +139,9 @@ ForwardFlops forward_flops(const ModelConfig& config, int64_t sequence) {
   return flops;
 }
 
-double training_flops(const ModelConfig& config, int64_t sequence) {
-  return 3 * forward_flops(config, sequence).total();
+double training_flops(const ModelConfig& config, int64_t sequence, bool with_mtp) {
+  const ForwardFlops flops = forward_flops(config, sequence);
+  return 3 * (with_mtp ? flops.total() : flops.trunk());
 }
 
 }  // namespace um

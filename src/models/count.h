@@ -60,7 +60,8 @@ struct ForwardFlops {
 };
 ForwardFlops forward_flops(const ModelConfig& config, int64_t sequence);
 
-/// Forward and backward of one token: three forwards. Recomputation does not count.
-double training_flops(const ModelConfig& config, int64_t sequence);
+/// Forward and backward of one token: three forwards, of the MTP heads too unless `with_mtp` is
+/// false. Recomputation does not count.
+double training_flops(const ModelConfig& config, int64_t sequence, bool with_mtp = true);
 
 }  // namespace um

@@ -54,8 +54,8 @@ void Model::add_mtp(const std::string& prefix, const MoeNames& names) {
   mtp_.push_back(std::move(head));
 }
 
-Tensor Model::rope_for(const Ragged& rows, const ForwardOptions& options) const {
-  const double theta = options.rope_theta > 0 ? options.rope_theta : config_.attention.rope_theta;
+Tensor Model::rope_for(const Ragged& rows) const {
+  const double theta = config_.attention.rope_theta;
   const int64_t needed = rows.max_position;
   if (!rope_table_ || rope_table_.rows() < needed || rope_theta_ != theta) {
     const int64_t grown = std::max(needed, std::min<int64_t>(2 * needed, config_.max_positions));
@@ -82,7 +82,11 @@ Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const T
 
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
-  const Pass pass{rows, rope_for(rows, options), options.cache, options.balance, nullptr};
+  UM_CHECK(options.cache == nullptr ||
+               (rows.sequences == 1 && rows.max_position - rows.rows == options.cache->length()),
+           "{} sequences with rows up to position {} do not go on where a cache of {} rows ends",
+           rows.sequences, rows.max_position, options.cache->length());
+  const Pass pass{rows, rope_for(rows), options.cache, options.balance, nullptr};
   Residual stream;
   stream.y = embedding(tokens, embed_->value);
   stream.z = rmsnorm(stream.y, layers_.front()->input_gain(), static_cast<float>(config_.norm_eps));
@@ -103,9 +107,10 @@ Tensor Model::logits(const Tensor& hidden) const {
 
 MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const Ragged& rows,
                      const ForwardOptions& options) const {
+  UM_CHECK(options.cache == nullptr, "MTP head {}: heads do not run on a cache", k + 1);
   const MtpHead& head = mtp_[static_cast<size_t>(k)];
   const auto eps = static_cast<float>(config_.norm_eps);
-  const Pass pass{rows, rope_for(rows, options), options.cache, options.balance, nullptr};
+  const Pass pass{rows, rope_for(rows), nullptr, options.balance, nullptr};
   const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
                                     head.hidden_norm->value, eps);
   Residual stream;
@@ -119,7 +124,7 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
 
 KvCache Model::make_cache(int64_t capacity) const {
   const AttentionConfig& a = config_.attention;
-  const auto layers = static_cast<int64_t>(layers_.size() + mtp_.size());
+  const auto layers = static_cast<int64_t>(layers_.size());
   if (a.is_mla()) return {device(), layers, capacity, a.kv_lora_rank + a.qk_rope_dim, 0};
   return {device(), layers, capacity, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim};
 }

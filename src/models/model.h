@@ -31,7 +31,6 @@ struct ForwardOptions {
   KvCache* cache = nullptr;
   BalanceLoss* balance = nullptr;
   bool recompute = false;                 ///< keep only layer inputs for the backward pass
-  double rope_theta = 0;                  ///< 0: the config's
   std::vector<Tensor>* states = nullptr;  ///< collects the residual stream after every layer
 };
 
@@ -40,16 +39,19 @@ class Model {
   Model(ModelConfig config, Device& device);
 
   const ModelConfig& config() const { return config_; }
+  /// Changes the base of the rotary positions (a long-context phase); checkpoints then carry it.
+  void set_rope_theta(double theta) { config_.attention.rope_theta = theta; }
   ParamStore& params() { return params_; }
   const ParamStore& params() const { return params_; }
   Device& device() const { return params_.device(); }
 
-  /// Token ids i32 [T] in the layout `rows` → the trunk's output.
+  /// Token ids i32 [T] in the layout `rows` → the trunk's output. With a cache, `rows` is one
+  /// sequence that goes on where the cache ends (Ragged::append); throws Error otherwise.
   TrunkOutput trunk(const Tensor& tokens, const Ragged& rows, const ForwardOptions& options) const;
   /// Logits [T, V] of any rows of an output's `hidden`.
   Tensor logits(const Tensor& hidden) const;
   /// Head k (from 0): `state` is the trunk's hidden for k = 0, else head k-1's state; `tokens` i32
-  /// [T] holds for each row the token k+1 places later.
+  /// [T] holds for each row the token k+1 places later. Without a cache: heads do not decode yet.
   MtpOutput mtp(int64_t k, const Tensor& state, const Tensor& tokens, const Ragged& rows,
                 const ForwardOptions& options) const;
 
@@ -62,7 +64,7 @@ class Model {
   /// Router biases by MoE layer (null entries where there is none).
   const std::vector<Param*>& router_biases() const { return router_biases_; }
 
-  /// A cache for one sequence of at most `capacity` positions (trunk and MTP heads).
+  /// A cache for one sequence of at most `capacity` positions of the trunk.
   KvCache make_cache(int64_t capacity) const;
 
   /// For the architecture files: appends a trunk layer or an MTP head. `moe` names the MoE tensors.
@@ -74,7 +76,7 @@ class Model {
                                            const MoeNames& names);
   Residual run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
                      Pass pass, int64_t index, bool recompute_layer) const;
-  Tensor rope_for(const Ragged& rows, const ForwardOptions& options) const;
+  Tensor rope_for(const Ragged& rows) const;
 
   ModelConfig config_;
   ParamStore params_;

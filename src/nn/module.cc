@@ -40,6 +40,7 @@ Param* ParamStore::vector(const std::string& name, int64_t n, double mean) {
 Param* ParamStore::buffer(const std::string& name, int64_t n) {
   Param* param = vector(name, n, 0);
   param->set_trainable(false);
+  param->buffer = true;
   return param;
 }
 

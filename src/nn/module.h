@@ -36,7 +36,8 @@ struct Param {
   Init init;
   std::vector<Piece> pieces;
   bool decay = true;      ///< weight decay applies (matrices, not gains and biases)
-  bool trainable = true;  ///< false: a buffer (router bias), saved but without gradient
+  bool trainable = true;  ///< false: frozen, or a buffer
+  bool buffer = false;    ///< never trained by gradient, always stored as f32 (router bias)
 
   /// Stops or restarts gradients to this parameter.
   void set_trainable(bool on);

@@ -32,14 +32,14 @@ void launch_kernel(Device& device, const char* name, void (*kernel)(const Args&)
   UM_CHECK(device.dry() || kernel != nullptr, "device {} has no kernel `{}`", device.name(), name);
   if (device.meter() == nullptr) {
     if (!device.dry()) kernel(args);
-    if (device.finite_check() && !device.dry()) check_finite(name, args);
-    return;
+  } else {
+    const auto start = std::chrono::steady_clock::now();
+    if (!device.dry()) kernel(args);
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    const Cost work = cost(args);
+    device.meter()->add(name, work.flops, work.bytes, device.dry() ? 0.0 : spent.count());
   }
-  const auto start = std::chrono::steady_clock::now();
-  if (!device.dry()) kernel(args);
-  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-  const Cost work = cost(args);
-  device.meter()->add(name, work.flops, work.bytes, device.dry() ? 0.0 : spent.count());
+  if (device.finite_check() && !device.dry()) check_finite(name, args);
 }
 }  // namespace detail
 

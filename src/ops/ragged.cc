@@ -30,8 +30,10 @@ Ragged Ragged::full(Device& device, std::span<const int64_t> offsets,
     UM_CHECK(length >= 0, "sequence offsets ascend, found {} rows in sequence {}", length, s);
     sequence_of.insert(sequence_of.end(), static_cast<size_t>(length), static_cast<int32_t>(s));
   }
-  for (const int32_t position : positions)
-    ragged.max_position = std::max<int64_t>(ragged.max_position, position + 1);
+  for (const int32_t position : positions) {
+    UM_CHECK(position >= 0, "positions are not negative, found {}", position);
+    ragged.max_position = std::max(ragged.max_position, int64_t{position} + 1);
+  }
   ragged.q_offsets = Tensor::from(device, {ragged.sequences + 1}, offsets);
   ragged.kv_offsets = ragged.q_offsets;
   ragged.positions = Tensor::from(device, {ragged.rows}, positions);

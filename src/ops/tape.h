@@ -54,6 +54,7 @@ class Tape {
     Tape* previous_;
   };
 
+  /// The tape that records on this thread, or null.
   static Tape* current() { return current_; }
 
   /// A slot for an op's output.
@@ -62,6 +63,7 @@ class Tape {
   /// Appends a node. Op is a struct of saved tensors and slots with `void backward()`.
   template <class Op>
   void record(Op op) {
+    static_assert(sizeof(Op) <= kChunk && alignof(Op) <= alignof(std::max_align_t));
     void* place = reserve(sizeof(Op), alignof(Op));
     new (place) Op(std::move(op));
     nodes_.push_back({place, [](void* node) { static_cast<Op*>(node)->backward(); },
@@ -73,6 +75,7 @@ class Tape {
   void backward();
   /// The walk alone: slots stay until clear(), so that gradients of the tape's inputs can be taken.
   void run_nodes();
+  /// Drops all nodes and slots; the memory of nodes is kept.
   void clear();
   size_t node_count() const { return nodes_.size(); }
 

@@ -107,7 +107,9 @@ void write_debug_grads(Model& model, const Sequences& sequences, double mtp_weig
                       model.trunk_moe_layers());
   model.params().reset_grads();
   StepObjective objective(model, {&batch, 1}, {.mtp_weight = mtp_weight, .balance = &balance});
-  const StepLosses losses = objective.run_with_gradients();
+  StepLosses losses = objective.run_with_gradients();
+  if (mtp_weight == 0)  // then the heads did not run; their loss is asked for all the same
+    losses.mtp = StepObjective(model, {&batch, 1}, {.mtp_weight = 1}).run().mtp;
   Collected out;
   auto scalar = [&](const std::string& name, double value) {
     out.add("loss." + name, {}, {static_cast<float>(value)});

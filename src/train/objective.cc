@@ -98,7 +98,6 @@ void StepObjective::forward(const Batch& batch) {
   std::vector<Tensor> states;
   ForwardOptions options{.balance = options_.balance,
                          .recompute = options_.recompute,
-                         .rope_theta = options_.rope_theta,
                          .states = options_.activation_rms ? &states : nullptr};
   auto ids = [&](const std::vector<int32_t>& tokens) {
     return Tensor::from(device, {rows.rows}, std::span<const int32_t>(tokens));

@@ -14,7 +14,6 @@ struct ObjectiveOptions {
   double mtp_weight = 0;   ///< of the mean over MTP heads of each head's mean cross-entropy
   double z_weight = 0;     ///< of the mean squared log-sum-exp of the logits
   bool recompute = false;  ///< activation recomputation
-  double rope_theta = 0;   ///< 0: the config's
   BalanceLoss* balance = nullptr;
   bool activation_rms = false;  ///< measure the residual stream after each layer
 };

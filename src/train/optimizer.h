@@ -15,7 +15,7 @@ struct AdamWOptions {
 
 class Optimizer {
  public:
-  /// States are made at once, as zeros, for every trainable parameter.
+  /// States are made at once, as zeros, for every parameter, frozen ones and buffers too.
   Optimizer(ParamStore& params, const AdamWOptions& options);
 
   /// Global norm of the gradients in the slots (f64 sums; not finite if any gradient is not).

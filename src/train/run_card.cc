@@ -49,11 +49,6 @@ ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mt
   return card;
 }
 
-double step_flops(const ModelConfig& config, int64_t seq_len, bool with_mtp) {
-  const ForwardFlops flops = forward_flops(config, seq_len);
-  return 3 * (with_mtp ? flops.total() : flops.trunk());
-}
-
 std::filesystem::path tokenizer_directory(const std::filesystem::path& packed) {
   return std::filesystem::exists(packed / "tokenizer.model") ? packed : std::filesystem::path();
 }

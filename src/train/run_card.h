@@ -12,10 +12,6 @@ namespace um {
 /// The model card of a run: parameters by part, data statistics, machine.
 ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mtp);
 
-/// Model FLOPs per trained token: forward and backward of the trunk, and of the MTP heads if they
-/// train.
-double step_flops(const ModelConfig& config, int64_t seq_len, bool with_mtp);
-
 /// Where a packed corpus keeps its tokenizer; empty if it has none.
 std::filesystem::path tokenizer_directory(const std::filesystem::path& packed);
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "models/checkpoint.h"
@@ -15,6 +14,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kStateFile = "training_state.json";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr uint64_t kMaxTokenizerBytes = uint64_t{1} << 30;
+constexpr int64_t kMaxSteps = int64_t{1} << 50;  // of any count that a state file holds
 
 std::string step_name(int64_t step) {
   return fmt::format("step-{:08}", step);
@@ -23,7 +24,7 @@ std::string step_name(int64_t step) {
 /// The step of a checkpoint's directory name, or -1.
 int64_t step_of(const fs::path& path) {
   const std::string name = path.filename().string();
-  if (!name.starts_with("step-") || name.size() != 13) return -1;
+  if (!name.starts_with("step-") || name.size() < 13 || name.size() > 20) return -1;
   int64_t step = 0;
   for (const char c : name.substr(5)) {
     if (c < '0' || c > '9') return -1;
@@ -32,14 +33,31 @@ int64_t step_of(const fs::path& path) {
   return step;
 }
 
+/// Complete checkpoints, the oldest first.
 std::vector<fs::path> checkpoints(const fs::path& run_dir) {
   std::vector<fs::path> found;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", ignored))
     if (step_of(entry.path()) >= 0 && fs::exists(entry.path() / kStateFile))
       found.push_back(entry.path());
-  std::sort(found.begin(), found.end());
+  std::sort(found.begin(), found.end(),
+            [](const fs::path& a, const fs::path& b) { return step_of(a) < step_of(b); });
   return found;
+}
+
+/// Removes all but the newest `keep` checkpoints, and what a killed run left half written or half
+/// removed.
+void remove_old(const fs::path& run_dir, int64_t keep) {
+  std::error_code ignored;
+  const std::vector<fs::path> all = checkpoints(run_dir);
+  // Out of the way in one step first: a kill in the middle must not leave half a checkpoint behind.
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i)
+    fs::rename(all[i], all[i].string() + ".tmp", ignored);
+  std::vector<fs::path> leftovers;
+  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", ignored))
+    if (entry.path().extension() == ".tmp" && step_of(entry.path().stem()) >= 0)
+      leftovers.push_back(entry.path());
+  for (const fs::path& leftover : leftovers) fs::remove_all(leftover, ignored);
 }
 
 /// Both moments and the f32 weights of every parameter in one file. (The model's own file may be
@@ -57,7 +75,7 @@ void write_optimizer(const fs::path& path, const Model& model, const Optimizer& 
   std::map<std::string, TensorSource> sources;
   for (const Part& part : parts) {
     if (part.prefix == std::string("master.") && model.config().dtype == DType::f32) continue;
-    const auto some = checkpoint_specs(model.params(), DType::f32, true, part.prefix);
+    const auto some = checkpoint_specs(model.params(), DType::f32, part.prefix);
     specs.insert(specs.end(), some.begin(), some.end());
     sources[part.prefix] = checkpoint_source(model.params(), part.pick, part.prefix);
   }
@@ -92,7 +110,8 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
     save_model(model, temporary);
     if (!tokenizer.empty())
       for (const char* name : {"tokenizer.model", "tokenizer_config.json"})
-        if (fs::exists(tokenizer / name)) fs::copy_file(tokenizer / name, temporary / name);
+        if (fs::exists(tokenizer / name))
+          write_file_atomic(temporary / name, read_file(tokenizer / name, kMaxTokenizerBytes));
     write_optimizer(temporary / kOptimizerFile, model, optimizer);
     const Json json{{"step", state.step},       {"tokens", state.tokens},
                     {"seconds", state.seconds}, {"main_steps", state.main_steps},
@@ -105,14 +124,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
     fs::remove_all(temporary, failed);
     fail("checkpoint {}: {}; the previous checkpoint is intact", target.string(), error.what());
   }
-  const std::vector<fs::path> all = checkpoints(run_dir);
-  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
-    // Out of the way in one step first: a kill in the middle must not leave half a checkpoint
-    // behind.
-    const fs::path old = all[i].string() + ".old";
-    fs::rename(all[i], old, failed);
-    fs::remove_all(old, failed);
-  }
+  remove_old(run_dir, keep);
   return target;
 }
 
@@ -125,17 +137,14 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run_dir) {
 RunState load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
   const std::string where = (checkpoint / kStateFile).string();
   const Json json = parse_json(read_file(checkpoint / kStateFile, uint64_t{16} << 20), where);
+  const JsonObject object(json, where);
   RunState state;
-  try {
-    state = {.step = json.at("step"),
-             .tokens = json.at("tokens"),
-             .seconds = json.at("seconds"),
-             .main_steps = json.at("main_steps"),
-             .skipped = json.at("skipped"),
-             .loader = json.at("loader")};
-  } catch (const nlohmann::json::exception& error) {
-    fail("{}: not a training state: {}", where, error.what());
-  }
+  state.step = object.integer("step", 0, kMaxSteps);
+  state.tokens = object.integer("tokens", 0, kMaxSteps);
+  state.seconds = object.number("seconds", 0, 1e12);
+  state.main_steps = object.integer("main_steps", 0, kMaxSteps);
+  state.skipped = object.integer("skipped", 0, state.step);
+  state.loader = object.object("loader").json();
   load_weights(model, CheckpointReader(checkpoint));
   const fs::path states = checkpoint / kOptimizerFile;
   const SafetensorsFile file(states);

@@ -23,8 +23,9 @@ struct RunState {
 };
 
 /// Writes RUN/checkpoints/step-N (weights, optimizer states, state, the files of `tokenizer` if it
-/// is not empty) under a temporary name and renames it; then removes all but the newest `keep`.
-/// Returns its path.
+/// is not empty) under a temporary name and renames it; then removes all but the newest `keep` and
+/// what killed runs left half written. Returns its path. Throws Error if the disk is full or not
+/// writable; older checkpoints are untouched then.
 std::filesystem::path save_checkpoint(const std::filesystem::path& run_dir, const Model& model,
                                       const Optimizer& optimizer, const RunState& state,
                                       const std::filesystem::path& tokenizer, int64_t keep);
@@ -33,7 +34,8 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& run_dir, cons
 /// ignored.
 std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run_dir);
 
-/// Restores weights (f32 masters) and optimizer states bit by bit, and returns the state.
+/// Restores weights (f32 masters) and optimizer states bit by bit, and returns the state. Throws
+/// Error naming the file and the field or tensor that is missing or wrong.
 RunState load_checkpoint(const std::filesystem::path& checkpoint, Model& model,
                          Optimizer& optimizer);
 

@@ -1,6 +1,7 @@
-// See trainer.h. Time, not the number of steps, may bound a run: then the first steps (all of them
-// in the warm-up, whose rate needs no plan) measure the speed, and the number of steps is fixed
-// from it, kept in the checkpoint, and from there on the run is a function of its options alone.
+// See trainer.h. Time, not the number of steps, may bound a run: then the first steps (in the
+// warm-up, or at its peak rate) measure the speed, and the number of steps is planned from it and
+// kept in the checkpoint. Only a machine that becomes clearly slower makes the plan shrink later;
+// but for that the run is a function of its options and the plan.
 #include "train/trainer.h"
 
 #include <algorithm>
@@ -21,6 +22,8 @@ namespace fs = std::filesystem;
 
 constexpr size_t kPlanSteps = 12;    ///< steps that measure the speed of a time-bound run
 constexpr size_t kReplanSteps = 25;  ///< steps between looks at whether the plan still fits
+/// Steps of a time-bound run before it is planned.
+constexpr int64_t kUnplanned = int64_t{1} << 50;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -30,6 +33,18 @@ double median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
                    values.end());
   return values[values.size() / 2];
+}
+
+/// The length of the sequence that a token stands in, on average over tokens: what attention costs.
+int64_t mean_length(const std::vector<Batch>& batches) {
+  double squares = 0, tokens = 0;
+  for (const Batch& batch : batches)
+    for (size_t s = 0; s + 1 < batch.seq_offsets.size(); ++s) {
+      const auto length = static_cast<double>(batch.seq_offsets[s + 1] - batch.seq_offsets[s]);
+      squares += length * length;
+      tokens += length;
+    }
+  return std::max<int64_t>(std::llround(squares / tokens), 1);
 }
 
 LoaderOptions loader_options(const RunOptions& options, const Phase& phase, size_t index,
@@ -84,7 +99,14 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   UM_CHECK(resume || !newest,
            "{}: holds a run already; go on with --resume or choose another --out",
            run_dir_.string());
-  phases_ = plan_phases(options_.train, options_.train.steps);
+  phases_ = plan_phases(options_.train, main_steps());
+  for (const Phase& phase : phases_)
+    if (phase.seq_len > config.max_positions)
+      throw UsageError(
+          fmt::format("train.seq_len {0}: the model's max_position_embeddings is {1}, and its "
+                      "checkpoints would "
+                      "not be used beyond; add --model.set max_position_embeddings={0}",
+                      phase.seq_len, config.max_positions));
   phase_ = &phases_.front();
   loader_ = std::make_unique<Loader>(loader_options(options_, *phase_, 0, false));
   UM_CHECK(static_cast<int64_t>(loader_->vocab_size()) <= config.vocab,
@@ -94,10 +116,6 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   check_fits_memory(config, 16, "training");
   make_directories(run_dir_);
   model_ = make_model(config, device);
-  if (!options_.model.from.empty())
-    load_weights(*model_, CheckpointReader(find_model(options_.model.from)));
-  else
-    model_->params().initialize(static_cast<uint64_t>(options_.model.seed));
   const TrainOptions& train = options_.train;
   optimizer_ = std::make_unique<Optimizer>(
       model_->params(),
@@ -110,11 +128,9 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
       model_->router_biases()[0] == nullptr)
     throw UsageError(
         "train.balance = bias needs a router bias: --model.set router_enable_expert_bias=true");
-  if (newest) {
-    state_ = load_checkpoint(*newest, *model_, *optimizer_);
-    last_checkpoint_ = *newest;
-    if (state_.main_steps > 0) phases_ = plan_phases(train, state_.main_steps);
-  }
+  if (newest) last_checkpoint_ = *newest;
+  load_or_initialize();
+  phases_ = plan_phases(train, main_steps());
   phase_ = nullptr;
   open_phase();
   metrics_ = std::make_unique<MetricsWriter>(run_dir_, state_.step);
@@ -127,6 +143,23 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   write_card();
 }
 
+/// The run's last state, else the checkpoint it starts from, else random weights.
+void Trainer::load_or_initialize() {
+  const ModelOptions& from = options_.model;
+  if (!last_checkpoint_.empty())
+    state_ = load_checkpoint(last_checkpoint_, *model_, *optimizer_);
+  else if (!from.from.empty())
+    load_weights(*model_, CheckpointReader(find_model(from.from)));
+  else
+    model_->params().initialize(static_cast<uint64_t>(from.seed));
+}
+
+/// The main phase's length as far as it is known.
+int64_t Trainer::main_steps() const {
+  if (options_.train.minutes <= 0) return options_.train.steps;
+  return state_.main_steps > 0 ? state_.main_steps : kUnplanned;
+}
+
 void Trainer::open_phase() {
   const Phase* next = &phase_at(phases_, state_.step);
   if (next == phase_) return;
@@ -136,13 +169,14 @@ void Trainer::open_phase() {
   // At a phase's first step its stream begins; otherwise a resumed run goes on where it stood.
   if (phase_ == nullptr && state_.step > next->begin) loader_->restore(state_.loader);
   phase_ = next;
+  if (phase_->rope_theta > 0) model_->set_rope_theta(phase_->rope_theta);
 }
 
 void Trainer::write_card() {
   ModelCard card = run_card(model_->config(), *loader_, options_.train.mtp_weight > 0);
   card.name = fs::path(options_.model.preset).filename().string();
   card.command = hooks_.command;
-  card.planned_steps = phases_.back().end;
+  card.planned_steps = main_steps() == kUnplanned ? 0 : phases_.back().end;
   write_model_card(run_dir_, card);
 }
 
@@ -156,7 +190,6 @@ ObjectiveOptions Trainer::objective_options(bool rms) {
   return {.mtp_weight = options_.train.mtp_weight,
           .z_weight = options_.train.z_weight,
           .recompute = options_.train.recompute,
-          .rope_theta = phase_->rope_theta,
           .balance = balance_.get(),
           .activation_rms = rms};
 }
@@ -194,18 +227,16 @@ void Trainer::step() {
 void Trainer::explain_non_finite(const std::vector<Batch>& batches) {
   std::string culprit = "the gradients' sum";
   Device& device = model_->device();
-  device.set_finite_check(true);
   try {
+    const FiniteChecking checking(device);
     model_->params().reset_grads();
     StepObjective(*model_, batches, objective_options(false)).run_with_gradients();
   } catch (const Error& error) {
     culprit = error.what();
   }
-  device.set_finite_check(false);
   fail(
       "step {}: the loss or a gradient is not finite: {}; last good checkpoint: {}; go on with a "
-      "lower "
-      "train.lr, or with train.on_nan = skip",
+      "lower train.lr, or with train.on_nan = skip",
       state_.step + 1, culprit,
       last_checkpoint_.empty() ? std::string("none") : last_checkpoint_.string());
 }
@@ -228,7 +259,7 @@ void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losse
   m.lr = lr;
   m.tokens_per_s = static_cast<double>(tokens) / seconds;
   m.model_flops_per_s =
-      m.tokens_per_s * step_flops(model_->config(), phase_->seq_len, !losses.mtp.empty());
+      m.tokens_per_s * training_flops(model_->config(), mean_length(batches), !losses.mtp.empty());
   m.activation_rms = losses.activation_rms;
   for (size_t i = 0; i < balance_->loads().size(); ++i)
     if (!balance_->loads()[i].counts.empty())
@@ -238,8 +269,7 @@ void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losse
   metrics_->write(m);
   if (tensorboard_) tensorboard_->write(m);
   if (!hooks_.progress) return;
-  const int64_t last =
-      state_.main_steps == 0 && options_.train.minutes > 0 ? 0 : phases_.back().end;
+  const int64_t last = main_steps() == kUnplanned ? 0 : phases_.back().end;
   hooks_.progress(m, last,
                   last == 0 ? NAN
                             : static_cast<double>(last - state_.step) * state_.seconds /
@@ -281,8 +311,7 @@ void Trainer::validate() {
   int64_t targets = 0;
   const int64_t limit = options_.log.eval_batches;
   for (int64_t i = 0; (limit == 0 || i < limit) && loader.next(batch); ++i) {
-    const StepLosses losses =
-        StepObjective(*model_, {&batch, 1}, {.rope_theta = phase_->rope_theta}).run();
+    const StepLosses losses = StepObjective(*model_, {&batch, 1}, {}).run();
     const auto count = static_cast<int64_t>(std::count_if(
         batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; }));
     nats += losses.lm * static_cast<double>(count);
@@ -326,13 +355,17 @@ void Trainer::after_step() {
 }
 
 fs::path Trainer::run() {
-  if (state_.step == 0) validate();
+  if (state_.step >= phases_.back().end) {  // resumed, but there was nothing left to do
+    refresh_report(false);
+    return last_checkpoint_;
+  }
+  if (state_.step == 0 && options_.log.eval_every > 0) validate();
   bool interrupted = false;
   while (state_.step < phases_.back().end && !interrupted) {
     step();
     after_step();
     interrupted = hooks_.interrupted && hooks_.interrupted();
-    open_phase();
+    if (!interrupted) open_phase();  // a checkpoint at a phase's end is that phase's
   }
   if (!interrupted && options_.log.eval_every > 0 && state_.step % options_.log.eval_every != 0)
     validate();

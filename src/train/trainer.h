@@ -1,7 +1,6 @@
 // The one training loop.
 #pragma once
 
-#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -23,7 +22,7 @@ struct TrainerHooks {
   std::function<std::string(const Model&, const std::string& prompt, int64_t tokens)> sample;
   /// Shows a step on the terminal (every step; the hook chooses what to print).
   std::function<void(const StepMetrics&, int64_t last_step, double seconds_left)> progress;
-  /// A line for the user: a checkpoint was written, a step was skipped.
+  /// A line for the user: a step was skipped, the report could not be written.
   std::function<void(const std::string&)> note;
   /// Asked after every step; true ends the run with a checkpoint.
   std::function<bool()> interrupted;
@@ -46,7 +45,9 @@ class Trainer {
   const RunState& state() const { return state_; }
 
  private:
+  void load_or_initialize();
   void open_phase();
+  int64_t main_steps() const;
   std::vector<Batch> next_batches();
   void step();
   void measure(const std::vector<Batch>& batches, const StepLosses& losses, double norm, double lr,
@@ -74,7 +75,7 @@ class Trainer {
   RunState state_;
   std::vector<Phase> phases_;
   const Phase* phase_ = nullptr;
-  std::vector<double> step_seconds_;  ///< of the first steps, until the run's length is planned
+  std::vector<double> step_seconds_;  ///< since the run's length was planned last (with minutes)
   double report_seconds_ = 0;         ///< time of the last report
   std::filesystem::path last_checkpoint_;
 };

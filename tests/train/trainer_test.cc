@@ -10,8 +10,10 @@
 #include <cmath>
 #include <thread>
 
+#include "core/files.h"
 #include "core/rng.h"
 #include "models/checkpoint.h"
+#include "models/config.h"
 #include "ops/devices.h"
 #include "tests/train/corpus_util.h"
 
@@ -108,6 +110,9 @@ TEST_F(TrainerTest, BadOptionsAreUsageErrors) {
   options.train.balance = "bias";
   EXPECT_THROW(train("bad", options), UsageError);  // this preset has no router bias
   options = testing::small_run(data_, 2);
+  options.train.phases.push_back({.steps = 2, .seq_len = 512});
+  EXPECT_THROW(train("bad", options), UsageError);  // the preset's positions end at 256
+  options = testing::small_run(data_, 2);
   options.model.set = {"vocab_size=100"};
   EXPECT_THROW(train("bad", options), Error);  // smaller than the tokenizer
 }
@@ -140,6 +145,68 @@ TEST_F(TrainerTest, CheckpointIsAModelDirectory) {
   EXPECT_TRUE(warnings.empty());
   EXPECT_EQ(model->config().vocab, 320);
   EXPECT_TRUE(fs::exists(*checkpoint / "tokenizer.model"));
+}
+
+/// A checkpoint says with which RoPE base its weights were trained: eval, generate and other
+/// engines only have its config.json.
+TEST_F(TrainerTest, CheckpointCarriesThePhasesRopeBase) {
+  RunOptions options = testing::small_run(data_, 3);
+  options.train.phases.push_back({.steps = 2, .rope_theta = 5e4});
+  const double before = configure_model(options.model).attention.rope_theta;
+  train("theta", options, false, 3);
+  const auto theta = [&] {
+    return read_config(*latest_checkpoint(run_path("theta"))).attention.rope_theta;
+  };
+  EXPECT_EQ(theta(), before);  // the main phase's weights
+  train("theta", options, true);
+  EXPECT_EQ(theta(), 5e4);
+}
+
+TEST_F(TrainerTest, MinutesAloneBoundARun) {
+  RunOptions options = testing::small_run(data_, 1);  // steps are only for runs without minutes
+  options.train.minutes = 0.01;
+  options.train.phases.push_back({.steps = 2, .batch = 2});
+  const std::vector<double> losses = train("minutes", options);
+  EXPECT_GT(losses.size(), 3u);  // at least two steps, whatever the speed, and the second phase's
+  EXPECT_EQ(train("minutes", options, true), losses);  // a finished run stays as it is
+}
+
+TEST_F(TrainerTest, MoreStepsExtendARun) {
+  RunOptions options = testing::small_run(data_, 4);
+  options.train.schedule = "constant";
+  options.train.warmup = 2;
+  train("extended", options);
+  options.train.steps = 7;
+  const std::vector<double> extended = train("extended", options, true);
+  EXPECT_EQ(extended, train("at_once", options));
+}
+
+TEST_F(TrainerTest, ResumingAFinishedRunAddsNothing) {
+  RunOptions options = testing::small_run(data_, 3);
+  options.log.eval_every = 2;
+  train("finished", options);
+  const std::string before = read_file(run_path("finished") / "metrics.jsonl", 1 << 20);
+  train("finished", options, true);
+  EXPECT_EQ(read_file(run_path("finished") / "metrics.jsonl", 1 << 20), before);
+}
+
+TEST_F(TrainerTest, NoValidationUnlessAsked) {
+  const RunOptions options = testing::small_run(data_, 2);
+  train("unvalidated", options);
+  for_each_line(run_path("unvalidated") / "metrics.jsonl", [&](std::string_view line) {
+    EXPECT_FALSE(parse_metrics_line(line).validation) << line;
+  });
+}
+
+/// A run that goes on has its own weights; the checkpoint that it began from may be gone.
+TEST_F(TrainerTest, ResumeDoesNotNeedItsOrigin) {
+  train("origin", testing::small_run(data_, 2));
+  RunOptions options = testing::small_run(data_, 4);
+  options.model.from = (run_path("copy")).string();
+  fs::copy(*latest_checkpoint(run_path("origin")), options.model.from);
+  train("tuned", options, false, 2);
+  fs::remove(fs::path(options.model.from) / "model.safetensors");
+  EXPECT_EQ(train("tuned", options, true).size(), 4u);
 }
 
 /// Starts the program on a long run that writes a checkpoint after every step.

@@ -1,0 +1,61 @@
+// Arguments of matrix products: dense, grouped by expert, and the gradient of a bias.
+// kernels.h has the rules and the shape legend.
+#pragma once
+
+#include <cstdint>
+
+namespace um {
+
+/// C[m,n] (+)= op(A)[m,k] · op(B)[k,n] + bias[n], for each of `batch` independent problems.
+/// op(A) is A stored [m,k], or [k,m] when `trans_a`; op(B) is B stored [k,n], or [n,k] when
+/// `trans_b`. The forward of a linear layer is trans_b (weights are [out,in]).
+struct Matmul {
+  int64_t m = 0, n = 0, k = 0;
+  const float* a = nullptr;
+  int64_t lda = 0;
+  bool trans_a = false;
+  const float* b = nullptr;
+  int64_t ldb = 0;
+  bool trans_b = false;
+  float* c = nullptr;
+  int64_t ldc = 0;
+  const float* bias = nullptr;
+  bool accumulate = false;
+  int64_t batch = 1, stride_a = 0, stride_b = 0, stride_c = 0;
+};
+
+/// Matmuls over rows grouped by expert: group g owns the rows offsets[g] .. offsets[g+1]-1
+/// ("slots"). b is [groups, n, k]. Empty groups are ordinary (grad_weight then writes zeros, or
+/// adds nothing).
+struct GroupedMatmul {
+  enum class Kind {
+    forward,  ///< c[row,n] = a[gather(row),k] · b[g]ᵀ; if `swiglu`: also its activation [row,n/2]
+    grad_input,  ///< c[row,k] = a[gather(row),n] · b[g]
+    grad_weight  ///< c[g][n,k] (+)= Σ_row a[gather_a(row),n]ᵀ · x[gather_x(row),k]   (b unused)
+  };
+  Kind kind = Kind::forward;
+  int64_t groups = 0, rows = 0, n = 0, k = 0;
+  const int64_t* offsets = nullptr;  ///< [groups+1]
+  const float* a = nullptr;
+  int64_t lda = 0;
+  const int32_t* gather_a = nullptr;  ///< row of `a` for each slot; null: the slot itself
+  const float* b = nullptr;           ///< weights [groups,n,k], contiguous
+  const float* x = nullptr;           ///< grad_weight only
+  int64_t ldx = 0;
+  const int32_t* gather_x = nullptr;
+  float* c = nullptr;
+  int64_t ldc = 0;
+  float* swiglu = nullptr;  ///< forward only: [rows,n/2] = silu(c[:, :n/2]) * c[:, n/2:]
+  bool accumulate = false;  ///< grad_weight only
+};
+
+/// dbias[n] (+)= Σ_rows dy[row,n].
+struct BiasGrad {
+  int64_t rows = 0, cols = 0;
+  const float* dy = nullptr;
+  int64_t ld = 0;
+  float* dbias = nullptr;
+  bool accumulate = false;
+};
+
+}  // namespace um
