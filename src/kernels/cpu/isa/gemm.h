@@ -22,8 +22,11 @@ constexpr int kMr = 6, kSkinnyRows = 4;
 #endif
 constexpr int kNr = 2 * kWidth;
 
-/// Unrolls the next loop over registers completely.
-#ifdef __clang__
+/// Unrolls the next loop over registers completely; not under a sanitizer, whose checks would be
+/// unrolled with it (minutes to compile).
+#ifdef UM_NO_UNROLL
+#define UM_UNROLL
+#elif defined(__clang__)
 #define UM_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UM_UNROLL _Pragma("GCC unroll 16")
