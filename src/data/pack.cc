@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -248,16 +249,17 @@ TextSource corpus_source(const std::vector<fs::path>& inputs, const ReadOptions&
                          std::function<void(const PackProgress&)> progress) {
   auto reader = std::make_shared<CorpusReader>(inputs, read);
   PackProgress now{0, reader->bytes_total(), 0, 0};
-  return [reader, progress, now, told = uint64_t{0}](std::string& text) mutable {
-    const bool more = reader->next(text);
-    now.documents += more ? 1 : 0;
-    now.bytes_read = reader->bytes_read();
-    if (progress && (!more || now.bytes_read - told >= (1 << 20))) {
-      told = now.bytes_read;
-      progress(now);
-    }
-    return more;
-  };
+  return
+      [reader, progress = std::move(progress), now, told = uint64_t{0}](std::string& text) mutable {
+        const bool more = reader->next(text);
+        now.documents += more ? 1 : 0;
+        now.bytes_read = reader->bytes_read();
+        if (progress && (!more || now.bytes_read - told >= (1 << 20))) {
+          told = now.bytes_read;
+          progress(now);
+        }
+        return more;
+      };
 }
 
 }  // namespace um
