@@ -15,6 +15,7 @@ namespace {
 void load_piece(const Param& param, const Piece& piece, const TensorView& stored,
                 const std::string& where) {
   std::vector<int64_t> expected;
+  expected.reserve(static_cast<size_t>(piece.shape.rank()));
   for (int i = 0; i < piece.shape.rank(); ++i) expected.push_back(piece.shape[i]);
   UM_CHECK(stored.shape == expected, "{}: tensor {}: expected shape [{}], found [{}]", where,
            piece.name, fmt::join(expected, ", "), fmt::join(stored.shape, ", "));

@@ -26,6 +26,7 @@ struct RecomputeNode {
     for (size_t i = 0; i < outputs.size(); ++i)
       if (output_grads[i]) give_grad(outputs[i].slot(), std::move(output_grads[i]));
     std::vector<GradSlot*> inner_slots;
+    inner_slots.reserve(inner_inputs.size());
     for (const Tensor& input : inner_inputs) inner_slots.push_back(input.slot());
     outputs.clear();
     inner.run_nodes();
