@@ -189,7 +189,7 @@ std::filesystem::path write_report(const std::filesystem::path& run_dir,
   const Json name = Json::parse(card["name"].dump(-1, ' ', false, Json::error_handler_t::replace));
   const std::string title = escape_html(name.get<std::string>());
   const std::string json = script_json(data);
-  const std::filesystem::path path = run_dir / "report.html";
+  std::filesystem::path path = run_dir / "report.html";
   write_file_atomic(path, fill_page(embedded::kPageHtml, {{"title", title},
                                                           {"refresh", refresh},
                                                           {"style", embedded::kPageCss},

@@ -100,7 +100,7 @@ void read_states(const SafetensorsFile& file, const std::string& prefix, const P
 fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Optimizer& optimizer,
                          const RunState& state, const fs::path& tokenizer, int64_t keep) {
   const fs::path parent = run_dir / "checkpoints";
-  const fs::path target = parent / step_name(state.step);
+  fs::path target = parent / step_name(state.step);
   const fs::path temporary = parent / (step_name(state.step) + ".tmp");
   std::error_code failed;
   if (fs::exists(target / kStateFile)) return target;  // the same step is the same state
