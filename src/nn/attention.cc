@@ -15,10 +15,6 @@ namespace {
 /// Up to this many new rows decode with the absorbed form; longer chunks expand the latents.
 constexpr int64_t kAbsorbedRows = 16;
 
-Tensor value(const Param* param) {
-  return param == nullptr ? Tensor() : param->value;
-}
-
 /// The rows of a cache tensor that the present forward fills.
 Tensor new_rows(const Tensor& cached, const Pass& pass) {
   const int64_t begin = pass.cache->length();
@@ -165,11 +161,11 @@ Gqa::Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config
 Tensor Gqa::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
   const AttentionConfig& a = config_;
   const Tensor& positions = pass.rows.positions;
-  const Tensor q = rope(linear(z, q_->value, value(q_bias_)), positions, pass.rope, a.heads, 0,
+  const Tensor q = rope(linear(z, q_->value, value_of(q_bias_)), positions, pass.rope, a.heads, 0,
                         a.rope_interleave);
-  Tensor k = rope(linear(z, k_->value, value(k_bias_)), positions, pass.rope, a.kv_heads, 0,
+  Tensor k = rope(linear(z, k_->value, value_of(k_bias_)), positions, pass.rope, a.kv_heads, 0,
                   a.rope_interleave);
-  Tensor v = linear(z, v_->value, value(v_bias_));
+  Tensor v = linear(z, v_->value, value_of(v_bias_));
   if (pass.cache != nullptr) {
     const LayerCache& cached = pass.cache->layer(layer);
     copy_into(k, new_rows(cached.k, pass));
@@ -178,7 +174,7 @@ Tensor Gqa::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
     v = filled_rows(cached.v, pass);
   }
   const Tensor context = attention_gqa(q, k, v, a.heads, a.kv_heads, scale_, pass.rows);
-  return linear(context, o_->value, value(o_bias_));
+  return linear(context, o_->value, value_of(o_bias_));
 }
 
 }  // namespace um

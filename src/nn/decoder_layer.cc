@@ -2,14 +2,6 @@
 #include "nn/decoder_layer.h"
 
 namespace um {
-namespace {
-
-Tensor value(const Param* param) {
-  return param == nullptr ? Tensor() : param->value;
-}
-
-}  // namespace
-
 DecoderLayer::DecoderLayer(ParamStore& store, const std::string& prefix, const ModelConfig& config,
                            std::unique_ptr<AttentionBlock> attention,
                            std::unique_ptr<FeedForwardBlock> feed_forward, int64_t moe_layer)
@@ -35,9 +27,9 @@ Residual DecoderLayer::forward(const Residual& in, const Tensor& next_gain, cons
                                int64_t layer) const {
   const Tensor attended = attention_->forward(in.z, pass, layer);
   const Residual middle =
-      residual_norm(in.y, attended, value(post_attention_norm_), pre_mlp_norm_->value, eps_);
+      residual_norm(in.y, attended, value_of(post_attention_norm_), pre_mlp_norm_->value, eps_);
   const Tensor fed = feed_forward_->forward(middle.z, pass);
-  return residual_norm(middle.y, fed, value(post_mlp_norm_), next_gain, eps_);
+  return residual_norm(middle.y, fed, value_of(post_mlp_norm_), next_gain, eps_);
 }
 
 }  // namespace um

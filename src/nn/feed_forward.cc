@@ -51,9 +51,8 @@ Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config
 }
 
 Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
-  const Routing routing = route(linear(z, router_->value), bias_ ? bias_->value : Tensor(),
-                                expert_scale_ ? expert_scale_->value : Tensor(), rule_,
-                                config_.top_k, pass.rows, pass.balance_term);
+  const Routing routing = route(linear(z, router_->value), value_of(bias_), value_of(expert_scale_),
+                                rule_, config_.top_k, pass.rows, pass.balance_term);
   if (pass.balance)
     pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, pass.balance_term);
   const Tensor base = shared_ ? shared_->forward(z, pass) : Tensor();

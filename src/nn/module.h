@@ -43,6 +43,11 @@ struct Param {
   void set_trainable(bool on);
 };
 
+/// The value of a parameter that a module may not have: undefined without one.
+inline Tensor value_of(const Param* param) {
+  return param == nullptr ? Tensor() : param->value;
+}
+
 class ParamStore {
  public:
   explicit ParamStore(Device& device) : device_(&device) {}

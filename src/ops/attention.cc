@@ -60,6 +60,19 @@ struct AttentionNode {
   }
 };
 
+/// Runs the forward and records it where a gradient is wanted. `v` undefined: packed with k (MLA).
+Tensor run_recorded(Attention& args, const Tensor& q, const Tensor& k, const Tensor& v,
+                    const Tensor& k_rope, const Ragged& rows) {
+  if (!needs_grad(q, k, v, k_rope)) return run(args, q, nullptr);
+  Tensor lse;
+  Tensor out = run(args, q, &lse);
+  GradSlot* out_slot = track(out);
+  Tape::current()->record(AttentionNode{args, detach(q), detach(k), detach(v), detach(k_rope),
+                                        detach(out), lse, rows.q_offsets, out_slot, q.slot(),
+                                        k.slot(), v.slot(), k_rope.slot()});
+  return out;
+}
+
 }  // namespace
 
 Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
@@ -73,26 +86,7 @@ Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t 
   args.v = v.f32();
   args.ldv = v.ld();
   args.v_head_stride = args.v_dim;
-  const bool recording = needs_grad(q, k, v);
-  Tensor lse;
-  Tensor out = run(args, q, recording ? &lse : nullptr);
-  if (recording) {
-    GradSlot* out_slot = track(out);
-    Tape::current()->record(AttentionNode{args,
-                                          detach(q),
-                                          detach(k),
-                                          detach(v),
-                                          {},
-                                          detach(out),
-                                          lse,
-                                          rows.q_offsets,
-                                          out_slot,
-                                          q.slot(),
-                                          k.slot(),
-                                          v.slot(),
-                                          nullptr});
-  }
-  return out;
+  return run_recorded(args, q, k, v, {}, rows);
 }
 
 Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, int64_t heads,
@@ -107,26 +101,7 @@ Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, in
   args.k_head_stride = args.v_head_stride = nope + args.v_dim;
   args.k_rope = k_rope.f32();
   args.ld_k_rope = k_rope.ld();
-  const bool recording = needs_grad(q, kv, k_rope);
-  Tensor lse;
-  Tensor out = run(args, q, recording ? &lse : nullptr);
-  if (recording) {
-    GradSlot* out_slot = track(out);
-    Tape::current()->record(AttentionNode{args,
-                                          detach(q),
-                                          detach(kv),
-                                          {},
-                                          detach(k_rope),
-                                          detach(out),
-                                          lse,
-                                          rows.q_offsets,
-                                          out_slot,
-                                          q.slot(),
-                                          kv.slot(),
-                                          nullptr,
-                                          k_rope.slot()});
-  }
-  return out;
+  return run_recorded(args, q, kv, {}, k_rope, rows);
 }
 
 Tensor attention_latent(const Tensor& q, const Tensor& latents, int64_t heads, int64_t rank,
