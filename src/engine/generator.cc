@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/json.h"
-#include "engine/stop.h"
+#include "engine/text_stream.h"
 
 namespace um {
 namespace {
@@ -22,26 +22,6 @@ class Stopwatch {
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-/// Tokens → text that may be shown.
-class TextStream {
- public:
-  TextStream(const Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
-             const GenerateOptions& options)
-      : detokenizer_(tokenizer, options.skip_special), filter_(options.stop) {
-    detokenizer_.prime(prompt);
-  }
-  std::string push(int32_t id) { return filter_.push(detokenizer_.push(id)); }
-  std::string finish() {
-    std::string text = filter_.push(detokenizer_.finish());
-    return filter_.stopped() ? text : text + filter_.finish();
-  }
-  bool stopped() const { return filter_.stopped(); }
-
- private:
-  Detokenizer detokenizer_;
-  StopFilter filter_;
 };
 
 void check_prompt(const Sequence& sequence, const std::vector<int32_t>& prompt) {
@@ -112,9 +92,11 @@ std::string_view finish_reason_name(FinishReason reason) {
     case FinishReason::context:
       return "context";
     case FinishReason::cancelled:
+      return "cancelled";
+    case FinishReason::error:
       break;
   }
-  return "cancelled";
+  return "error";
 }
 
 double Generation::prefill_tokens_per_s() const {
@@ -132,7 +114,7 @@ Generation generate(Sequence& sequence, const Tokenizer* tokenizer,
   check_prompt(sequence, prompt);
   UM_CHECK(tokenizer != nullptr || options.stop.empty(), "stop strings need a tokenizer");
   std::optional<TextStream> stream;
-  if (tokenizer != nullptr) stream.emplace(*tokenizer, prompt, options);
+  if (tokenizer != nullptr) stream.emplace(*tokenizer, prompt, options.stop, options.skip_special);
   Generation result;
   const auto show = [&](int32_t id, const std::string& text) {
     result.text += text;

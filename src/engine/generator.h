@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/engine.h"
 #include "engine/sampler.h"
 #include "models/model.h"
 #include "text/tokenizer.h"
@@ -47,10 +48,6 @@ struct GenerateOptions {
   std::vector<int32_t> eos = {};       ///< generation ends at any of these tokens
   bool skip_special = true;            ///< leave special tokens out of the text
 };
-
-enum class FinishReason { eos, stop, max_tokens, context, cancelled };
-/// "eos", "stop", "length", "context" or "cancelled".
-std::string_view finish_reason_name(FinishReason reason);
 
 struct Generation {
   std::vector<int32_t> tokens;  ///< without the end-of-text token

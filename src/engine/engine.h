@@ -1,0 +1,130 @@
+// Engine: many requests on one model at once. Continuous batching over a paged cache, with chunked
+// prefill, prefix reuse, preemption and speculative decoding. The tokens of a request do not depend
+// on what else the engine is doing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/constraint.h"
+#include "engine/sampler.h"
+#include "models/model.h"
+
+namespace um {
+
+enum class FinishReason { eos, stop, max_tokens, context, cancelled, error };
+/// "eos", "stop", "length", "context", "cancelled" or "error".
+std::string_view finish_reason_name(FinishReason reason);
+
+struct EngineRequest {
+  std::vector<int32_t> prompt;  ///< at least one token
+  SamplingOptions sampling = {};
+  uint64_t seed = 0;
+  int64_t max_tokens = 256;       ///< generated at most, the ending token included
+  int64_t min_tokens = 0;         ///< `eos` cannot be chosen before
+  std::vector<int32_t> eos = {};  ///< generation ends at any of these tokens
+  int64_t top_logprobs = -1;      ///< -1: none; k: the chosen token's and the k largest
+  int priority = 0;               ///< higher first; equal ones by arrival
+  bool speculate = true;          ///< drafts may be used (the tokens are the same)
+  std::shared_ptr<Constraint> constraint = {};  ///< which tokens are allowed; may be null
+};
+
+struct TokenLogprob {
+  int32_t id = 0;
+  float logprob = 0;
+};
+
+/// One generated token.
+struct TokenOutput {
+  int32_t id = 0;
+  float logprob = 0;                   ///< natural log of its probability at temperature 1
+  std::vector<TokenLogprob> top = {};  ///< descending; as many as the request asked for
+};
+
+/// What a finished request took.
+struct RequestStats {
+  int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
+  int64_t drafted = 0, accepted = 0;  ///< speculative tokens
+  int64_t preemptions = 0;
+  double queue_s = 0, prefill_s = 0, decode_s = 0;  ///< waiting; to the first token; after it
+};
+
+/// Where a request's tokens go. All calls come from the thread that runs the engine; they must
+/// be quick and not throw.
+class RequestSink {
+ public:
+  virtual ~RequestSink() = default;
+  /// New tokens in order (several where drafts were accepted); the ending token is not among them.
+  /// Returns how many of them the request keeps: fewer than given ends it (FinishReason::stop).
+  virtual size_t on_tokens(std::span<const TokenOutput> tokens) = 0;
+  /// Last call. `error` says what happened for FinishReason::error.
+  virtual void on_finish(FinishReason reason, const RequestStats& stats,
+                         std::string_view error) = 0;
+};
+
+struct EngineOptions {
+  int64_t cache_tokens = 0;      ///< rows of the KV pool; 0: one context, at least 8192 rows
+  int64_t context = 0;           ///< longest prompt + answer; 0: the model's
+  int64_t max_batch = 64;        ///< requests in one forward
+  int64_t prefill_rows = 512;    ///< prompt rows in one forward, at most
+  double prefill_slice_s = 0.1;  ///< while others decode: prompt rows for about so long at once
+  int64_t max_queue = 1024;      ///< waiting requests; more are refused
+  int64_t draft_tokens = -1;     ///< per request and step; -1: as many as there are MTP heads
+  bool ngram_drafts = false;     ///< drafts from the text so far where there are no heads
+  bool prefix_cache = true;
+};
+
+/// A snapshot for metrics; counters only grow.
+struct EngineStats {
+  int64_t running = 0, waiting = 0;
+  int64_t cache_rows = 0, cache_rows_used = 0, cache_rows_cached = 0;
+  int64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;
+  int64_t finished = 0, preemptions = 0;
+  int64_t steps = 0, drafts = 0, draft_tokens = 0;
+  std::vector<int64_t> accepted_at = {};  ///< accepted drafts by their place (from 0)
+  double step_s = 0, forward_s = 0;       ///< forward_s: inside the model
+};
+
+/// Thrown by submit when the queue is full or the engine is draining.
+class BusyError : public Error {
+ public:
+  using Error::Error;
+};
+
+class Engine {
+ public:
+  /// The model must outlive this.
+  Engine(const Model& model, EngineOptions options);
+  ~Engine();
+
+  /// Takes a request from any thread and returns its id. Throws Error for a prompt that is empty,
+  /// has ids outside the vocabulary or can never fit, UsageError for bad options, BusyError.
+  uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);
+  /// Ends a request at the next step, from any thread; unknown ids are ignored.
+  void cancel(uint64_t id);
+  /// From now on submit throws BusyError; what is there finishes.
+  void drain();
+
+  /// One scheduling decision and one forward. False when there was nothing to do.
+  bool step();
+  /// Steps until `stop()`; sleeps while there is nothing to do. For a thread of its own.
+  void run();
+  /// Makes run() return after its present step; open requests are finished as cancelled.
+  void stop();
+  /// Steps until nothing is running or waiting.
+  void run_until_idle();
+
+  EngineStats stats() const;  ///< from any thread
+  const EngineOptions& options() const;
+  const Model& model() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace um
