@@ -4,13 +4,17 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "engine/generator.h"
 
 namespace um {
 
 struct SamplingFlags {
-  std::optional<double> temperature, top_p, min_p;
+  std::optional<double> temperature, top_p, min_p, typical_p;
+  std::optional<double> repetition_penalty, presence_penalty, frequency_penalty, loop_penalty;
+  std::vector<std::string> logit_bias;  // ID:BIAS
   std::optional<int64_t> top_k;
   std::optional<uint64_t> seed;
 

@@ -33,11 +33,6 @@ struct EngineRequest {
   std::shared_ptr<Constraint> constraint = {};  ///< which tokens are allowed; may be null
 };
 
-struct TokenLogprob {
-  int32_t id = 0;
-  float logprob = 0;
-};
-
 /// One generated token.
 struct TokenOutput {
   int32_t id = 0;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/json.h"
+#include "engine/penalties.h"
 #include "engine/text_stream.h"
 
 namespace um {
@@ -129,14 +130,17 @@ Generation generate(Sequence& sequence, const Tokenizer* tokenizer,
   result.prefill_s = prefill.seconds();
 
   const RandomStream random(options.seed, hash_name("sampler"));
+  Penalties penalties(options.sampling, prompt, sequence.model().config().vocab);
   const Stopwatch decode;
   while (std::ssize(result.tokens) < options.max_tokens) {
+    penalties.apply(logits);
     const int32_t id = sample(logits, options.sampling, random, result.tokens.size());
     if (std::find(options.eos.begin(), options.eos.end(), id) != options.eos.end()) {
       result.reason = FinishReason::eos;
       break;
     }
     result.tokens.push_back(id);
+    penalties.add(id);
     if (!show(id, stream ? stream->push(id) : std::string())) {
       result.reason = FinishReason::cancelled;
       break;
@@ -179,6 +183,8 @@ GenerationDefaults generation_defaults(const ModelConfig& config,
     sampling.top_k = object.integer_or("top_k", 0, 0);
     sampling.top_p = object.number_or("top_p", 1.0, 1e-9, 1);
     sampling.min_p = object.number_or("min_p", 0.0, 0, 1);
+    sampling.typical_p = object.number_or("typical_p", 1.0, 1e-9, 1);
+    sampling.repetition_penalty = object.number_or("repetition_penalty", 1.0, 0.01, 100);
   }
   return defaults;
 }
