@@ -1,5 +1,6 @@
 // `ultramoe bench train|decode|kernels`: speed as a ratio to what the machine can do, in one run.
 #include <algorithm>
+#include <numeric>
 
 #include "cli/bench_measure.h"
 #include "cli/commands.h"
@@ -172,16 +173,24 @@ void bench_decode(const BenchOptions& options, Device& device) {
   check_fits_memory(config, 4, "bench decode");
   const auto model = make_model(config, device);
   fill_cheaply(model->params(), config.weight_init_std());
-  KvCache cache = model->make_cache(options.depth + options.tokens + options.warmup + 1);
+  KvPool pool =
+      model->make_pool(KvPool::pages_for(options.depth + options.tokens + options.warmup + 1));
+  std::vector<int32_t> pages(static_cast<size_t>(pool.pages()));
+  std::iota(pages.begin(), pages.end(), 0);
+  int64_t length = 0;
   const RandomStream random(3, 0);
   uint64_t drawn = 0;
   auto forward = [&](int64_t rows) {
     std::vector<int32_t> ids(static_cast<size_t>(rows));
     for (int32_t& id : ids)
       id = static_cast<int32_t>(random.bits(drawn++) % static_cast<uint64_t>(config.vocab));
-    const Ragged ragged = Ragged::append(device, cache.length(), rows);
-    const TrunkOutput out = model->trunk(
-        Tensor::from(device, {rows}, std::span<const int32_t>(ids)), ragged, {.cache = &cache});
+    const KvSequence part{pages, length, rows, length < options.depth};
+    const KvView view = KvView::make(pool, {&part, 1});
+    const SequenceRows layout{length, rows};
+    const TrunkOutput out =
+        model->trunk(Tensor::from(device, {rows}, std::span<const int32_t>(ids)),
+                     Ragged::batch(device, {&layout, 1}), {.cache = &view});
+    length += rows;
     model->logits(out.hidden.row_range(rows - 1, rows));
   };
   for (int64_t left = options.depth; left > 0; left -= 512) forward(std::min<int64_t>(left, 512));
@@ -213,7 +222,7 @@ void bench_decode(const BenchOptions& options, Device& device) {
         bandwidth / 1e9, bytes_text(weights + kv));
   if (!options.profile) return;
   Meter meter;
-  cache.truncate(options.depth);
+  length = options.depth;
   {
     const Metering metering(device, meter);
     for (int64_t i = 0; i < options.tokens; ++i) forward(1);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <optional>
 
 #include "core/json.h"
@@ -53,17 +54,22 @@ void add_ids(const Json& value, const std::string& where, int64_t vocab,
 
 Sequence::Sequence(const Model& model, int64_t capacity)
     : model_(model),
-      cache_(model.make_cache(std::clamp<int64_t>(capacity, 1, model.config().max_positions))) {}
-
-int64_t Sequence::keep_common(std::span<const int32_t> ids) {
-  size_t common = 0;
-  while (common + 1 < ids.size() && common < ids_.size() && ids[common] == ids_[common]) ++common;
-  ids_.resize(common);
-  cache_.truncate(static_cast<int64_t>(common));
-  return static_cast<int64_t>(common);
+      capacity_(std::clamp<int64_t>(capacity, 1, model.config().max_positions)),
+      pool_(model.make_pool(KvPool::pages_for(capacity_))),
+      pages_(static_cast<size_t>(pool_.pages())) {
+  std::iota(pages_.begin(), pages_.end(), 0);
 }
 
-std::vector<float> Sequence::append(std::span<const int32_t> ids) {
+int64_t Sequence::keep_common(std::span<const int32_t> ids) {
+  const auto most = static_cast<size_t>(prompt_rows_);
+  size_t common = 0;
+  while (common + 1 < ids.size() && common < most && ids[common] == ids_[common]) ++common;
+  ids_.resize(common);
+  prompt_rows_ = static_cast<int64_t>(common);
+  return prompt_rows_;
+}
+
+std::vector<float> Sequence::run(std::span<const int32_t> ids, bool prompt) {
   UM_CHECK(!ids.empty(), "a sequence is continued by at least one token");
   UM_CHECK(length() + static_cast<int64_t>(ids.size()) <= capacity(),
            "the context is full: {} tokens, it holds {}", length() + std::ssize(ids), capacity());
@@ -72,9 +78,12 @@ std::vector<float> Sequence::append(std::span<const int32_t> ids) {
   while (!ids.empty()) {
     const auto rows = static_cast<int64_t>(std::min<size_t>(ids.size(), kPrefillRows));
     const auto chunk = ids.first(static_cast<size_t>(rows));
-    const TrunkOutput out =
-        model_.trunk(Tensor::from(device, {rows}, chunk), Ragged::append(device, length(), rows),
-                     {.cache = &cache_});
+    const KvSequence part{pages_, length(), rows, prompt};
+    const KvView view = KvView::make(pool_, {&part, 1});
+    const SequenceRows layout{length(), rows};
+    const TrunkOutput out = model_.trunk(Tensor::from(device, {rows}, chunk),
+                                         Ragged::batch(device, {&layout, 1}), {.cache = &view});
+    if (prompt && prompt_rows_ == length()) prompt_rows_ += rows;
     ids_.insert(ids_.end(), chunk.begin(), chunk.end());
     last = out.hidden.row_range(rows - 1, rows);
     ids = ids.subspan(chunk.size());
@@ -154,7 +163,7 @@ Generation generate(Sequence& sequence, const Tokenizer* tokenizer,
       result.reason = FinishReason::context;
       break;
     }
-    logits = sequence.append(std::span(&id, 1));
+    logits = sequence.append_generated(std::span(&id, 1));
     ++result.decoded;
   }
   result.decode_s = decode.seconds();

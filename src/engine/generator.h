@@ -17,27 +17,35 @@
 
 namespace um {
 
-/// The tokens of one sequence and what attention remembers of them.
+/// The tokens of one sequence and what attention remembers of them. A prompt's tokens and generated
+/// ones take different forms of attention, equal up to rounding (nn/kv_pool.h).
 class Sequence {
  public:
   /// Room for `capacity` tokens; at most the model's context. The model must outlive this.
   Sequence(const Model& model, int64_t capacity);
 
-  /// Forgets all tokens behind the common beginning of what is here and `ids`, and behind the last
-  /// but one of `ids`. Returns how many stay.
+  /// Forgets all tokens behind the common beginning of what is here and `ids`, behind the last but
+  /// one of `ids`, and those not run as a prompt. Returns how many stay.
   int64_t keep_common(std::span<const int32_t> ids);
-  /// Runs `ids` (at least one) behind what is here and returns the logits [V] after the last.
-  /// Throws Error if they do not fit.
-  std::vector<float> append(std::span<const int32_t> ids);
+  /// Runs a prompt's `ids` (at least one) behind what is here and returns the logits [V] after the
+  /// last. Throws Error if they do not fit.
+  std::vector<float> append(std::span<const int32_t> ids) { return run(ids, true); }
+  /// The same for tokens that were generated.
+  std::vector<float> append_generated(std::span<const int32_t> ids) { return run(ids, false); }
 
   int64_t length() const { return static_cast<int64_t>(ids_.size()); }
-  int64_t capacity() const { return cache_.capacity(); }
+  int64_t capacity() const { return capacity_; }
   const Model& model() const { return model_; }
 
  private:
+  std::vector<float> run(std::span<const int32_t> ids, bool prompt);
+
   const Model& model_;
-  KvCache cache_;
+  int64_t capacity_;
+  KvPool pool_;
+  std::vector<int32_t> pages_;
   std::vector<int32_t> ids_;
+  int64_t prompt_rows_ = 0;  ///< of ids_, those at the beginning that were run as a prompt
 };
 
 struct GenerateOptions {

@@ -111,6 +111,7 @@ Cost cost(const LatentNormRope& a) {
   Traffic traffic(a.kv_a);
   traffic.read(all + product(a.rows, a.dim) + rows + static_cast<double>(a.rank)).write(all);
   traffic.optional(a.inv_rms, rows);
+  if (a.slots) traffic.read(rows);
   return {4 * product(a.rows, a.rank) + 3 * product(a.rows, a.dim), traffic.bytes()};
 }
 
@@ -279,7 +280,11 @@ Cost cost(const SumSquares& a) {
 
 Cost cost(const CopyBlocks& a) {
   const double all = product(a.rows, a.blocks) * static_cast<double>(a.width);
-  return {0, Traffic(a.x).read(all).write(all).bytes()};
+  Traffic traffic(a.x);
+  traffic.read(all).write(all);
+  if (a.rows_x) traffic.read(static_cast<double>(a.rows));
+  if (a.rows_y) traffic.read(static_cast<double>(a.rows));
+  return {0, traffic.bytes()};
 }
 
 Cost cost(const BalanceStats& a) {

@@ -43,8 +43,15 @@ void visit_outputs(const Rope& a, F f) {
 }
 template <class F>
 void visit_outputs(const LatentNormRope& a, F f) {
-  f("latent", a.latent, a.rows, a.rank, a.ld_latent);
-  f("k_rope", a.k_rope, a.rows, a.dim, a.ld_k_rope);
+  if (a.slots == nullptr) {
+    f("latent", a.latent, a.rows, a.rank, a.ld_latent);
+    f("k_rope", a.k_rope, a.rows, a.dim, a.ld_k_rope);
+    return;
+  }
+  for (int64_t row = 0; row < a.rows; ++row) {
+    f("latent", a.latent + a.slots[row] * a.ld_latent, 1, a.rank, a.ld_latent);
+    f("k_rope", a.k_rope + a.slots[row] * a.ld_k_rope, 1, a.dim, a.ld_k_rope);
+  }
 }
 template <class F>
 void visit_outputs(const LatentNormRopeGrad& a, F f) {
@@ -53,7 +60,8 @@ void visit_outputs(const LatentNormRopeGrad& a, F f) {
 }
 template <class F>
 void visit_outputs(const Attention& a, F f) {
-  f("out", a.out, a.q_offsets[a.sequences], a.heads * a.v_dim, a.ld_out);
+  const int64_t begin = a.q_offsets[0], rows = a.q_offsets[a.sequences] - begin;
+  f("out", a.out + (begin - a.first_row) * a.ld_out, rows, a.heads * a.v_dim, a.ld_out);
 }
 template <class F>
 void visit_outputs(const AttentionGrad& a, F f) {

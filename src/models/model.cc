@@ -80,12 +80,20 @@ Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const T
   return {out[0], out[1]};
 }
 
+namespace {
+
+void check_view(const KvView* view, const Ragged& rows) {
+  UM_CHECK(
+      view == nullptr || (view->slots.count() == rows.rows && view->pages.rows() == rows.sequences),
+      "a batch of {} rows in {} sequences, but its cache view has {} in {}", rows.rows,
+      rows.sequences, view->slots.count(), view->pages.rows());
+}
+
+}  // namespace
+
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
-  UM_CHECK(options.cache == nullptr ||
-               (rows.sequences == 1 && rows.max_position - rows.rows == options.cache->length()),
-           "{} sequences with rows up to position {} do not go on where a cache of {} rows ends",
-           rows.sequences, rows.max_position, options.cache->length());
+  check_view(options.cache, rows);
   const Pass pass{rows, rope_for(rows), options.cache, options.balance, nullptr};
   Residual stream;
   stream.y = embedding(tokens, embed_->value);
@@ -97,7 +105,6 @@ TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
         run_layer(*layers_[i], stream, next_gain, pass, static_cast<int64_t>(i), options.recompute);
     if (options.states != nullptr) options.states->push_back(detach(stream.y));
   }
-  if (options.cache != nullptr) options.cache->advance(rows.rows);
   return {stream.z};
 }
 
@@ -107,10 +114,10 @@ Tensor Model::logits(const Tensor& hidden) const {
 
 MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const Ragged& rows,
                      const ForwardOptions& options) const {
-  UM_CHECK(options.cache == nullptr, "MTP head {}: heads do not run on a cache", k + 1);
+  check_view(options.cache, rows);
   const MtpHead& head = mtp_[static_cast<size_t>(k)];
   const auto eps = static_cast<float>(config_.norm_eps);
-  const Pass pass{rows, rope_for(rows), nullptr, options.balance, nullptr};
+  const Pass pass{rows, rope_for(rows), options.cache, options.balance, nullptr};
   const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
                                     head.hidden_norm->value, eps);
   Residual stream;
@@ -122,11 +129,11 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   return {out.y, out.z};
 }
 
-KvCache Model::make_cache(int64_t capacity) const {
+KvPool Model::make_pool(int64_t pages) const {
   const AttentionConfig& a = config_.attention;
-  const auto layers = static_cast<int64_t>(layers_.size());
-  if (a.is_mla()) return {device(), layers, capacity, a.kv_lora_rank + a.qk_rope_dim, 0};
-  return {device(), layers, capacity, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim};
+  const auto layers = static_cast<int64_t>(layers_.size() + mtp_.size());
+  if (a.is_mla()) return {device(), layers, pages, a.kv_lora_rank + a.qk_rope_dim, 0};
+  return {device(), layers, pages, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim};
 }
 
 }  // namespace um

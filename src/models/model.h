@@ -28,7 +28,7 @@ struct MtpOutput {
 };
 
 struct ForwardOptions {
-  KvCache* cache = nullptr;
+  const KvView* cache = nullptr;  ///< serving: where the past is read and new rows are written
   BalanceLoss* balance = nullptr;
   bool recompute = false;                 ///< keep only layer inputs for the backward pass
   std::vector<Tensor>* states = nullptr;  ///< collects the residual stream after every layer
@@ -45,13 +45,14 @@ class Model {
   const ParamStore& params() const { return params_; }
   Device& device() const { return params_.device(); }
 
-  /// Token ids i32 [T] in the layout `rows` → the trunk's output. With a cache, `rows` is one
-  /// sequence that goes on where the cache ends (Ragged::append); throws Error otherwise.
+  /// Token ids i32 [T] in the layout `rows` → the trunk's output. With a cache, `rows` is
+  /// Ragged::batch of the same sequences as the view; throws Error otherwise.
   TrunkOutput trunk(const Tensor& tokens, const Ragged& rows, const ForwardOptions& options) const;
   /// Logits [T, V] of any rows of an output's `hidden`.
   Tensor logits(const Tensor& hidden) const;
   /// Head k (from 0): `state` is the trunk's hidden for k = 0, else head k-1's state; `tokens` i32
-  /// [T] holds for each row the token k+1 places later. Without a cache: heads do not decode yet.
+  /// [T] holds for each row the token k+1 places later. With a cache the head reads and writes
+  /// its own layer of it: it must have seen all rows before these.
   MtpOutput mtp(int64_t k, const Tensor& state, const Tensor& tokens, const Ragged& rows,
                 const ForwardOptions& options) const;
 
@@ -64,8 +65,8 @@ class Model {
   /// Router biases by MoE layer (null entries where there is none).
   const std::vector<Param*>& router_biases() const { return router_biases_; }
 
-  /// A cache for one sequence of at most `capacity` positions of the trunk.
-  KvCache make_cache(int64_t capacity) const;
+  /// A cache of `pages` pages for the trunk and its MTP heads.
+  KvPool make_pool(int64_t pages) const;
 
   /// For the architecture files: appends a trunk layer or an MTP head. `moe` names the MoE tensors.
   void add_layer(const std::string& prefix, bool moe_layer, const MoeNames& names = {});

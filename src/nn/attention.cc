@@ -1,9 +1,8 @@
-// See attention.h. Shapes: T new rows, S rows in the cache with them, D hidden, H heads.
+// See attention.h. Shapes: T new rows, D hidden, H heads.
 #include "nn/attention.h"
 
 #include <cmath>
 
-#include "ops/attention.h"
 #include "ops/launch.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
@@ -12,20 +11,9 @@
 namespace um {
 namespace {
 
-/// Up to this many new rows decode with the absorbed form; longer chunks expand the latents.
-constexpr int64_t kAbsorbedRows = 16;
-
-/// The rows of a cache tensor that the present forward fills.
-Tensor new_rows(const Tensor& cached, const Pass& pass) {
-  const int64_t begin = pass.cache->length();
-  UM_CHECK(begin + pass.rows.rows <= pass.cache->capacity(),
-           "the context is full: {} positions, the cache holds {}", begin + pass.rows.rows,
-           pass.cache->capacity());
-  return cached.row_range(begin, begin + pass.rows.rows);
-}
-
-Tensor filled_rows(const Tensor& cached, const Pass& pass) {
-  return cached.row_range(0, pass.cache->length() + pass.rows.rows);
+/// Page tables of sequences [begin, end) of a view.
+PageTable page_table(const KvView& view, int64_t begin, int64_t end) {
+  return {view.pages.row_range(begin, end), kPageRows};
 }
 
 }  // namespace
@@ -76,21 +64,35 @@ Tensor Mla::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
 }
 
 Tensor Mla::forward_cached(const Tensor& z, const Pass& pass, int64_t layer) const {
-  const int64_t rank = config_.kv_lora_rank;
+  const KvView& view = *pass.cache;
+  const int64_t T = pass.rows.rows, prompts = view.prompt_sequences, prompt_rows = view.prompt_rows;
   const Tensor q = queries(z, pass);
-  const Tensor& cached = pass.cache->layer(layer).k;
+  const Tensor& pool = view.pool->layer(layer).k;
   latent_norm_rope_into(linear(z, kv_a_->value), kv_norm_->value,
                         static_cast<float>(kLatentNormEps), pass.rows.positions, pass.rope,
-                        config_.rope_interleave, new_rows(cached, pass));
-  const Tensor latents = filled_rows(cached, pass);
-  if (pass.rows.rows <= kAbsorbedRows) return linear(absorbed(q, latents, pass.rows), o_->value);
-  const Tensor kv = linear(latents.col_range(0, rank), kv_b_->value);
-  return linear(attention_mla(q, kv, latents.col_range(rank, latents.cols()), config_.heads,
-                              config_.qk_nope_dim, scale_, pass.rows),
-                o_->value);
+                        config_.rope_interleave, pool, view.slots);
+  const auto naive_rows = [&] {
+    return naive(q.row_range(0, prompt_rows), gather_rows(pool, view.prompt_slots),
+                 pass.rows.part(0, prompts, 0, prompt_rows));
+  };
+  if (prompt_rows == T) return linear(naive_rows(), o_->value);
+  Tensor context = Tensor::empty(z.device(), {T, config_.heads * config_.v_dim});
+  if (prompt_rows > 0) copy_into(naive_rows(), context.row_range(0, prompt_rows));
+  absorbed(q.row_range(prompt_rows, T), pool,
+           pass.rows.part(prompts, pass.rows.sequences, prompt_rows, T),
+           page_table(view, prompts, pass.rows.sequences), context.row_range(prompt_rows, T));
+  return linear(context, o_->value);
 }
 
-Tensor Mla::absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows) const {
+Tensor Mla::naive(const Tensor& q, const Tensor& latents, const Ragged& rows) const {
+  const int64_t rank = config_.kv_lora_rank;
+  const Tensor kv = linear(latents.col_range(0, rank), kv_b_->value);
+  return attention_mla(q, kv, latents.col_range(rank, latents.cols()), config_.heads,
+                       config_.qk_nope_dim, scale_, rows);
+}
+
+void Mla::absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows,
+                   const PageTable& pages, const Tensor& out) const {
   const AttentionConfig& a = config_;
   Device& device = q.device();
   const int64_t T = q.rows(), H = a.heads, rank = a.kv_lora_rank, width = latents.cols();
@@ -120,9 +122,8 @@ Tensor Mla::absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows)
                             .y = q_latent.f32() + rank,
                             .ldy = H * width,
                             .block_y = width});
-  const Tensor context = attention_latent(q_latent, latents, H, rank, scale_, rows);
+  const Tensor context = attention_latent(q_latent, latents, H, rank, scale_, rows, pages);
   // o_h = o'_h · Wuv_hᵀ: the value up-projection comes after the attention.
-  Tensor out = Tensor::empty(device, {T, H * a.v_dim});
   launch(device, Matmul{.m = T,
                         .n = a.v_dim,
                         .k = rank,
@@ -132,12 +133,11 @@ Tensor Mla::absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows)
                         .ldb = rank,
                         .trans_b = true,
                         .c = out.f32(),
-                        .ldc = H * a.v_dim,
+                        .ldc = out.ld(),
                         .batch = H,
                         .stride_a = rank,
                         .stride_b = head_rows * rank,
                         .stride_c = a.v_dim});
-  return out;
 }
 
 Gqa::Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config)
@@ -166,14 +166,17 @@ Tensor Gqa::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
   Tensor k = rope(linear(z, k_->value, value_of(k_bias_)), positions, pass.rope, a.kv_heads, 0,
                   a.rope_interleave);
   Tensor v = linear(z, v_->value, value_of(v_bias_));
+  PageTable pages;
   if (pass.cache != nullptr) {
-    const LayerCache& cached = pass.cache->layer(layer);
-    copy_into(k, new_rows(cached.k, pass));
-    copy_into(v, new_rows(cached.v, pass));
-    k = filled_rows(cached.k, pass);
-    v = filled_rows(cached.v, pass);
+    const KvView& view = *pass.cache;
+    const LayerCache& pool = view.pool->layer(layer);
+    scatter_rows(k, view.slots, pool.k);
+    scatter_rows(v, view.slots, pool.v);
+    k = pool.k;
+    v = pool.v;
+    pages = page_table(view, 0, pass.rows.sequences);
   }
-  const Tensor context = attention_gqa(q, k, v, a.heads, a.kv_heads, scale_, pass.rows);
+  const Tensor context = attention_gqa(q, k, v, a.heads, a.kv_heads, scale_, pass.rows, pages);
   return linear(context, o_->value, value_of(o_bias_));
 }
 

@@ -6,6 +6,7 @@
 #include "nn/config.h"
 #include "nn/module.h"
 #include "nn/pass.h"
+#include "ops/attention.h"
 
 namespace um {
 
@@ -17,9 +18,9 @@ class AttentionBlock {
 };
 
 /// MLA (DeepSeek-V2, arXiv 2405.04434): queries from a latent of q_lora_rank, keys and values from
-/// one of kv_lora_rank, and a rotary key shared by all heads. Training and prefill expand the
-/// latents (naive form); decode multiplies the up-projections into query and output and attends
-/// over the cached latents themselves (absorbed form).
+/// one of kv_lora_rank, and a rotary key shared by all heads. Training and prompts expand the
+/// latents (naive form); generated rows multiply the up-projections into query and output and
+/// attend over the cached latents themselves (absorbed form).
 class Mla : public AttentionBlock {
  public:
   Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config);
@@ -28,7 +29,11 @@ class Mla : public AttentionBlock {
  private:
   Tensor queries(const Tensor& z, const Pass& pass) const;
   Tensor forward_cached(const Tensor& z, const Pass& pass, int64_t layer) const;
-  Tensor absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows) const;
+  /// q [T, H*qk_dim] over latents [S, rank+rope], contiguous by kv_offsets → [T, H*v_dim].
+  Tensor naive(const Tensor& q, const Tensor& latents, const Ragged& rows) const;
+  /// The same over latents in a pool, into `out`.
+  void absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows, const PageTable& pages,
+                const Tensor& out) const;
 
   const AttentionConfig config_;
   float scale_;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "nn/balance.h"
-#include "nn/kv_cache.h"
+#include "nn/kv_pool.h"
 #include "ops/ragged.h"
 
 namespace um {
@@ -10,7 +10,7 @@ namespace um {
 struct Pass {
   const Ragged& rows;
   Tensor rope;                     ///< [positions, rope channels] of ops/rope.h
-  KvCache* cache = nullptr;        ///< decode: read and extended; null: the batch is all there is
+  const KvView* cache = nullptr;   ///< serving: read and extended; null: the batch is all there is
   BalanceLoss* balance = nullptr;  ///< training: gathers routing statistics; may be null
   std::shared_ptr<BalanceTerm> balance_term;  ///< of the present layer, when `balance` is set
 };

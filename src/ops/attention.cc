@@ -15,9 +15,17 @@ Attention common(const Tensor& q, int64_t heads, int64_t kv_heads, float scale,
           .sequences = rows.sequences,
           .q_offsets = rows.q_offsets.i64(),
           .kv_offsets = rows.kv_offsets.i64(),
+          .first_row = rows.first_row,
           .q = q.f32(),
           .ldq = q.ld(),
           .scale = scale};
+}
+
+void set_pages(Attention& args, const PageTable& table) {
+  if (!table.pages) return;
+  args.pages = table.pages.i32();
+  args.ld_pages = table.pages.ld();
+  args.page_rows = table.page_rows;
 }
 
 /// Runs the forward into a new output; `lse` is made when a gradient will be wanted.
@@ -76,8 +84,9 @@ Tensor run_recorded(Attention& args, const Tensor& q, const Tensor& k, const Ten
 }  // namespace
 
 Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
-                     int64_t kv_heads, float scale, const Ragged& rows) {
+                     int64_t kv_heads, float scale, const Ragged& rows, const PageTable& pages) {
   Attention args = common(q, heads, kv_heads, scale, rows);
+  set_pages(args, pages);
   args.qk_dim = q.cols() / heads;
   args.v_dim = v.cols() / kv_heads;
   args.k = k.f32();
@@ -105,8 +114,9 @@ Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, in
 }
 
 Tensor attention_latent(const Tensor& q, const Tensor& latents, int64_t heads, int64_t rank,
-                        float scale, const Ragged& rows) {
+                        float scale, const Ragged& rows, const PageTable& pages) {
   Attention args = common(q, heads, 1, scale, rows);
+  set_pages(args, pages);
   args.qk_dim = latents.cols();
   args.v_dim = rank;
   args.k = args.v = latents.f32();

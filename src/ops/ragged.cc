@@ -2,8 +2,7 @@
 #include "ops/ragged.h"
 
 #include <algorithm>
-#include <array>
-#include <numeric>
+#include <limits>
 
 namespace um {
 
@@ -41,18 +40,39 @@ Ragged Ragged::full(Device& device, std::span<const int64_t> offsets,
   return ragged;
 }
 
-Ragged Ragged::append(Device& device, int64_t past, int64_t rows) {
+Ragged Ragged::batch(Device& device, std::span<const SequenceRows> sequences) {
   Ragged ragged;
-  ragged.rows = rows;
-  ragged.sequences = 1;
-  ragged.max_position = past + rows;
-  std::vector<int32_t> positions(static_cast<size_t>(rows));
-  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(past));
-  ragged.q_offsets = Tensor::from(device, {2}, std::array<int64_t, 2>{0, rows});
-  ragged.kv_offsets = Tensor::from(device, {2}, std::array<int64_t, 2>{0, past + rows});
-  ragged.positions = Tensor::from(device, {rows}, positions);
-  ragged.sequence_of = Tensor::zeros(device, {rows}, DType::i32);
+  ragged.sequences = std::ssize(sequences);
+  std::vector<int64_t> q_offsets = {0}, kv_offsets = {0};
+  std::vector<int32_t> positions, sequence_of;
+  for (const auto& [past, rows] : sequences) {
+    UM_CHECK(past >= 0 && rows >= 0 && past + rows <= std::numeric_limits<int32_t>::max(),
+             "a sequence of {} rows behind {}", rows, past);
+    const auto number = static_cast<int32_t>(q_offsets.size() - 1);
+    for (int64_t i = 0; i < rows; ++i) positions.push_back(static_cast<int32_t>(past + i));
+    sequence_of.insert(sequence_of.end(), static_cast<size_t>(rows), number);
+    q_offsets.push_back(q_offsets.back() + rows);
+    kv_offsets.push_back(kv_offsets.back() + past + rows);
+    ragged.max_position = std::max(ragged.max_position, past + rows);
+  }
+  ragged.rows = q_offsets.back();
+  ragged.q_offsets = Tensor::from(device, {ragged.sequences + 1}, std::span(q_offsets));
+  ragged.kv_offsets = Tensor::from(device, {ragged.sequences + 1}, std::span(kv_offsets));
+  ragged.positions = Tensor::from(device, {ragged.rows}, std::span(positions));
+  ragged.sequence_of = Tensor::from(device, {ragged.rows}, std::span(sequence_of));
   return ragged;
+}
+
+Ragged Ragged::part(int64_t begin, int64_t end, int64_t row_begin, int64_t row_end) const {
+  Ragged part = *this;
+  part.rows = row_end - row_begin;
+  part.sequences = end - begin;
+  part.first_row = first_row + row_begin;
+  part.q_offsets = q_offsets.col_range(begin, end + 1);
+  part.kv_offsets = kv_offsets.col_range(begin, end + 1);
+  part.positions = positions.col_range(row_begin, row_end);
+  part.sequence_of = sequence_of.col_range(row_begin, row_end);
+  return part;
 }
 
 }  // namespace um

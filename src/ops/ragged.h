@@ -10,11 +10,17 @@
 
 namespace um {
 
+/// `rows` new rows of a sequence that has `past` rows in a cache.
+struct SequenceRows {
+  int64_t past = 0, rows = 0;
+};
+
 /// T rows in `sequences` runs. Queries of sequence s are rows q_offsets[s] .. q_offsets[s+1]-1; the
 /// keys they may see are rows kv_offsets[s] .. of the key tensor (equal to q_offsets without a
-/// cache).
+/// cache). In a part of a batch both count from the beginning of the batch.
 struct Ragged {
   int64_t rows = 0, sequences = 0;
+  int64_t first_row = 0;         ///< of a part: the batch's row which is row 0 here
   int64_t max_position = 0;      ///< one more than the largest position (host side)
   Tensor q_offsets, kv_offsets;  ///< i64 [sequences+1]
   Tensor positions;              ///< i32 [rows], absolute position of each row in its sequence
@@ -25,8 +31,11 @@ struct Ragged {
   /// As above with given positions (a chunk of a document may start at a position above 0).
   static Ragged full(Device& device, std::span<const int64_t> offsets,
                      std::span<const int32_t> positions);
-  /// `rows` new rows of one sequence that already has `past` rows in a cache.
-  static Ragged append(Device& device, int64_t past, int64_t rows);
+  /// New rows of many sequences, each behind its past in a cache.
+  static Ragged batch(Device& device, std::span<const SequenceRows> sequences);
+
+  /// Sequences [begin, end), which are the rows [row_begin, row_end).
+  Ragged part(int64_t begin, int64_t end, int64_t row_begin, int64_t row_end) const;
 };
 
 }  // namespace um

@@ -38,7 +38,7 @@ struct RopeNode {
 
 void run_latent(const Tensor& kv_a, const Tensor& gain, float eps, const Tensor& positions,
                 const Tensor& table, bool interleave, const Tensor& latent, const Tensor& k_rope,
-                float* inv_rms) {
+                const Tensor& slots, float* inv_rms) {
   launch(kv_a.device(), LatentNormRope{.rows = kv_a.rows(),
                                        .rank = gain.count(),
                                        .dim = table.cols(),
@@ -53,6 +53,7 @@ void run_latent(const Tensor& kv_a, const Tensor& gain, float eps, const Tensor&
                                        .ld_latent = latent.ld(),
                                        .k_rope = k_rope.f32(),
                                        .ld_k_rope = k_rope.ld(),
+                                       .slots = slots ? slots.i32() : nullptr,
                                        .inv_rms = inv_rms});
 }
 
@@ -133,7 +134,7 @@ LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
   LatentKey out{Tensor::empty(device, {kv_a.rows(), rank}),
                 Tensor::empty(device, {kv_a.rows(), dim})};
   Tensor inv = Tensor::empty(device, {kv_a.rows()});
-  run_latent(kv_a, gain, eps, positions, table, interleave, out.latent, out.k_rope, inv.f32());
+  run_latent(kv_a, gain, eps, positions, table, interleave, out.latent, out.k_rope, {}, inv.f32());
   if (needs_grad(kv_a, gain)) {
     GradSlot* latent_slot = track(out.latent);
     GradSlot* k_rope_slot = track(out.k_rope);
@@ -146,10 +147,10 @@ LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
 
 void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave,
-                           const Tensor& rows) {
+                           const Tensor& pool, const Tensor& slots) {
   const int64_t rank = gain.count();
-  run_latent(kv_a, gain, eps, positions, table, interleave, rows.col_range(0, rank),
-             rows.col_range(rank, rows.cols()), nullptr);
+  run_latent(kv_a, gain, eps, positions, table, interleave, pool.col_range(0, rank),
+             pool.col_range(rank, pool.cols()), slots, nullptr);
 }
 
 void copy_into(const Tensor& from, const Tensor& to) {
@@ -161,6 +162,28 @@ void copy_into(const Tensor& from, const Tensor& to) {
                                    .ldx = from.ld(),
                                    .y = to.f32(),
                                    .ldy = to.ld()});
+}
+
+void scatter_rows(const Tensor& from, const Tensor& slots, const Tensor& pool) {
+  launch(from.device(), CopyBlocks{.rows = slots.count(),
+                                   .width = pool.cols(),
+                                   .x = from.f32(),
+                                   .ldx = from.ld(),
+                                   .y = pool.f32(),
+                                   .ldy = pool.ld(),
+                                   .rows_y = slots.i32()});
+}
+
+Tensor gather_rows(const Tensor& pool, const Tensor& slots) {
+  const Tensor rows = Tensor::empty(pool.device(), {slots.count(), pool.cols()});
+  launch(pool.device(), CopyBlocks{.rows = slots.count(),
+                                   .width = pool.cols(),
+                                   .x = pool.f32(),
+                                   .ldx = pool.ld(),
+                                   .y = rows.f32(),
+                                   .ldy = rows.ld(),
+                                   .rows_x = slots.i32()});
+  return rows;
 }
 
 }  // namespace um

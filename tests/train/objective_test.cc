@@ -173,22 +173,5 @@ TEST(DebugTest, LossesDoNotDependOnTheirWeights) {
   EXPECT_EQ(loss(0.0, 0.0, "loss.total"), loss(0.0, 0.0, "loss.lm"));
 }
 
-/// Rows behind a cache must go on where it ends: anything else would read rows nobody wrote.
-TEST(CacheTest, RowsMustContinueTheCache) {
-  const auto model = small_model("nano-ultra");
-  Device& device = model->device();
-  KvCache cache = model->make_cache(16);
-  const Tensor ids = Tensor::zeros(device, {2}, DType::i32);
-  model->trunk(ids, Ragged::append(device, 0, 2), {.cache = &cache});
-  EXPECT_EQ(cache.length(), 2);
-  EXPECT_THROW(model->trunk(ids, Ragged::append(device, 9, 2), {.cache = &cache}), Error);
-  EXPECT_THROW(model->trunk(ids, Ragged::append(device, 0, 2), {.cache = &cache}), Error);
-  const std::vector<int64_t> two{0, 1, 2};
-  EXPECT_THROW(model->trunk(ids, Ragged::full(device, two), {.cache = &cache}), Error);
-  const Tensor many = Tensor::zeros(device, {15}, DType::i32);
-  EXPECT_THROW(model->trunk(many, Ragged::append(device, 2, 15), {.cache = &cache}), Error);
-  EXPECT_EQ(cache.length(), 2);
-}
-
 }  // namespace
 }  // namespace um

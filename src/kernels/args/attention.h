@@ -23,8 +23,8 @@ struct Rope {
 };
 
 /// MLA's shared key side: kv_a [rows, rank+dim] → latent [rows, rank] = RMSNorm(first rank
-/// columns), k_rope [rows, dim] = RoPE(rest). Both outputs may be strided (they are written into a
-/// cache).
+/// columns), k_rope [rows, dim] = RoPE(rest). Both outputs may be strided, and `slots` says which
+/// of their rows each row goes to (they are written into a cache).
 struct LatentNormRope {
   int64_t rows = 0, rank = 0, dim = 0;
   const float* kv_a = nullptr;
@@ -38,6 +38,7 @@ struct LatentNormRope {
   int64_t ld_latent = 0;
   float* k_rope = nullptr;
   int64_t ld_k_rope = 0;
+  const int32_t* slots = nullptr;  ///< [rows]; null: row r to row r
   float* inv_rms = nullptr;
 };
 struct LatentNormRopeGrad {
@@ -63,10 +64,16 @@ struct LatentNormRopeGrad {
 /// and likewise v (v_dim). Sequence s has queries q_offsets[s]..q_offsets[s+1] and keys
 /// kv_offsets[s]..kv_offsets[s+1]; its queries are the LAST of its positions (kv_len - q_len rows
 /// are past). MLA's absorbed form is kv_heads = 1, qk_dim = rank + rope, v = the same rows as k.
+/// With a page table the keys of a sequence lie anywhere: key j is row
+/// pages[s*ld_pages + j/page_rows]*page_rows + j%page_rows of k, k_rope and v, and of kv_offsets
+/// only the differences count.
 struct Attention {
   int64_t heads = 0, kv_heads = 0, qk_dim = 0, rope_dim = 0, v_dim = 0;
   int64_t sequences = 0;
   const int64_t *q_offsets = nullptr, *kv_offsets = nullptr;  ///< [sequences+1]
+  int64_t first_row = 0;           ///< query row of a larger batch that q, out and lse begin with
+  const int32_t* pages = nullptr;  ///< [sequences, ld_pages]; null: keys are contiguous
+  int64_t ld_pages = 0, page_rows = 0;  ///< page_rows: a multiple of 64
   const float* q = nullptr;
   int64_t ldq = 0;
   const float* k = nullptr;
@@ -83,7 +90,7 @@ struct Attention {
 };
 /// Gradients have the strides of their tensors (dq like q, dk like k, dk_rope like k_rope, dv like
 /// v) and are overwritten, or added to by `accumulate_*`. Only used without past (q_offsets ==
-/// kv_offsets).
+/// kv_offsets) and pages.
 struct AttentionGrad {
   Attention forward;            ///< the forward's arguments: out and lse are read
   const float* dout = nullptr;  ///< [T, heads*v_dim], row stride forward.ld_out

@@ -14,13 +14,14 @@ struct Add {
 };
 
 /// y[row][block][0..width) = x[row][block][0..width): rows `ld` apart, blocks `block_*` apart
-/// within a row.
+/// within a row. rows_x and rows_y say which rows those are: a gather, a scatter.
 struct CopyBlocks {
   int64_t rows = 0, blocks = 1, width = 0;
   const float* x = nullptr;
   int64_t ldx = 0, block_x = 0;
   float* y = nullptr;
   int64_t ldy = 0, block_y = 0;
+  const int32_t *rows_x = nullptr, *rows_y = nullptr;  ///< [rows]; null: row r is row r
 };
 
 /// Decoupled weight decay Adam (Loshchilov & Hutter 2019), one fused pass:

@@ -13,23 +13,31 @@ namespace {
 struct HeadView {
   const Attention& a;
   int64_t head, kv_head, q_begin, q_len, kv_begin, past;
+  const int32_t* pages;
 
   HeadView(const Attention& args, int64_t sequence, int64_t h)
       : a(args), head(h), kv_head(h / (args.heads / args.kv_heads)) {
-    q_begin = a.q_offsets[sequence];
-    q_len = a.q_offsets[sequence + 1] - q_begin;
+    q_begin = a.q_offsets[sequence] - a.first_row;
+    q_len = a.q_offsets[sequence + 1] - a.q_offsets[sequence];
     kv_begin = a.kv_offsets[sequence];
     past = a.kv_offsets[sequence + 1] - kv_begin - q_len;
+    pages = a.pages == nullptr ? nullptr : a.pages + sequence * a.ld_pages;
   }
   int64_t visible(int64_t query) const { return past + query + 1; }
   int64_t q_at(int64_t query) const {
     return (q_begin + query) * a.ldq + head * (a.qk_dim + a.rope_dim);
   }
-  int64_t k_at(int64_t key) const { return (kv_begin + key) * a.ldk + kv_head * a.k_head_stride; }
-  int64_t rope_at(int64_t key) const { return (kv_begin + key) * a.ld_k_rope; }
-  int64_t v_at(int64_t key) const { return (kv_begin + key) * a.ldv + kv_head * a.v_head_stride; }
+  int64_t key_row(int64_t key) const {
+    if (pages == nullptr) return kv_begin + key;
+    return pages[key / a.page_rows] * a.page_rows + key % a.page_rows;
+  }
+  int64_t k_at(int64_t key) const { return key_row(key) * a.ldk + kv_head * a.k_head_stride; }
+  int64_t rope_at(int64_t key) const { return key_row(key) * a.ld_k_rope; }
+  int64_t v_at(int64_t key) const { return key_row(key) * a.ldv + kv_head * a.v_head_stride; }
   int64_t out_at(int64_t query) const { return (q_begin + query) * a.ld_out + head * a.v_dim; }
-  int64_t lse_at(int64_t query) const { return head * a.q_offsets[a.sequences] + q_begin + query; }
+  int64_t lse_at(int64_t query) const {
+    return head * (a.q_offsets[a.sequences] - a.first_row) + q_begin + query;
+  }
 
   double score(int64_t query, int64_t key) const {
     const float* q = a.q + q_at(query);

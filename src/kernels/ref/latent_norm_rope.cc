@@ -9,12 +9,13 @@ void latent_norm_rope(const LatentNormRope& a) {
   for (int64_t row = 0; row < a.rows; ++row) {
     const float* x = a.kv_a + row * a.ld_kv_a;
     const float inv = inverse_rms(x, a.rank, a.eps);
+    const int64_t to = a.slots ? a.slots[row] : row;
     for (int64_t i = 0; i < a.rank; ++i) {
-      a.latent[row * a.ld_latent + i] =
+      a.latent[to * a.ld_latent + i] =
           static_cast<float>(static_cast<double>(a.gain[i]) * x[i] * inv);
     }
     rope_row(x + a.rank, a.table + a.positions[row] * a.dim, a.dim, a.interleave, false,
-             a.k_rope + row * a.ld_k_rope, false);
+             a.k_rope + to * a.ld_k_rope, false);
     if (a.inv_rms) a.inv_rms[row] = inv;
   }
 }

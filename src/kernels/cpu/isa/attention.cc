@@ -133,13 +133,13 @@ struct KeyBlock {
 KeyBlock pack_key_block(const HeadRows& head, const Shape& shape, const Workspace& w, int64_t key,
                         int64_t end) {
   const Attention& a = head.a;
-  const int64_t count = smaller(kKeys, end - key), coming = end - key - count;
-  head.pack_keys_transposed(key, count, coming, w.keys);
+  const int64_t count = smaller(kKeys, end - key);
+  head.pack_keys_transposed(key, count, end, w.keys);
   const float* values = a.v + head.v_at(key);
   if (a.v == a.k && a.v_dim <= a.qk_dim && a.v_dim % kWidth == 0) {
     return {key, count, values, a.ldv};
   }
-  pack_rows(values, a.ldv, count, a.v_dim, coming, w.values, shape.v_pad);
+  pack_rows(values, a.ldv, count, a.v_dim, head.coming_v(key + count, end), w.values, shape.v_pad);
   return {key, count, w.values, shape.v_pad};
 }
 

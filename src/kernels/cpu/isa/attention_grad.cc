@@ -72,9 +72,9 @@ Scratch& unit_scratch() {
 
 void pack_key_block(const HeadRows& head, int64_t key, int64_t keys, const Workspace& w) {
   const Attention& a = head.a;
-  const int64_t coming = head.kv_len - key - keys;
-  head.pack_keys_transposed(key, keys, coming, w.keys_t);
-  pack_transposed(a.v + head.v_at(key), a.ldv, keys, a.v_dim, coming, w.values_t);
+  head.pack_keys_transposed(key, keys, head.kv_len, w.keys_t);
+  pack_transposed(a.v + head.v_at(key), a.ldv, keys, a.v_dim,
+                  head.coming_v(key + keys, head.kv_len), w.values_t, kKeys);
   for (int64_t j = 0; j < keys; j++) {
     // The rope part comes second: copy_scaled zeroes up to a whole vector behind what it copies.
     copy_scaled(a.k + head.k_at(key + j), a.qk_dim, 1.0f, w.keys + j * w.q_pad);

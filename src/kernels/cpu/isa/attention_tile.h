@@ -167,13 +167,18 @@ inline Vec first_lanes(Vec a, int64_t n, Vec other) {
 #endif
 }
 
-/// to[c][j] = from[j][c] for `keys` rows of `width` channels; `to` has rows of kKeys columns, those
-/// up to the next multiple of kWidth are zeroed. On the way, prefetches what lies kKeys rows
-/// further on, of which there are `coming` rows.
+/// Rows that will be read next: `count` of them.
+struct Coming {
+  const float* rows = nullptr;
+  int64_t count = 0;
+};
+
+/// to[c][j] = from[j][c] for `keys` rows of `width` channels; `to` has rows of `ld_to` columns,
+/// those up to the next multiple of kWidth are zeroed. On the way, prefetches `coming`.
 inline void pack_transposed(const float* from, int64_t ld, int64_t keys, int64_t width,
-                            int64_t coming, float* to) {
+                            Coming coming, float* to, int64_t ld_to) {
   for (int64_t j = 0; j < keys; j += kWidth) {
-    const int64_t rows = smaller(keys - j, kWidth), ahead = smaller(coming - j, kWidth);
+    const int64_t rows = smaller(keys - j, kWidth), ahead = smaller(coming.count - j, kWidth);
     for (int64_t c = 0; c < width; c += kWidth) {
       const int64_t cols = smaller(width - c, kWidth);
       const float* corner = from + j * ld + c;
@@ -185,19 +190,19 @@ inline void pack_transposed(const float* from, int64_t ld, int64_t keys, int64_t
           block[i] = i < rows ? load_part(corner + i * ld, cols) : splat(0.0f);
         }
       }
-      for (int64_t i = 0; i < ahead; i++) prefetch_row(corner + (kKeys + i) * ld, 1);
+      for (int64_t i = 0; i < ahead; i++) prefetch_row(coming.rows + (j + i) * ld + c, 1);
       transpose(block);
-      for (int64_t i = 0; i < cols; i++) store(to + (c + i) * kKeys + j, block[i]);
+      for (int64_t i = 0; i < cols; i++) store(to + (c + i) * ld_to + j, block[i]);
     }
   }
 }
 
 /// Copies `rows` rows of `width` channels into rows of `ld_to` elements, padded by copy_scaled;
 /// prefetches like pack_transposed.
-inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width, int64_t coming,
+inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width, Coming coming,
                       float* to, int64_t ld_to) {
   for (int64_t r = 0; r < rows; r++) {
-    if (r < coming) prefetch_row(from + (kKeys + r) * ld, width);
+    if (r < coming.count) prefetch_row(coming.rows + r * ld, width);
     copy_scaled(from + r * ld, width, 1.0f, to + r * ld_to);
   }
 }
@@ -207,15 +212,17 @@ inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width
 struct HeadRows {
   const Attention& a;
   int64_t kv_head, group, q_begin, kv_begin, kv_len, past, rows;
+  const int32_t* pages;
 
   HeadRows(const Attention& args, int64_t sequence, int64_t kv_head_index)
       : a(args), kv_head(kv_head_index), group(args.heads / args.kv_heads) {
-    q_begin = a.q_offsets[sequence];
-    const int64_t q_len = a.q_offsets[sequence + 1] - q_begin;
+    q_begin = a.q_offsets[sequence] - a.first_row;
+    const int64_t q_len = a.q_offsets[sequence + 1] - a.q_offsets[sequence];
     kv_begin = a.kv_offsets[sequence];
     kv_len = a.kv_offsets[sequence + 1] - kv_begin;
     past = kv_len - q_len;
     rows = q_len * group;
+    pages = a.pages == nullptr ? nullptr : a.pages + sequence * a.ld_pages;
   }
   int64_t width() const { return a.qk_dim + a.rope_dim; }
   /// (32 bits: a 64-bit division would cost as much as a tenth of a row's work.)
@@ -228,18 +235,34 @@ struct HeadRows {
   int64_t q_at(int64_t r) const { return (q_begin + query(r)) * a.ldq + head(r) * width(); }
   int64_t out_at(int64_t r) const { return (q_begin + query(r)) * a.ld_out + head(r) * a.v_dim; }
   int64_t lse_at(int64_t r) const {
-    return head(r) * a.q_offsets[a.sequences] + q_begin + query(r);
+    return head(r) * (a.q_offsets[a.sequences] - a.first_row) + q_begin + query(r);
   }
-  int64_t k_at(int64_t key) const { return (kv_begin + key) * a.ldk + kv_head * a.k_head_stride; }
-  int64_t rope_at(int64_t key) const { return (kv_begin + key) * a.ld_k_rope; }
-  int64_t v_at(int64_t key) const { return (kv_begin + key) * a.ldv + kv_head * a.v_head_stride; }
+  /// Where a key lies. Blocks of kKeys lie together: pages hold a multiple of that.
+  int64_t key_row(int64_t key) const {
+    if (pages == nullptr) return kv_begin + key;
+    return pages[key / a.page_rows] * a.page_rows + key % a.page_rows;
+  }
+  int64_t k_at(int64_t key) const { return key_row(key) * a.ldk + kv_head * a.k_head_stride; }
+  int64_t rope_at(int64_t key) const { return key_row(key) * a.ld_k_rope; }
+  int64_t v_at(int64_t key) const { return key_row(key) * a.ldv + kv_head * a.v_head_stride; }
 
-  /// [width, kKeys] keys key..key+count, transposed; `coming` keys will be read after them.
-  void pack_keys_transposed(int64_t key, int64_t count, int64_t coming, float* to) const {
-    pack_transposed(a.k + k_at(key), a.ldk, count, a.qk_dim, coming, to);
+  /// The block of keys (their parts in k, k_rope or v) from `key` on, of those below `end`.
+  Coming coming_k(int64_t key, int64_t end) const {
+    return key < end ? Coming{a.k + k_at(key), smaller(end - key, kKeys)} : Coming{};
+  }
+  Coming coming_rope(int64_t key, int64_t end) const {
+    return key < end ? Coming{a.k_rope + rope_at(key), smaller(end - key, kKeys)} : Coming{};
+  }
+  Coming coming_v(int64_t key, int64_t end) const {
+    return key < end ? Coming{a.v + v_at(key), smaller(end - key, kKeys)} : Coming{};
+  }
+
+  /// [width, kKeys] keys key..key+count, transposed; those up to `end` will be read after them.
+  void pack_keys_transposed(int64_t key, int64_t count, int64_t end, float* to) const {
+    pack_transposed(a.k + k_at(key), a.ldk, count, a.qk_dim, coming_k(key + count, end), to, kKeys);
     if (a.rope_dim > 0) {
-      pack_transposed(a.k_rope + rope_at(key), a.ld_k_rope, count, a.rope_dim, coming,
-                      to + a.qk_dim * kKeys);
+      pack_transposed(a.k_rope + rope_at(key), a.ld_k_rope, count, a.rope_dim,
+                      coming_rope(key + count, end), to + a.qk_dim * kKeys, kKeys);
     }
   }
 };

@@ -9,10 +9,11 @@ void latent_norm_rope(const LatentNormRope& a) {
   parallel_for(a.rows, 2 * a.rows * (a.rank + a.dim), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* x = a.kv_a + row * a.ld_kv_a;
-      const float inv = norm_row(x, a.gain, a.eps, a.rank, a.latent + row * a.ld_latent);
+      const int64_t to = a.slots ? a.slots[row] : row;
+      const float inv = norm_row(x, a.gain, a.eps, a.rank, a.latent + to * a.ld_latent);
       if (a.inv_rms) a.inv_rms[row] = inv;
       rope_heads(x + a.rank, a.table + a.positions[row] * a.dim, 1, 0, a.dim, a.interleave, false,
-                 a.k_rope + row * a.ld_k_rope, false);
+                 a.k_rope + to * a.ld_k_rope, false);
     }
   });
 }

@@ -1,0 +1,80 @@
+// See kv_pool.h.
+#include "nn/kv_pool.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace um {
+
+KvPool::KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width)
+    : device_(device),
+      pages_(pages),
+      page_bytes_(layers * kPageRows * (k_width + v_width) * static_cast<int64_t>(sizeof(float))) {
+  UM_CHECK(pages > 0 && pages <= std::numeric_limits<int32_t>::max() / kPageRows,
+           "a KV cache of {} pages: expected 1 to {}", pages,
+           std::numeric_limits<int32_t>::max() / kPageRows);
+  for (int64_t i = 0; i < layers; ++i)
+    layers_.push_back(
+        {Tensor::empty(device, {pages * kPageRows, k_width}),
+         v_width > 0 ? Tensor::empty(device, {pages * kPageRows, v_width}) : Tensor()});
+}
+
+namespace {
+
+/// Appends the pool rows of positions begin..end.
+void add_slots(std::span<const int32_t> pages, int64_t begin, int64_t end,
+               std::vector<int32_t>& slots) {
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t page = pages[static_cast<size_t>(i / kPageRows)];
+    slots.push_back(static_cast<int32_t>(page * kPageRows + i % kPageRows));
+  }
+}
+
+void check_sequence(const KvSequence& sequence, const KvPool& pool, size_t number) {
+  UM_CHECK(sequence.past >= 0 && sequence.rows >= 0, "sequence {}: {} rows behind {}", number,
+           sequence.rows, sequence.past);
+  const int64_t needed = KvPool::pages_for(sequence.past + sequence.rows);
+  UM_CHECK(std::ssize(sequence.pages) >= needed,
+           "sequence {}: the cache is full: {} positions take {} pages, there are {}", number,
+           sequence.past + sequence.rows, needed, sequence.pages.size());
+  for (const int32_t page : sequence.pages)
+    UM_CHECK(page >= 0 && page < pool.pages(), "sequence {}: page {} of a pool of {}", number, page,
+             pool.pages());
+}
+
+Tensor ids(Device& device, const std::vector<int32_t>& values) {
+  return Tensor::from(device, {std::ssize(values)}, std::span(values));
+}
+
+}  // namespace
+
+KvView KvView::make(KvPool& pool, std::span<const KvSequence> sequences) {
+  KvView view;
+  view.pool = &pool;
+  size_t longest = 1;
+  std::vector<int32_t> slots, prompt_slots;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const KvSequence& sequence = sequences[s];
+    check_sequence(sequence, pool, s);
+    longest = std::max(longest, sequence.pages.size());
+    const int64_t end = sequence.past + sequence.rows;
+    add_slots(sequence.pages, sequence.past, end, slots);
+    if (!sequence.prompt) continue;
+    UM_CHECK(view.prompt_sequences == static_cast<int64_t>(s),
+             "sequence {}: prompt rows behind generated ones", s);
+    ++view.prompt_sequences;
+    view.prompt_rows += sequence.rows;
+    add_slots(sequence.pages, 0, end, prompt_slots);
+  }
+  std::vector<int32_t> table(sequences.size() * longest, 0);
+  for (size_t s = 0; s < sequences.size(); ++s)
+    std::copy(sequences[s].pages.begin(), sequences[s].pages.end(),
+              table.begin() + static_cast<std::ptrdiff_t>(s * longest));
+  view.pages = Tensor::from(pool.device(), {std::ssize(sequences), static_cast<int64_t>(longest)},
+                            std::span(table));
+  view.slots = ids(pool.device(), slots);
+  view.prompt_slots = ids(pool.device(), prompt_slots);
+  return view;
+}
+
+}  // namespace um

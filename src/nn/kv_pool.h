@@ -1,0 +1,68 @@
+// KvPool: what attention remembers of all sequences, in pages: keys and values per layer, or MLA's
+// latents. A sequence has a list of pages, its page table; KvView is one forward's side of it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace um {
+
+/// Rows of a page; attention's key blocks lie within one.
+inline constexpr int64_t kPageRows = 64;
+
+/// One layer's rows: row r of page p is row p*kPageRows + r.
+struct LayerCache {
+  Tensor k;  ///< [pages*kPageRows, kv_heads*dim], or MLA: [.., rank+rope], the normed latent and
+             ///< rotated key
+  Tensor v;  ///< [pages*kPageRows, kv_heads*v_dim]; undefined for MLA
+};
+
+/// Memory for `pages` pages in every layer: the trunk's, then one per MTP head. Who owns which page
+/// is not known here.
+class KvPool {
+ public:
+  /// v_width 0: no values beside the keys (MLA).
+  KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width);
+
+  const LayerCache& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
+  int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
+  int64_t pages() const { return pages_; }
+  Device& device() const { return device_; }
+  /// Bytes of one page in all layers.
+  int64_t page_bytes() const { return page_bytes_; }
+
+  /// Pages that `rows` rows of one sequence take.
+  static constexpr int64_t pages_for(int64_t rows) { return (rows + kPageRows - 1) / kPageRows; }
+
+ private:
+  Device& device_;
+  std::vector<LayerCache> layers_;
+  int64_t pages_, page_bytes_;
+};
+
+/// One sequence's part of a forward: `rows` new rows behind `past` rows in the cache.
+struct KvSequence {
+  std::span<const int32_t> pages;  ///< its page table, for past + rows positions at least
+  int64_t past = 0, rows = 0;
+  bool prompt = false;  ///< rows of a prompt, or generated ones (see KvView)
+};
+
+/// One forward's side of a pool. Which form MLA's attention takes is a matter of a row's role, not
+/// of how many there are: prompt rows are always naive, generated rows (and drafts) always
+/// absorbed. So a row has the same bits in every chunk and in every company.
+struct KvView {
+  KvPool* pool = nullptr;
+  Tensor pages;         ///< i32 [sequences, longest page table]
+  Tensor slots;         ///< i32 [rows], the pool row which each new row is written to
+  Tensor prompt_slots;  ///< i32 [all positions of the prompt sequences], the pool row of each
+  int64_t prompt_sequences = 0, prompt_rows = 0;  ///< the first so many hold prompt rows
+
+  /// The view of these sequences, in the order of the batch: those with prompt rows come first.
+  /// Throws Error for another order, for pages outside the pool, and where they are too few.
+  static KvView make(KvPool& pool, std::span<const KvSequence> sequences);
+};
+
+}  // namespace um

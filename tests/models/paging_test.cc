@@ -1,0 +1,281 @@
+// The paged cache: what a row computes has the same bits alone and in any batch, whatever the
+// chunks of a prompt, the number of generated rows at once, the pages, and the threads.
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "models/config.h"
+#include "ops/devices.h"
+#include "ops/rope.h"
+#include "tests/engine/tiny_model_util.h"
+
+namespace um {
+namespace {
+
+/// One sequence's tokens: a prompt, then generated ones.
+struct Text {
+  std::vector<int32_t> ids;
+  int64_t prompt = 0;
+};
+
+/// What a sequence has left behind: the trunk's output of each row, and of MTP head 0.
+struct Trace {
+  std::vector<float> hidden, draft, cached;
+  bool operator==(const Trace&) const = default;
+};
+
+/// `rows` tokens of text `text` to run next.
+struct Part {
+  size_t text = 0;
+  int64_t rows = 0;
+};
+
+/// A pool with a few texts on it. `order` permutes the pages that they take.
+class Served {
+ public:
+  Served(const Model& model, const std::vector<Text>& texts, uint64_t order)
+      : model_(model),
+        texts_(texts),
+        states_(texts.size()),
+        pool_(model.make_pool(pages_for_all())) {
+    std::vector<int32_t> free(static_cast<size_t>(pool_.pages()));
+    std::iota(free.begin(), free.end(), 0);
+    if (order != 0) std::shuffle(free.begin(), free.end(), std::mt19937_64(order));
+    for (size_t s = 0; s < texts.size(); ++s)
+      for (int64_t i = 0; i < KvPool::pages_for(std::ssize(texts[s].ids)); ++i) {
+        states_[s].pages.push_back(free.back());
+        free.pop_back();
+      }
+    for (int64_t i = 0; i < pool_.layers(); ++i)  // what nobody wrote must not be read
+      for (const Tensor& rows : {pool_.layer(i).k, pool_.layer(i).v})
+        if (rows) std::fill_n(rows.f32(), rows.count(), NAN);
+  }
+
+  int64_t left(size_t s) const { return std::ssize(texts_[s].ids) - states_[s].length; }
+  int64_t prompt_left(size_t s) const { return texts_[s].prompt - states_[s].length; }
+
+  /// One forward of the trunk and of MTP head 0. Parts with prompt rows come first.
+  void step(const std::vector<Part>& parts) {
+    std::vector<SequenceRows> layout;
+    std::vector<KvSequence> sequences;
+    std::vector<int32_t> ids, next;
+    for (const auto& [s, rows] : parts) {
+      const State& state = states_[s];
+      layout.push_back({state.length, rows});
+      const bool prompt = state.length < texts_[s].prompt;
+      sequences.push_back({state.pages, state.length, rows, prompt});
+      for (int64_t t = state.length; t < state.length + rows; ++t) {
+        ids.push_back(texts_[s].ids[static_cast<size_t>(t)]);
+        next.push_back(texts_[s].ids[static_cast<size_t>(t + 1) % texts_[s].ids.size()]);
+      }
+    }
+    Device& device = model_.device();
+    const KvView view = KvView::make(pool_, sequences);
+    const Ragged rows = Ragged::batch(device, layout);
+    const auto tensor = [&](const std::vector<int32_t>& values) {
+      return Tensor::from(device, {std::ssize(values)}, std::span(values));
+    };
+    const Tensor hidden = model_.trunk(tensor(ids), rows, {.cache = &view}).hidden;
+    Tensor draft;
+    if (model_.mtp_heads() > 0)
+      draft = model_.mtp(0, hidden, tensor(next), rows, {.cache = &view}).hidden;
+    int64_t row = 0;
+    for (const auto& [s, count] : parts) {
+      append(hidden.row_range(row, row + count), states_[s].trace.hidden);
+      if (draft) append(draft.row_range(row, row + count), states_[s].trace.draft);
+      states_[s].length += count;
+      row += count;
+    }
+  }
+
+  /// Runs text s alone: its prompt in chunks, then `at_once` generated rows in a forward.
+  void run(size_t s, int64_t chunk, int64_t at_once) {
+    while (left(s) > 0)
+      step(
+          {{s, prompt_left(s) > 0 ? std::min(chunk, prompt_left(s)) : std::min(at_once, left(s))}});
+  }
+
+  /// The text's trace, with all that the pool holds of it.
+  Trace trace(size_t s) const {
+    Trace out = states_[s].trace;
+    std::vector<int32_t> slots;
+    for (int64_t t = 0; t < states_[s].length; ++t)
+      slots.push_back(static_cast<int32_t>(
+          states_[s].pages[static_cast<size_t>(t / kPageRows)] * kPageRows + t % kPageRows));
+    const Tensor where = Tensor::from(model_.device(), {std::ssize(slots)}, std::span(slots));
+    for (int64_t i = 0; i < pool_.layers(); ++i)
+      for (const Tensor& rows : {pool_.layer(i).k, pool_.layer(i).v})
+        if (rows) append(gather_rows(rows, where), out.cached);
+    return out;
+  }
+
+ private:
+  struct State {
+    std::vector<int32_t> pages;
+    int64_t length = 0;
+    Trace trace;
+  };
+  static void append(const Tensor& rows, std::vector<float>& to) {
+    const std::vector<float> values = rows.to_vector();
+    to.insert(to.end(), values.begin(), values.end());
+  }
+  int64_t pages_for_all() const {
+    int64_t pages = 3;
+    for (const Text& text : texts_) pages += KvPool::pages_for(std::ssize(text.ids));
+    return pages;
+  }
+
+  const Model& model_;
+  const std::vector<Text> texts_;
+  std::vector<State> states_;
+  KvPool pool_;
+};
+
+class PagingTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    ModelConfig config = read_config(std::filesystem::path(UM_SOURCE_DIR) / "configs" / GetParam());
+    config.vocab = 300;
+    config.init = InitRule::normal;
+    config.initializer_range = 0.1;
+    if (config.family == Family::ultra_moe) config.mtp_layers = 1;
+    model_ = make_model(config, cpu_device());
+    model_->params().initialize(3);
+    add_text(600, 40);
+    add_text(70, 30);
+    add_text(5, 70);
+    add_text(129, 0);
+    Served served(*model_, texts_, 0);
+    for (size_t s = 0; s < texts_.size(); ++s) {
+      served.run(s, 10000, 1);
+      alone_.push_back(served.trace(s));
+    }
+  }
+
+  void add_text(size_t prompt, size_t generated) {
+    texts_.push_back(
+        {random_ids(prompt + generated, 300, texts_.size() + 5), static_cast<int64_t>(prompt)});
+  }
+
+  void expect_alone(const Served& served, const std::string& where) const {
+    for (size_t s = 0; s < texts_.size(); ++s) {
+      if (served.left(s) == 0) {
+        EXPECT_TRUE(served.trace(s) == alone_[s]) << "text " << s << where;
+      }
+    }
+  }
+
+  std::vector<Text> texts_;
+  std::vector<Trace> alone_;
+  std::unique_ptr<Model> model_;
+};
+
+/// Prompt rows are what training computes, to the bit; generated rows up to rounding.
+TEST_P(PagingTest, EqualsTheForwardWithoutCache) {
+  for (size_t s = 0; s < texts_.size(); ++s) {
+    const auto& [ids, prompt] = texts_[s];
+    const std::vector<int64_t> offsets = {0, std::ssize(ids)};
+    const Ragged rows = Ragged::full(model_->device(), offsets);
+    const Tensor tokens = Tensor::from(model_->device(), {rows.rows}, std::span(ids));
+    std::vector<int32_t> shifted = ids;
+    std::rotate(shifted.begin(), shifted.begin() + 1, shifted.end());
+    const Tensor hidden = model_->trunk(tokens, rows, {}).hidden;
+    const auto compare = [&, prompt = prompt](const Tensor& expected,
+                                              const std::vector<float>& got) {
+      const std::vector<float> all = expected.to_vector();
+      const auto exact = static_cast<std::ptrdiff_t>(prompt * expected.cols());
+      EXPECT_TRUE(std::equal(all.begin(), all.begin() + exact, got.begin())) << "text " << s;
+      double worst = 0;
+      for (size_t i = 0; i < all.size(); ++i)
+        worst = std::max(worst, std::fabs(static_cast<double>(all[i]) - got[i]));
+      EXPECT_LT(worst, 1e-3) << "text " << s;
+    };
+    compare(hidden, alone_[s].hidden);
+    if (model_->mtp_heads() == 0) continue;
+    const Tensor next = Tensor::from(model_->device(), {rows.rows}, std::span(shifted));
+    compare(model_->mtp(0, hidden, next, rows, {}).hidden, alone_[s].draft);
+  }
+}
+
+TEST_P(PagingTest, ChunksOfAPromptKeepItsBits) {
+  for (const int64_t chunk : {1, 7, 64, 100}) {
+    Served served(*model_, texts_, 0);
+    for (size_t s = chunk == 1 ? 1 : 0; s < texts_.size(); ++s) served.run(s, chunk, 1);
+    expect_alone(served, " in chunks of " + std::to_string(chunk));
+  }
+}
+
+/// Drafts are verified many at once, and a preempted request is run again in one go.
+TEST_P(PagingTest, GeneratedRowsAtOnceKeepTheirBits) {
+  for (const int64_t at_once : {2, 3, 5, 17, 100}) {
+    Served served(*model_, texts_, 0);
+    for (size_t s = 0; s < texts_.size(); ++s) served.run(s, 10000, at_once);
+    expect_alone(served, ", generated at once: " + std::to_string(at_once));
+  }
+}
+
+TEST_P(PagingTest, PagesInAnyOrderKeepBits) {
+  Served served(*model_, texts_, 9);
+  for (size_t s = 0; s < texts_.size(); ++s) served.run(s, 200, 4);
+  expect_alone(served, "");
+}
+
+/// All texts in one batch: prompts come in chunks of changing lengths while others already
+/// generate.
+TEST_P(PagingTest, CompanyKeepsBits) {
+  const int threads = omp_get_max_threads();
+  for (const int count : {1, 2, 3}) {
+    omp_set_num_threads(count);
+    Served served(*model_, texts_, static_cast<uint64_t>(count));
+    for (int64_t turn = 0;; ++turn) {
+      std::vector<Part> parts;
+      for (size_t s = 0; s < texts_.size(); ++s)
+        if (served.prompt_left(s) > 0)
+          parts.push_back({s, std::min<int64_t>(served.prompt_left(s), 3 + turn * 29 % 90)});
+      for (size_t s = 0; s < texts_.size(); ++s)
+        if (served.prompt_left(s) <= 0 && served.left(s) > 0)
+          parts.push_back(
+              {s, std::min<int64_t>(served.left(s), 1 + (turn + std::ssize(parts)) % 3)});
+      if (parts.empty()) break;
+      served.step(parts);
+    }
+    expect_alone(served, ", threads: " + std::to_string(count));
+  }
+  omp_set_num_threads(threads);
+}
+
+TEST_P(PagingTest, RefusesWhatDoesNotFit) {
+  KvPool pool = model_->make_pool(4);
+  const std::vector<int32_t> pages = {3, 1}, outside = {0, 4};
+  const auto make = [&](std::vector<KvSequence> sequences) {
+    return KvView::make(pool, sequences);
+  };
+  EXPECT_NO_THROW(make({{pages, 100, 28, true}, {pages, 0, 1, false}}));
+  EXPECT_THROW(make({{pages, 100, 29, true}}), Error);
+  EXPECT_THROW(make({{outside, 0, 2, true}}), Error);
+  EXPECT_THROW(make({{pages, -1, 2, true}}), Error);
+  EXPECT_THROW(make({{pages, 0, 1, false}, {pages, 100, 28, true}}), Error);
+  const KvView view = make({{pages, 0, 2, true}});
+  const Tensor ids = Tensor::zeros(model_->device(), {3}, DType::i32);
+  const SequenceRows three{0, 3};
+  const Ragged rows = Ragged::batch(model_->device(), {&three, 1});
+  EXPECT_THROW(model_->trunk(ids, rows, {.cache = &view}), Error);
+  EXPECT_EQ(pool.page_bytes(),
+            pool.layers() * kPageRows *
+                (pool.layer(0).k.cols() + (pool.layer(0).v ? pool.layer(0).v.cols() : 0)) * 4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
+                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace um
