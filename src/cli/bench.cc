@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "cli/bench_measure.h"
+#include "cli/bench_speculative.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "core/rng.h"
@@ -20,7 +21,8 @@ struct BenchOptions {
   std::string model = "bench-d256";
   int64_t batch = 8, seq_len = 256, steps = 10, warmup = 3;
   int64_t depth = 0, tokens = 32;
-  bool json = false, profile = false, recompute = false;
+  bool json = false, profile = false, recompute = false, speculative = false;
+  std::string text;
 };
 
 /// Random tokens in full sequences: the shape of a training step, not its data.
@@ -169,6 +171,12 @@ void bench_train(const BenchOptions& options, Device& device) {
 
 /// Decode of one stream: one token a step on the cache.
 void bench_decode(const BenchOptions& options, Device& device) {
+  if (options.speculative)
+    return bench_speculative({.model = options.model,
+                              .text = options.text,
+                              .tokens = options.tokens,
+                              .json = options.json},
+                             device);
   const ModelConfig config = read_config(find_model(options.model));
   check_fits_memory(config, 4, "bench decode");
   const auto model = make_model(config, device);
@@ -308,6 +316,11 @@ void add_bench(CLI::App& app, Globals& globals) {
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
   command->add_flag("--profile", decode->profile, "also time every kernel");
+  command->add_flag("--speculative", decode->speculative,
+                    "plain, speculative and naive speculative decoding of a trained model");
+  command->add_option("--prompts", decode->text,
+                      "with --speculative: a text whose parts are the prompts (default: random)")
+      ->type_name("FILE");
   auto kernels = std::make_shared<BenchOptions>();
   command = add_bench_command(*family, "kernels", "every op of a training step beside its floor",
                               "bench-d512", globals, bench_kernels, kernels);

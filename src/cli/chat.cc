@@ -65,7 +65,7 @@ class Chat {
         directory_(find_model(flags.model)),
         tokenizer_(Tokenizer::load(directory_)),
         model_(load_model(directory_, globals.device())),
-        sequence_(*model_, context(flags)) {
+        engine_(*model_, {.context = context(flags)}) {
     const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
     options_ = {.sampling = flags.sampling.resolve(defaults),
                 .seed = flags.sampling.resolve_seed(),
@@ -87,12 +87,13 @@ class Chat {
   void answer(const std::string& user) {
     messages_.push_back({"user", user});
     std::vector<int32_t> prompt = prompt_ids();
-    while (std::ssize(prompt) + options_.max_tokens > sequence_.capacity() && forget_oldest())
+    while (std::ssize(prompt) + options_.max_tokens > engine_.options().context &&
+           forget_oldest())
       prompt = prompt_ids();
     interrupted = 0;
     bool thinking = false;
     const Generation out =
-        generate(sequence_, &tokenizer_, prompt, options_, [&](int32_t id, std::string_view text) {
+        generate(engine_, &tokenizer_, prompt, options_, [&](int32_t id, std::string_view text) {
           if (id == think_open_ && id >= 0) thinking = true;
           if (id == think_close_ && id >= 0) thinking = false, fmt::print("\n");
           fmt::print("{}", thinking ? dim(text) : std::string(text));
@@ -131,8 +132,9 @@ class Chat {
                       : out.reason == FinishReason::context    ? ", the context is full"
                                                                : "";
     return fmt::format("{} tokens, {} tokens/s; prompt {} tokens, {} of them new{}",
-                       out.tokens.size(), short_count(out.decode_tokens_per_s()), out.prompt_tokens,
-                       out.prompt_tokens - out.reused_tokens, end);
+                       out.tokens.size(), short_count(out.decode_tokens_per_s()),
+                       out.stats.prompt_tokens, out.stats.prompt_tokens - out.stats.cached_tokens,
+                       end);
   }
 
   ThinkMode mode_;
@@ -140,7 +142,7 @@ class Chat {
   std::filesystem::path directory_;
   Tokenizer tokenizer_;
   std::unique_ptr<Model> model_;
-  Sequence sequence_;
+  Engine engine_;
   GenerateOptions options_;
   std::vector<Message> messages_;
   int32_t think_open_ = -1, think_close_ = -1;

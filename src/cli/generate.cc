@@ -30,9 +30,15 @@ std::string speed_line(const Generation& out, uint64_t seed) {
                     : out.reason == FinishReason::stop    ? ", at a stop text"
                     : out.reason == FinishReason::context ? ", the context is full"
                                                           : "";
-  return fmt::format("{} tokens, {} tokens/s; prompt {} tokens, {} tokens/s; seed {}{}",
-                     out.tokens.size(), short_count(out.decode_tokens_per_s()), out.prompt_tokens,
-                     short_count(out.prefill_tokens_per_s()), seed, end);
+  std::string drafts;
+  if (out.stats.drafted > 0)
+    drafts = fmt::format(
+        ", {:.0f} % of {} drafts accepted",
+        100.0 * static_cast<double>(out.stats.accepted) / static_cast<double>(out.stats.drafted),
+        out.stats.drafted);
+  return fmt::format("{} tokens, {} tokens/s{}; prompt {} tokens, {} tokens/s; seed {}{}",
+                     out.tokens.size(), short_count(out.decode_tokens_per_s()), drafts,
+                     out.stats.prompt_tokens, short_count(out.prefill_tokens_per_s()), seed, end);
 }
 
 void print_result(const std::string& prompt, const Generation& out, uint64_t seed) {
@@ -40,8 +46,10 @@ void print_result(const std::string& prompt, const Generation& out, uint64_t see
               {"text", out.text},
               {"tokens", out.tokens},
               {"finish_reason", finish_reason_name(out.reason)},
-              {"prompt_tokens", out.prompt_tokens},
+              {"prompt_tokens", out.stats.prompt_tokens},
               {"seed", seed},
+              {"drafted_tokens", out.stats.drafted},
+              {"accepted_tokens", out.stats.accepted},
               {"prefill_tokens_per_s", out.prefill_tokens_per_s()},
               {"decode_tokens_per_s", out.decode_tokens_per_s()}});
 }
@@ -61,13 +69,13 @@ void run_generate(const Flags& flags, const Globals& globals) {
                           .skip_special = !flags.special};
   if (!flags.ignore_eos) options.eos = defaults.eos;
   const std::vector<int32_t> ids = encode_prompt(tokenizer, prompt, flags.special);
-  Sequence sequence(*model, std::ssize(ids) + std::max<int64_t>(flags.max_tokens, 1));
+  Engine engine(*model, {.cache_tokens = std::ssize(ids) + flags.max_tokens + 1});
 
   const bool stream = !flags.no_stream && !flags.json;
   if (stream) fmt::print("{}", bold(prompt));
   std::fflush(stdout);
   const Generation out =
-      generate(sequence, &tokenizer, ids, options, [&](int32_t, std::string_view text) {
+      generate(engine, &tokenizer, ids, options, [&](int32_t, std::string_view text) {
         if (stream && !text.empty()) {
           fmt::print("{}", text);
           std::fflush(stdout);

@@ -51,11 +51,11 @@ std::string step_line(const StepMetrics& m, int64_t last_step, double seconds_le
 std::string write_sample(const Model& model, const Tokenizer& tokenizer, const std::string& prompt,
                          int64_t tokens) {
   std::vector<int32_t> ids = tokenizer.encode(prompt, {.add_bos = true});
-  Sequence sequence(model, static_cast<int64_t>(ids.size()) + tokens + 1);
+  Engine engine(model, {.cache_tokens = std::ssize(ids) + tokens + 1});
   GenerateOptions options{.sampling = {.temperature = 0.8, .top_k = 40}, .seed = 1};
   options.max_tokens = tokens;
   if (tokenizer.eos_id() >= 0) options.eos = {tokenizer.eos_id()};
-  return generate(sequence, &tokenizer, ids, options).text;
+  return generate(engine, &tokenizer, ids, options).text;
 }
 
 void run(TrainCommand& command, const Globals& globals) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -101,6 +102,8 @@ class Engine {
   uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);
   /// Ends a request at the next step, from any thread; unknown ids are ignored.
   void cancel(uint64_t id);
+  /// Runs `work` on the engine's thread between two steps (embeddings, say), from any thread.
+  void post(std::function<void(const Model&)> work);
   /// From now on submit throws BusyError; what is there finishes.
   void drain();
 

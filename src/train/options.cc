@@ -57,6 +57,10 @@ void TrainOptions::fields(Fields& f) {
         {.min = 0, .max = 1});
   f.add("recompute", recompute,
         "recompute activations in the backward pass (less memory, same bits)");
+  f.add("freeze", freeze,
+        "what does not train: the trunk (with the embedding and the output head), or the trunk and "
+        "its first MTP head",
+        {.choices = {"none", "trunk", "first_head"}});
   f.add("rope_theta", rope_theta, "RoPE base of the main phase, 0: the model's",
         {.min = 0, .max = 1e12});
   f.add("on_nan", on_nan, "what a NaN or Inf does to the run", {.choices = {"stop", "skip"}});

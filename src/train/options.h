@@ -50,6 +50,7 @@ struct TrainOptions {
   std::string balance = "ep_group";
   double balance_weight = 0.01, bias_rate = 1e-3;
   bool recompute = false;
+  std::string freeze = "none";
   double rope_theta = 0;
   std::string on_nan = "stop";
   std::vector<PhaseOptions> phases;

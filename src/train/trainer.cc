@@ -12,6 +12,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "models/expand_mtp.h"
 #include "train/report.h"
 #include "train/run_card.h"
 
@@ -116,6 +117,11 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   check_fits_memory(config, 16, "training");
   make_directories(run_dir_);
   model_ = make_model(config, device);
+  if (options_.train.freeze != "none") {
+    if (config.mtp_layers == 0)
+      throw UsageError("train.freeze: the model has no MTP head that would train");
+    freeze_trunk(*model_, options_.train.freeze == "first_head" ? 1 : 0);
+  }
   const TrainOptions& train = options_.train;
   optimizer_ = std::make_unique<Optimizer>(
       model_->params(),

@@ -11,6 +11,7 @@
 #include "core/files.h"
 #include "models/checkpoint.h"
 #include "ops/devices.h"
+#include "tests/engine/cached_sequence_util.h"
 #include "tests/engine/tiny_model_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
 
@@ -41,7 +42,7 @@ TEST_P(CachedDecode, EqualsTheWholeForward) {
        {std::vector<size_t>(75, 1), std::vector<size_t>{40, 1, 1, 33},
         std::vector<size_t>{16, 17, 42}, std::vector<size_t>{75},
         std::vector<size_t>{3, 16, 1, 20, 5, 30}}) {
-    Sequence sequence(*model, 100);
+    CachedSequence sequence(*model, 100);
     size_t at = 0;
     for (const size_t count : chunks) {
       const auto chunk = std::span(ids).subspan(at, count);
@@ -57,9 +58,9 @@ TEST_P(CachedDecode, EqualsTheWholeForward) {
 TEST_P(CachedDecode, GreedyTokensEqualThoseWithoutCache) {
   const auto model = random_model(GetParam());
   const std::vector<int32_t> prompt = random_ids(9, model->config().vocab, 3);
-  Sequence sequence(*model, 64);
+  Engine engine(*model, {.context = 64});
   const Generation got =
-      generate(sequence, nullptr, prompt, {.sampling = {.temperature = 0}, .max_tokens = 24});
+      generate(engine, nullptr, prompt, {.sampling = {.temperature = 0}, .max_tokens = 24});
   std::vector<int32_t> ids = prompt;
   for (int i = 0; i < 24; ++i) {
     const std::vector<float> all = full_logits(*model, ids);
@@ -67,20 +68,20 @@ TEST_P(CachedDecode, GreedyTokensEqualThoseWithoutCache) {
   }
   EXPECT_EQ(got.tokens, (std::vector<int32_t>{ids.begin() + 9, ids.end()}));
   EXPECT_EQ(got.reason, FinishReason::max_tokens);
-  EXPECT_EQ(got.prompt_tokens, 9);
+  EXPECT_EQ(got.stats.prompt_tokens, 9);
 }
 
 TEST_P(CachedDecode, ASecondTurnReusesTheFirst) {
   const auto model = random_model(GetParam());
   const GenerateOptions options{.sampling = {.temperature = 0.9}, .seed = 4, .max_tokens = 12};
   std::vector<int32_t> prompt = random_ids(30, model->config().vocab, 5);
-  Sequence kept(*model, 128), fresh(*model, 128);
+  Engine kept(*model, {.context = 128}), fresh(*model, {.context = 128});
   const Generation first = generate(kept, nullptr, prompt, options);
   prompt.insert(prompt.end(), first.tokens.begin(), first.tokens.begin() + 6);
   const std::vector<int32_t> more = random_ids(7, model->config().vocab, 6);
   prompt.insert(prompt.end(), more.begin(), more.end());
   const Generation second = generate(kept, nullptr, prompt, options);
-  EXPECT_EQ(second.reused_tokens, 30);  // generated rows are not kept: as prompt they differ
+  EXPECT_EQ(second.stats.cached_tokens, 30) << "what it said itself is read again";
   EXPECT_EQ(second.tokens, generate(fresh, nullptr, prompt, options).tokens);
 }
 
@@ -96,20 +97,20 @@ TEST(Generate, EndsAtEosAndAtTheContext) {
   const auto model = random_model("nano-ultra");
   const std::vector<int32_t> prompt = {1, 5, 9};
   GenerateOptions options{.sampling = {.temperature = 0}, .max_tokens = 10};
-  Sequence sequence(*model, 64);
-  const std::vector<int32_t> all = generate(sequence, nullptr, prompt, options).tokens;
+  Engine engine(*model, {.context = 64});
+  const std::vector<int32_t> all = generate(engine, nullptr, prompt, options).tokens;
   ASSERT_EQ(all.size(), 10u);
   options.eos = {all[4]};
-  const Generation ended = generate(sequence, nullptr, prompt, options);
+  const Generation ended = generate(engine, nullptr, prompt, options);
   const auto first = std::find(all.begin(), all.end(), all[4]);
   EXPECT_EQ(ended.tokens, (std::vector<int32_t>{all.begin(), first}));
   EXPECT_EQ(ended.reason, FinishReason::eos);
 
-  Sequence small(*model, 8);
+  Engine small(*model, {.context = 8});
   options.eos.clear();
   const Generation full = generate(small, nullptr, prompt, options);
   EXPECT_EQ(full.reason, FinishReason::context);
-  EXPECT_EQ(full.tokens, (std::vector<int32_t>{all.begin(), all.begin() + 6}));
+  EXPECT_EQ(full.tokens, (std::vector<int32_t>{all.begin(), all.begin() + 5}));
 }
 
 TEST(Generate, StreamsTextUpToAStopString) {
@@ -117,13 +118,13 @@ TEST(Generate, StreamsTextUpToAStopString) {
   const Tokenizer& tokenizer = tiny_tokenizer();
   const std::vector<int32_t> prompt = tokenizer.encode("the river", {.add_bos = true});
   GenerateOptions options{.seed = 2, .max_tokens = 60};
-  Sequence sequence(*model, 100);
+  Engine engine(*model, {.context = 100});
   std::string streamed;
   const TokenCallback collect = [&](int32_t, std::string_view text) {
     streamed += text;
     return true;
   };
-  const Generation whole = generate(sequence, &tokenizer, prompt, options, collect);
+  const Generation whole = generate(engine, &tokenizer, prompt, options, collect);
   EXPECT_EQ(streamed, whole.text);
   std::vector<int32_t> both = prompt;
   both.insert(both.end(), whole.tokens.begin(), whole.tokens.end());
@@ -132,7 +133,7 @@ TEST(Generate, StreamsTextUpToAStopString) {
   ASSERT_GT(whole.text.size(), 40u);
   options.stop = {whole.text.substr(20, 9)};
   streamed.clear();
-  const Generation cut = generate(sequence, &tokenizer, prompt, options, collect);
+  const Generation cut = generate(engine, &tokenizer, prompt, options, collect);
   EXPECT_EQ(cut.reason, FinishReason::stop);
   EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(options.stop[0])));
   EXPECT_EQ(streamed, cut.text);
@@ -140,9 +141,9 @@ TEST(Generate, StreamsTextUpToAStopString) {
 
 TEST(Generate, CanBeCancelled) {
   const auto model = random_model("nano-ultra");
-  Sequence sequence(*model, 64);
+  Engine engine(*model, {.context = 64});
   int calls = 0;
-  const Generation out = generate(sequence, nullptr, {1, 2}, {.max_tokens = 50},
+  const Generation out = generate(engine, nullptr, {1, 2}, {.max_tokens = 50},
                                   [&](int32_t, std::string_view) { return ++calls < 3; });
   EXPECT_EQ(out.tokens.size(), 3u);
   EXPECT_EQ(out.reason, FinishReason::cancelled);
@@ -150,12 +151,12 @@ TEST(Generate, CanBeCancelled) {
 
 TEST(Generate, RefusesWhatCannotBe) {
   const auto model = random_model("nano-ultra");
-  Sequence sequence(*model, 8);
-  EXPECT_THROW(generate(sequence, nullptr, {}, {}), Error);
-  EXPECT_THROW(generate(sequence, nullptr, {512}, {}), Error);
-  EXPECT_THROW(generate(sequence, nullptr, {-1}, {}), Error);
-  EXPECT_THROW(generate(sequence, nullptr, random_ids(8, 512), {}), Error);
-  EXPECT_THROW(generate(sequence, nullptr, {1}, {.stop = {"x"}}), Error);
+  Engine engine(*model, {.context = 8});
+  EXPECT_THROW(generate(engine, nullptr, {}, {}), Error);
+  EXPECT_THROW(generate(engine, nullptr, {512}, {}), Error);
+  EXPECT_THROW(generate(engine, nullptr, {-1}, {}), Error);
+  EXPECT_THROW(generate(engine, nullptr, random_ids(8, 512), {}), Error);
+  EXPECT_THROW(generate(engine, nullptr, {1}, {.stop = {"x"}}), Error);
 }
 
 TEST(Generate, RealWeightsGiveTheRecordedTokens) {
@@ -168,13 +169,14 @@ TEST(Generate, RealWeightsGiveTheRecordedTokens) {
   const auto expected = nlohmann::json::parse(read_file(directory / "expected.json"));
   const auto greedy_ids = expected.at("greedy").get<std::vector<int32_t>>();
   const auto model = load_model(directory, cpu_device());
-  Sequence sequence(*model, 512);
+  CachedSequence sequence(*model, 512);
+  Engine engine(*model, {.context = 512});
   const auto prompt = expected.at("prompt").get<std::vector<int32_t>>();
   const std::vector<float> logits = sequence.append(prompt);
   const auto first = expected.at("first_logits").get<std::vector<float>>();
   for (size_t i = 0; i < first.size(); ++i) EXPECT_NEAR(logits[i], first[i], 1e-3f);
   const Generation out =
-      generate(sequence, nullptr, prompt,
+      generate(engine, nullptr, prompt,
                {.sampling = {.temperature = 0}, .max_tokens = std::ssize(greedy_ids)});
   EXPECT_EQ(out.tokens, greedy_ids);
 }

@@ -117,6 +117,29 @@ TEST_F(TrainerTest, BadOptionsAreUsageErrors) {
   EXPECT_THROW(train("bad", options), Error);  // smaller than the tokenizer
 }
 
+TEST_F(TrainerTest, FrozenTrunkKeepsItsBits) {
+  RunOptions options = testing::small_run(data_, 5);
+  options.model.set.push_back("num_nextn_predict_layers=2");
+  options.train.freeze = "first_head";
+  train("frozen", options);
+  const auto trained = load_model(*latest_checkpoint(run_path("frozen")), cpu_device());
+  const auto start = make_model(trained->config(), cpu_device());
+  start->params().initialize(static_cast<uint64_t>(options.model.seed));
+  const std::string head = fmt::format("model.layers.{}.", trained->config().layers + 1);
+  size_t changed = 0;
+  for (const auto& param : trained->params().all()) {
+    const bool same =
+        param->value.to_vector() == start->params().find(param->name)->value.to_vector();
+    if (param->name.starts_with(head))
+      changed += same ? 0 : 1;
+    else
+      EXPECT_TRUE(same) << param->name;
+  }
+  EXPECT_GT(changed, 5u);
+  options.model.set.push_back("num_nextn_predict_layers=0");
+  EXPECT_THROW(train("no_head", options), UsageError);
+}
+
 TEST_F(TrainerTest, NonFiniteStopsWithStepAndOp) {
   RunOptions options = testing::small_run(data_, 50);
   options.train.lr = 1e30;

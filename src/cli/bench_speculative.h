@@ -1,0 +1,24 @@
+// `bench decode --speculative`: plain decoding, the engine's speculative decoding and a naive
+// speculative loop, side by side.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/device.h"
+
+namespace um {
+
+struct SpeculativeBenchOptions {
+  std::string model;
+  std::string text;  ///< file to take prompts from; empty: random tokens
+  int64_t prompts = 4, prompt_tokens = 32, tokens = 128;
+  int64_t drafts = -1;  ///< per step; -1: as many as there are MTP heads
+  bool json = false;
+};
+
+/// Prints tokens per second, acceptance, and the time per step outside model forwards. Throws Error
+/// for a model without MTP heads, and if the three ways do not give the same tokens.
+void bench_speculative(const SpeculativeBenchOptions& options, Device& device);
+
+}  // namespace um

@@ -1,0 +1,439 @@
+// See engine.h. One step: requests come in, the scheduler shares out the rows, one forward of the
+// trunk, choice of the tokens, drafts for the next step, delivery.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "engine/scheduler.h"
+#include "engine/step.h"
+#include "ops/embedding.h"
+#include "ops/launch.h"
+
+namespace um {
+namespace {
+
+constexpr int64_t kDefaultCacheRows = 8192;
+constexpr int64_t kLeastPromptRows = 16;  // of a step, whatever the time they take
+constexpr int64_t kRetryDrafts = 64;  // tokens after which drafts that did not pay are tried again
+constexpr double kRateWeight = 0.2;   // of the newest measurement of the prompt speed
+
+EngineOptions resolve(EngineOptions options, const Model& model) {
+  const int64_t longest = model.config().max_positions;
+  options.context = options.context > 0 ? std::min(options.context, longest) : longest;
+  if (options.cache_tokens <= 0)
+    options.cache_tokens = std::max(options.context, kDefaultCacheRows);
+  if (options.max_batch < 1 || options.prefill_rows < 1 || options.max_queue < 1)
+    throw UsageError("the engine's batch, prefill rows and queue are at least 1");
+  const int64_t heads = model.mtp_heads();
+  if (options.draft_tokens < 0)
+    options.draft_tokens = heads > 0 ? heads : options.ngram_drafts ? 4 : 0;
+  return options;
+}
+
+void check(const EngineRequest& request, const Model& model, int64_t limit) {
+  const int64_t vocab = model.config().vocab;
+  request.sampling.check();
+  UM_CHECK(!request.prompt.empty(), "the prompt has no tokens");
+  for (const int32_t id : request.prompt)
+    UM_CHECK(id >= 0 && id < vocab,
+             "the prompt has token {}, the model's vocabulary {}: they do not belong together", id,
+             vocab);
+  UM_CHECK(std::ssize(request.prompt) < limit,
+           "the prompt has {} tokens, the context holds {} with the answer", request.prompt.size(),
+           limit);
+  for (const int32_t id : request.eos)
+    UM_CHECK(id >= 0 && id < vocab, "the ending token {}: the model's vocabulary has {}", id,
+             vocab);
+  if (request.max_tokens < 1) throw UsageError("max_tokens is at least 1");
+}
+
+}  // namespace
+
+class Engine::Impl {
+ public:
+  Impl(const Model& model, EngineOptions options)
+      : model_(model),
+        options_(resolve(std::move(options), model)),
+        pool_(model.make_pool((options_.cache_tokens + kPageRows - 1) / kPageRows)),
+        scheduler_(options_, pool_.pages(), kPageRows,
+                   std::min(options_.context, pool_.pages() * kPageRows),
+                   [this](int32_t from, int32_t to, int64_t rows) {
+                     copy_page_rows(pool_, from, to, rows);
+                   }) {}
+
+  uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);
+  void cancel(uint64_t id);
+  void post(std::function<void(const Model&)> work);
+  void drain();
+  bool step();
+  void run();
+  void stop();
+  EngineStats stats() const;
+
+  const Model& model_;
+  const EngineOptions options_;
+
+ private:
+  bool take_inbox();
+  int64_t prompt_budget() const;
+  /// Runs the model and counts its time.
+  template <class Work>
+  auto timed(const Work& work) {
+    const auto begin = Clock::now();
+    auto result = work();
+    counters_.forward_s += seconds_between(begin, Clock::now());
+    return result;
+  }
+  void run_plan(const std::vector<PlannedRows>& plan);
+  Tensor logits_of(const Tensor& hidden, const std::vector<int32_t>& rows);
+  void choose(const std::vector<PlannedRows>& plan, const Tensor& hidden);
+  void deliver(ActiveRequest& request, std::vector<TokenOutput>& outputs);
+  void draft(const std::vector<PlannedRows>& plan, const Tensor& hidden, const StepBatch& batch);
+  int64_t wanted_drafts(const ActiveRequest& request) const;
+  void finish_done();
+  void publish(double seconds);
+
+  KvPool pool_;
+  Scheduler scheduler_;
+  StepTimes times_;
+  double prompt_rows_per_s_ = 0, draft_s_ = 0;
+  EngineStats counters_;  // of the engine's thread
+
+  std::atomic<uint64_t> next_id_ = 1;
+  mutable std::mutex mutex_;  // guards all below
+  std::condition_variable wake_;
+  std::vector<std::unique_ptr<ActiveRequest>> inbox_;
+  std::vector<uint64_t> cancelled_;
+  std::vector<std::function<void(const Model&)>> posted_;
+  EngineStats published_;
+  int64_t open_ = 0;  // in the inbox, waiting or running
+  bool draining_ = false, stopping_ = false;
+};
+
+uint64_t Engine::Impl::submit(EngineRequest request, std::shared_ptr<RequestSink> sink) {
+  check(request, model_, scheduler_.limit());
+  auto active = std::make_unique<ActiveRequest>(next_id_++, std::move(request), std::move(sink),
+                                                model_.config().vocab);
+  const uint64_t id = active->id;
+  const std::lock_guard lock(mutex_);
+  if (draining_) throw BusyError("the engine is shutting down");
+  if (open_ >= options_.max_queue + options_.max_batch)
+    throw BusyError(fmt::format("{} requests are open, the queue holds no more", open_));
+  ++open_;
+  inbox_.push_back(std::move(active));
+  wake_.notify_all();
+  return id;
+}
+
+void Engine::Impl::cancel(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  cancelled_.push_back(id);
+  wake_.notify_all();
+}
+
+void Engine::Impl::post(std::function<void(const Model&)> work) {
+  const std::lock_guard lock(mutex_);
+  posted_.push_back(std::move(work));
+  wake_.notify_all();
+}
+
+void Engine::Impl::drain() {
+  const std::lock_guard lock(mutex_);
+  draining_ = true;
+}
+
+void Engine::Impl::stop() {
+  const std::lock_guard lock(mutex_);
+  draining_ = stopping_ = true;
+  wake_.notify_all();
+}
+
+EngineStats Engine::Impl::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats stats = published_;
+  stats.waiting += std::ssize(inbox_);
+  return stats;
+}
+
+/// New requests to the scheduler, cancellations, posted work. True if there was any posted work.
+bool Engine::Impl::take_inbox() {
+  std::vector<std::function<void(const Model&)>> work;
+  std::vector<uint64_t> cancelled;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& request : inbox_) scheduler_.enqueue(std::move(request));
+    inbox_.clear();
+    cancelled.swap(cancelled_);
+    work.swap(posted_);
+  }
+  if (!cancelled.empty())
+    scheduler_.for_each([&](ActiveRequest& request) {
+      if (std::ranges::find(cancelled, request.id) != cancelled.end())
+        request.finish(FinishReason::cancelled);
+    });
+  for (const auto& call : work) call(model_);
+  if (!cancelled.empty()) finish_done();
+  return !work.empty();
+}
+
+/// Prompt rows of the next step: as many as are wanted, but where others decode no more than they
+/// would want to wait for.
+int64_t Engine::Impl::prompt_budget() const {
+  if (!scheduler_.any_decoding() || prompt_rows_per_s_ == 0) return options_.prefill_rows;
+  const auto rows = static_cast<int64_t>(options_.prefill_slice_s * prompt_rows_per_s_);
+  return std::clamp(rows, std::min(kLeastPromptRows, options_.prefill_rows), options_.prefill_rows);
+}
+
+bool Engine::Impl::step() {
+  const bool worked = take_inbox();
+  const auto begin = Clock::now();
+  const std::vector<PlannedRows>& plan = scheduler_.plan(prompt_budget());
+  if (plan.empty()) return worked;
+  try {
+    run_plan(plan);
+  } catch (const std::exception& error) {
+    for (const PlannedRows& rows : plan) rows.request->finish(FinishReason::error, error.what());
+  }
+  ++counters_.steps;
+  finish_done();
+  publish(seconds_between(begin, Clock::now()));
+  return true;
+}
+
+void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
+  const auto begin = Clock::now();
+  const StepBatch batch(pool_, plan);
+  const Tensor hidden = timed([&] {
+    return model_.trunk(batch.tokens(), batch.ragged(), {.cache = &batch.view()}).hidden;
+  });
+  for (const PlannedRows& rows : plan) {
+    // Drafts are not in the cache until they are accepted (deliver).
+    rows.request->cached = std::min(rows.begin + rows.rows, rows.request->length());
+    if (rows.prompt) counters_.prompt_tokens += rows.rows;
+    scheduler_.ran(rows);
+  }
+  choose(plan, hidden);
+  const double seconds = seconds_between(begin, Clock::now());
+  if (plan.back().prompt) {  // nothing but prompts: this is their speed
+    const double rate = static_cast<double>(batch.ragged().rows) / seconds;
+    prompt_rows_per_s_ +=
+        prompt_rows_per_s_ == 0 ? rate : kRateWeight * (rate - prompt_rows_per_s_);
+  } else if (!plan.front().prompt) {
+    times_.add(batch.ragged().rows, seconds);
+  }
+  if (options_.draft_tokens > 0) draft(plan, hidden, batch);
+}
+
+/// Logits of some rows of the trunk's output.
+Tensor Engine::Impl::logits_of(const Tensor& hidden, const std::vector<int32_t>& rows) {
+  return timed([&] {
+    const Tensor index = Tensor::from(model_.device(), {std::ssize(rows)}, std::span(rows));
+    return model_.logits(embedding(index, hidden));
+  });
+}
+
+/// The next tokens of all requests that have come to their last known one.
+void Engine::Impl::choose(const std::vector<PlannedRows>& plan, const Tensor& hidden) {
+  std::vector<int32_t> wanted;
+  int32_t row = 0;
+  for (const PlannedRows& rows : plan) {
+    const auto drafts = static_cast<int32_t>(rows.request->drafts.size());
+    const auto end = row + static_cast<int32_t>(rows.rows);
+    if (rows.samples)
+      for (int32_t i = end - 1 - drafts; i < end; ++i) wanted.push_back(i);
+    row = end;
+  }
+  if (wanted.empty()) return;
+  const Tensor logits = logits_of(hidden, wanted);
+  float* next = logits.f32();
+  for (const PlannedRows& rows : plan) {
+    if (!rows.samples) continue;
+    ActiveRequest& request = *rows.request;
+    const size_t places = request.drafts.size() + 1;
+    std::vector<TokenOutput> outputs;
+    try {
+      outputs = choose_tokens(request, {next, places * static_cast<size_t>(logits.cols())});
+    } catch (const Error& error) {
+      request.finish(FinishReason::error, error.what());
+    }
+    next += places * static_cast<size_t>(logits.cols());
+    deliver(request, outputs);
+  }
+}
+
+/// Gives the chosen tokens to the sink and takes them into the request's text.
+void Engine::Impl::deliver(ActiveRequest& request, std::vector<TokenOutput>& outputs) {
+  const int64_t drafts = std::ssize(request.drafts);
+  const int64_t accepted = std::max<int64_t>(0, std::ssize(outputs) - 1);
+  if (drafts > 0) {
+    ++counters_.drafts;
+    counters_.draft_tokens += drafts;
+    request.stats.drafted += drafts;
+    request.stats.accepted += accepted;
+    request.acceptance.add(drafts, accepted);
+    if (std::ssize(counters_.accepted_at) < drafts)
+      counters_.accepted_at.resize(static_cast<size_t>(drafts));
+    for (int64_t i = 0; i < accepted; ++i) ++counters_.accepted_at[static_cast<size_t>(i)];
+  }
+  request.drafts.clear();
+  if (outputs.empty()) return;
+  if (request.generated() == 0) request.first_token = Clock::now();
+  request.cached += std::ssize(outputs) - 1;
+  for (const TokenOutput& output : outputs) request.tokens.push_back(output.id);
+  counters_.generated_tokens += std::ssize(outputs);
+  request.stats.generated_tokens += std::ssize(outputs);
+  const auto& eos = request.request.eos;
+  if (std::ranges::find(eos, outputs.back().id) != eos.end()) {
+    request.finish(FinishReason::eos);
+    outputs.pop_back();
+  } else if (request.generated() >= request.request.max_tokens) {
+    request.finish(FinishReason::max_tokens);
+  } else if (request.length() >= scheduler_.limit()) {
+    request.finish(FinishReason::context);
+  }
+  if (!outputs.empty() && request.sink->on_tokens(outputs) < outputs.size()) {
+    request.done = false;  // stopped by what it said, whatever else would have ended it
+    request.finish(FinishReason::stop);
+  }
+}
+
+/// How many drafts the request is to have in the next step.
+int64_t Engine::Impl::wanted_drafts(const ActiveRequest& request) const {
+  if (request.done || !request.decoding() || !request.request.speculate) return 0;
+  if (request.generated() % kRetryDrafts == 0) return options_.draft_tokens;
+  const int64_t others = scheduler_.decoding() - 1;
+  return best_draft_count(request.acceptance, times_, others, options_.draft_tokens, draft_s_);
+}
+
+/// Drafts for the next step, from the rows of this one: MTP head k turns the state at t and the
+/// token at t + k into a guess for the token after it (techniques.md section 6). The heads run on
+/// all rows, so that their own cache is complete; rows of drafts that were refused are run in vain
+/// and written again when their turn comes. The heads' cache is only as good as the tokens known
+/// when a row was run: a row whose token was a refused draft keeps what it had. That can cost an
+/// acceptance, never a token.
+void Engine::Impl::draft(const std::vector<PlannedRows>& plan, const Tensor& hidden,
+                         const StepBatch& batch) {
+  const auto begin = Clock::now();
+  const int64_t heads = std::min(model_.mtp_heads(), options_.draft_tokens);
+  std::vector<int64_t> wanted;
+  int64_t most = 0;
+  for (const PlannedRows& rows : plan) {
+    wanted.push_back(wanted_drafts(*rows.request));
+    most = std::max(most, wanted.back());
+    if (heads == 0) rows.request->drafts = ngram_drafts(rows.request->tokens, wanted.back());
+  }
+  Tensor state = hidden;
+  for (int64_t k = 0; k < heads; ++k) {
+    const Tensor tokens = batch.shifted_tokens(plan, k + 1);
+    const MtpOutput out = timed(
+        [&] { return model_.mtp(k, state, tokens, batch.ragged(), {.cache = &batch.view()}); });
+    state = out.state;
+    std::vector<int32_t> last;
+    for (size_t i = 0; i < plan.size(); ++i)
+      if (wanted[i] > k) last.push_back(batch.last_known_row(plan, i));
+    if (last.empty()) continue;
+    const Tensor logits = logits_of(out.hidden, last);
+    const float* next = logits.f32();
+    for (size_t i = 0; i < plan.size(); ++i) {
+      if (wanted[i] <= k) continue;
+      plan[i].request->drafts.push_back(greedy({next, static_cast<size_t>(logits.cols())}));
+      next += logits.cols();
+    }
+  }
+  if (most > 0 && heads > 0 && !plan.front().prompt) {
+    const double each = seconds_between(begin, Clock::now()) / static_cast<double>(most);
+    draft_s_ += draft_s_ == 0 ? each : kRateWeight * (each - draft_s_);
+  }
+}
+
+void Engine::Impl::finish_done() {
+  const auto now = Clock::now();
+  for (const auto& request : scheduler_.take_done()) {
+    RequestStats& stats = request->stats;
+    const bool started = request->admitted != Clock::time_point();
+    const bool spoke = request->first_token != Clock::time_point();
+    stats.queue_s = seconds_between(request->arrived, started ? request->admitted : now);
+    if (started)
+      stats.prefill_s = seconds_between(request->admitted, spoke ? request->first_token : now);
+    if (spoke) stats.decode_s = seconds_between(request->first_token, now);
+    counters_.cached_prompt_tokens += stats.cached_tokens;
+    ++counters_.finished;
+    request->sink->on_finish(request->reason, stats, request->error);
+    const std::lock_guard lock(mutex_);
+    --open_;
+  }
+}
+
+void Engine::Impl::publish(double seconds) {
+  counters_.step_s += seconds;
+  counters_.running = scheduler_.running();
+  counters_.waiting = scheduler_.waiting();
+  counters_.preemptions = scheduler_.preemptions();
+  const PageCache& pages = scheduler_.pages();
+  counters_.cache_rows = pages.pages() * kPageRows;
+  counters_.cache_rows_used = (pages.pages() - pages.available()) * kPageRows;
+  counters_.cache_rows_cached = pages.kept() * kPageRows;
+  const std::lock_guard lock(mutex_);
+  published_ = counters_;
+}
+
+void Engine::Impl::run() {
+  while (true) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) break;
+    }
+    if (step()) continue;
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] {
+      return stopping_ || !inbox_.empty() || !cancelled_.empty() || !posted_.empty();
+    });
+  }
+  take_inbox();
+  scheduler_.for_each([](ActiveRequest& request) { request.finish(FinishReason::cancelled); });
+  finish_done();
+}
+
+Engine::Engine(const Model& model, EngineOptions options)
+    : impl_(std::make_unique<Impl>(model, std::move(options))) {}
+Engine::~Engine() = default;
+
+uint64_t Engine::submit(EngineRequest request, std::shared_ptr<RequestSink> sink) {
+  return impl_->submit(std::move(request), std::move(sink));
+}
+void Engine::cancel(uint64_t id) {
+  impl_->cancel(id);
+}
+void Engine::post(std::function<void(const Model&)> work) {
+  impl_->post(std::move(work));
+}
+void Engine::drain() {
+  impl_->drain();
+}
+bool Engine::step() {
+  return impl_->step();
+}
+void Engine::run() {
+  impl_->run();
+}
+void Engine::stop() {
+  impl_->stop();
+}
+void Engine::run_until_idle() {
+  while (impl_->step()) continue;
+}
+EngineStats Engine::stats() const {
+  return impl_->stats();
+}
+const EngineOptions& Engine::options() const {
+  return impl_->options_;
+}
+const Model& Engine::model() const {
+  return impl_->model_;
+}
+
+}  // namespace um

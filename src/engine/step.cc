@@ -1,0 +1,110 @@
+// See step.h.
+#include "engine/step.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "ops/launch.h"
+
+namespace um {
+namespace {
+
+Tensor ids(Device& device, const std::vector<int32_t>& values) {
+  return Tensor::from(device, {std::ssize(values)}, std::span(values));
+}
+
+/// The token at a position, drafts behind the known ones; 0 behind those.
+int32_t token_at(const ActiveRequest& request, int64_t position) {
+  if (position < request.length()) return request.tokens[static_cast<size_t>(position)];
+  const auto draft = static_cast<size_t>(position - request.length());
+  return draft < request.drafts.size() ? request.drafts[draft] : 0;
+}
+
+/// Of the model's own logits, before anything changes them.
+void add_logprobs(std::span<const float> logits, int64_t count, TokenOutput& output) {
+  const double total = log_sum_exp(logits);
+  const double logprob = static_cast<double>(logits[static_cast<size_t>(output.id)]) - total;
+  output.logprob =
+      static_cast<float>(std::max<double>(logprob, std::numeric_limits<float>::lowest()));
+  output.top = top_logprobs(logits, count, total);
+}
+
+}  // namespace
+
+StepBatch::StepBatch(KvPool& pool, const std::vector<PlannedRows>& plan) {
+  std::vector<int32_t> tokens;
+  std::vector<KvSequence> sequences;
+  std::vector<SequenceRows> rows;
+  for (const PlannedRows& part : plan) {
+    first_row_.push_back(static_cast<int32_t>(tokens.size()));
+    for (int64_t i = 0; i < part.rows; ++i)
+      tokens.push_back(token_at(*part.request, part.begin + i));
+    sequences.push_back({part.request->pages, part.begin, part.rows, part.prompt});
+    rows.push_back({part.begin, part.rows});
+  }
+  tokens_ = ids(pool.device(), tokens);
+  ragged_ = Ragged::batch(pool.device(), rows);
+  view_ = KvView::make(pool, sequences);
+}
+
+Tensor StepBatch::shifted_tokens(const std::vector<PlannedRows>& plan, int64_t places) const {
+  std::vector<int32_t> tokens;
+  for (const PlannedRows& part : plan)
+    for (int64_t i = 0; i < part.rows; ++i)
+      tokens.push_back(token_at(*part.request, part.begin + i + places));
+  return ids(tokens_.device(), tokens);
+}
+
+int32_t StepBatch::last_known_row(const std::vector<PlannedRows>& plan, size_t i) const {
+  return first_row_[i] + static_cast<int32_t>(plan[i].request->length() - 2 - plan[i].begin);
+}
+
+std::vector<TokenOutput> choose_tokens(ActiveRequest& request, std::span<float> logits) {
+  const EngineRequest& options = request.request;
+  const size_t vocab = logits.size() / (request.drafts.size() + 1);
+  std::vector<TokenOutput> outputs;
+  for (size_t place = 0; place <= request.drafts.size(); ++place) {
+    const std::span<float> row = logits.subspan(place * vocab, vocab);
+    const std::vector<float> raw = options.top_logprobs >= 0
+                                       ? std::vector<float>(row.begin(), row.end())
+                                       : std::vector<float>();
+    const int64_t step = request.generated() + std::ssize(outputs);
+    request.penalties.apply(row);
+    if (step < options.min_tokens)
+      for (const int32_t id : options.eos)
+        row[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
+    if (options.constraint) options.constraint->mask(row);
+    TokenOutput output;
+    output.id = sample(row, options.sampling, request.random, static_cast<uint64_t>(step));
+    if (options.top_logprobs >= 0) add_logprobs(raw, options.top_logprobs, output);
+    request.penalties.add(output.id);
+    if (options.constraint) options.constraint->accept(output.id);
+    const int32_t id = output.id;
+    outputs.push_back(std::move(output));
+    const bool ends = std::ranges::find(options.eos, id) != options.eos.end();
+    if (ends || place == request.drafts.size() || request.drafts[place] != id) break;
+  }
+  return outputs;
+}
+
+void copy_page_rows(KvPool& pool, int32_t from, int32_t to, int64_t rows) {
+  const auto copy = [&](const Tensor& all) {
+    if (!all) return;
+    const int64_t width = all.cols();
+    launch(pool.device(), CopyBlocks{.rows = rows,
+                                     .blocks = 1,
+                                     .width = width,
+                                     .x = all.f32() + from * kPageRows * width,
+                                     .ldx = width,
+                                     .block_x = width,
+                                     .y = all.f32() + to * kPageRows * width,
+                                     .ldy = width,
+                                     .block_y = width});
+  };
+  for (int64_t i = 0; i < pool.layers(); ++i) {
+    copy(pool.layer(i).k);
+    copy(pool.layer(i).v);
+  }
+}
+
+}  // namespace um

@@ -1,0 +1,42 @@
+// What one step of the engine gives the model and what it takes from its logits.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/scheduler.h"
+#include "models/model.h"
+
+namespace um {
+
+/// The ragged batch of a plan: tokens with drafts, positions, and where the rows lie in the pool.
+class StepBatch {
+ public:
+  StepBatch(KvPool& pool, const std::vector<PlannedRows>& plan);
+
+  const Tensor& tokens() const { return tokens_; }  ///< i32 [T]
+  const Ragged& ragged() const { return ragged_; }
+  const KvView& view() const { return view_; }
+
+  /// After the choice: for each row the token `places` further on, drafts behind the known ones;
+  /// 0 where none is known (rows of refused drafts).
+  Tensor shifted_tokens(const std::vector<PlannedRows>& plan, int64_t places) const;
+  /// The row of request `i` of the plan before the token that was chosen last.
+  int32_t last_known_row(const std::vector<PlannedRows>& plan, size_t i) const;
+
+ private:
+  Tensor tokens_;
+  Ragged ragged_;
+  KvView view_;
+  std::vector<int32_t> first_row_;  // by plan entry
+};
+
+/// Chooses tokens from the logits [1 + drafts, V] of a request's last known token and its drafts:
+/// the tokens that plain decoding would choose, up to the first that is not the draft or that ends
+/// the text. The logits are changed. Throws Error for NaN.
+std::vector<TokenOutput> choose_tokens(ActiveRequest& request, std::span<float> logits);
+
+/// Copies the first `rows` rows of a page to another, in all layers.
+void copy_page_rows(KvPool& pool, int32_t from, int32_t to, int64_t rows);
+
+}  // namespace um

@@ -1,0 +1,303 @@
+// The engine's promise: a request's tokens are the same alone, in a full batch, in chunks, from a
+// cached prefix, after preemption and with speculation. And its manners: limits, ends, fairness.
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "core/error.h"
+#include "tests/engine/tiny_model_util.h"
+
+namespace um {
+namespace {
+
+/// Gathers what a request gave.
+struct Collector : RequestSink {
+  size_t on_tokens(std::span<const TokenOutput> outputs) override {
+    size_t kept = 0;
+    for (const TokenOutput& output : outputs) {
+      if (std::ssize(tokens) == keep) break;
+      tokens.push_back(output.id);
+      all.push_back(output);
+      ++kept;
+    }
+    return kept;
+  }
+  void on_finish(FinishReason why, const RequestStats& s, std::string_view message) override {
+    EXPECT_FALSE(finished) << "on_finish twice";
+    finished = true;
+    reason = why;
+    stats = s;
+    error = message;
+  }
+  int64_t keep = -1;
+  std::vector<int32_t> tokens;
+  std::vector<TokenOutput> all;
+  bool finished = false;
+  FinishReason reason = FinishReason::error;
+  RequestStats stats;
+  std::string error;
+};
+
+EngineRequest request_for(std::vector<int32_t> prompt, int64_t tokens, double temperature = 0) {
+  return {.prompt = std::move(prompt),
+          .sampling = {.temperature = temperature},
+          .seed = 7,
+          .max_tokens = tokens};
+}
+
+/// Runs all requests at once on a new engine; the engine's counters come back in `stats`.
+std::vector<Collector> run(const Model& model, const EngineOptions& options,
+                           const std::vector<EngineRequest>& requests,
+                           EngineStats* stats = nullptr) {
+  Engine engine(model, options);
+  std::vector<std::shared_ptr<Collector>> sinks;
+  for (const EngineRequest& request : requests) {
+    sinks.push_back(std::make_shared<Collector>());
+    engine.submit(request, sinks.back());
+  }
+  engine.run_until_idle();
+  std::vector<Collector> out;
+  for (const auto& sink : sinks) {
+    EXPECT_TRUE(sink->finished);
+    EXPECT_EQ(sink->error, "");
+    out.push_back(*sink);
+  }
+  if (stats != nullptr) *stats = engine.stats();
+  return out;
+}
+
+std::vector<int32_t> alone(const Model& model, const EngineRequest& request) {
+  return run(model, {.draft_tokens = 0, .prefix_cache = false}, {request})[0].tokens;
+}
+
+/// Prompts of odd lengths, some with a common beginning longer than a page.
+std::vector<EngineRequest> mixed_requests(const Model& model, double temperature) {
+  const int64_t vocab = model.config().vocab;
+  const std::vector<int32_t> common = random_ids(150, vocab, 11);
+  std::vector<EngineRequest> requests;
+  for (int32_t i = 0; i < 9; ++i) {
+    const auto seed = static_cast<uint32_t>(20 + i);
+    std::vector<int32_t> prompt = i % 3 == 0 ? common : std::vector<int32_t>();
+    const std::vector<int32_t> rest = random_ids(static_cast<size_t>(1 + 17 * i), vocab, seed);
+    prompt.insert(prompt.end(), rest.begin(), rest.end());
+    requests.push_back(request_for(prompt, 20 + i, temperature));
+  }
+  return requests;
+}
+
+class EngineEquality : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
+  const auto model = random_model(GetParam());
+  for (const double temperature : {0.0, 1.0}) {
+    const std::vector<EngineRequest> requests = mixed_requests(*model, temperature);
+    std::vector<std::vector<int32_t>> expected;
+    for (const EngineRequest& request : requests) expected.push_back(alone(*model, request));
+    const std::map<std::string, EngineOptions> arms = {
+        {"batched", {.draft_tokens = 0}},
+        {"no prefix cache", {.draft_tokens = 0, .prefix_cache = false}},
+        {"chunks of 7", {.prefill_rows = 7, .draft_tokens = 0}},
+        {"small batch", {.max_batch = 2, .draft_tokens = 0}},
+        {"speculative", {}},
+        {"n-gram drafts", {.draft_tokens = 3, .ngram_drafts = true}},
+        {"little memory", {.cache_tokens = 384}},
+    };
+    for (const auto& [name, options] : arms) {
+      EngineStats stats;
+      const std::vector<Collector> got = run(*model, options, requests, &stats);
+      for (size_t i = 0; i < got.size(); ++i)
+        EXPECT_EQ(got[i].tokens, expected[i])
+            << name << ", temperature " << temperature << ", request " << i;
+      EXPECT_EQ(stats.cache_rows_used, 0) << name;
+      EXPECT_EQ(stats.preemptions > 0, name == "little memory") << name;
+      EXPECT_EQ(stats.cached_prompt_tokens > 0, options.prefix_cache) << name;
+      if (!options.ngram_drafts) {  // a random text seldom repeats itself
+        EXPECT_EQ(stats.draft_tokens > 0, options.draft_tokens < 0 && model->mtp_heads() > 0)
+            << name;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, EngineEquality,
+                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded"));
+
+TEST(Engine, AcceptsDraftsOfATextThatRepeats) {
+  const auto model = random_model("tiny-embedded");
+  EngineRequest request = request_for(random_ids(12, model->config().vocab), 120);
+  request.sampling.logit_bias = {{5, 900.0f}, {6, 900.0f}};  // two tokens, by what the model prefers
+  EngineStats stats;
+  const auto got = run(*model, {.draft_tokens = 4, .ngram_drafts = true}, {request}, &stats);
+  EXPECT_EQ(got[0].tokens, alone(*model, request));
+  EXPECT_GT(got[0].stats.accepted, 10);
+  EXPECT_LT(stats.steps, 110);
+}
+
+TEST(Engine, ASecondRequestReusesThePrompt) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {});
+  const EngineRequest request = request_for(random_ids(200, model->config().vocab), 5);
+  const auto first = std::make_shared<Collector>(), second = std::make_shared<Collector>();
+  engine.submit(request, first);
+  engine.run_until_idle();
+  engine.submit(request, second);
+  engine.run_until_idle();
+  EXPECT_EQ(first->stats.cached_tokens, 0);
+  EXPECT_EQ(second->stats.cached_tokens, 199);
+  EXPECT_EQ(first->tokens, second->tokens);
+}
+
+TEST(Engine, RequestsOfOneCallComputeTheirPromptOnce) {
+  const auto model = random_model("nano-ultra");
+  const EngineRequest request = request_for(random_ids(200, model->config().vocab), 5);
+  EngineStats stats;
+  run(*model, {.prefill_rows = 64}, {request, request, request}, &stats);
+  EXPECT_LE(stats.prompt_tokens, 200 + 2 * 64);
+  EXPECT_GE(stats.cached_prompt_tokens, 2 * 192);
+}
+
+TEST(Engine, EndsWhereItShould) {
+  const auto model = random_model("nano-ultra");
+  const std::vector<int32_t> prompt = random_ids(10, model->config().vocab);
+  EngineRequest request = request_for(prompt, 30);
+  const std::vector<int32_t> all = alone(*model, request);
+  request.eos = {all[12]};
+  const size_t first = static_cast<size_t>(std::ranges::find(all, all[12]) - all.begin());
+  const Collector ended = run(*model, {}, {request})[0];
+  EXPECT_EQ(ended.reason, FinishReason::eos);
+  EXPECT_EQ(ended.tokens,
+            (std::vector<int32_t>{all.begin(), all.begin() + static_cast<int>(first)}));
+  request.min_tokens = 30;
+  EXPECT_EQ(run(*model, {}, {request})[0].reason, FinishReason::max_tokens);
+  const Collector full = run(*model, {.context = 16}, {request_for(prompt, 30)})[0];
+  EXPECT_EQ(full.reason, FinishReason::context);
+  EXPECT_EQ(full.tokens.size(), 6u);
+  EXPECT_EQ(run(*model, {}, {request_for(prompt, 1)})[0].tokens.size(), 1u);
+}
+
+TEST(Engine, TheSinkCanStop) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {});
+  const auto sink = std::make_shared<Collector>();
+  sink->keep = 4;
+  engine.submit(request_for({1, 2, 3}, 30), sink);
+  engine.run_until_idle();
+  EXPECT_EQ(sink->reason, FinishReason::stop);
+  EXPECT_EQ(sink->tokens.size(), 4u);
+}
+
+TEST(Engine, CancelsWhatRunsAndWhatWaits) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {.max_batch = 1});
+  const auto running = std::make_shared<Collector>(), waiting = std::make_shared<Collector>();
+  const uint64_t first = engine.submit(request_for({1, 2, 3}, 100), running);
+  const uint64_t second = engine.submit(request_for({1, 2, 3}, 100), waiting);
+  for (int i = 0; i < 5; ++i) engine.step();
+  engine.cancel(first);
+  engine.cancel(second);
+  engine.cancel(12345);
+  engine.run_until_idle();
+  EXPECT_EQ(running->reason, FinishReason::cancelled);
+  EXPECT_FALSE(running->tokens.empty());
+  EXPECT_EQ(waiting->reason, FinishReason::cancelled);
+  EXPECT_TRUE(waiting->tokens.empty());
+}
+
+TEST(Engine, HigherPriorityGoesFirst) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {.max_batch = 1});
+  const auto low = std::make_shared<Collector>(), high = std::make_shared<Collector>();
+  engine.submit(request_for({1, 2, 3}, 5), low);
+  EngineRequest urgent = request_for({1, 2, 3}, 5);
+  urgent.priority = 1;
+  engine.submit(urgent, high);
+  while (!high->finished) {
+    ASSERT_TRUE(engine.step());
+    ASSERT_TRUE(low->tokens.empty());
+  }
+  engine.run_until_idle();
+  EXPECT_TRUE(low->finished);
+}
+
+TEST(Engine, ALongPromptDoesNotStopTheOthers) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {.prefill_rows = 8});
+  const auto talker = std::make_shared<Collector>(), reader = std::make_shared<Collector>();
+  engine.submit(request_for({1, 2, 3}, 60), talker);
+  engine.step();
+  engine.submit(request_for(random_ids(240, model->config().vocab), 3), reader);
+  for (int i = 0; i < 10; ++i) engine.step();
+  EXPECT_TRUE(reader->tokens.empty());
+  EXPECT_GE(talker->tokens.size(), 11u);
+  engine.run_until_idle();
+  EXPECT_EQ(reader->tokens.size(), 3u);
+}
+
+TEST(Engine, GivesLogProbabilities) {
+  const auto model = random_model("tiny-embedded");
+  EngineRequest request = request_for({1, 2, 3}, 4);
+  request.top_logprobs = 5;
+  const Collector got = run(*model, {}, {request})[0];
+  ASSERT_EQ(got.all.size(), 4u);
+  for (const TokenOutput& output : got.all) {
+    ASSERT_EQ(output.top.size(), 5u);
+    EXPECT_EQ(output.top[0].id, output.id) << "temperature 0 takes the most likely";
+    EXPECT_EQ(output.top[0].logprob, output.logprob);
+    EXPECT_GE(output.top[3].logprob, output.top[4].logprob);
+    EXPECT_LT(output.logprob, 0);
+  }
+}
+
+TEST(Engine, RefusesWhatCannotRun) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {.context = 32, .max_batch = 1, .max_queue = 1});
+  const auto sink = std::make_shared<Collector>();
+  EXPECT_THROW(engine.submit(request_for({}, 5), sink), Error);
+  EXPECT_THROW(engine.submit(request_for({-1}, 5), sink), Error);
+  EXPECT_THROW(engine.submit(request_for({1 << 30}, 5), sink), Error);
+  EXPECT_THROW(engine.submit(request_for(std::vector<int32_t>(32, 1), 5), sink), Error);
+  EXPECT_THROW(engine.submit(request_for({1}, 0), sink), UsageError);
+  engine.submit(request_for({1}, 5), sink);
+  engine.submit(request_for({1}, 5), std::make_shared<Collector>());
+  EXPECT_THROW(engine.submit(request_for({1}, 5), sink), BusyError);
+  engine.run_until_idle();
+  engine.drain();
+  EXPECT_THROW(engine.submit(request_for({1}, 5), sink), BusyError);
+}
+
+TEST(Engine, ServesManyThreads) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {.cache_tokens = 1024, .max_batch = 8});
+  std::thread runner([&] { engine.run(); });
+  std::vector<std::shared_ptr<Collector>> sinks;
+  for (int i = 0; i < 24; ++i) sinks.push_back(std::make_shared<Collector>());
+  std::vector<std::thread> clients;
+  for (size_t c = 0; c < 4; ++c)
+    clients.emplace_back([&, c] {
+      for (size_t i = c; i < sinks.size(); i += 4) {
+        const uint64_t id =
+            engine.submit(request_for({1, static_cast<int32_t>(i + 2)}, 10), sinks[i]);
+        if (i % 5 == 0) engine.cancel(id);
+      }
+    });
+  for (std::thread& client : clients) client.join();
+  int posted = 0;
+  engine.post([&](const Model&) { posted = 1; });
+  while (engine.stats().finished < 24) std::this_thread::yield();
+  engine.stop();
+  runner.join();
+  EXPECT_EQ(posted, 1);
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    EXPECT_TRUE(sinks[i]->finished);
+    if (i % 5 != 0) {
+      EXPECT_EQ(sinks[i]->tokens.size(), 10u);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace um
