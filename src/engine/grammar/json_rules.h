@@ -1,0 +1,73 @@
+// JsonRules: the pieces of JSON texts as parts of a Grammar. Every method adds ways from one state
+// to another. White space and digits are bounded, so that a model cannot write them for ever.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "engine/grammar/grammar.h"
+#include "engine/grammar/regex.h"
+
+namespace um {
+
+/// The text of the expression itself: `regex` matches all of it.
+void add_regex(Grammar& grammar, const Regex& regex, Grammar::State from, Grammar::State to);
+
+/// A bound of a number: its decimal digits.
+struct Decimal {
+  bool negative = false;
+  std::string whole = "0", fraction = {};
+};
+
+struct NumberRange {
+  std::optional<Decimal> low = {}, high = {};
+  bool above_low = false, below_high = false;  ///< the bound itself is left out
+};
+
+class JsonRules {
+ public:
+  using State = Grammar::State;
+  static constexpr int64_t kNoLimit = -1;
+
+  explicit JsonRules(Grammar& grammar) : grammar_(grammar) {}
+
+  /// Nothing, one space, or a newline and up to 40 spaces or 10 tabs.
+  void space(State from, State to);
+  void literal(State from, std::string_view text, State to) {
+    grammar_.add_literal(from, text, to);
+  }
+
+  void any_value(State from, State to);
+  void any_object(State from, State to);
+  void any_array(State from, State to);
+  /// A string of `min` to `max` characters (kNoLimit: any number).
+  void string(State from, int64_t min, int64_t max, State to);
+  /// A string in which the expression is found (as JSON Schema has it: anchored only by ^ and $).
+  void string_with(State from, const Regex& regex, State to);
+  /// A string that is none of `names`; written without escapes.
+  void string_except(State from, std::span<const std::string> names, State to);
+  /// At most 18 digits before the point, 15 behind it and 2 in the exponent; `range` leaves out the
+  /// exponent. `whole`: only whole numbers, without point and exponent.
+  void number(State from, bool whole, State to);
+  void number_in(State from, bool whole, const NumberRange& range, State to);
+
+ private:
+  Grammar::Rule rule(const char* name, const std::function<void(State, State)>& fill);
+  void in_rule(State from, State to, const std::function<void(State, State)>& fill);
+  void fill_string(State from, int64_t min, int64_t max, State to);
+  void fill_string_with(State from, const Regex& regex, State to);
+  void fill_string_except(State from, std::span<const std::string> names, State to);
+  void character(State from, State to);
+  void escape(State from, State to);
+  void digits(State from, int count, State to);
+  void pattern_characters(State from, const CodeSet& set, State to);
+
+  Grammar& grammar_;
+  std::map<std::string, Grammar::Rule> rules_;
+  std::map<CodeSet, Grammar::Rule> escapes_;
+};
+
+}  // namespace um

@@ -1,0 +1,503 @@
+// See schema.h.
+#include "engine/grammar/schema.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <set>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "engine/grammar/json_rules.h"
+
+namespace um {
+namespace {
+
+using Node = nlohmann::ordered_json;  // keeps the order of properties
+using State = Grammar::State;
+
+constexpr size_t kMaxSchema = size_t{1} << 20;
+constexpr int64_t kMaxCount = 65'536;  // of characters or items
+
+bool is_one_of(std::string_view word, std::initializer_list<std::string_view> list) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+/// Keywords that say nothing about which texts are valid.
+bool is_annotation(std::string_view keyword) {
+  return is_one_of(keyword, {"$schema", "$id", "$comment", "$defs", "definitions", "title",
+                             "description", "default", "examples", "example", "deprecated",
+                             "readOnly", "writeOnly", "contentEncoding", "contentMediaType"}) ||
+         keyword.starts_with("x-");
+}
+
+/// The type that a keyword is about, or nothing.
+std::string_view type_of_keyword(std::string_view keyword) {
+  if (is_one_of(keyword, {"properties", "required", "additionalProperties"})) return "object";
+  if (is_one_of(keyword, {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}))
+    return "array";
+  if (is_one_of(keyword, {"minLength", "maxLength", "pattern", "format"})) return "string";
+  if (is_one_of(keyword, {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}))
+    return "number";
+  return {};
+}
+
+/// Patterns of formats; the others are read as annotations.
+std::string_view pattern_of_format(std::string_view format) {
+  if (format == "date") return R"(^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$)";
+  if (format == "time") return R"(^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$)";
+  if (format == "date-time")
+    return R"(^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$)";
+  if (format == "uuid") return R"(^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$)";
+  if (format == "ipv4") return R"(^((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)$)";
+  return {};
+}
+
+class Compiler {
+ public:
+  explicit Compiler(const Node& root) : root_(root), rules_(grammar_) {}
+
+  Grammar compile() {
+    const Grammar::Rule text = grammar_.add_rule();
+    const State begin = grammar_.add_state();
+    rules_.space(grammar_.start(text), begin);
+    call(begin, root_, "#", grammar_.end(text));
+    while (!open_.empty()) {  // a list and no recursion: references may chain for long
+      const Open next = open_.front();
+      open_.pop_front();
+      fill(*next.node, next.path, grammar_.start(next.rule), grammar_.end(next.rule));
+    }
+    grammar_.finish(text);
+    return std::move(grammar_);
+  }
+
+ private:
+  struct Open {
+    const Node* node;
+    std::string path;
+    Grammar::Rule rule;
+  };
+
+  [[noreturn]] static void refuse(const std::string& path, std::string_view what) {
+    throw UsageError(fmt::format("schema {}: {}", path, what));
+  }
+
+  /// A value of the schema, by the rule that all uses of the schema share.
+  void call(State from, const Node& node, const std::string& path, State to) {
+    const auto [at, is_new] = known_.try_emplace(&node, -1);
+    if (is_new) {
+      at->second = grammar_.add_rule();
+      open_.push_back({&node, path, at->second});
+    }
+    grammar_.add_call(from, at->second, to);
+  }
+
+  void fill(const Node& node, const std::string& path, State from, State to) {
+    if (node.is_boolean()) {
+      if (node.get<bool>()) rules_.any_value(from, to);
+      return;
+    }
+    if (!node.is_object()) refuse(path, "expected a schema: an object, true or false");
+    check_keywords(node, path);
+    if (node.contains("$ref")) return fill_reference(node, path, from, to);
+    for (const char* keyword : {"anyOf", "oneOf", "allOf"})
+      if (node.contains(keyword)) return fill_combination(node, keyword, path, from, to);
+    if (node.contains("enum") || node.contains("const")) return fill_enum(node, path, from, to);
+    const std::set<std::string> types = types_of(node, path);
+    if (types.empty()) return rules_.any_value(from, to);
+    for (const std::string& type : types) fill_type(node, type, path, from, to);
+  }
+
+  static void check_keywords(const Node& node, const std::string& path) {
+    for (const auto& [keyword, value] : node.items()) {
+      const bool known =
+          is_annotation(keyword) || !type_of_keyword(keyword).empty() ||
+          is_one_of(keyword, {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"});
+      if (!known) refuse(path, fmt::format("the keyword {} is not supported", quote(keyword)));
+    }
+  }
+
+  static void refuse_siblings(const Node& node, std::string_view keyword, const std::string& path,
+                              bool type_may_stand) {
+    for (const auto& [other, value] : node.items()) {
+      if (other == keyword || is_annotation(other) || (type_may_stand && other == "type")) continue;
+      refuse(path, fmt::format("the keywords \"{}\" and \"{}\" together are not supported", keyword,
+                               other));
+    }
+  }
+
+  // --- References and combinations.
+
+  void fill_reference(const Node& node, const std::string& path, State from, State to) {
+    refuse_siblings(node, "$ref", path, false);
+    if (!node["$ref"].is_string()) refuse(path, "\"$ref\": expected a string");
+    const auto target = node["$ref"].get<std::string>();
+    if (target != "#" && !target.starts_with("#/"))
+      refuse(path, fmt::format("the reference {} is not supported; expected #/...", quote(target)));
+    call(from, find(target, path), target, to);
+  }
+
+  /// Follows a JSON pointer (RFC 6901) in its URI form.
+  const Node& find(std::string_view target, const std::string& path) const {
+    const Node* at = &root_;
+    std::string_view rest = target.substr(1);
+    while (!rest.empty()) {
+      rest.remove_prefix(1);  // the slash
+      const size_t end = std::min(rest.find('/'), rest.size());
+      const std::string key = unescape(rest.substr(0, end));
+      rest.remove_prefix(end);
+      const Node* next = nullptr;
+      if (at->is_object() && at->contains(key)) next = &(*at)[key];
+      if (at->is_array() && !key.empty() && key.size() < 6 &&
+          key.find_first_not_of("0123456789") == std::string::npos &&
+          static_cast<size_t>(std::stoi(key)) < at->size())
+        next = &(*at)[static_cast<size_t>(std::stoi(key))];
+      if (next == nullptr)
+        refuse(path, fmt::format("the reference {} leads nowhere", quote(target)));
+      at = next;
+    }
+    return *at;
+  }
+
+  static std::string unescape(std::string_view text) {
+    std::string out;
+    for (size_t i = 0; i < text.size(); ++i) {
+      const bool tilde = text[i] == '~' && i + 1 < text.size();
+      if (tilde && (text[i + 1] == '0' || text[i + 1] == '1')) {
+        out += text[++i] == '0' ? '~' : '/';
+      } else if (text[i] == '%' && i + 2 < text.size() &&
+                 std::isxdigit(static_cast<uint8_t>(text[i + 1])) != 0 &&
+                 std::isxdigit(static_cast<uint8_t>(text[i + 2])) != 0) {
+        out += static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16));
+        i += 2;
+      } else {
+        out += text[i];
+      }
+    }
+    return out;
+  }
+
+  /// anyOf; oneOf, which is read as anyOf; allOf of one. What stands beside it joins each branch.
+  void fill_combination(const Node& node, const std::string& keyword, const std::string& path,
+                        State from, State to) {
+    const Node& branches = node[keyword];
+    if (!branches.is_array() || branches.empty())
+      refuse(path, fmt::format("\"{}\": expected a list of schemas", keyword));
+    if (keyword == "allOf" && branches.size() > 1)
+      refuse(path, "\"allOf\" of more than one schema is not supported");
+    for (size_t i = 0; i < branches.size(); ++i) {
+      const std::string where = fmt::format("{}/{}/{}", path, keyword, i);
+      call(from, join(node, keyword, branches[i], where), where, to);
+    }
+  }
+
+  const Node& join(const Node& node, const std::string& keyword, const Node& branch,
+                   const std::string& path) {
+    Node joined = branch;
+    bool same = true;
+    for (const auto& [key, value] : node.items()) {
+      if (key == keyword || is_annotation(key)) continue;
+      if (!branch.is_object())
+        refuse(path, fmt::format("a schema of true or false beside \"{}\" is not supported", key));
+      if (branch.contains(key) && branch[key] != value)
+        refuse(path, fmt::format("the keyword \"{}\" stands here and beside \"{}\"", key, keyword));
+      joined[key] = value;
+      same = false;
+    }
+    if (same) return branch;
+    made_.push_back(std::move(joined));
+    if (made_.size() > 10'000) refuse(path, "too many combinations");
+    return made_.back();
+  }
+
+  // --- Values.
+
+  static std::string type_of_value(const Node& value) {
+    if (value.is_number_integer()) return "integer";
+    return value.type_name();
+  }
+
+  void fill_enum(const Node& node, const std::string& path, State from, State to) {
+    const bool listed = node.contains("enum");
+    refuse_siblings(node, listed ? "enum" : "const", path, true);
+    const Node values = listed ? node["enum"] : Node::array({node["const"]});
+    if (!values.is_array() || values.empty()) refuse(path, "\"enum\": expected a list of values");
+    const std::set<std::string> types = types_of(node, path);
+    for (const Node& value : values) {
+      const std::string type = type_of_value(value);
+      const bool fits =
+          types.empty() || types.contains(type) || (type == "integer" && types.contains("number"));
+      if (fits) rules_.literal(from, value.dump(), to);
+    }
+  }
+
+  static std::set<std::string> types_of(const Node& node, const std::string& path) {
+    std::set<std::string> types;
+    if (!node.contains("type")) {
+      for (const auto& [keyword, value] : node.items())
+        if (const auto type = type_of_keyword(keyword); !type.empty()) types.emplace(type);
+      return types;
+    }
+    const Node& type = node["type"];
+    const Node list = type.is_array() ? type : Node::array({type});
+    for (const Node& name : list) {
+      if (!name.is_string() ||
+          !is_one_of(name.get<std::string>(),
+                     {"object", "array", "string", "number", "integer", "boolean", "null"}))
+        refuse(path, "\"type\": expected object, array, string, number, integer, boolean or null");
+      types.insert(name.get<std::string>());
+    }
+    if (types.empty()) refuse(path, "\"type\": expected a type or a list of types");
+    if (types.contains("number")) types.erase("integer");
+    return types;
+  }
+
+  void fill_type(const Node& node, const std::string& type, const std::string& path, State from,
+                 State to) {
+    if (type == "null") return rules_.literal(from, "null", to);
+    if (type == "boolean") {
+      rules_.literal(from, "true", to);
+      return rules_.literal(from, "false", to);
+    }
+    if (type == "string") return fill_string(node, path, from, to);
+    if (type == "array") return fill_array(node, path, from, to);
+    if (type == "object") return fill_object(node, path, from, to);
+    fill_number(node, type == "integer", path, from, to);
+  }
+
+  static int64_t count(const Node& node, const char* keyword, int64_t fallback,
+                       const std::string& path) {
+    if (!node.contains(keyword)) return fallback;
+    const Node& value = node[keyword];
+    if (!value.is_number_unsigned() || value.get<uint64_t>() > kMaxCount)
+      refuse(path, fmt::format("\"{}\": expected a whole number from 0 to {}", keyword, kMaxCount));
+    return value.get<int64_t>();
+  }
+
+  void fill_string(const Node& node, const std::string& path, State from, State to) {
+    const int64_t min = count(node, "minLength", 0, path);
+    const int64_t max = count(node, "maxLength", JsonRules::kNoLimit, path);
+    const bool limited = min > 0 || max != JsonRules::kNoLimit;
+    std::string pattern;
+    if (node.contains("pattern")) {
+      if (!node["pattern"].is_string()) refuse(path, "\"pattern\": expected a string");
+      if (limited) refuse(path, "\"pattern\" and a length together are not supported");
+      pattern = node["pattern"].get<std::string>();
+    } else if (node.contains("format") && node["format"].is_string() && !limited) {
+      pattern = pattern_of_format(node["format"].get<std::string>());
+    }
+    if (node.contains("pattern") || !pattern.empty()) {
+      const std::string where = fmt::format("schema {}/pattern", path);
+      return rules_.string_with(from, Regex::parse(pattern, where), to);
+    }
+    rules_.string(from, min, max, to);
+  }
+
+  void fill_array(const Node& node, const std::string& path, State from, State to) {
+    static const Node none = Node::array();
+    const Node& first = node.contains("prefixItems") ? node["prefixItems"] : none;
+    if (!first.is_array()) refuse(path, "\"prefixItems\": expected a list of schemas");
+    if (node.contains("uniqueItems") && node["uniqueItems"] != false)
+      refuse(path, "the keyword \"uniqueItems\" is not supported");
+    const auto prefix = static_cast<int64_t>(first.size());
+    const int64_t min = count(node, "minItems", 0, path);
+    int64_t max = count(node, "maxItems", JsonRules::kNoLimit, path);
+    // Items behind the listed ones only where the schema speaks of them, or must have them.
+    const Node* rest = node.contains("items") ? &node["items"] : &kAny;
+    const bool closed = *rest == false || (!node.contains("items") && prefix > 0 && min <= prefix);
+    if (closed) max = max == JsonRules::kNoLimit ? prefix : std::min(max, prefix);
+
+    const State open = grammar_.add_state(), close = grammar_.add_state();
+    State item = grammar_.add_state();
+    grammar_.add_bytes(from, '[', '[', open);
+    grammar_.add_bytes(close, ']', ']', to);
+    if (min == 0) grammar_.add_empty(open, close);
+    if (max != 0) rules_.space(open, item);
+    for (int64_t i = 0; i != max; ++i) {
+      const bool listed = i < prefix;
+      const State after = grammar_.add_state(), comma = grammar_.add_state();
+      const auto index = static_cast<size_t>(i);
+      call(item, listed ? first[index] : *rest,
+           path + (listed ? fmt::format("/prefixItems/{}", i) : std::string("/items")), after);
+      if (i + 1 >= min) rules_.space(after, close);
+      if (i + 1 == max) break;
+      grammar_.add_bytes(after, ',', ',', comma);
+      const bool repeats = max == JsonRules::kNoLimit && !listed && i + 1 >= min;
+      const State next = repeats ? item : grammar_.add_state();
+      rules_.space(comma, next);
+      item = next;
+      if (repeats) break;
+    }
+  }
+
+  struct Property {
+    std::string name;
+    const Node* schema;
+    std::string path;
+    bool required;
+  };
+
+  /// Listed properties in their order, then required ones that are not listed.
+  std::vector<Property> properties_of(const Node& node, const Node& others,
+                                      const std::string& path) const {
+    std::vector<Property> list;
+    std::vector<std::string> required;
+    if (node.contains("required")) {
+      if (!node["required"].is_array()) refuse(path, "\"required\": expected a list of names");
+      for (const Node& name : node["required"]) {
+        if (!name.is_string()) refuse(path, "\"required\": expected a list of names");
+        required.push_back(name.get<std::string>());
+      }
+    }
+    std::set<std::string> left(required.begin(), required.end());
+    if (node.contains("properties")) {
+      if (!node["properties"].is_object()) refuse(path, "\"properties\": expected an object");
+      for (const auto& [name, schema] : node["properties"].items())
+        list.push_back({name, &schema, path + "/properties/" + name, left.erase(name) > 0});
+    }
+    for (const std::string& name : required)
+      if (left.erase(name) > 0)
+        list.push_back({name, &others, path + "/additionalProperties", true});
+    return list;
+  }
+
+  void fill_object(const Node& node, const std::string& path, State from, State to) {
+    const Node* others =
+        node.contains("additionalProperties") ? &node["additionalProperties"] : &kAny;
+    const bool open_ended = node.contains("additionalProperties")
+                                ? *others != false
+                                : !node.contains("properties") && !node.contains("required");
+    const std::vector<Property> properties = properties_of(node, *others, path);
+    const State open = grammar_.add_state(), close = grammar_.add_state();
+    grammar_.add_bytes(from, '{', '{', open);
+    grammar_.add_bytes(close, '}', '}', to);
+    // key[i]: a property from number i on must follow; after[i]: one from before i has been
+    // written.
+    std::vector<State> key, after;
+    for (size_t i = 0; i <= properties.size(); ++i) {
+      key.push_back(grammar_.add_state());
+      after.push_back(grammar_.add_state());
+      const State comma = grammar_.add_state();
+      grammar_.add_bytes(after[i], ',', ',', comma);
+      rules_.space(comma, key[i]);
+    }
+    rules_.space(open, key[0]);
+    bool may_close = true;
+    for (size_t i = properties.size() + 1; i-- > 0;) {
+      if (i < properties.size()) {
+        add_property(properties[i], key[i], after[i + 1]);
+        if (!properties[i].required) grammar_.add_empty(key[i], key[i + 1]);
+        may_close = may_close && !properties[i].required;
+      }
+      if (may_close) rules_.space(after[i], close);
+    }
+    if (may_close) grammar_.add_empty(open, close);
+    if (open_ended) add_others(properties, *others, path, key.back(), after.back());
+  }
+
+  void add_property(const Property& property, State from, State to) {
+    const State colon = grammar_.add_state(), value = grammar_.add_state();
+    rules_.literal(from, Node(property.name).dump() + ":", colon);
+    rules_.space(colon, value);
+    call(value, *property.schema, property.path, to);
+  }
+
+  void add_others(const std::vector<Property>& properties, const Node& schema,
+                  const std::string& path, State from, State to) {
+    std::vector<std::string> names;
+    for (const Property& property : properties) names.push_back(property.name);
+    const State colon = grammar_.add_state(), before = grammar_.add_state();
+    const State value = grammar_.add_state();
+    rules_.string_except(from, names, colon);
+    grammar_.add_bytes(colon, ':', ':', before);
+    rules_.space(before, value);
+    call(value, schema, path + "/additionalProperties", to);
+  }
+
+  // --- Numbers.
+
+  void fill_number(const Node& node, bool whole, const std::string& path, State from, State to) {
+    NumberRange range;
+    bool bounded = false;
+    const auto read = [&](const char* keyword, std::optional<Decimal>& bound, bool& strict,
+                          bool makes_strict, bool is_low) {
+      if (!node.contains(keyword)) return;
+      const Node& value = node[keyword];
+      if (!value.is_number()) refuse(path, fmt::format("\"{}\": expected a number", keyword));
+      if (bounded && bound) {  // minimum and exclusiveMinimum: the stricter one
+        const auto now = node[is_low ? "minimum" : "maximum"].get<double>();
+        const auto other = value.get<double>();
+        if (is_low ? other < now : other > now) return;
+      }
+      bound = decimal(value, keyword, path);
+      strict = makes_strict;
+      bounded = true;
+    };
+    read("minimum", range.low, range.above_low, false, true);
+    read("exclusiveMinimum", range.low, range.above_low, true, true);
+    read("maximum", range.high, range.below_high, false, false);
+    read("exclusiveMaximum", range.high, range.below_high, true, false);
+    if (bounded)
+      rules_.number_in(from, whole, range, to);
+    else
+      rules_.number(from, whole, to);
+  }
+
+  /// The digits of a number; at most 18 before the point and 15 behind it.
+  static Decimal decimal(const Node& value, const char* keyword, const std::string& path) {
+    std::string text;
+    if (value.is_number_integer()) {
+      text = value.dump();
+    } else {
+      const auto number = value.get<double>();
+      for (int places = 0; places <= 15 && std::abs(number) < 1e15; ++places) {
+        text = fmt::format("{:.{}f}", number, places);
+        if (std::stod(text) == number) break;
+        text.clear();
+      }
+    }
+    Decimal digits;
+    digits.negative = text.starts_with('-');
+    if (digits.negative) text.erase(0, 1);
+    digits.whole = text.substr(0, text.find('.'));
+    if (text.find('.') != std::string::npos) digits.fraction = text.substr(text.find('.') + 1);
+    if (text.empty() || digits.whole.size() > 18)
+      refuse(path,
+             fmt::format("\"{}\": expected a number of at most 18 digits before the point and "
+                         "15 behind it, found {}",
+                         keyword, value.dump()));
+    return digits;
+  }
+
+  static const Node kAny;
+
+  const Node& root_;
+  Grammar grammar_;
+  JsonRules rules_;
+  std::unordered_map<const Node*, Grammar::Rule> known_;
+  std::deque<Open> open_;
+  std::deque<Node> made_;  // joined schemas; their addresses are keys of known_
+};
+
+const Node Compiler::kAny = Node(true);
+
+}  // namespace
+
+Grammar schema_grammar(std::string_view schema) {
+  if (schema.size() > kMaxSchema)
+    throw UsageError(
+        fmt::format("schema: {} bytes, at most {} are allowed", schema.size(), kMaxSchema));
+  try {
+    parse_json(schema, "schema", {.max_depth = 64, .max_values = 100'000});
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  const Node root = Node::parse(schema.begin(), schema.end());
+  return Compiler(root).compile();
+}
+
+}  // namespace um
