@@ -43,6 +43,7 @@ struct ActiveRequest {
   int64_t cached = 0;           ///< rows in the cache: of the tokens [0, cached)
   std::vector<int32_t> pages;   ///< where they are
   std::vector<int32_t> drafts;  ///< guesses for the tokens that come next
+  int64_t draft_cached = 0;     ///< rows in the draft model's cache, in the same pages
   AcceptanceRecord acceptance;
   Penalties penalties;  ///< of the tokens chosen so far
 

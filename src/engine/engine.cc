@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "engine/scheduler.h"
@@ -29,8 +30,11 @@ EngineOptions resolve(EngineOptions options, const Model& model) {
   if (options.max_batch < 1 || options.prefill_rows < 1 || options.max_queue < 1)
     throw UsageError("the engine's batch, prefill rows and queue are at least 1");
   const int64_t heads = model.mtp_heads();
-  if (options.draft_tokens < 0)
-    options.draft_tokens = heads > 0 ? heads : options.ngram_drafts ? 4 : 0;
+  const int64_t unlimited = options.ngram_drafts || options.draft_model != nullptr ? 4 : 0;
+  if (options.draft_tokens < 0) options.draft_tokens = heads > 0 ? heads : unlimited;
+  if (options.draft_model != nullptr && options.draft_model->config().vocab != model.config().vocab)
+    throw UsageError(fmt::format("the draft model has {} tokens, the model {}",
+                                 options.draft_model->config().vocab, model.config().vocab));
   return options;
 }
 
@@ -63,7 +67,10 @@ class Engine::Impl {
                    std::min(options_.context, pool_.pages() * kPageRows),
                    [this](int32_t from, int32_t to, int64_t rows) {
                      copy_page_rows(pool_, from, to, rows);
-                   }) {}
+                   }) {
+    if (options_.draft_model != nullptr)
+      draft_pool_.emplace(options_.draft_model->make_pool(pool_.pages()));
+  }
 
   uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);
   void cancel(uint64_t id);
@@ -89,15 +96,21 @@ class Engine::Impl {
     return result;
   }
   void run_plan(const std::vector<PlannedRows>& plan);
-  Tensor logits_of(const Tensor& hidden, const std::vector<int32_t>& rows);
+  Tensor logits_of(const Model& model, const Tensor& hidden, const std::vector<int32_t>& rows);
   void choose(const std::vector<PlannedRows>& plan, const Tensor& hidden);
   void deliver(ActiveRequest& request, std::vector<TokenOutput>& outputs);
   void draft(const std::vector<PlannedRows>& plan, const Tensor& hidden, const StepBatch& batch);
+  void draft_with_heads(const std::vector<PlannedRows>& plan, const std::vector<int64_t>& wanted,
+                        const Tensor& hidden, const StepBatch& batch);
+  void draft_with_model(const std::vector<PlannedRows>& plan, const std::vector<int64_t>& wanted);
+  void push_drafts(const Model& model, const Tensor& hidden, const std::vector<int32_t>& rows,
+                   const std::vector<ActiveRequest*>& requests);
   int64_t wanted_drafts(const ActiveRequest& request) const;
   void finish_done();
   void publish(double seconds);
 
   KvPool pool_;
+  std::optional<KvPool> draft_pool_;  // the same pages, for the draft model
   Scheduler scheduler_;
   StepTimes times_;
   double prompt_rows_per_s_ = 0, draft_s_ = 0;
@@ -228,11 +241,12 @@ void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
   if (options_.draft_tokens > 0) draft(plan, hidden, batch);
 }
 
-/// Logits of some rows of the trunk's output.
-Tensor Engine::Impl::logits_of(const Tensor& hidden, const std::vector<int32_t>& rows) {
+/// Logits of some rows of a trunk's output.
+Tensor Engine::Impl::logits_of(const Model& model, const Tensor& hidden,
+                               const std::vector<int32_t>& rows) {
   return timed([&] {
-    const Tensor index = Tensor::from(model_.device(), {std::ssize(rows)}, std::span(rows));
-    return model_.logits(embedding(index, hidden));
+    const Tensor index = Tensor::from(model.device(), {std::ssize(rows)}, std::span(rows));
+    return model.logits(embedding(index, hidden));
   });
 }
 
@@ -248,7 +262,7 @@ void Engine::Impl::choose(const std::vector<PlannedRows>& plan, const Tensor& hi
     row = end;
   }
   if (wanted.empty()) return;
-  const Tensor logits = logits_of(hidden, wanted);
+  const Tensor logits = logits_of(model_, hidden, wanted);
   float* next = logits.f32();
   for (const PlannedRows& rows : plan) {
     if (!rows.samples) continue;
@@ -309,44 +323,92 @@ int64_t Engine::Impl::wanted_drafts(const ActiveRequest& request) const {
   return best_draft_count(request.acceptance, times_, others, options_.draft_tokens, draft_s_);
 }
 
-/// Drafts for the next step, from the rows of this one: MTP head k turns the state at t and the
-/// token at t + k into a guess for the token after it (techniques.md section 6). The heads run on
-/// all rows, so that their own cache is complete; rows of drafts that were refused are run in vain
-/// and written again when their turn comes. The heads' cache is only as good as the tokens known
-/// when a row was run: a row whose token was a refused draft keeps what it had. That can cost an
-/// acceptance, never a token.
+/// Drafts for the next step.
 void Engine::Impl::draft(const std::vector<PlannedRows>& plan, const Tensor& hidden,
                          const StepBatch& batch) {
   const auto begin = Clock::now();
-  const int64_t heads = std::min(model_.mtp_heads(), options_.draft_tokens);
   std::vector<int64_t> wanted;
-  int64_t most = 0;
-  for (const PlannedRows& rows : plan) {
-    wanted.push_back(wanted_drafts(*rows.request));
-    most = std::max(most, wanted.back());
-    if (heads == 0) rows.request->drafts = ngram_drafts(rows.request->tokens, wanted.back());
+  for (const PlannedRows& rows : plan) wanted.push_back(wanted_drafts(*rows.request));
+  if (options_.draft_model != nullptr) {
+    draft_with_model(plan, wanted);
+  } else if (model_.mtp_heads() > 0) {
+    draft_with_heads(plan, wanted, hidden, batch);
+  } else {
+    for (size_t i = 0; i < plan.size(); ++i)
+      plan[i].request->drafts = ngram_drafts(plan[i].request->tokens, wanted[i]);
   }
+  const int64_t most = std::ranges::max(wanted);
+  if (most == 0 || plan.front().prompt) return;
+  const double each = seconds_between(begin, Clock::now()) / static_cast<double>(most);
+  draft_s_ += draft_s_ == 0 ? each : kRateWeight * (each - draft_s_);
+}
+
+/// MTP head k turns the state at t and the token at t + k into a guess for the token after it
+/// (techniques.md section 6). The heads run on all rows of the step, so that their own cache is
+/// complete; rows of drafts that were refused are run in vain and written again when their turn
+/// comes. A head's row whose token was a refused draft keeps what it had: that can cost an
+/// acceptance, never a token.
+void Engine::Impl::draft_with_heads(const std::vector<PlannedRows>& plan,
+                                    const std::vector<int64_t>& wanted, const Tensor& hidden,
+                                    const StepBatch& batch) {
   Tensor state = hidden;
+  const int64_t heads = std::min(model_.mtp_heads(), options_.draft_tokens);
   for (int64_t k = 0; k < heads; ++k) {
     const Tensor tokens = batch.shifted_tokens(plan, k + 1);
     const MtpOutput out = timed(
         [&] { return model_.mtp(k, state, tokens, batch.ragged(), {.cache = &batch.view()}); });
     state = out.state;
     std::vector<int32_t> last;
-    for (size_t i = 0; i < plan.size(); ++i)
-      if (wanted[i] > k) last.push_back(batch.last_known_row(plan, i));
-    if (last.empty()) continue;
-    const Tensor logits = logits_of(out.hidden, last);
-    const float* next = logits.f32();
+    std::vector<ActiveRequest*> requests;
     for (size_t i = 0; i < plan.size(); ++i) {
       if (wanted[i] <= k) continue;
-      plan[i].request->drafts.push_back(greedy({next, static_cast<size_t>(logits.cols())}));
-      next += logits.cols();
+      last.push_back(batch.last_known_row(plan, i));
+      requests.push_back(plan[i].request);
     }
+    push_drafts(model_, out.hidden, last, requests);
   }
-  if (most > 0 && heads > 0 && !plan.front().prompt) {
-    const double each = seconds_between(begin, Clock::now()) / static_cast<double>(most);
-    draft_s_ += draft_s_ == 0 ? each : kRateWeight * (each - draft_s_);
+}
+
+/// The draft model reads what is new to it and goes on from there, one token a forward. Its pool
+/// has the pages of the trunk's: where a draft's page is not reserved yet, there is no draft.
+void Engine::Impl::draft_with_model(const std::vector<PlannedRows>& plan,
+                                    const std::vector<int64_t>& wanted) {
+  const Model& model = *options_.draft_model;
+  for (int64_t k = 0; k < options_.draft_tokens; ++k) {
+    std::vector<PlannedRows> rows;
+    std::vector<int32_t> last;
+    std::vector<ActiveRequest*> requests;
+    int32_t end = 0;
+    for (size_t i = 0; i < plan.size(); ++i) {
+      ActiveRequest& request = *plan[i].request;
+      const int64_t length = request.length() + k;
+      request.draft_cached = std::min(request.draft_cached, length - 1);
+      if (wanted[i] <= k || std::ssize(request.pages) < KvPool::pages_for(length)) continue;
+      rows.push_back({&request, request.draft_cached, length - request.draft_cached, false, true});
+      end += static_cast<int32_t>(rows.back().rows);
+      last.push_back(end - 1);
+      requests.push_back(&request);
+      request.draft_cached = length;
+    }
+    if (rows.empty()) return;
+    const StepBatch batch(*draft_pool_, rows);
+    const Tensor hidden = timed([&] {
+      return model.trunk(batch.tokens(), batch.ragged(), {.cache = &batch.view()}).hidden;
+    });
+    push_drafts(model, hidden, last, requests);
+  }
+}
+
+/// The most likely token of each row becomes the request's next draft.
+void Engine::Impl::push_drafts(const Model& model, const Tensor& hidden,
+                               const std::vector<int32_t>& rows,
+                               const std::vector<ActiveRequest*>& requests) {
+  if (rows.empty()) return;
+  const Tensor logits = logits_of(model, hidden, rows);
+  const float* next = logits.f32();
+  for (ActiveRequest* request : requests) {
+    request->drafts.push_back(greedy({next, static_cast<size_t>(logits.cols())}));
+    next += logits.cols();
   }
 }
 

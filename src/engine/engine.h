@@ -71,6 +71,8 @@ struct EngineOptions {
   int64_t max_queue = 1024;      ///< waiting requests; more are refused
   int64_t draft_tokens = -1;     ///< per request and step; -1: as many as there are MTP heads
   bool ngram_drafts = false;     ///< drafts from the text so far where there are no heads
+  const Model* draft_model = nullptr;  ///< a small model of the same tokenizer, in place of heads;
+                                       ///< must outlive the engine
   bool prefix_cache = true;
 };
 

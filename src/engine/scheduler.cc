@@ -115,7 +115,7 @@ void Scheduler::preempt(size_t index) {
   pages_.release(request->pages);
   request->pages.clear();
   request->drafts.clear();
-  request->cached = 0;
+  request->cached = request->draft_cached = 0;
   ++request->stats.preemptions;
   ++preemptions_;
   insert_sorted(waiting_, std::move(request));
