@@ -139,6 +139,9 @@ std::vector<Case> cases() {
       {"4096 gqa 8/2 d128", 8, 2, 128, 0, 128, {4096}},
       {"decode gqa 40/8 d128", 40, 8, 128, 0, 128, {1}, 8191},
       {"decode gqa x16", 16, 4, 128, 0, 128, std::vector<int64_t>(16, 1), 1023},
+      {"decode bench-small", 16, 1, 288, 0, 256, {1}, 4095, true},
+      {"decode bench-small 4", 16, 1, 288, 0, 256, {4}, 4092, true},
+      {"decode bench-small x16", 16, 1, 288, 0, 256, std::vector<int64_t>(16, 1), 500, true},
       {"decode mla 16 heads", 16, 1, 576, 0, 512, {1}, 16383, true},
       {"decode mla 128 heads", 128, 1, 576, 0, 512, {1}, 4095, true},
   };

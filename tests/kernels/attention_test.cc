@@ -135,6 +135,8 @@ std::vector<Shape> shapes() {
       {"decode_long", 4, 2, 16, 0, 16, {1}, {3333}},
       {"absorbed", 16, 1, 80, 0, 64, {1, 2, 9}, {70, 0, 100}, true},
       {"absorbed_long", 20, 1, 24, 0, 16, {2}, {2100}, true},
+      {"drafts", 8, 2, 40, 0, 32, {4, 1, 8, 3, 1}, {700, 63, 64, 1300, 511}},
+      {"one_long", 16, 1, 40, 0, 32, {1, 2, 1, 3, 1}, {2000, 5, 90, 64, 300}, true},
       {"empty", 2, 2, 8, 0, 8, {0, 0}, {}},
   };
 }
@@ -320,6 +322,74 @@ TEST(AttentionTest, PackedSequencesKeepTheirBits) {
       kernels->attention_grad(found.grad_args(false));
       EXPECT_TRUE(same_bits(found.out, expected.out)) << kernels->name << " " << s;
       expect_same_grads(found, expected, std::string(kernels->name) + " " + std::to_string(s));
+    }
+  }
+}
+
+/// The same keys in pages, in an order of their own, among rows of NaN. `first`: only the sequences
+/// from there on, as part of a larger batch.
+struct Paged {
+  static constexpr int64_t kRows = 64;
+  std::vector<int32_t> pages;
+  std::vector<float> k, k_rope, v;
+  Attention args;
+
+  Paged(Problem& p, int64_t first) : args(p.args()) {
+    int64_t longest = 1, count = 2;
+    for (int64_t s = 0; s < args.sequences; s++) {
+      const int64_t keys = p.kv_offsets[s + 1] - p.kv_offsets[s];
+      longest = std::max(longest, (keys + kRows - 1) / kRows);
+      count += (keys + kRows - 1) / kRows;
+    }
+    std::vector<int32_t> free(count);
+    for (int64_t i = 0; i < count; i++) free[i] = int32_t(i);
+    std::shuffle(free.begin(), free.end(), std::mt19937(7));
+    pages.assign(args.sequences * longest, -1);
+    for (int64_t s = 0; s < args.sequences; s++) {
+      for (int64_t j = 0; j < p.kv_offsets[s + 1] - p.kv_offsets[s]; j += kRows) {
+        pages[s * longest + j / kRows] = free.back();
+        free.pop_back();
+      }
+    }
+    auto spread = [&](const std::vector<float>& from, int64_t ld, std::vector<float>& to) {
+      to.assign(count * kRows * ld, NAN);
+      for (int64_t s = 0; s < args.sequences; s++) {
+        for (int64_t j = 0; j < p.kv_offsets[s + 1] - p.kv_offsets[s]; j++) {
+          const int64_t row = pages[s * longest + j / kRows] * kRows + j % kRows;
+          std::copy_n(&from[(p.kv_offsets[s] + j) * ld], ld, &to[row * ld]);
+        }
+      }
+    };
+    spread(p.k, p.ldk, k);
+    if (p.ld_rope > 0) spread(p.k_rope, p.ld_rope, k_rope);
+    spread(p.v, p.ldv, v);
+    args.k = k.data();
+    args.k_rope = k_rope.data();
+    args.v = p.shape.absorbed ? k.data() : v.data();
+    args.pages = pages.data() + first * longest;
+    args.ld_pages = longest;
+    args.page_rows = kRows;
+    args.first_row = p.q_offsets[first];
+    args.sequences -= first;
+    args.q_offsets += first;
+    args.kv_offsets += first;
+    args.q += args.first_row * args.ldq;
+    args.out += args.first_row * args.ld_out;
+    args.lse = nullptr;
+  }
+};
+
+TEST_P(AttentionShapes, PagesDoNotChangeBits) {
+  std::vector<const Kernels*> tables = vector_tables();
+  tables.push_back(&ref::kTable);
+  for (const Kernels* kernels : tables) {
+    for (const int64_t first : {0, 1}) {
+      Problem expected(GetParam()), found(GetParam());
+      if (first >= int64_t(expected.shape.queries.size())) continue;
+      kernels->attention(expected.args());
+      std::fill_n(expected.out.begin(), expected.q_offsets[first] * expected.ld_out, NAN);
+      kernels->attention(Paged(found, first).args);
+      EXPECT_TRUE(same_bits(found.out, expected.out)) << kernels->name << " from " << first;
     }
   }
 }

@@ -1,7 +1,9 @@
 // Add, strided copy, bias gradient, sum of squares, AdamW.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "tests/kernels/harness_util.h"
 
@@ -38,6 +40,39 @@ TEST(CopyBlocksKernel, ParityAndBits) {
                          .block_y = width + 5};
       h.expect_parity([&](const Kernels& k) { k.copy_blocks(a); }, 0);
       h.expect_same_bits_for_threads([&](const Kernels& k) { k.copy_blocks(a); });
+    }
+  }
+}
+
+/// y[i] = x[rows_x[i]] and y[rows_y[i]] = x[i], each row in its place and nothing else written.
+TEST(CopyBlocksKernel, GathersAndScatters) {
+  for (int64_t rows : {1, 7, 400}) {
+    OpHarness h;
+    const int64_t pool = 2 * rows, width = 33, ld = 40;
+    std::vector<int32_t> slots(static_cast<size_t>(pool));
+    std::iota(slots.begin(), slots.end(), 0);
+    std::shuffle(slots.begin(), slots.end(), h.random());
+    slots.resize(static_cast<size_t>(rows));
+    const int32_t* where = h.input(slots);
+    const float* x = h.input(pool * ld);
+    float* y = h.output(pool * ld);
+    for (const bool scatter : {false, true}) {
+      const CopyBlocks a{.rows = rows,
+                         .width = width,
+                         .x = x,
+                         .ldx = ld,
+                         .y = y,
+                         .ldy = ld,
+                         .rows_x = scatter ? nullptr : where,
+                         .rows_y = scatter ? where : nullptr};
+      h.expect_parity([&](const Kernels& k) { k.copy_blocks(a); }, 0);
+      h.expect_same_bits_for_threads([&](const Kernels& k) { k.copy_blocks(a); });
+      ref::kTable.copy_blocks(a);
+      for (int64_t i = 0; i < rows; ++i) {
+        const float *from = x + (scatter ? i : where[i]) * ld,
+                    *to = y + (scatter ? where[i] : i) * ld;
+        EXPECT_TRUE(std::equal(from, from + width, to)) << scatter << " row " << i;
+      }
     }
   }
 }

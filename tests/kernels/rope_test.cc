@@ -201,6 +201,36 @@ TEST(LatentNormRopeKernel, Parity) {
   }
 }
 
+/// With slots every row goes to its row of a pool, with the same bits.
+TEST(LatentNormRopeKernel, Slots) {
+  const int64_t rows = 67, rank = 33, dim = 8, width = rank + dim;
+  LatentCase c(rows, rank, dim, 3, true, false);
+  std::vector<int32_t> slots(2 * rows);
+  for (int64_t i = 0; i < 2 * rows; ++i) slots[i] = static_cast<int32_t>(2 * rows - 1 - i);
+  std::swap(slots[3], slots[50]);
+  slots.resize(rows);
+  LatentNormRope pooled = c.forward;
+  pooled.slots = c.h.input(slots);
+  pooled.latent = c.h.output(2 * rows * width);
+  pooled.k_rope = pooled.latent + rank;
+  pooled.ld_latent = pooled.ld_k_rope = width;
+  pooled.inv_rms = nullptr;
+  c.h.expect_parity([&](const Kernels& k) { k.latent_norm_rope(pooled); }, 2e-6, 1);
+  c.h.expect_same_bits_for_threads([&](const Kernels& k) { k.latent_norm_rope(pooled); });
+  const auto check = [&](const Kernels& k) {
+    k.latent_norm_rope(c.forward);
+    k.latent_norm_rope(pooled);
+    for (int64_t r = 0; r < rows; ++r) {
+      const float *to = pooled.latent + slots[r] * width, *x = c.forward.latent;
+      const float *latent = x + r * c.forward.ld_latent,
+                  *rope = c.forward.k_rope + r * c.forward.ld_k_rope;
+      EXPECT_TRUE(std::equal(latent, latent + rank, to)) << k.name << " row " << r;
+      EXPECT_TRUE(std::equal(rope, rope + dim, to + rank)) << k.name << " row " << r;
+    }
+  };
+  c.h.expect_parity(check, 2e-6, 1);
+}
+
 TEST(LatentNormRopeKernel, MissingGradients) {
   for (int missing = 0; missing < 6; ++missing) {
     SCOPED_TRACE(missing);

@@ -11,13 +11,15 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cpu/isa/attention_few.h"
 #include "kernels/cpu/isa/attention_tile.h"
 #include "kernels/kernels.h"
 
 namespace um::UM_ISA {
 namespace {
 
-constexpr int64_t kChunk = 1024;     ///< keys, a multiple of kKeys
+constexpr int64_t kChunk = 512;      ///< keys, a multiple of kKeys
+constexpr int64_t kWindow = 16;      ///< chunks of all tasks that threads share before a merge
 constexpr int64_t kMaxRows = 512;    ///< rows of a task share each packed key block
 constexpr int64_t kMaxSums = 65536;  ///< elements of a task's output sums: a quarter megabyte
 
@@ -169,11 +171,22 @@ void attend_strip(const HeadRows& head, const Shape& shape, const Workspace& w,
                                block.ld_values, p.out + at * shape.v_pad, shape.v_pad, w.factor);
 }
 
+/// Few rows over keys in a cache: reading the keys takes the time.
+bool is_few(const HeadRows& head, const Task& task) {
+  const Attention& a = head.a;
+  return head.past > 0 && task.row_end - task.row_begin <= kFewRows && a.rope_dim == 0 &&
+         a.v_dim % kWidth == 0;
+}
+
 /// Sums of the task's rows over keys key_begin..key_end (key_begin a multiple of kKeys).
 void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int64_t key_begin,
                   int64_t key_end, const Workspace& w, const Partial& p, Ahead& ahead) {
   const HeadRows head(a, task.sequence, task.kv_head);
   const int64_t rows = task.row_end - task.row_begin;
+  if (is_few(head, task)) {
+    attend_few(head, task.row_begin, task.row_end, key_begin, key_end, p.out, p.sum, p.largest);
+    return;
+  }
   std::memset(p.out, 0, sizeof(float) * rows * shape.v_pad);
   std::memset(p.sum, 0, sizeof(float) * rows * kWidth);
   for (int64_t r = 0; r < rows; r++) p.largest[r] = kLowest;
@@ -246,8 +259,8 @@ void run_task(const Attention& a, const Shape& shape, const Task& task, const Ta
   finish(a, shape, task, total);
 }
 
-/// Few tasks over long sequences: threads share the chunks, `window` chunks of each task at a
-/// time, whose results are merged in order.
+/// Threads share the chunks of tasks over long sequences, `window` chunks of each task at a time,
+/// whose results are merged in order.
 void run_split(const Attention& a, const Shape& shape, const Task* tasks, int64_t count,
                int64_t longest, int64_t window) {
   const int64_t floats = shape.partial_floats();
@@ -298,6 +311,22 @@ int64_t list_tasks(const Attention& a, int64_t rows, Task* tasks) {
   return count;
 }
 
+/// Whether to share chunks among threads rather than tasks.
+bool wants_split(const Attention& a, const Task* tasks, int64_t count, int64_t most_rows) {
+  const int64_t threads = omp_get_max_threads();
+  int64_t longest = 0, total = 0;
+  for (int64_t t = 0; t < count; t++) {
+    const int64_t keys = task_keys(a, tasks[t]);
+    longest = larger(longest, keys);
+    total += keys;
+  }
+  if (longest <= kChunk) return false;
+  if (threads > 1 && count < 2 * threads) return true;
+  // Decoding: one long sequence among short ones; or many heads, whose keys lie side by side in
+  // memory and are read together, chunk by chunk.
+  return most_rows <= kFewRows && (longest * 4 * threads > total || a.kv_heads > 1);
+}
+
 }  // namespace
 
 void attention(const Attention& args) {
@@ -316,8 +345,12 @@ void attention(const Attention& args) {
   const int64_t count = list_tasks(args, shape.rows, nullptr);
   Task* tasks = static_cast<Task*>(task_scratch().get(sizeof(Task) * (count + 1)));
   list_tasks(args, shape.rows, tasks);
-  if (count < 2 * threads && longest > kChunk && threads > 1) {
-    run_split(args, shape, tasks, count, longest, 2 * threads);
+  shape.rows = 0;
+  for (int64_t t = 0; t < count; t++) {
+    shape.rows = larger(shape.rows, tasks[t].row_end - tasks[t].row_begin);
+  }
+  if (wants_split(args, tasks, count, shape.rows)) {
+    run_split(args, shape, tasks, count, longest, larger(2 * threads, kWindow / count));
     return;
   }
 #pragma omp parallel for schedule(dynamic, 1) if (count > 1)

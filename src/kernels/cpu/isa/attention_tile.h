@@ -99,6 +99,13 @@ template <int kRows, bool kTransA, Start kStart>
 inline void product_rows(int64_t cols, int64_t depth, const float* a, int64_t lda, const float* b,
                          int64_t ldb, float* c, int64_t ldc, const float* factor) {
   int64_t n = 0;
+  // Few rows take more columns: below eight sums at once, each waits for the one before.
+  constexpr int kWide = kRows == 1 ? 8 : kRows == 4 && kWidth == 16 ? 4 : 2;
+  if constexpr (kWide > 2) {
+    for (; n + kWide * kWidth <= cols; n += kWide * kWidth) {
+      product_tile<kRows, kWide, kTransA, kStart>(depth, a, lda, b + n, ldb, c + n, ldc, factor);
+    }
+  }
   for (; n + 2 * kWidth <= cols; n += 2 * kWidth) {
     product_tile<kRows, 2, kTransA, kStart>(depth, a, lda, b + n, ldb, c + n, ldc, factor);
   }
