@@ -18,7 +18,7 @@ namespace um {
 namespace {
 
 struct BenchOptions {
-  std::string model = "bench-d256";
+  std::string model = "bench-d256", dtype = "auto";
   int64_t batch = 8, seq_len = 256, steps = 10, warmup = 3;
   int64_t depth = 0, tokens = 32;
   bool json = false, profile = false, recompute = false, speculative = false;
@@ -48,7 +48,9 @@ Batch random_batch(const BenchOptions& options, int64_t vocab, uint64_t step) {
 /// Weights that are cheap to make: the time of a matmul does not depend on them.
 void fill_cheaply(ParamStore& params, double std) {
   for (const auto& param : params.all()) {
-    float* values = param->value.f32();
+    const bool bf16 = param->value.dtype() == DType::bf16;
+    float* values = bf16 ? nullptr : param->value.f32();
+    uint16_t* short_values = bf16 ? param->value.data<uint16_t>() : nullptr;
     const int64_t count = param->value.count();
     const auto scale = static_cast<float>(std * 1.7 / 32768.0);
     const float mean = param->decay ? 0.0f : 1.0f;
@@ -56,7 +58,11 @@ void fill_cheaply(ParamStore& params, double std) {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < count; ++i) {
       const auto bits = static_cast<uint32_t>(i) * 2654435761u;
-      values[i] = mean + spread * static_cast<float>(static_cast<int16_t>(bits >> 16));
+      const float value = mean + spread * static_cast<float>(static_cast<int16_t>(bits >> 16));
+      if (bf16)
+        short_values[i] = bf16_from_f32(value);
+      else
+        values[i] = value;
     }
   }
 }
@@ -68,7 +74,7 @@ class TrainingBench {
       : options_(options),
         config_(read_config(find_model(options.model))),
         balance_(BalanceScope::ep_group, 0.001, 0, 0) {
-    check_fits_memory(config_, 16, "bench train");
+    check_fits_memory(config_, DType::f32, 4, "bench train");
     model_ = make_model(config_, device);
     model_->params().initialize(1);
     optimizer_ = std::make_unique<Optimizer>(model_->params(), AdamWOptions{});
@@ -169,6 +175,12 @@ void bench_train(const BenchOptions& options, Device& device) {
   print_profile(meter, static_cast<double>(options.steps), ceiling.flops_per_s(), read_bandwidth());
 }
 
+/// What `--dtype auto` means for a model without weights: as its config says, f32 for what we do
+/// not compute with.
+DType stored_type(const ModelConfig& config) {
+  return config.dtype == DType::bf16 ? DType::bf16 : DType::f32;
+}
+
 /// Decode of one stream: one token a step on the cache.
 void bench_decode(const BenchOptions& options, Device& device) {
   if (options.speculative)
@@ -178,8 +190,9 @@ void bench_decode(const BenchOptions& options, Device& device) {
                               .json = options.json},
                              device);
   const ModelConfig config = read_config(find_model(options.model));
-  check_fits_memory(config, 4, "bench decode");
-  const auto model = make_model(config, device);
+  const DType weights_type = weights_of(options.dtype).value_or(stored_type(config));
+  check_fits_memory(config, weights_type, 1, "bench decode");
+  const auto model = make_model(config, device, weights_type);
   fill_cheaply(model->params(), config.weight_init_std());
   KvPool pool =
       model->make_pool(KvPool::pages_for(options.depth + options.tokens + options.warmup + 1));
@@ -210,12 +223,16 @@ void bench_decode(const BenchOptions& options, Device& device) {
   const ParameterCount count = count_parameters(config);
   // All weights that a token uses, the output head too, but of the embedding one row.
   const int64_t unread = config.tie_embeddings ? 0 : count.embedding;
-  const double weights = 4.0 * static_cast<double>(count.active() - unread);
+  const auto in_f32 = static_cast<double>(count.router + count.norms);
+  const double weights = static_cast<double>(dtype_size(weights_type)) *
+                             (static_cast<double>(count.active() - unread) - in_f32) +
+                         4.0 * in_f32;
   const double kv = static_cast<double>(kv_bytes_per_token(config, DType::f32)) *
                     static_cast<double>(options.depth + options.tokens / 2);
   const double rate = 1.0 / median(seconds), ratio = rate * (weights + kv) / bandwidth;
   if (options.json)
     print_json({{"model", options.model},
+                {"dtype", dtype_name(weights_type)},
                 {"depth", options.depth},
                 {"tokens_per_s", rate},
                 {"bytes_per_token", weights + kv},
@@ -224,10 +241,10 @@ void bench_decode(const BenchOptions& options, Device& device) {
                 {"peak_bytes", peak_resident_bytes()}});
   else
     fmt::print(
-        "{} on {}: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's read rate "
+        "{} in {} on {}: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's read rate "
         "({:.1f} GB/s); {} read per token\n",
-        options.model, device.name(), rate, rate * (weights + kv) / 1e9, 100 * ratio,
-        bandwidth / 1e9, bytes_text(weights + kv));
+        options.model, dtype_name(weights_type), device.name(), rate, rate * (weights + kv) / 1e9,
+        100 * ratio, bandwidth / 1e9, bytes_text(weights + kv));
   if (!options.profile) return;
   Meter meter;
   length = options.depth;
@@ -309,6 +326,7 @@ void add_bench(CLI::App& app, Globals& globals) {
   auto decode = std::make_shared<BenchOptions>();
   command = add_bench_command(*family, "decode", "one stream, one token at a time", "bench-small",
                               globals, bench_decode, decode);
+  add_dtype_option(command, decode->dtype);
   command->add_option("--depth", decode->depth, "tokens in the cache before the clock starts")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));

@@ -16,7 +16,7 @@ namespace um {
 namespace {
 
 struct Flags {
-  std::string model, system, mode = "slow";
+  std::string model, system, mode = "slow", dtype = "auto";
   SamplingFlags sampling;
   int64_t max_tokens = 512, context = 0;
 };
@@ -64,7 +64,7 @@ class Chat {
         system_(flags.system),
         directory_(find_model(flags.model)),
         tokenizer_(Tokenizer::load(directory_)),
-        model_(load_model(directory_, globals.device())),
+        model_(load_model(directory_, globals.device(), nullptr, weights_of(flags.dtype))),
         engine_(*model_, {.context = context(flags)}) {
     const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
     options_ = {.sampling = flags.sampling.resolve(defaults),
@@ -185,6 +185,7 @@ void add_chat(CLI::App& app, Globals& globals) {
   CLI::App* command = add_command(app, "chat", "talk with a model on the terminal", globals);
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
+  add_dtype_option(command, flags->dtype);
   command->add_option("--system", flags->system, "what the model is told first");
   command->add_option("--mode", flags->mode, "how long it thinks: slow, fast or auto")
       ->capture_default_str();

@@ -62,6 +62,19 @@ CLI::Option* add_model_option(CLI::App* command, std::string& model) {
       ->required();
 }
 
+CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype) {
+  return command
+      ->add_option("--dtype", dtype, "type of the weights in memory; auto: as they are stored")
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+      ->type_name("auto|f32|bf16")
+      ->capture_default_str();
+}
+
+std::optional<DType> weights_of(const std::string& dtype) {
+  if (dtype == "auto") return std::nullopt;
+  return dtype_from_name(dtype);
+}
+
 CLI::Option* add_json_flag(CLI::App* command, bool& json) {
   return command->add_flag("--json", json, "print one JSON object on standard output");
 }

@@ -5,9 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/device.h"
+#include "core/dtype.h"
 
 namespace um {
 
@@ -31,6 +33,10 @@ void run_with(CLI::App* command, const Globals& globals, std::function<void()> a
 
 /// --model NAME: a checkpoint directory.
 CLI::Option* add_model_option(CLI::App* command, std::string& model);
+/// --dtype auto|f32|bf16: the type in which a model keeps its matrices; `weights_of` gives what
+/// load_model takes (nothing: as the checkpoint stores them).
+CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype);
+std::optional<DType> weights_of(const std::string& dtype);
 /// --json
 CLI::Option* add_json_flag(CLI::App* command, bool& json);
 

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Flags {
-  std::string model, data, split = "val";
+  std::string model, data, split = "val", dtype = "auto";
   std::vector<std::string> texts;
   int64_t max_tokens = 0, seq_len = 512, stride = 0, batch_tokens = 4096;
   bool json = false;
@@ -172,7 +172,7 @@ void run_eval(const Flags& flags, const Globals& globals) {
   if (flags.stride > 0 && !flags.data.empty())
     throw UsageError("--stride is for --text; packed documents are cut without overlap");
   const fs::path directory = find_model(flags.model);
-  const auto model = load_model(directory, globals.device());
+  const auto model = load_model(directory, globals.device(), nullptr, weights_of(flags.dtype));
   Flags fitted = flags;
   fitted.seq_len = std::min(flags.seq_len, model->config().max_positions);
   const Scored scored = fitted.data.empty() ? score_texts(*model, directory, fitted)
@@ -191,6 +191,7 @@ void add_eval(CLI::App& app, Globals& globals) {
       add_command(app, "eval", "loss, perplexity and bits per byte of a model on text", globals);
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
+  add_dtype_option(command, flags->dtype);
   command->add_option("--text", flags->texts, "text files, each one document")
       ->type_name("FILE...");
   command->add_option("--data", flags->data, "packed corpus")->type_name("DIR");

@@ -11,7 +11,7 @@ namespace um {
 namespace {
 
 struct Flags {
-  std::string model, prompt, prompt_file;
+  std::string model, prompt, prompt_file, dtype = "auto";
   SamplingFlags sampling;
   int64_t max_tokens = 256;
   std::vector<std::string> stop;
@@ -60,7 +60,7 @@ void run_generate(const Flags& flags, const Globals& globals) {
                                  : read_input(flags.prompt, flags.prompt_file, "prompt");
   const std::filesystem::path directory = find_model(flags.model);
   const Tokenizer tokenizer = Tokenizer::load(directory);
-  const auto model = load_model(directory, globals.device());
+  const auto model = load_model(directory, globals.device(), nullptr, weights_of(flags.dtype));
   const GenerationDefaults defaults = generation_defaults(model->config(), directory);
   GenerateOptions options{.sampling = flags.sampling.resolve(defaults),
                           .seed = flags.sampling.resolve_seed(),
@@ -95,6 +95,7 @@ void add_generate(CLI::App& app, Globals& globals) {
   CLI::App* command = add_command(app, "generate", "let a model continue a text", globals);
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
+  add_dtype_option(command, flags->dtype);
   command->add_option("--prompt", flags->prompt, "the text to continue (default: none)");
   command->add_option("--prompt-file", flags->prompt_file, "file with it, - for standard input")
       ->type_name("FILE");

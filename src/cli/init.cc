@@ -47,7 +47,7 @@ void init(const Flags& flags, const Globals& globals) {
   std::error_code ignored;
   UM_CHECK(!fs::exists(out / "config.json", ignored),
            "{}: there is a model here; name a new directory or remove it", flags.out);
-  check_fits_memory(config, 4, "init " + flags.preset);
+  check_fits_memory(config, DType::f32, 1, "init " + flags.preset);
   check_fits_disk(config, out);
   std::optional<Tokenizer> tokenizer;
   if (!flags.tokenizer.empty()) {

@@ -137,6 +137,11 @@ void print_costs(const ModelConfig& config, const ParameterCount& count) {
   print_row("weights",
             fmt::format("{} in {}{}", bytes_text(params * stored), dtype_name(config.dtype),
                         config.mtp_layers > 0 ? ", MTP layers included" : ""));
+  const auto in_memory = [&](DType weights) {
+    return bytes_text(static_cast<double>(weight_bytes(config, weights)));
+  };
+  print_row("in memory", fmt::format("{} with f32 weights, {} with bf16", in_memory(DType::f32),
+                                     in_memory(DType::bf16)));
   print_row("KV cache",
             fmt::format("{} bytes per token in {}, {} for the whole context",
                         digits(kv_bytes_per_token(config, config.dtype)), dtype_name(config.dtype),
@@ -176,6 +181,8 @@ OrderedJson to_json(const std::string& name, const ModelConfig& config, const We
       {"parts", parts},
       {"dtype", dtype_name(config.dtype)},
       {"weight_bytes", count.total_with_mtp() * static_cast<int64_t>(dtype_size(config.dtype))},
+      {"memory_bytes",
+       {{"f32", weight_bytes(config, DType::f32)}, {"bf16", weight_bytes(config, DType::bf16)}}},
       {"kv_bytes_per_token", kv_bytes_per_token(config, config.dtype)},
       {"flops_sequence", flops_length(config)},
       {"forward_flops_per_token", forward_flops(config, flops_length(config)).trunk()},

@@ -9,3 +9,4 @@
 #include "kernels/args/moe.h"
 #include "kernels/args/norm.h"
 #include "kernels/args/swiglu.h"
+#include "kernels/args/weight.h"

@@ -33,6 +33,10 @@ double product(int64_t a, int64_t b) {
   return static_cast<double>(a) * static_cast<double>(b);
 }
 
+double bytes_of(const WeightPtr& weights) {
+  return static_cast<double>(weights.element_bytes());
+}
+
 }  // namespace
 
 Cost cost(const Matmul& a) {
@@ -40,7 +44,7 @@ Cost cost(const Matmul& a) {
   auto repeats = [&](int64_t stride) { return stride == 0 ? 1.0 : batch; };
   Traffic traffic(a.a);
   traffic.read(product(a.m, a.k) * repeats(a.stride_a))
-      .read(product(a.k, a.n) * repeats(a.stride_b));
+      .read(product(a.k, a.n) * repeats(a.stride_b), bytes_of(a.b));
   traffic.accumulate(product(a.m, a.n) * batch, a.accumulate);
   if (a.bias) traffic.read(static_cast<double>(a.n));
   return {2 * product(a.m, a.n) * static_cast<double>(a.k) * batch, traffic.bytes()};
@@ -54,7 +58,7 @@ Cost cost(const GroupedMatmul& a) {
     traffic.read(product(a.rows, a.n + a.k));
     traffic.accumulate(weights * static_cast<double>(a.groups), a.accumulate);
   } else {
-    traffic.read(product(a.rows, a.n + a.k)).read(weights * active);
+    traffic.read(product(a.rows, a.n + a.k)).read(weights * active, bytes_of(a.b));
   }
   const bool forward = a.kind == GroupedMatmul::Kind::forward;
   if (forward && a.swiglu) traffic.write(product(a.rows, a.n / 2));
@@ -237,7 +241,9 @@ Cost cost(const MoeScatter& a) {
 
 Cost cost(const Embedding& a) {
   const double all = product(a.tokens, a.cols);
-  return {0, Traffic(a.ids).read(all + static_cast<double>(a.tokens)).write(all).bytes()};
+  Traffic traffic(a.ids);
+  traffic.read(all, bytes_of(a.table)).read(static_cast<double>(a.tokens)).write(all);
+  return {0, traffic.bytes()};
 }
 
 Cost cost(const EmbeddingGrad& a) {

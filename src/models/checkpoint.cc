@@ -3,14 +3,36 @@
 
 #include <sys/sysinfo.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "models/config.h"
 #include "models/count.h"
+#include "ops/devices.h"
 
 namespace um {
 namespace {
+
+constexpr size_t kChunk = size_t{1} << 16;  // elements converted at a time
+
+/// `count` elements of a stored tensor into a parameter, from its element `begin` on.
+void load_values(const TensorView& stored, const Tensor& value, int64_t begin, size_t count) {
+  if (value.dtype() == DType::f32)
+    return convert_to_f32(stored.dtype, stored.bytes.data(), value.f32() + begin, count);
+  auto* target = value.data<uint16_t>() + begin;
+  if (stored.dtype == DType::bf16) {
+    std::memcpy(target, stored.bytes.data(), count * sizeof(uint16_t));
+    return;
+  }
+  std::vector<float> wide(std::min(count, kChunk));
+  for (size_t i = 0; i < count; i += kChunk) {
+    const size_t n = std::min(kChunk, count - i);
+    convert_to_f32(stored.dtype, stored.bytes.data() + i * dtype_size(stored.dtype), wide.data(),
+                   n);
+    convert_from_f32(DType::bf16, wide.data(), target + i, n);
+  }
+}
 
 void load_piece(const Param& param, const Piece& piece, const TensorView& stored,
                 const std::string& where) {
@@ -19,10 +41,22 @@ void load_piece(const Param& param, const Piece& piece, const TensorView& stored
   for (int i = 0; i < piece.shape.rank(); ++i) expected.push_back(piece.shape[i]);
   UM_CHECK(stored.shape == expected, "{}: tensor {}: expected shape [{}], found [{}]", where,
            piece.name, fmt::join(expected, ", "), fmt::join(stored.shape, ", "));
-  float* target = param.value.f32();
-  if (target == nullptr) return;
-  convert_to_f32(stored.dtype, stored.bytes.data(), target + piece.begin,
-                 static_cast<size_t>(piece.shape.count()));
+  if (param.value.device().dry()) return;
+  load_values(stored, param.value, piece.begin, static_cast<size_t>(piece.shape.count()));
+}
+
+/// Passes values of type `from` on as type `to`.
+void write_values(DType from, std::span<const std::byte> values, DType to, const TensorSink& sink) {
+  if (from == to) return sink(values);
+  const size_t count = values.size() / dtype_size(from);
+  std::vector<float> wide(std::min(count, kChunk));
+  std::vector<std::byte> converted(wide.size() * dtype_size(to));
+  for (size_t begin = 0; begin < count; begin += kChunk) {
+    const size_t n = std::min(kChunk, count - begin);
+    convert_to_f32(from, values.data() + begin * dtype_size(from), wide.data(), n);
+    convert_from_f32(to, wide.data(), converted.data(), n);
+    sink(std::span(converted).first(n * dtype_size(to)));
+  }
 }
 
 /// Tensors that published checkpoints carry and nobody needs: rotary tables, the MTP heads' copies
@@ -62,8 +96,20 @@ void load_weights(Model& model, const CheckpointReader& reader,
       warnings->push_back(fmt::format("{}: tensor {} is not part of the model", where, name));
 }
 
+DType stored_weights(const ModelConfig& config, const CheckpointReader& reader) {
+  const auto model = make_model(config, dry_device(), DType::bf16);
+  for (const auto& param : model->params().all())
+    for (const Piece& piece : param->pieces) {
+      const TensorView* stored = reader.find(piece.name);
+      if (param->value.dtype() == DType::bf16 && stored != nullptr && stored->dtype != DType::bf16)
+        return DType::f32;
+    }
+  return DType::bf16;
+}
+
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device& device,
-                                  std::vector<std::string>* warnings) {
+                                  std::vector<std::string>* warnings,
+                                  std::optional<DType> weights) {
   ModelConfig config = read_config(directory);
   UM_CHECK(
       std::filesystem::exists(directory / "model.safetensors") ||
@@ -74,8 +120,9 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device
   const CheckpointReader reader(directory);
   // Some exports leave the flag out: no separate head means that the embedding serves as one.
   if (reader.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
-  check_fits_memory(config, 4, "loading " + directory.string());
-  auto model = make_model(config, device);
+  if (!weights) weights = stored_weights(config, reader);
+  check_fits_memory(config, *weights, 1, "loading " + directory.string());
+  auto model = make_model(config, device, *weights);
   load_weights(*model, reader, warnings);
   return model;
 }
@@ -104,16 +151,14 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
     for (const Piece& piece : param->pieces) (*places)[prefix + piece.name] = {param.get(), &piece};
   return [places, pick = std::move(pick)](const TensorSpec& spec, const TensorSink& sink) {
     const Place place = places->at(spec.name);
-    const float* values = pick(*place.param).f32() + place.piece->begin;
+    const Tensor& tensor = pick(*place.param);
     const auto count = static_cast<size_t>(place.piece->shape.count());
-    if (spec.dtype == DType::f32) return sink(std::as_bytes(std::span(values, count)));
-    constexpr size_t kChunk = size_t{1} << 20;
-    std::vector<std::byte> converted(std::min(count, kChunk) * dtype_size(spec.dtype));
-    for (size_t begin = 0; begin < count; begin += kChunk) {
-      const size_t n = std::min(kChunk, count - begin);
-      convert_from_f32(spec.dtype, values + begin, converted.data(), n);
-      sink(std::span(converted).first(n * dtype_size(spec.dtype)));
+    if (tensor.dtype() == DType::bf16) {
+      const uint16_t* values = tensor.data<uint16_t>() + place.piece->begin;
+      return write_values(DType::bf16, std::as_bytes(std::span(values, count)), spec.dtype, sink);
     }
+    const float* values = tensor.f32() + place.piece->begin;
+    write_values(DType::f32, std::as_bytes(std::span(values, count)), spec.dtype, sink);
   };
 }
 
@@ -130,17 +175,22 @@ void save_model(const Model& model, const std::filesystem::path& directory,
       max_shard_bytes);
 }
 
-void check_fits_memory(const ModelConfig& config, int64_t bytes_per_param,
+int64_t weight_bytes(const ModelConfig& config, DType weights) {
+  return make_model(config, dry_device(), weights)->params().bytes();
+}
+
+void check_fits_memory(const ModelConfig& config, DType weights, int64_t copies,
                        const std::string& what) {
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return;
   const double available = static_cast<double>(info.totalram) * static_cast<double>(info.mem_unit);
+  const double needed =
+      static_cast<double>(weight_bytes(config, weights)) * static_cast<double>(copies);
   const auto params = static_cast<double>(count_parameters(config).total_with_mtp());
-  const double needed = params * static_cast<double>(bytes_per_param);
-  UM_CHECK(
-      needed <= available,
-      "{}: {:.2f} billion parameters need {:.1f} GB ({} bytes each), this machine has {:.1f} GB",
-      what, params / 1e9, needed / 1e9, bytes_per_param, available / 1e9);
+  UM_CHECK(needed <= available,
+           "{}: {:.2f} billion parameters in {} need {:.1f} GB{}, this machine has {:.1f} GB", what,
+           params / 1e9, dtype_name(weights), needed / 1e9,
+           copies > 1 ? fmt::format(" ({} copies of them)", copies) : "", available / 1e9);
 }
 
 }  // namespace um

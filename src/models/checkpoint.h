@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,15 @@
 namespace um {
 
 /// Loads a checkpoint directory (or a preset that has weights). Every tensor of the model must be
-/// there with the published name and shape; all are converted to f32. Throws Error naming file and
-/// tensor. `warnings` receives tensors that the model does not use.
+/// there with the published name and shape. Throws Error naming file and tensor. `warnings`
+/// receives tensors that the model does not use. Matrices are kept in `weights` (f32, or bf16 to
+/// run the model without training it; nothing: `stored_weights`), everything else in f32.
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device& device,
-                                  std::vector<std::string>* warnings = nullptr);
+                                  std::vector<std::string>* warnings = nullptr,
+                                  std::optional<DType> weights = DType::f32);
+
+/// The type that loses nothing: bf16 if every matrix of the model is stored so, else f32.
+DType stored_weights(const ModelConfig& config, const CheckpointReader& reader);
 
 /// Fills a model's weights from an opened checkpoint.
 void load_weights(Model& model, const CheckpointReader& reader,
@@ -38,9 +44,13 @@ std::vector<TensorSpec> checkpoint_specs(const ParamStore& params, DType dtype,
 TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
                                const std::string& prefix = "");
 
+/// Bytes of a model's weights in memory, MTP heads included, with matrices in `weights`.
+int64_t weight_bytes(const ModelConfig& config, DType weights);
+
 /// Makes sure that the machine's memory can hold a model of this size, MTP heads included: throws
-/// Error with the numbers otherwise. Activations come on top. `bytes_per_param`: 4 to run it in
-/// f32, 16 to train it with AdamW.
-void check_fits_memory(const ModelConfig& config, int64_t bytes_per_param, const std::string& what);
+/// Error with the numbers otherwise. Activations come on top. `copies`: 1 to run it, 4 to train it
+/// in f32 with AdamW (weights, gradients, two moments).
+void check_fits_memory(const ModelConfig& config, DType weights, int64_t copies,
+                       const std::string& what);
 
 }  // namespace um

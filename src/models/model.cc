@@ -10,9 +10,10 @@
 
 namespace um {
 
-Model::Model(ModelConfig config, Device& device) : config_(std::move(config)), params_(device) {
-  embed_ = params_.add("model.embed_tokens.weight", {config_.vocab, config_.hidden},
-                       {0, config_.embedding_init_std}, true);
+Model::Model(ModelConfig config, Device& device, DType weights)
+    : config_(std::move(config)), params_(device, weights) {
+  embed_ = params_.matrix("model.embed_tokens.weight", config_.vocab, config_.hidden,
+                          config_.embedding_init_std);
   final_norm_ = params_.vector("model.norm.weight", config_.hidden, 1);
   head_ = config_.tie_embeddings ? embed_
                                  : params_.matrix("lm_head.weight", config_.vocab, config_.hidden,

@@ -36,7 +36,7 @@ struct ForwardOptions {
 
 class Model {
  public:
-  Model(ModelConfig config, Device& device);
+  Model(ModelConfig config, Device& device, DType weights = DType::f32);
 
   const ModelConfig& config() const { return config_; }
   /// Changes the base of the rotary positions (a long-context phase); checkpoints then carry it.
@@ -91,7 +91,9 @@ class Model {
 };
 
 /// Builds a model of the config's family with unset weights. On a dry device nothing is allocated.
-std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device);
+/// `weights`: f32, or bf16 for a model that only runs.
+std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device,
+                                  DType weights = DType::f32);
 
 // The architecture files, one function each (models/registry.cc lists them).
 void build_pangu_ultra_moe(Model& model);

@@ -3,8 +3,8 @@
 
 namespace um {
 
-std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device) {
-  auto model = std::make_unique<Model>(config, device);
+std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device, DType weights) {
+  auto model = std::make_unique<Model>(config, device, weights);
   switch (config.family) {
     case Family::ultra_moe:
       build_pangu_ultra_moe(*model);

@@ -97,7 +97,7 @@ void Mla::absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows,
   Device& device = q.device();
   const int64_t T = q.rows(), H = a.heads, rank = a.kv_lora_rank, width = latents.cols();
   const int64_t head_rows = a.qk_nope_dim + a.v_dim;  // of kv_b: per head [key rows | value rows]
-  const float* kv_b = kv_b_->value.f32();
+  const WeightPtr kv_b = weight_ptr(kv_b_->value);
   // q'_h = q_nope,h · Wuk_h: the key up-projection goes into the query.
   const Tensor q_latent = Tensor::empty(device, {T, H * width});
   launch(device, Matmul{.m = T,

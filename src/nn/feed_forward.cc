@@ -30,7 +30,7 @@ Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config
       moe_layer_(moe_layer) {
   const int64_t E = config_.experts, F = config_.expert_width, D = config.hidden;
   const double std = config.weight_init_std();
-  router_ = store.matrix(prefix + "gate.weight", E, D, std);
+  router_ = store.add(prefix + "gate.weight", {E, D}, {0, std}, true);
   if (config_.router_bias) bias_ = store.buffer(prefix + "e_score_correction_bias", E);
   if (config_.router_scale)
     expert_scale_ =

@@ -39,7 +39,7 @@ struct Param {
   bool trainable = true;  ///< false: frozen, or a buffer
   bool buffer = false;    ///< never trained by gradient, always stored as f32 (router bias)
 
-  /// Stops or restarts gradients to this parameter.
+  /// Stops or restarts gradients to this parameter. Throws Error for one that is not f32.
   void set_trainable(bool on);
 };
 
@@ -50,19 +50,23 @@ inline Tensor value_of(const Param* param) {
 
 class ParamStore {
  public:
-  explicit ParamStore(Device& device) : device_(&device) {}
+  /// Matrices are kept in `weights`: f32, or bf16 for a model that only runs (its parameters do not
+  /// train). Gains, biases and routers are f32 always. Throws Error for another type.
+  explicit ParamStore(Device& device, DType weights = DType::f32);
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
 
   Device& device() const { return *device_; }
+  DType weights_dtype() const { return weights_; }
 
-  /// A parameter stored under its own name.
+  /// A parameter in f32, stored under its own name.
   Param* add(const std::string& name, Shape shape, Init init, bool decay);
-  /// A matrix [out, in]: decays.
+  /// A matrix [out, in] in the weights' type: decays.
   Param* matrix(const std::string& name, int64_t out, int64_t in, double std);
   /// A gain or bias [n]: does not decay.
   Param* vector(const std::string& name, int64_t n, double mean);
-  /// One parameter made of several stored tensors of the given shapes, one after the other.
+  /// One parameter made of several stored tensors of the given shapes, one after the other; in the
+  /// weights' type unless it is a vector.
   Param* stacked(const std::string& name, Shape shape, std::vector<Piece> pieces, Init init);
   /// A buffer of zeros: stored, never trained by gradient.
   Param* buffer(const std::string& name, int64_t n);
@@ -70,6 +74,7 @@ class ParamStore {
   const std::vector<std::unique_ptr<Param>>& all() const { return params_; }
   Param* find(std::string_view name) const;
   int64_t count() const;  ///< elements of all parameters
+  int64_t bytes() const;  ///< memory that they take
 
   /// Draws every value from its initialiser: the same for the same seed, whatever the thread count.
   void initialize(uint64_t seed);
@@ -77,7 +82,11 @@ class ParamStore {
   void reset_grads();
 
  private:
+  Param* create(const std::string& name, Shape shape, std::vector<Piece> pieces, Init init,
+                DType dtype);
+
   Device* device_;
+  DType weights_;
   std::vector<std::unique_ptr<Param>> params_;
 };
 

@@ -33,7 +33,7 @@ Tensor embedding(const Tensor& ids, const Tensor& table) {
                                    .cols = table.cols(),
                                    .vocab = table.rows(),
                                    .ids = ids.i32(),
-                                   .table = table.f32(),
+                                   .table = weight_ptr(table),
                                    .y = y.f32()});
   if (needs_grad(table)) Tape::current()->record(EmbeddingNode{ids, table, track(y), table.slot()});
   return y;

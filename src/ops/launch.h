@@ -7,6 +7,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/tensor.h"
 #include "kernels/cost.h"
 #include "kernels/kernels.h"
 #include "kernels/outputs.h"
@@ -50,5 +51,11 @@ void launch_kernel(Device& device, const char* name, void (*kernel)(const Args&)
   }
 UM_KERNEL_LIST(UM_LAUNCH)
 #undef UM_LAUNCH
+
+/// A weight tensor as kernels take it: f32 or bf16, by its dtype; throws Error for others.
+inline WeightPtr weight_ptr(const Tensor& weight) {
+  if (weight.dtype() == DType::bf16) return weight.data<uint16_t>();
+  return weight.f32();
+}
 
 }  // namespace um

@@ -29,7 +29,7 @@ Tensor detail::linear_forward(const Tensor& x, const Tensor& weight, const Tenso
                             .k = in,
                             .a = x.f32(),
                             .lda = x.ld(),
-                            .b = weight.f32(),
+                            .b = weight_ptr(weight),
                             .ldb = weight.ld(),
                             .trans_b = true,
                             .c = y.f32(),

@@ -181,7 +181,7 @@ Tensor moe_experts(const Tensor& x, const Routing& routing, const Tensor& gate_u
     up.a = x.f32();
     up.lda = x.ld();
     up.gather_a = routing.token.i32();
-    up.b = gate_up.f32();
+    up.b = weight_ptr(gate_up);
     up.c = h.f32();
     up.ldc = 2 * width;
     up.swiglu = act.f32();
@@ -190,7 +190,7 @@ Tensor moe_experts(const Tensor& x, const Routing& routing, const Tensor& gate_u
     GroupedMatmul back = grouped(GroupedMatmul::Kind::forward, routing, hidden, width);
     back.a = act.f32();
     back.lda = width;
-    back.b = down.f32();
+    back.b = weight_ptr(down);
     back.c = y.f32();
     back.ldc = hidden;
     launch(device, back);

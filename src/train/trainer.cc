@@ -114,7 +114,7 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
            "{}: its tokenizer has {} tokens, the model's vocab_size is {}; retrain one or set "
            "--model.set vocab_size={}",
            options_.data.path[0], loader_->vocab_size(), config.vocab, loader_->vocab_size());
-  check_fits_memory(config, 16, "training");
+  check_fits_memory(config, DType::f32, 4, "training");
   make_directories(run_dir_);
   model_ = make_model(config, device);
   if (options_.train.freeze != "none") {

@@ -22,6 +22,13 @@ TEST(CostTest, Matmul) {
   EXPECT_EQ(batched.bytes, 4 * (40 + 15 + 48));
 }
 
+TEST(CostTest, Bf16WeightsAreHalfTheBytes) {
+  const uint16_t weights[1] = {0};
+  EXPECT_EQ(cost(Matmul{.m = 2, .n = 3, .k = 5, .b = weights}).bytes, 4 * (10 + 6) + 2 * 15);
+  EXPECT_EQ(cost(GroupedMatmul{.groups = 8, .rows = 2, .n = 3, .k = 5, .b = weights}).bytes,
+            4 * (2 * 5 + 2 * 3) + 2 * 2 * 15);
+}
+
 TEST(CostTest, GroupedMatmulReadsOnlyActiveGroups) {
   GroupedMatmul a{.groups = 8, .rows = 2, .n = 3, .k = 5};
   EXPECT_EQ(cost(a).flops, 60);

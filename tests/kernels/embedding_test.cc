@@ -1,6 +1,7 @@
 // Embedding look-up and gradient, with repeated and invalid ids.
 #include <gtest/gtest.h>
 
+#include "core/dtype.h"
 #include "tests/kernels/harness_util.h"
 
 namespace um::test {
@@ -47,18 +48,31 @@ TEST(EmbeddingKernel, ParityIsExact) {
   }
 }
 
+TEST(EmbeddingKernel, Bf16RowsAreWidened) {
+  for (int64_t cols : kOddSizes) {
+    Case c(9, cols, 11, false);
+    std::vector<uint16_t> table;
+    for (int64_t i = 0; i < 11 * cols; ++i)
+      table.push_back(bf16_from_f32(c.forward.table.f32()[i]));
+    c.forward.table = table.data();
+    c.h.expect_parity([&](const Kernels& k) { k.embedding(c.forward); }, 0);
+    ref::kTable.embedding(c.forward);
+    EXPECT_EQ(c.forward.y[4 * cols], f32_from_bf16(table[c.forward.ids[4] * cols]));
+  }
+}
+
 TEST(EmbeddingKernel, InvalidIdsGiveZeroRows) {
   Case c(4, 5, 7, false);
   ref::kTable.embedding(c.forward);
   for (int64_t i = 0; i < 15; ++i) EXPECT_EQ(c.forward.y[i], 0.0f);
-  EXPECT_EQ(c.forward.y[15], c.forward.table[c.forward.ids[3] * 5]);
+  EXPECT_EQ(c.forward.y[15], c.forward.table.f32()[c.forward.ids[3] * 5]);
 }
 
 TEST(EmbeddingKernel, Gradient) {
   Case c(9, 5, 4, false);
   c.h.expect_gradient([&](const Kernels& k) { k.embedding(c.forward); },
                       [&](const Kernels& k) { k.embedding_grad(c.backward); },
-                      {{c.forward.table, c.backward.dtable, 20}},
+                      {{c.forward.table.f32(), c.backward.dtable, 20}},
                       {{c.forward.y, c.backward.dy, 45}});
 }
 

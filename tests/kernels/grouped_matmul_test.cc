@@ -2,11 +2,14 @@
 // the same bits as the dense matmul of each group.
 #include <gtest/gtest.h>
 #include <omp.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <random>
 #include <vector>
 
+#include "core/dtype.h"
 #include "kernels/kernels.h"
 
 namespace um {
@@ -41,6 +44,7 @@ struct Case {
   std::vector<int64_t> sizes;  // rows of each group
   int64_t n, k;
   bool gather = false, swiglu = false, accumulate = false;
+  bool bf16 = false;
 };
 
 /// One problem over `sizes`; rows of a and x are scattered over a larger matrix when `gather`.
@@ -49,6 +53,7 @@ struct Problem {
   std::vector<int64_t> offsets{0};
   std::vector<int32_t> gather_a, gather_x;
   std::vector<float> a, b, x, c, act;
+  std::vector<uint16_t> b_bf16;
 
   explicit Problem(const Case& test) {
     for (const int64_t size : test.sizes) offsets.push_back(offsets.back() + size);
@@ -75,11 +80,20 @@ struct Problem {
     c = noise((weight ? args.groups * test.n : args.rows) * args.ldc + 1, 4);
     act = noise(args.rows * (test.n / 2) + 1, 5);
     args.a = a.data();
-    args.b = weight ? nullptr : b.data();
+    if (!weight) args.b = b.data();
+    if (test.bf16) store_bf16();
     args.x = weight ? x.data() : nullptr;
     if (test.gather) args.gather_a = gather_a.data();
     if (test.gather && weight) args.gather_x = gather_x.data();
     if (test.swiglu) args.swiglu = act.data();
+  }
+  /// Rounds b to bf16 and passes that; b keeps the same values in f32.
+  void store_bf16() {
+    for (float& value : b) {
+      b_bf16.push_back(bf16_from_f32(value));
+      value = f32_from_bf16(b_bf16.back());
+    }
+    args.b = b_bf16.data();
   }
   /// C, then the activation.
   std::vector<float> run(const Kernels& table) {
@@ -92,7 +106,7 @@ struct Problem {
   }
 };
 
-void check(const Case& test) {
+void check_one(const Case& test) {
   Problem problem(test);
   const std::vector<float> expected = problem.run(ref::kTable);
   for (const Kernels* table : tables()) {
@@ -104,6 +118,13 @@ void check(const Case& test) {
           << " k=" << test.k << " at " << i;
     }
   }
+}
+
+/// With weights in f32 and in bf16.
+void check(Case test) {
+  check_one(test);
+  test.bf16 = test.kind != Kind::grad_weight;
+  if (test.bf16) check_one(test);
 }
 
 const std::vector<std::vector<int64_t>> kSizes = {
@@ -138,9 +159,9 @@ TEST(GroupedMatmul, NoGroupsNoRowsNoDepth) {
   check({Kind::grad_weight, {4, 0}, 0, 8});
 }
 
-TEST(GroupedMatmul, SameBitsAsDenseWhateverTheGroupAndThreads) {
+void check_same_bits_as_dense(bool bf16) {
   const int64_t n = 224, k = 333;
-  Problem problem({Kind::forward, {700, 0, 3, 14, 31, 1, 90}, n, k, true, true});
+  Problem problem({Kind::forward, {700, 0, 3, 14, 31, 1, 90}, n, k, true, true, false, bf16});
   const int most = omp_get_max_threads();
   for (const Kernels* table : tables()) {
     const std::vector<float> all = problem.run(*table);
@@ -158,7 +179,7 @@ TEST(GroupedMatmul, SameBitsAsDenseWhateverTheGroupAndThreads) {
         dense.k = k;
         dense.a = problem.a.data() + problem.gather_a[slot] * problem.args.lda;
         dense.lda = k;
-        dense.b = problem.b.data() + g * n * k;
+        dense.b = problem.args.b + g * n * k;
         dense.ldb = k;
         dense.trans_b = true;
         dense.c = row.data();
@@ -183,6 +204,63 @@ TEST(GroupedMatmul, SameBitsAsDenseWhateverTheGroupAndThreads) {
     const auto found = all.begin() + static_cast<int64_t>(problem.c.size()) + last * (n / 2);
     ASSERT_TRUE(std::equal(act.begin(), act.end(), found)) << table->name << " group " << group;
   }
+}
+
+TEST(GroupedMatmul, SameBitsAsDenseWhateverTheGroupAndThreads) {
+  check_same_bits_as_dense(false);
+}
+
+TEST(GroupedMatmul, Bf16HasTheBitsOfDenseWhateverTheGroupAndThreads) {
+  check_same_bits_as_dense(true);
+}
+
+TEST(GroupedMatmul, Bf16IsItsF32ToTheBit) {
+  for (const auto& sizes : kSizes) {
+    for (const Kind kind : {Kind::forward, Kind::grad_input}) {
+      for (const int64_t k : {51, 64, 300}) {
+        Problem problem({kind, sizes, 70, k, true, kind == Kind::forward});
+        problem.store_bf16();
+        for (const Kernels* table : tables()) {
+          problem.args.b = problem.b.data();
+          const std::vector<float> wide = problem.run(*table);
+          problem.args.b = problem.b_bf16.data();
+          ASSERT_EQ(problem.run(*table), wide) << table->name << " k=" << k;
+        }
+      }
+    }
+  }
+}
+
+/// Experts that nobody chose are not read: here their weights are pages that nobody may touch.
+TEST(GroupedMatmul, OnlyChosenExpertsAreRead) {
+  constexpr int64_t kN = 64, kK = 96, kGroups = 5, kChosen = 2;
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  ASSERT_EQ(kN * kK * 2 % static_cast<int64_t>(page), 0);
+  const size_t bytes = kN * kK * 2;
+  void* memory = ::mmap(nullptr, kGroups * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto* b = static_cast<uint16_t*>(memory);
+  ASSERT_EQ(::mprotect(b + kChosen * kN * kK, bytes, PROT_READ | PROT_WRITE), 0);
+  std::fill_n(b + kChosen * kN * kK, kN * kK, bf16_from_f32(1));
+  const std::vector<int64_t> offsets = {0, 0, 0, 2, 2, 2};
+  const std::vector<float> a(2 * kK, 1);
+  for (const Kernels* table : tables()) {
+    std::vector<float> c(2 * kN);
+    GroupedMatmul args;
+    args.groups = kGroups;
+    args.rows = 2;
+    args.n = kN;
+    args.k = kK;
+    args.offsets = offsets.data();
+    args.a = a.data();
+    args.lda = kK;
+    args.b = b;
+    args.c = c.data();
+    args.ldc = kN;
+    table->grouped_matmul(args);
+    EXPECT_EQ(c, std::vector<float>(2 * kN, kK)) << table->name;
+  }
+  ::munmap(memory, kGroups * bytes);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Dense matmul: every instruction set against the reference, and the promise that a row's bits do
-// not depend on how many rows or threads there are.
+// not depend on how many rows or threads there are; b in f32 and in bf16.
 #include <gtest/gtest.h>
 #include <omp.h>
 
@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "core/dtype.h"
 #include "kernels/cpu/onednn_matmul.h"
 #include "kernels/kernels.h"
 
@@ -40,12 +41,14 @@ struct Case {
   int64_t m, n, k;
   bool trans_a, trans_b, accumulate, bias;
   int64_t batch = 1, pad = 0;
+  bool bf16 = false;
 };
 
 /// Runs one case with padded rows; returns C with its padding.
 struct Problem {
   Matmul args;
   std::vector<float> a, b, c, bias;
+  std::vector<uint16_t> b_bf16;
 
   explicit Problem(const Case& x) {
     args.m = x.m;
@@ -67,7 +70,16 @@ struct Problem {
     bias = noise(x.n, 4);
     args.a = a.data();
     args.b = b.data();
+    if (x.bf16) store_bf16();
     args.bias = x.bias ? bias.data() : nullptr;
+  }
+  /// Rounds b to bf16 and passes that; b keeps the same values in f32.
+  void store_bf16() {
+    for (float& value : b) {
+      b_bf16.push_back(bf16_from_f32(value));
+      value = f32_from_bf16(b_bf16.back());
+    }
+    args.b = b_bf16.data();
   }
   std::vector<float> run(const Kernels& table) {
     std::vector<float> result = c;
@@ -77,7 +89,7 @@ struct Problem {
   }
 };
 
-void check(const Case& x) {
+void check_one(const Case& x) {
   Problem problem(x);
   const std::vector<float> expected = problem.run(ref::kTable);
   const float tolerance = 1e-6f * (2 + std::sqrt(static_cast<float>(x.k))) * 4;
@@ -86,8 +98,17 @@ void check(const Case& x) {
     for (size_t i = 0; i < found.size(); ++i) {
       ASSERT_NEAR(found[i], expected[i], tolerance)
           << table->name << " m=" << x.m << " n=" << x.n << " k=" << x.k << " trans " << x.trans_a
-          << x.trans_b << " accumulate " << x.accumulate << " bias " << x.bias << " at " << i;
+          << x.trans_b << " accumulate " << x.accumulate << " bias " << x.bias << " bf16 " << x.bf16
+          << " at " << i;
     }
+  }
+}
+
+/// With b in f32 and in bf16.
+void check(Case x) {
+  for (const bool bf16 : {false, true}) {
+    x.bf16 = bf16;
+    check_one(x);
   }
 }
 
@@ -159,14 +180,15 @@ float sequential(const Problem& p, int64_t i, int64_t j) {
 
 TEST(Matmul, ForwardIsOneSequentialChain) {
   for (const int64_t m : {1, 3, 14, 15, 100}) {
-    for (const bool accumulate : {false, true}) {
-      Problem problem({m, 77, 531, false, true, accumulate, true});
+    for (const int flags : {0, 1, 2, 3}) {
+      const bool accumulate = (flags & 1) != 0, bf16 = (flags & 2) != 0;
+      Problem problem({m, 77, 531, false, true, accumulate, true, 1, 0, bf16});
       for (const Kernels* table : tables()) {
         const std::vector<float> found = problem.run(*table);
         for (int64_t i = 0; i < m; ++i) {
           for (int64_t j = 0; j < 77; ++j) {
             ASSERT_EQ(found[i * problem.args.ldc + j], sequential(problem, i, j))
-                << table->name << " m=" << m << " at " << i << "," << j;
+                << table->name << " m=" << m << " bf16 " << bf16 << " at " << i << "," << j;
           }
         }
       }
@@ -174,11 +196,50 @@ TEST(Matmul, ForwardIsOneSequentialChain) {
   }
 }
 
-TEST(Matmul, RowsDoNotDependOnCompanyOrThreads) {
+/// A bf16 b is the same matrix in f32, to the bit: in both layouts, by every path, for every number
+/// of rows.
+TEST(Matmul, Bf16IsItsF32ToTheBit) {
+  for (const int64_t k : {1, 2, 15, 16, 31, 32, 33, 64, 95, 544, 1100}) {
+    for (const bool trans_b : {false, true}) {
+      for (const int64_t m : {1, 2, 3, 4, 5, 8, 9, 14, 15, 33}) {
+        Problem problem({m, 75, k, false, trans_b, true, true, 2, 3});
+        problem.store_bf16();
+        for (const Kernels* table : tables()) {
+          problem.args.b = problem.b.data();
+          const std::vector<float> wide = problem.run(*table);
+          problem.args.b = problem.b_bf16.data();
+          ASSERT_EQ(problem.run(*table), wide)
+              << table->name << " m=" << m << " k=" << k << " nt " << trans_b;
+        }
+      }
+    }
+  }
+}
+
+TEST(Matmul, Bf16KeepsInfinitiesAndTinyValues) {
+  const std::vector<uint16_t> b = {0x7f80, 0xff80, 0x0001, 0x8000, 0x3f80, 0x0080};
+  const float one = 1;
+  for (const Kernels* table : tables()) {
+    std::vector<float> c(b.size());
+    table->matmul({.m = 1,
+                   .n = 6,
+                   .k = 1,
+                   .a = &one,
+                   .lda = 1,
+                   .b = b.data(),
+                   .ldb = 1,
+                   .trans_b = true,
+                   .c = c.data(),
+                   .ldc = 6});
+    for (size_t i = 0; i < b.size(); ++i) EXPECT_EQ(c[i], f32_from_bf16(b[i])) << table->name;
+  }
+}
+
+void check_company(bool bf16) {
   const int64_t shapes[][2] = {{96, 64}, {512, 256}, {1000, 700}, {130, 1031}};
   const int most = omp_get_max_threads();
   for (const auto& shape : shapes) {
-    Problem problem({2100, shape[0], shape[1], false, true, false, true});
+    Problem problem({2100, shape[0], shape[1], false, true, false, true, 1, 0, bf16});
     for (const Kernels* table : tables()) {
       problem.args.m = 2100;
       const std::vector<float> all = problem.run(*table);
@@ -194,6 +255,14 @@ TEST(Matmul, RowsDoNotDependOnCompanyOrThreads) {
       omp_set_num_threads(most);
     }
   }
+}
+
+TEST(Matmul, RowsDoNotDependOnCompanyOrThreads) {
+  check_company(false);
+}
+
+TEST(Matmul, Bf16RowsDoNotDependOnCompanyOrThreads) {
+  check_company(true);
 }
 
 }  // namespace

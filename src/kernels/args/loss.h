@@ -4,13 +4,16 @@
 
 #include <cstdint>
 
+#include "kernels/args/weight.h"
+
 namespace um {
 
-/// y[t] = table[ids[t]]. An id outside [0, vocab) gives a row of zeros (callers check their input).
+/// y[t] = table[ids[t]], the table f32 or bf16. An id outside [0, vocab) gives a row of zeros
+/// (callers check their input).
 struct Embedding {
   int64_t tokens = 0, cols = 0, vocab = 0;
   const int32_t* ids = nullptr;
-  const float* table = nullptr;
+  WeightPtr table{};
   float* y = nullptr;
 };
 /// dtable[ids[t]] += dy[t], in the order of t; with accumulate off the table is zeroed first.

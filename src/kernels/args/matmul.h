@@ -4,17 +4,19 @@
 
 #include <cstdint>
 
+#include "kernels/args/weight.h"
+
 namespace um {
 
 /// C[m,n] (+)= op(A)[m,k] · op(B)[k,n] + bias[n], for each of `batch` independent problems.
 /// op(A) is A stored [m,k], or [k,m] when `trans_a`; op(B) is B stored [k,n], or [n,k] when
-/// `trans_b`. The forward of a linear layer is trans_b (weights are [out,in]).
+/// `trans_b`. The forward of a linear layer is trans_b (weights are [out,in]). b may be bf16.
 struct Matmul {
   int64_t m = 0, n = 0, k = 0;
   const float* a = nullptr;
   int64_t lda = 0;
   bool trans_a = false;
-  const float* b = nullptr;
+  WeightPtr b{};
   int64_t ldb = 0;
   bool trans_b = false;
   float* c = nullptr;
@@ -39,7 +41,7 @@ struct GroupedMatmul {
   const float* a = nullptr;
   int64_t lda = 0;
   const int32_t* gather_a = nullptr;  ///< row of `a` for each slot; null: the slot itself
-  const float* b = nullptr;           ///< weights [groups,n,k], contiguous
+  WeightPtr b{};                      ///< weights [groups,n,k], contiguous, f32 or bf16
   const float* x = nullptr;           ///< grad_weight only
   int64_t ldx = 0;
   const int32_t* gather_x = nullptr;

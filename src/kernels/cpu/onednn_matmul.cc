@@ -68,12 +68,12 @@ Product& product_for(const Matmul& args) {
 
 bool onednn_matmul(const Matmul& args) {
   if (args.m <= 0 || args.n <= 0 || args.k <= 0 || args.batch != 1) return false;
-  if (args.bias != nullptr && args.accumulate) return false;
+  if ((args.bias != nullptr && args.accumulate) || args.b.is_bf16) return false;
   try {
     thread_local dnnl::stream stream(engine());
     Product& product = product_for(args);
     product.a.set_data_handle(const_cast<float*>(args.a), stream);
-    product.b.set_data_handle(const_cast<float*>(args.b), stream);
+    product.b.set_data_handle(const_cast<float*>(args.b.f32()), stream);
     product.c.set_data_handle(args.c, stream);
     if (args.bias != nullptr) product.bias.set_data_handle(const_cast<float*>(args.bias), stream);
     product.primitive.execute(stream, product.arguments);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/kernels.h"
+#include "kernels/ref/weight.h"
 
 namespace um::ref {
 
@@ -12,7 +13,7 @@ void embedding(const Embedding& a) {
     if (id < 0 || id >= a.vocab) {
       std::fill_n(y, a.cols, 0.0f);
     } else {
-      std::copy_n(a.table + id * a.cols, a.cols, y);
+      for (int64_t i = 0; i < a.cols; ++i) y[i] = weight_at(a.table, id * a.cols + i);
     }
   }
 }

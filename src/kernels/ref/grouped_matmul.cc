@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/kernels.h"
+#include "kernels/ref/weight.h"
 
 namespace um::ref {
 namespace {
@@ -14,11 +15,12 @@ int64_t source_row(const int32_t* gather, int64_t slot) {
 /// One slot's row: dot products with the rows of the expert's weights, then the activation.
 void forward_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
   const float* a = args.a + source_row(args.gather_a, slot) * args.lda;
-  const float* w = args.b + group * args.n * args.k;
+  const WeightPtr w = args.b + group * args.n * args.k;
   float* c = args.c + slot * args.ldc;
   for (int64_t j = 0; j < args.n; ++j) {
     double sum = 0;
-    for (int64_t l = 0; l < args.k; ++l) sum += static_cast<double>(a[l]) * w[j * args.k + l];
+    for (int64_t l = 0; l < args.k; ++l)
+      sum += static_cast<double>(a[l]) * weight_at(w, j * args.k + l);
     c[j] = static_cast<float>(sum);
   }
   if (args.swiglu == nullptr) return;
@@ -31,10 +33,11 @@ void forward_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
 
 void grad_input_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
   const float* a = args.a + source_row(args.gather_a, slot) * args.lda;
-  const float* w = args.b + group * args.n * args.k;
+  const WeightPtr w = args.b + group * args.n * args.k;
   for (int64_t l = 0; l < args.k; ++l) {
     double sum = 0;
-    for (int64_t j = 0; j < args.n; ++j) sum += static_cast<double>(a[j]) * w[j * args.k + l];
+    for (int64_t j = 0; j < args.n; ++j)
+      sum += static_cast<double>(a[j]) * weight_at(w, j * args.k + l);
     args.c[slot * args.ldc + l] = static_cast<float>(sum);
   }
 }

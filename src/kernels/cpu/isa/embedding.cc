@@ -5,6 +5,17 @@
 
 namespace um::UM_ISA {
 
+static void copy_row(WeightPtr row, int64_t cols, float* y) {
+  if (!row.is_bf16) {
+    std::memcpy(y, row.data, static_cast<size_t>(cols) * sizeof(float));
+    return;
+  }
+  const uint16_t* values = row.bf16();
+  int64_t i = 0;
+  for (; i + kWidth <= cols; i += kWidth) store(y + i, load(values + i));
+  store_part(y + i, load_part(values + i, cols - i), cols - i);
+}
+
 void embedding(const Embedding& a) {
   const auto bytes = static_cast<size_t>(a.cols) * sizeof(float);
   parallel_for(a.tokens, 2 * a.tokens * a.cols, [&](int64_t begin, int64_t end) {
@@ -14,7 +25,7 @@ void embedding(const Embedding& a) {
       if (id < 0 || id >= a.vocab) {
         std::memset(y, 0, bytes);
       } else {
-        std::memcpy(y, a.table + id * a.cols, bytes);
+        copy_row(a.table + id * a.cols, a.cols, y);
       }
     }
   });

@@ -1,13 +1,14 @@
 // Our own f32 matrix product. Every element of C is one strictly sequential chain
 //   c = (accumulate ? c : 0) + bias;  for k = 0, 1, …:  c = fma(a[k], b[k], c)
 // whichever path computes it (packed panels for many rows, streaming for few) and however the work
-// is cut for threads. So the bits of a row do not depend on the number of rows, on the number of
-// threads, on grouping, or on the instruction set. Blocking follows Goto & van de Geijn, "Anatomy
-// of high-performance matrix multiplication" (2008).
+// is cut for threads; a bf16 b is widened as it is read. So the bits of a row do not depend on the
+// number of rows, on the number of threads, on grouping, or on the instruction set. Blocking
+// follows Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/args/weight.h"
 #include "kernels/cpu/isa/simd.h"
 
 namespace um::UM_ISA {
@@ -29,7 +30,7 @@ constexpr int kNr = 2 * kWidth;
 #elif defined(__clang__)
 #define UM_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define UM_UNROLL _Pragma("GCC unroll 16")
+#define UM_UNROLL _Pragma("GCC unroll 32")
 #endif
 
 /// One product C[m,n] = op(A)·op(B), as in um::Matmul. gather_a replaces A's row index (of A as
@@ -41,7 +42,7 @@ struct Gemm {
   int64_t lda = 0;
   bool trans_a = false;
   const int32_t* gather_a = nullptr;
-  const float* b = nullptr;
+  WeightPtr b;
   int64_t ldb = 0;
   bool trans_b = false;
   const int32_t* gather_b = nullptr;
@@ -53,7 +54,8 @@ struct Gemm {
 };
 
 /// Row `i` of a stored matrix, through its gather list if it has one.
-inline const float* stored_row(const float* p, int64_t ld, const int32_t* gather, int64_t i) {
+template <class T>
+inline const T* stored_row(const T* p, int64_t ld, const int32_t* gather, int64_t i) {
   return p + (gather != nullptr ? gather[i] : i) * ld;
 }
 

@@ -5,7 +5,7 @@
 namespace um::UM_ISA {
 namespace {
 
-constexpr int64_t kAhead = 128;    // floats along a row
+constexpr int64_t kAhead = 512;    // bytes along a row
 constexpr int64_t kAheadRows = 8;  // a matrix read across its rows is asked for early
 
 void prefetch_row(const float* p, int64_t count) {
@@ -14,24 +14,55 @@ void prefetch_row(const float* p, int64_t count) {
   }
 }
 
-/// rows are kWidth pointers to kc consecutive floats each: packed[k*stride + r] = rows[r][k].
-void pack_transposed(const float* const* rows, int64_t kc, float* packed, int64_t stride) {
+/// rows are kWidth pointers to kc consecutive elements each: packed[k*stride + r] = rows[r][k].
+template <class T>
+void pack_transposed(const T* const* rows, int64_t kc, float* packed, int64_t stride) {
+  constexpr int kStep = kPerRow<T>;
   Vec t[kWidth];
   int64_t k = 0;
-  for (; k + kWidth <= kc; k += kWidth) {
+  for (; k + kStep <= kc; k += kStep) {
     UM_UNROLL
     for (int r = 0; r < kWidth; ++r) {
-      t[r] = load(rows[r] + k);
-      _mm_prefetch(reinterpret_cast<const char*>(rows[r] + k + kAhead), _MM_HINT_T0);
+      t[r] = load_bits(rows[r] + k);
+      _mm_prefetch(reinterpret_cast<const char*>(rows[r] + k) + kAhead, _MM_HINT_T0);
     }
     transpose(t);
     UM_UNROLL
-    for (int i = 0; i < kWidth; ++i) store(packed + (k + i) * stride, t[i]);
+    for (int i = 0; i < kStep; ++i) store(packed + (k + i) * stride, element<T>(t, i));
   }
   if (k == kc) return;
-  for (int r = 0; r < kWidth; ++r) t[r] = load_part(rows[r] + k, kc - k);
+  for (int r = 0; r < kWidth; ++r) t[r] = load_bits_part(rows[r] + k, kc - k);
   transpose(t);
-  for (int i = 0; i < kc - k; ++i) store(packed + (k + i) * stride, t[i]);
+  for (int i = 0; i < kc - k; ++i) store(packed + (k + i) * stride, element<T>(t, i));
+}
+
+template <class T>
+void pack_b_of(const Gemm& g, const T* b, int64_t column, int64_t columns, int64_t k0, int64_t kc,
+               float* packed) {
+  if (!g.trans_b) {
+    for (int64_t k = 0; k < kc; ++k) {
+      const T* source = stored_row(b, g.ldb, g.gather_b, k0 + k) + column;
+      float* to = packed + k * kNr;
+      int64_t j = 0;
+      for (; j + kNr <= columns; j += kNr, to += kc * kNr) {
+        store(to, load(source + j));
+        store(to + kWidth, load(source + j + kWidth));
+      }
+      if (j == columns) continue;
+      const int64_t left = columns - j, low = left < kWidth ? left : kWidth;
+      store(to, load_part(source + j, low));
+      store(to + kWidth, load_part(source + j + kWidth, left - low));
+    }
+    return;
+  }
+  for (int64_t first = 0; first < columns; first += kWidth) {
+    const T* pointers[kWidth];
+    for (int64_t r = 0; r < kWidth; ++r) {
+      const int64_t j = first + r < columns ? first + r : columns - 1;
+      pointers[r] = b + (column + j) * g.ldb + k0;
+    }
+    pack_transposed(pointers, kc, packed + first / kNr * kNr * kc + first % kNr, kNr);
+  }
 }
 
 template <int kRows>
@@ -125,30 +156,10 @@ void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, fl
 }
 
 void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t kc, float* packed) {
-  if (!g.trans_b) {
-    for (int64_t k = 0; k < kc; ++k) {
-      const float* source = stored_row(g.b, g.ldb, g.gather_b, k0 + k) + column;
-      float* to = packed + k * kNr;
-      int64_t j = 0;
-      for (; j + kNr <= columns; j += kNr, to += kc * kNr) {
-        store(to, load(source + j));
-        store(to + kWidth, load(source + j + kWidth));
-      }
-      if (j == columns) continue;
-      const int64_t left = columns - j, low = left < kWidth ? left : kWidth;
-      store(to, load_part(source + j, low));
-      store(to + kWidth, load_part(source + j + kWidth, left - low));
-    }
-    return;
-  }
-  for (int64_t first = 0; first < columns; first += kWidth) {
-    const float* pointers[kWidth];
-    for (int64_t r = 0; r < kWidth; ++r) {
-      const int64_t j = first + r < columns ? first + r : columns - 1;
-      pointers[r] = g.b + (column + j) * g.ldb + k0;
-    }
-    pack_transposed(pointers, kc, packed + first / kNr * kNr * kc + first % kNr, kNr);
-  }
+  if (g.b.is_bf16)
+    pack_b_of(g, g.b.bf16(), column, columns, k0, kc, packed);
+  else
+    pack_b_of(g, g.b.f32(), column, columns, k0, kc, packed);
 }
 
 void micro_tile(int64_t rows, int64_t columns, int64_t kc, const float* a, const float* b, float* c,

@@ -6,9 +6,9 @@
 namespace um::UM_ISA {
 namespace {
 
-/// How far along its row an element of a B stored [n,k] is asked for before its use. The rows read
+/// How far along its row, in bytes, a B stored [n,k] is asked for before its use. The rows read
 /// side by side are more streams than the processor's own prefetcher follows.
-constexpr int64_t kAhead = 256;
+constexpr int64_t kAhead = 1024;
 /// Rows of a B stored [k,n] read side by side: few enough streams for the processor to follow, and
 /// enough work for loading and storing C in between.
 constexpr int64_t kRowsOfB = 16;
@@ -23,40 +23,45 @@ Vec initial(const Gemm& g, int64_t row, int64_t column, int64_t lanes) {
 }
 
 /// kWidth columns (or the last few) of C = A·Bᵀ.
-template <int kRows>
-void columns_nt(const Gemm& g, int64_t column, int64_t lanes) {
-  const float *a[kRows], *b[kWidth];
+template <class T, int kRows>
+void columns_nt(const Gemm& g, const T* weights, int64_t column, int64_t lanes) {
+  constexpr int kStep = kPerRow<T>;
+  constexpr int64_t kAheadElements = kAhead / static_cast<int64_t>(sizeof(T));
+  const float* a[kRows];
+  const T* b[kWidth];
   Vec sum[kRows];
   UM_UNROLL
   for (int m = 0; m < kRows; ++m) {
     a[m] = stored_row(g.a, g.lda, g.gather_a, m);
     sum[m] = initial(g, m, column, lanes);
   }
-  for (int64_t r = 0; r < kWidth; ++r) b[r] = g.b + (column + least(r, lanes - 1)) * g.ldb;
+  for (int64_t r = 0; r < kWidth; ++r) b[r] = weights + (column + least(r, lanes - 1)) * g.ldb;
   Vec t[kWidth];
   int64_t k = 0;
-  for (; k + kWidth <= g.k; k += kWidth) {
+  for (; k + kStep <= g.k; k += kStep) {
     // Past the end of these rows come the rows of the next columns.
-    const int64_t ahead = k + kAhead < g.k ? k + kAhead : k + kAhead - g.k + kWidth * g.ldb;
+    const int64_t next = k + kAheadElements;
+    const int64_t ahead = next < g.k ? next : next - g.k + kWidth * g.ldb;
     UM_UNROLL
     for (int r = 0; r < kWidth; ++r) {
-      t[r] = load(b[r] + k);
+      t[r] = load_bits(b[r] + k);
       _mm_prefetch(reinterpret_cast<const char*>(b[r] + ahead), _MM_HINT_T1);
     }
     transpose(t);
     UM_UNROLL
-    for (int m = 0; m < kRows; ++m) {
-      const float* x = a[m] + k;
+    for (int i = 0; i < kStep; ++i) {
+      const Vec x = element<T>(t, i);
       UM_UNROLL
-      for (int i = 0; i < kWidth; ++i) sum[m] = fma(splat(x[i]), t[i], sum[m]);
+      for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[m][k + i]), x, sum[m]);
     }
   }
   if (k < g.k) {
-    for (int r = 0; r < kWidth; ++r) t[r] = load_part(b[r] + k, g.k - k);
+    for (int r = 0; r < kWidth; ++r) t[r] = load_bits_part(b[r] + k, g.k - k);
     transpose(t);
     for (int i = 0; i < g.k - k; ++i) {
+      const Vec x = element<T>(t, i);
       UM_UNROLL
-      for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[m][k + i]), t[i], sum[m]);
+      for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[m][k + i]), x, sum[m]);
     }
   }
   UM_UNROLL
@@ -65,8 +70,9 @@ void columns_nt(const Gemm& g, int64_t column, int64_t lanes) {
 
 /// kStrip vectors of columns (or the last few) of C = A·B, for k in [first, last): begins C when
 /// first is 0, else goes on from what is in C.
-template <int kRows, int kStrip>
-void columns_nn(const Gemm& g, int64_t column, int64_t columns, int64_t first, int64_t last) {
+template <class T, int kRows, int kStrip>
+void columns_nn(const Gemm& g, const T* weights, int64_t column, int64_t columns, int64_t first,
+                int64_t last) {
   int64_t lanes[kStrip];
   Vec sum[kRows][kStrip];
   const float* a[kRows];
@@ -86,7 +92,7 @@ void columns_nn(const Gemm& g, int64_t column, int64_t columns, int64_t first, i
     }
   }
   for (int64_t k = first; k < last; ++k) {
-    const float* b = stored_row(g.b, g.ldb, g.gather_b, k) + column;
+    const T* b = stored_row(weights, g.ldb, g.gather_b, k) + column;
     Vec row[kStrip];
     UM_UNROLL
     for (int s = 0; s < kStrip; ++s) {
@@ -109,11 +115,11 @@ void columns_nn(const Gemm& g, int64_t column, int64_t columns, int64_t first, i
   }
 }
 
-template <int kRows>
-void skinny(const Gemm& g, int64_t column, int64_t columns) {
+template <class T, int kRows>
+void skinny_of(const Gemm& g, const T* weights, int64_t column, int64_t columns) {
   if (g.trans_b) {
     for (int64_t j = 0; j < columns; j += kWidth) {
-      columns_nt<kRows>(g, column + j, least(columns - j, kWidth));
+      columns_nt<T, kRows>(g, weights, column + j, least(columns - j, kWidth));
     }
     return;
   }
@@ -124,10 +130,19 @@ void skinny(const Gemm& g, int64_t column, int64_t columns) {
   do {
     const int64_t last = least(first + kRowsOfB, g.k);
     for (int64_t j = 0; j < columns; j += kStrip * kWidth) {
-      columns_nn<kRows, kStrip>(g, column + j, least(columns - j, kStrip * kWidth), first, last);
+      columns_nn<T, kRows, kStrip>(g, weights, column + j, least(columns - j, kStrip * kWidth),
+                                   first, last);
     }
     first = last;
   } while (first < g.k);
+}
+
+template <int kRows>
+void skinny(const Gemm& g, int64_t column, int64_t columns) {
+  if (g.b.is_bf16)
+    skinny_of<uint16_t, kRows>(g, g.b.bf16(), column, columns);
+  else
+    skinny_of<float, kRows>(g, g.b.f32(), column, columns);
 }
 
 using Skinny = void (*)(const Gemm&, int64_t, int64_t);

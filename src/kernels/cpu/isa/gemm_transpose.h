@@ -1,4 +1,4 @@
-// Transposes of square register blocks, kWidth x kWidth floats.
+// Transposes of square register blocks, kWidth x kWidth floats or pairs of bf16.
 #pragma once
 
 #include "kernels/cpu/isa/gemm.h"
@@ -60,5 +60,33 @@ inline __attribute__((always_inline)) void transpose(Vec (&t)[kWidth]) {
 }
 
 #endif
+
+// A register of a row holds kPerRow<T> elements: kWidth floats, or kWidth pairs of bf16, which are
+// transposed as pairs and widened afterwards.
+template <class T>
+constexpr int kPerRow = kWidth* static_cast<int>(sizeof(float) / sizeof(T));
+
+inline Vec load_bits(const float* p) {
+  return load(p);
+}
+inline Vec load_bits(const uint16_t* p) {
+  return load_pairs(p);
+}
+inline Vec load_bits_part(const float* p, int64_t n) {
+  return load_part(p, n);
+}
+inline Vec load_bits_part(const uint16_t* p, int64_t n) {
+  return load_pairs_part(p, n);
+}
+
+/// Element i of every row, after the transpose.
+template <class T>
+inline __attribute__((always_inline)) Vec element(const Vec (&t)[kWidth], int i) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return t[i];
+  } else {
+    return i % 2 == 0 ? first_of_pairs(t[i / 2]) : second_of_pairs(t[i / 2]);
+  }
+}
 
 }  // namespace um::UM_ISA

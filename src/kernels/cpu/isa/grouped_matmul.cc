@@ -6,7 +6,8 @@ namespace um::UM_ISA {
 namespace {
 
 /// The group's slots, or the rows which they gather, as the row index of a stored matrix.
-void set_rows(const float* p, int64_t ld, const int32_t* gather, int64_t first, const float** base,
+template <class Base>
+void set_rows(const float* p, int64_t ld, const int32_t* gather, int64_t first, Base* base,
               const int32_t** list) {
   *base = gather != nullptr ? p : p + first * ld;
   *list = gather != nullptr ? gather + first : nullptr;

@@ -10,7 +10,8 @@ namespace um::UM_ISA {
 /// Worth oneDNN: a gradient's layout, and enough work for a kernel compiled for its shape.
 static bool is_large_gradient(const Matmul& args) {
   const bool forward = args.trans_b && !args.trans_a;
-  return !forward && args.batch == 1 && args.m * args.n * args.k >= (int64_t{1} << 24);
+  return !forward && !args.b.is_bf16 && args.batch == 1 &&
+         args.m * args.n * args.k >= (int64_t{1} << 24);
 }
 
 void matmul(const Matmul& args) {

@@ -41,6 +41,32 @@ inline void store_part(float* p, Vec a, int64_t n) {
 inline Vec splat(float x) {
   return {_mm512_set1_ps(x)};
 }
+/// kWidth bf16 values, or the first n of them, widened.
+inline Vec widen(__m256i bits) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+}
+inline Vec load(const uint16_t* p) {
+  return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline Vec load_part(const uint16_t* p, int64_t n) {
+  return widen(_mm256_maskz_loadu_epi16(lanes(n), p));
+}
+/// The bits of 2 * kWidth bf16 values, or of the first n of them: a pair per lane.
+inline Vec load_pairs(const uint16_t* p) {
+  return {_mm512_loadu_ps(p)};
+}
+inline Vec load_pairs_part(const uint16_t* p, int64_t n) {
+  const auto mask = static_cast<__mmask32>((uint64_t{1} << n) - 1);
+  return {_mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, p))};
+}
+/// The first or second value of each pair, widened.
+inline Vec first_of_pairs(Vec pairs) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pairs.v), 16))};
+}
+inline Vec second_of_pairs(Vec pairs) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pairs.v), high))};
+}
 inline Vec operator+(Vec a, Vec b) {
   return {_mm512_add_ps(a.v, b.v)};
 }
@@ -141,6 +167,35 @@ inline void store_part(float* p, Vec a, int64_t n) {
 }
 inline Vec splat(float x) {
   return {_mm256_set1_ps(x)};
+}
+/// kWidth bf16 values, or the first n of them, widened.
+inline Vec widen(__m128i bits) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
+}
+inline Vec load(const uint16_t* p) {
+  return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline Vec load_part(const uint16_t* p, int64_t n) {
+  uint16_t values[kWidth] = {};
+  for (int64_t i = 0; i < n; ++i) values[i] = p[i];
+  return load(values);
+}
+/// The bits of 2 * kWidth bf16 values, or of the first n of them: a pair per lane.
+inline Vec load_pairs(const uint16_t* p) {
+  return {_mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline Vec load_pairs_part(const uint16_t* p, int64_t n) {
+  uint16_t values[2 * kWidth] = {};
+  for (int64_t i = 0; i < n; ++i) values[i] = p[i];
+  return load_pairs(values);
+}
+/// The first or second value of each pair, widened.
+inline Vec first_of_pairs(Vec pairs) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pairs.v), 16))};
+}
+inline Vec second_of_pairs(Vec pairs) {
+  const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return {_mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(pairs.v), high))};
 }
 inline Vec operator+(Vec a, Vec b) {
   return {_mm256_add_ps(a.v, b.v)};
