@@ -1,9 +1,9 @@
-// `ultramoe bench train|decode|kernels`: speed as a ratio to what the machine can do, in one run.
+// `ultramoe bench train|kernels`, and the options of all bench commands.
+#include "cli/bench.h"
+
 #include <algorithm>
-#include <numeric>
 
 #include "cli/bench_measure.h"
-#include "cli/bench_speculative.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "core/rng.h"
@@ -16,14 +16,6 @@
 
 namespace um {
 namespace {
-
-struct BenchOptions {
-  std::string model = "bench-d256", dtype = "auto";
-  int64_t batch = 8, seq_len = 256, steps = 10, warmup = 3;
-  int64_t depth = 0, tokens = 32;
-  bool json = false, profile = false, recompute = false, speculative = false;
-  std::string text;
-};
 
 /// Random tokens in full sequences: the shape of a training step, not its data.
 Batch random_batch(const BenchOptions& options, int64_t vocab, uint64_t step) {
@@ -43,28 +35,6 @@ Batch random_batch(const BenchOptions& options, int64_t vocab, uint64_t step) {
     batch.seq_offsets.push_back(batch.size());
   }
   return batch;
-}
-
-/// Weights that are cheap to make: the time of a matmul does not depend on them.
-void fill_cheaply(ParamStore& params, double std) {
-  for (const auto& param : params.all()) {
-    const bool bf16 = param->value.dtype() == DType::bf16;
-    float* values = bf16 ? nullptr : param->value.f32();
-    uint16_t* short_values = bf16 ? param->value.data<uint16_t>() : nullptr;
-    const int64_t count = param->value.count();
-    const auto scale = static_cast<float>(std * 1.7 / 32768.0);
-    const float mean = param->decay ? 0.0f : 1.0f;
-    const float spread = param->decay ? scale : 0.0f;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; ++i) {
-      const auto bits = static_cast<uint32_t>(i) * 2654435761u;
-      const float value = mean + spread * static_cast<float>(static_cast<int16_t>(bits >> 16));
-      if (bf16)
-        short_values[i] = bf16_from_f32(value);
-      else
-        values[i] = value;
-    }
-  }
 }
 
 /// A model with its optimizer that takes training steps on random tokens.
@@ -109,28 +79,6 @@ class TrainingBench {
   int64_t steps_ = 0;
 };
 
-/// One row per kernel: time, share, and the time that its FLOPs or bytes need at least.
-void print_profile(const Meter& meter, double steps, double ceiling, double bandwidth) {
-  std::vector<std::pair<std::string, MeterEntry>> rows(meter.entries().begin(),
-                                                       meter.entries().end());
-  std::sort(rows.begin(), rows.end(),
-            [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
-  const double total = meter.total().seconds;
-  fmt::print("{:<24}{:>7}{:>10}{:>8}{:>10}{:>9}{:>11}{:>8}\n", "kernel", "calls", "ms", "share",
-             "GFLOP/s", "GB/s", "floor ms", "floor");
-  for (const auto& [name, entry] : rows) {
-    const double floor = std::max(entry.flops / ceiling, entry.bytes / bandwidth);
-    fmt::print("{:<24}{:>7.0f}{:>10.3f}{:>7.1f}%{:>10.1f}{:>9.1f}{:>11.3f}{:>7.0f}%\n", name,
-               static_cast<double>(entry.calls) / steps, 1e3 * entry.seconds / steps,
-               100 * entry.seconds / total, entry.flops / entry.seconds / 1e9,
-               entry.bytes / entry.seconds / 1e9, 1e3 * floor / steps, 100 * floor / entry.seconds);
-  }
-  fmt::print(
-      "floor: the larger of FLOPs / {:.0f} GFLOP/s and bytes / {:.1f} GB/s (cached data can be "
-      "faster)\n",
-      ceiling / 1e9, bandwidth / 1e9);
-}
-
 void bench_train(const BenchOptions& options, Device& device) {
   MatmulCeiling ceiling(device);
   TrainingBench bench(options, device);
@@ -173,88 +121,6 @@ void bench_train(const BenchOptions& options, Device& device) {
              1e3 * whole / static_cast<double>(options.steps),
              1e3 * meter.total().seconds / static_cast<double>(options.steps));
   print_profile(meter, static_cast<double>(options.steps), ceiling.flops_per_s(), read_bandwidth());
-}
-
-/// What `--dtype auto` means for a model without weights: as its config says, f32 for what we do
-/// not compute with.
-DType stored_type(const ModelConfig& config) {
-  return config.dtype == DType::bf16 ? DType::bf16 : DType::f32;
-}
-
-/// Decode of one stream: one token a step on the cache.
-void bench_decode(const BenchOptions& options, Device& device) {
-  if (options.speculative)
-    return bench_speculative({.model = options.model,
-                              .text = options.text,
-                              .tokens = options.tokens,
-                              .json = options.json},
-                             device);
-  const ModelConfig config = read_config(find_model(options.model));
-  const DType weights_type = weights_of(options.dtype).value_or(stored_type(config));
-  check_fits_memory(config, weights_type, 1, "bench decode");
-  const auto model = make_model(config, device, weights_type);
-  fill_cheaply(model->params(), config.weight_init_std());
-  KvPool pool =
-      model->make_pool(KvPool::pages_for(options.depth + options.tokens + options.warmup + 1));
-  std::vector<int32_t> pages(static_cast<size_t>(pool.pages()));
-  std::iota(pages.begin(), pages.end(), 0);
-  int64_t length = 0;
-  const RandomStream random(3, 0);
-  uint64_t drawn = 0;
-  auto forward = [&](int64_t rows) {
-    std::vector<int32_t> ids(static_cast<size_t>(rows));
-    for (int32_t& id : ids)
-      id = static_cast<int32_t>(random.bits(drawn++) % static_cast<uint64_t>(config.vocab));
-    const KvSequence part{pages, length, rows, length < options.depth};
-    const KvView view = KvView::make(pool, {&part, 1});
-    const SequenceRows layout{length, rows};
-    const TrunkOutput out =
-        model->trunk(Tensor::from(device, {rows}, std::span<const int32_t>(ids)),
-                     Ragged::batch(device, {&layout, 1}), {.cache = &view});
-    length += rows;
-    model->logits(out.hidden.row_range(rows - 1, rows));
-  };
-  for (int64_t left = options.depth; left > 0; left -= 512) forward(std::min<int64_t>(left, 512));
-  for (int64_t i = 0; i < options.warmup; ++i) forward(1);
-  const double before = read_bandwidth();
-  std::vector<double> seconds;
-  for (int64_t i = 0; i < options.tokens; ++i) seconds.push_back(seconds_of([&] { forward(1); }));
-  const double bandwidth = median({before, read_bandwidth(), read_bandwidth()});
-  const ParameterCount count = count_parameters(config);
-  // All weights that a token uses, the output head too, but of the embedding one row.
-  const int64_t unread = config.tie_embeddings ? 0 : count.embedding;
-  const auto in_f32 = static_cast<double>(count.router + count.norms);
-  const double weights = static_cast<double>(dtype_size(weights_type)) *
-                             (static_cast<double>(count.active() - unread) - in_f32) +
-                         4.0 * in_f32;
-  const double kv = static_cast<double>(kv_bytes_per_token(config, DType::f32)) *
-                    static_cast<double>(options.depth + options.tokens / 2);
-  const double rate = 1.0 / median(seconds), ratio = rate * (weights + kv) / bandwidth;
-  if (options.json)
-    print_json({{"model", options.model},
-                {"dtype", dtype_name(weights_type)},
-                {"depth", options.depth},
-                {"tokens_per_s", rate},
-                {"bytes_per_token", weights + kv},
-                {"ceiling_bytes_per_s", bandwidth},
-                {"ratio", ratio},
-                {"peak_bytes", peak_resident_bytes()}});
-  else
-    fmt::print(
-        "{} in {} on {}: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's read rate "
-        "({:.1f} GB/s); {} read per token\n",
-        options.model, dtype_name(weights_type), device.name(), rate, rate * (weights + kv) / 1e9,
-        100 * ratio, bandwidth / 1e9, bytes_text(weights + kv));
-  if (!options.profile) return;
-  Meter meter;
-  length = options.depth;
-  {
-    const Metering metering(device, meter);
-    for (int64_t i = 0; i < options.tokens; ++i) forward(1);
-  }
-  MatmulCeiling ceiling(device);
-  ceiling.measure();
-  print_profile(meter, static_cast<double>(options.tokens), ceiling.flops_per_s(), bandwidth);
 }
 
 /// Every op of a training step beside its floor.
@@ -314,6 +180,47 @@ void add_step_options(CLI::App* command, BenchOptions& options) {
   command->add_flag("--recompute", options.recompute, "recompute activations");
 }
 
+void add_decode(CLI::App& family, Globals& globals) {
+  auto options = std::make_shared<BenchOptions>();
+  options->batch = 1;
+  CLI::App* command = add_bench_command(family, "decode", "one token a step for each stream",
+                                        "bench-small", globals, bench_decode, options);
+  add_dtype_option(command, options->dtype);
+  command->add_option("--batch", options->batch, "streams that decode together")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  command->add_option("--depth", options->depth, "tokens in the cache before the clock starts")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  command->add_option("--tokens", options->tokens, "steps to time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  command->add_flag("--profile", options->profile, "also time every kernel");
+  command->add_flag("--speculative", options->speculative,
+                    "plain, speculative and naive speculative decoding of a trained model");
+  command
+      ->add_option("--prompts", options->text,
+                   "with --speculative: a text whose parts are the prompts (default: random)")
+      ->type_name("FILE");
+}
+
+void add_prefill(CLI::App& family, Globals& globals) {
+  auto options = std::make_shared<BenchOptions>();
+  options->tokens = 512;
+  options->steps = 5;
+  options->warmup = 1;
+  CLI::App* command = add_bench_command(family, "prefill", "a prompt in one forward", "bench-small",
+                                        globals, bench_prefill, options);
+  add_dtype_option(command, options->dtype);
+  command->add_option("--tokens", options->tokens, "tokens of the prompt")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--steps", options->steps, "prompts to time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  command->add_flag("--profile", options->profile, "also time every kernel");
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app, Globals& globals) {
@@ -323,22 +230,8 @@ void add_bench(CLI::App& app, Globals& globals) {
                                         "bench-d256", globals, bench_train, train);
   add_step_options(command, *train);
   command->add_flag("--profile", train->profile, "also time every kernel");
-  auto decode = std::make_shared<BenchOptions>();
-  command = add_bench_command(*family, "decode", "one stream, one token at a time", "bench-small",
-                              globals, bench_decode, decode);
-  add_dtype_option(command, decode->dtype);
-  command->add_option("--depth", decode->depth, "tokens in the cache before the clock starts")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1 << 20));
-  command->add_option("--tokens", decode->tokens, "tokens to time")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
-  command->add_flag("--profile", decode->profile, "also time every kernel");
-  command->add_flag("--speculative", decode->speculative,
-                    "plain, speculative and naive speculative decoding of a trained model");
-  command->add_option("--prompts", decode->text,
-                      "with --speculative: a text whose parts are the prompts (default: random)")
-      ->type_name("FILE");
+  add_decode(*family, globals);
+  add_prefill(*family, globals);
   auto kernels = std::make_shared<BenchOptions>();
   command = add_bench_command(*family, "kernels", "every op of a training step beside its floor",
                               "bench-d512", globals, bench_kernels, kernels);
