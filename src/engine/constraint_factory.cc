@@ -11,6 +11,7 @@
 #include "engine/grammar/automaton.h"
 #include "engine/grammar/json_rules.h"
 #include "engine/grammar/schema.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -24,6 +25,12 @@ std::vector<std::string> bytes_of(const Tokenizer& tokenizer) {
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
     bytes.emplace_back(tokenizer.is_special(id) ? std::string_view() : tokenizer.bytes(id));
   return bytes;
+}
+
+std::shared_ptr<const std::vector<int32_t>> checked(std::vector<int32_t> eos) {
+  if (eos.empty()) throw UsageError("constraints: expected a token that ends an answer");
+  for (const int32_t id : eos) UM_CHECK(id >= 0, "constraints: the end token {} is negative", id);
+  return std::make_shared<const std::vector<int32_t>>(std::move(eos));
 }
 
 Grammar json_object_grammar() {
@@ -106,9 +113,9 @@ class GrammarConstraint : public Constraint {
     for (const int32_t id : *entry_->eos)
       kept.push_back(static_cast<size_t>(id) < logits.size() ? logits[static_cast<size_t>(id)] : 0);
     forbid(logits, mask.bits);
-    for (size_t i = 0; may_end && i < kept.size(); ++i) {
+    for (size_t i = 0; i < kept.size(); ++i) {
       const auto id = static_cast<size_t>((*entry_->eos)[i]);
-      if (id < logits.size()) logits[id] = kept[i];
+      if (id < logits.size()) logits[id] = may_end ? kept[i] : kForbidden;
     }
   }
 
@@ -175,15 +182,14 @@ class AfterThinking : public Constraint {
 ConstraintFactory::ConstraintFactory(const Tokenizer& tokenizer, std::vector<int32_t> eos)
     : ConstraintFactory(bytes_of(tokenizer), std::move(eos)) {}
 
-ConstraintFactory::ConstraintFactory(std::vector<std::string> token_bytes,
-                                     std::vector<int32_t> eos) {
-  if (eos.empty()) throw UsageError("constraints: expected a token that ends an answer");
-  for (const int32_t id : eos) {
-    UM_CHECK(id >= 0, "constraints: the end token {} is negative", id);
+ConstraintFactory::ConstraintFactory(const ConstraintFactory& other, std::vector<int32_t> eos)
+    : trie_(other.trie_), eos_(checked(std::move(eos))) {}
+
+ConstraintFactory::ConstraintFactory(std::vector<std::string> token_bytes, std::vector<int32_t> eos)
+    : eos_(checked(std::move(eos))) {
+  for (const int32_t id : *eos_)
     if (static_cast<size_t>(id) < token_bytes.size()) token_bytes[static_cast<size_t>(id)].clear();
-  }
   trie_ = std::make_shared<TokenTrie>(std::move(token_bytes));
-  eos_ = std::make_shared<std::vector<int32_t>>(std::move(eos));
 }
 
 std::unique_ptr<Constraint> ConstraintFactory::make(std::string key,
@@ -224,7 +230,8 @@ std::unique_ptr<Constraint> ConstraintFactory::regex(std::string_view pattern) {
 std::unique_ptr<Constraint> ConstraintFactory::choice(std::span<const std::string> texts) {
   std::string key = "choice";
   for (const std::string& text : texts) {
-    if (text.empty()) throw UsageError("choice: a text is empty");
+    if (text.empty() || !is_utf8(text))
+      throw UsageError("choice: a text is empty or not valid UTF-8");
     key += fmt::format(" {} {}", text.size(), text);
   }
   if (texts.empty()) throw UsageError("choice: expected at least one text");

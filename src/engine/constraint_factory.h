@@ -29,6 +29,8 @@ class ConstraintFactory {
   /// `eos`: the tokens that end an answer, at least one. They are allowed exactly when the text is
   /// complete; other special tokens never.
   ConstraintFactory(const Tokenizer& tokenizer, std::vector<int32_t> eos);
+  /// For the same tokenizer as `other`, whose sorted vocabulary it shares.
+  ConstraintFactory(const ConstraintFactory& other, std::vector<int32_t> eos);
   /// The same from the bytes of each token, by id; empty: never allowed.
   ConstraintFactory(std::vector<std::string> token_bytes, std::vector<int32_t> eos);
 
@@ -38,7 +40,7 @@ class ConstraintFactory {
   std::unique_ptr<Constraint> json_schema(std::string_view schema);
   /// A text that the pattern matches from end to end.
   std::unique_ptr<Constraint> regex(std::string_view pattern);
-  /// One of the texts, none of them empty.
+  /// One of the texts, none of them empty, in UTF-8.
   std::unique_ptr<Constraint> choice(std::span<const std::string> texts);
 
  private:

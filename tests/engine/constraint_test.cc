@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <regex>
+#include <thread>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -15,105 +16,13 @@
 #include "engine/grammar/json_rules.h"
 #include "engine/grammar/schema.h"
 #include "tests/engine/constraint_walk_util.h"
+#include "tests/engine/schema_cases_util.h"
 #include "tests/engine/schema_check_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
 #include "text/utf8.h"
 
 namespace um {
 namespace {
-
-struct SchemaCase {
-  std::string schema;
-  std::vector<std::string> right, wrong;
-};
-
-const std::vector<SchemaCase>& schema_cases() {
-  static const std::vector<SchemaCase> cases = {
-      {R"({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
-           "required": ["name", "age"], "additionalProperties": false})",
-       {R"({"name":"a","age":1})", R"({ "name": "\u00e9\n", "age": -12})",
-        "{\n  \"name\": \"é\",\n  \"age\": 0\n}", R"( {"name":"\ud83e\udd86","age":1})"},
-       {R"({"age":1,"name":"a"})", R"({"name":"a"})", R"({"name":"a","age":01})", R"({})",
-        R"({"name":"a","age":1.5})", R"({"name":"a","age":1}x)", R"({"name":"\ud83e","age":1})",
-        R"({"name":"\udd86","age":1})", R"({"name":"a","age":1,})", "{\"name\":\"\n\",\"age\":1}",
-        "{\"name\":\"\xC3\",\"age\":1}", "{\"name\":\"\xED\xA0\x80\",\"age\":1}",
-        "{\"name\":\"\xC0\x80\",\"age\":1}", "{\"name\":\"\xF5\x80\x80\x80\",\"age\":1}"}},
-      {R"({"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"type": "null"},
-           "c": {"enum": ["red", "green", 3, null, {"x": [1]}]}, "d": {"const": "é\"\\"}},
-           "required": ["c"]})",
-       {R"({"c":"red"})", R"({"a":true,"c":3})", R"({"b":null,"c":null,"d":"é\"\\"})",
-        R"({"a":false,"b":null,"c":{"x":[1]}})"},
-       {R"({"a":true})", R"({"c":"blue"})", R"({,"c":3})", R"({"c":3,"d":1})", R"({"c":3,"c":3})"}},
-      {R"({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 4})",
-       {"[1,2]", "[1.5, -2e10, 0, 0.25]", "[ 1,\n2 ]"},
-       {"[]", "[1]", "[1,2,3,4,5]", "[1,]", "[1,2", "[1,2.]", "[1,+2]", "[1,.5]"}},
-      {R"({"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "minItems": 1})",
-       {R"(["a"])", R"(["a",1])"},
-       {"[]", R"(["a",1,2])", R"([1])"}},
-      {R"({"type": "array", "prefixItems": [{"const": 1}], "items": {"const": 2}, "minItems": 3})",
-       {"[1,2,2]", "[1,2,2,2,2]"},
-       {"[1,2]", "[1]", "[2,2,2]"}},
-      {R"({"type": "array", "maxItems": 0})", {"[]"}, {"[1]", "[ ]x"}},
-      {R"({"type": "string", "minLength": 2, "maxLength": 5})",
-       {R"("ab")", R"("日本語\n\"")", R"("\ud83e\udd86x")"},
-       {R"("a")", R"("abcdef")", R"("")", R"("\ud83e\udd86")"}},
-      {R"({"type": "string", "maxLength": 0})", {R"("")"}, {R"("a")"}},
-      {R"({"type": "string", "pattern": "^[a-c]{2,4}$"})",
-       {R"("ab")", R"("cccc")"},
-       {R"("a")", R"("abcab")", R"("xab")"}},
-      {R"({"type": "string", "pattern": "a+b|^x|y$"})",
-       {R"("aab")", R"("..ab\n..")", R"("x123")", R"("123y")"},
-       {R"("yx.")", R"("ax")", R"("")"}},
-      {R"({"type": "string", "pattern": "^(\"|\\\\|\n|.)$"})",
-       {R"("\"")", R"("\\")", R"("\n")", R"("é")"},
-       {R"("ab")", R"("")"}},
-      {R"({"type": "integer", "minimum": -17, "maximum": 2345})",
-       {"-17", "-1", "0", "9", "2345", "999", "1999", "2339"},
-       {"-18", "2346", "3000", "10000", "-20", "01"}},
-      {R"({"type": "integer", "exclusiveMinimum": 0})", {"1", "10", "123456"}, {"0", "-1"}},
-      {R"({"type": "integer", "exclusiveMaximum": -100})", {"-101", "-2000"}, {"-100", "-99", "0"}},
-      {R"({"type": "integer", "minimum": 5, "maximum": 5})", {"5"}, {"4", "6", "55"}},
-      {R"({"type": "integer", "minimum": 1.5, "maximum": 3.5})", {"2", "3"}, {"1", "4"}},
-      {R"({"type": "number", "minimum": 0.25, "exclusiveMaximum": 10})",
-       {"0.25", "0.250", "0.3", "9.999999", "1", "9"},
-       {"0.24", "10", "0", "10.0", "-1", "0.2"}},
-      {R"({"type": "number", "minimum": -1.5, "maximum": 1.5})",
-       {"-1.5", "-1.50", "-0.1", "0", "1.5", "1.499999"},
-       {"-1.51", "1.500001", "2", "-2", "-1.500001"}},
-      {R"({"anyOf": [{"type": "string", "maxLength": 3}, {"const": "a long constant"}, {"type": "null"}]})",
-       {R"("abc")", R"("a long constant")", "null"},
-       {R"("a lo")", "1"}},
-      {R"({"type": ["string", "null", "integer"]})", {"null", "12", R"("x")"}, {"1.5", "true"}},
-      {R"({"$defs": {"node": {"type": "object", "properties": {"value": {"type": "integer"},
-           "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}}, "required": ["value"],
-           "additionalProperties": false}}, "$ref": "#/$defs/node"})",
-       {R"({"value":1})", R"({"value":1,"children":[{"value":2,"children":[]},{"value":3}]})"},
-       {R"({"children":[]})", R"({"value":1,"children":[1]})"}},
-      {R"({"anyOf": [{"type": "array", "items": {"$ref": "#"}}, {"type": "boolean"}]})",
-       {"true", "[[],[true,[false]]]"},
-       {"[1]", "[[]"}},
-      {R"({"type": "object", "additionalProperties": {"type": "integer"}})",
-       {R"({})", R"({"x":1,"é":2})"},
-       {R"({"x":"y"})", R"({x:1})"}},
-      {R"({"type": "object", "properties": {"name": {"type": "null"}, "né": true},
-           "additionalProperties": {"type": "integer"}, "required": ["id", "name"]})",
-       {R"({"name":null,"id":3})", R"({"name":null,"né":[],"id":3,"names":4,"nam":1,"n":1})"},
-       {R"({"name":3,"id":3})", R"({"name":null,"id":3,"name":4})",
-        R"({"name":null,"id":3,"né":4})", R"({"name":null,"id":"x"})"}},
-      {R"({"oneOf": [{"type": "object", "properties": {"kind": {"const": "a"}, "x": {"type": "integer"}},
-           "required": ["kind", "x"]}, {"type": "object", "properties": {"kind": {"const": "b"}},
-           "required": ["kind"]}]})",
-       {R"({"kind":"a","x":1})", R"({"kind":"b"})"},
-       {R"({"kind":"a"})", R"({"kind":"c"})"}},
-      {R"({"type": "object", "properties": {"u": {"allOf": [{"$ref": "#/$defs/u"}], "title": "U"},
-           "w": {"anyOf": [{"minLength": 2}, {"maxLength": 0}], "type": "string"}},
-           "$defs": {"u": {"type": "string", "format": "uuid"}}})",
-       {R"({"u":"01234567-89ab-cdef-0123-456789abcdef","w":"ab"})", R"({"w":""})"},
-       {R"({"u":"x"})", R"({"w":"a"})"}},
-      {R"(true)", {"null", R"({"a":[1,{}]})", "[]", R"("x")", "-0.5e-10"}, {"nul", "", "{]"}},
-  };
-  return cases;
-}
 
 TEST(JsonSchemaConstraint, KnownTexts) {
   for (const SchemaCase& one : schema_cases()) {
@@ -353,7 +262,13 @@ TEST(JsonSchemaConstraint, ErrorsNameThePlace) {
   };
   has(R"({"type": "object", "properties": {"a": {"items": {"multipleOf": 3}}}})",
       "schema #/properties/a/items: the keyword \"multipleOf\" is not supported");
-  has(R"({"allOf": [{}, {}]})", "\"allOf\" of more than one");
+  has(R"({"allOf": [{"type": "null"}, {"type": "string"}]})", "\"type\" is in both");
+  has(R"({"additionalProperties": false, "anyOf": [{"properties": {"a": true}}]})",
+      "in joined schemas");
+  has(R"({"allOf": [{"properties": {"a": true}}, {"properties": {"a": false}}]})",
+      "property \"a\" is in both");
+  has(R"({"anyOf": [{"$ref": "#"}], "minLength": 1})", "too many combinations");
+  has(R"({"allOf": [{"$ref": "#"}, {"minLength": 1}]})", "too many combinations");
   has(R"({"type": "strin"})", "\"type\": expected");
   has(R"({"$ref": "http://x/y"})", "is not supported; expected #/");
   has(R"({"$ref": "#/$defs/none"})", "leads nowhere");
@@ -415,6 +330,48 @@ TEST(ConstraintFactory, RefusesSenselessInput) {
   EXPECT_THROW(ConstraintFactory(walk_tokens(), {}), UsageError);
   EXPECT_THROW(walk_factory().choice({}), UsageError);
   EXPECT_THROW(walk_factory().choice(std::vector<std::string>{"a", ""}), UsageError);
+  EXPECT_THROW(walk_factory().choice(std::vector<std::string>{"\xC3"}), UsageError);
+}
+
+TEST(ConstraintFactory, SharesAVocabularyUnderAnotherEnd) {
+  ConstraintFactory other(walk_factory(), {walk_eos() + 1, 'z'});
+  const auto constraint = other.regex("z?");
+  std::vector<float> logits(walk_tokens().size(), 0.0f);
+  constraint->mask(logits);
+  EXPECT_EQ(logits[static_cast<size_t>(walk_eos()) + 1], 0);
+  EXPECT_TRUE(std::isinf(logits[static_cast<size_t>(walk_eos())]));
+  constraint->accept('z');  // ends, and is not read as text
+  constraint->accept('z');
+  logits.assign(walk_tokens().size(), 0.0f);
+  constraint->mask(logits);
+  EXPECT_EQ(std::count(logits.begin(), logits.end(), 0.0f), 2);
+}
+
+TEST(ConstraintFactory, AGrownAutomatonIsReplaced) {
+  const auto constraint = walk_factory().json_schema(R"({"type": "string", "minLength": 60000})");
+  const auto behind = constraint->clone();
+  constraint->accept('"');
+  for (int i = 0; i < 59999; ++i) constraint->accept(i % 5 == 0 ? 'a' : 'b');
+  EXPECT_FALSE(lets_through(*constraint, "\""));
+  constraint->accept('c');
+  EXPECT_TRUE(lets_through(*constraint, "\""));
+  EXPECT_TRUE(lets_through(*constraint, "more\""));
+  EXPECT_FALSE(lets_through(*behind, "\"\""));
+}
+
+TEST(ConstraintFactory, ThreadsMayShareOne) {
+  ConstraintFactory factory(walk_tokens(), {walk_eos()});
+  std::vector<std::string> want, got(64);
+  for (uint64_t seed = 0; seed < got.size(); ++seed)
+    want.push_back(random_walk(*walk_factory().json_object(), seed, 40));
+  std::vector<std::thread> threads;
+  for (uint64_t part = 0; part < 4; ++part)
+    threads.emplace_back([&, part] {
+      for (uint64_t seed = part; seed < got.size(); seed += 4)
+        got[seed] = random_walk(*factory.json_object(), seed, 40);
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(got, want);
 }
 
 TEST(ConstraintFactory, WorksWithATokenizer) {

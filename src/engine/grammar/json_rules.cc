@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <vector>
+
+#include "core/error.h"
 
 namespace um {
 namespace {
@@ -11,30 +14,30 @@ namespace {
 constexpr int kWholeDigits = 18, kFractionDigits = 15, kExponentDigits = 2;
 
 using State = Grammar::State;
-using AddCharacters = std::function<void(State, const CodeSet&, State)>;
 
-/// Adds a node of an expression between two states.
+/// Adds a node of an expression between two states of `Target`, which has add_state(), add_empty()
+/// and add_characters().
+template <class Target>
 class RegexWriter {
  public:
-  RegexWriter(Grammar& grammar, const Regex& regex, AddCharacters characters)
-      : grammar_(grammar), regex_(regex), characters_(std::move(characters)) {}
+  RegexWriter(Target& target, const Regex& regex) : target_(target), regex_(regex) {}
 
   void add(int index, State from, State to) {
     const Regex::Node& node = regex_.nodes[static_cast<size_t>(index)];
     switch (node.kind) {
       case Regex::Node::kCharacters:
-        characters_(from, node.set, to);
+        target_.add_characters(from, node.set, to);
         break;
       case Regex::Node::kAlternatives:
         for (const int child : node.children) add(child, from, to);
         break;
       case Regex::Node::kSequence:
         for (size_t i = 0; i < node.children.size(); ++i) {
-          const State next = i + 1 == node.children.size() ? to : grammar_.add_state();
+          const State next = i + 1 == node.children.size() ? to : target_.add_state();
           add(node.children[i], from, next);
           from = next;
         }
-        if (node.children.empty()) grammar_.add_empty(from, to);
+        if (node.children.empty()) target_.add_empty(from, to);
         break;
       case Regex::Node::kRepeat:
         repeat(node, from, to);
@@ -45,29 +48,65 @@ class RegexWriter {
  private:
   void repeat(const Regex::Node& node, State from, State to) {
     const auto once_more = [&] {
-      const State next = grammar_.add_state();
+      const State next = target_.add_state();
       add(node.children[0], from, next);
       from = next;
     };
     for (int i = 0; i < node.min; ++i) once_more();
     if (node.max == Regex::kOpen) {
-      const State loop = grammar_.add_state();
-      grammar_.add_empty(from, loop);
+      const State loop = target_.add_state();
+      target_.add_empty(from, loop);
       add(node.children[0], loop, loop);
-      grammar_.add_empty(loop, to);
+      target_.add_empty(loop, to);
       return;
     }
     for (int i = node.min; i < node.max; ++i) {
-      grammar_.add_empty(from, to);
+      target_.add_empty(from, to);
       once_more();
     }
-    grammar_.add_empty(from, to);
+    target_.add_empty(from, to);
   }
 
-  Grammar& grammar_;
+  Target& target_;
   const Regex& regex_;
-  AddCharacters characters_;
 };
+
+/// An expression's automaton over characters, before it is combined with a count of them.
+struct CharacterAutomaton {
+  struct Edge {
+    CodeSet set;  // empty: reads nothing
+    State to;
+  };
+  std::vector<std::vector<Edge>> edges = {};
+
+  State add_state() {
+    if (edges.size() >= Grammar::kMaxStates) throw UsageError("the pattern is too large");
+    edges.emplace_back();
+    return static_cast<State>(edges.size() - 1);
+  }
+  void add_empty(State from, State to) {
+    if (from != to) edges[static_cast<size_t>(from)].push_back({{}, to});
+  }
+  void add_characters(State from, const CodeSet& set, State to) {
+    if (!set.empty()) edges[static_cast<size_t>(from)].push_back({set, to});
+  }
+};
+
+/// Adds the expression as JSON Schema has it: found anywhere, but for ^ and $. `any` reads any
+/// character.
+template <class Target>
+void add_search(Target& target, const Regex& regex, State begin, State end,
+                const std::function<void(State, State)>& any) {
+  const State before = target.add_state(), after = target.add_state();
+  target.add_empty(begin, before);
+  any(before, before);
+  RegexWriter<Target> writer(target, regex);
+  for (const auto& alternative : regex.alternatives)
+    writer.add(alternative.node, alternative.begins ? begin : before,
+               alternative.ends ? end : after);
+  any(after, after);
+  target.add_empty(after, end);
+}
 
 const CodeSet& string_characters() {  // those that a JSON string holds as they are
   static const CodeSet set = CodeSet({{0x20, 0x10ffff}}) - CodeSet({{'"', '"'}, {'\\', '\\'}});
@@ -99,9 +138,7 @@ std::string escaped(uint32_t code) {
 }  // namespace
 
 void add_regex(Grammar& grammar, const Regex& regex, State from, State to) {
-  RegexWriter writer(grammar, regex, [&](State a, const CodeSet& set, State b) {
-    grammar.add_characters(a, set, b);
-  });
+  RegexWriter<Grammar> writer(grammar, regex);
   for (const auto& alternative : regex.alternatives) writer.add(alternative.node, from, to);
 }
 
@@ -197,8 +234,13 @@ void JsonRules::string(State from, int64_t min, int64_t max, State to) {
     in_rule(from, to, fill);
 }
 
-void JsonRules::string_with(State from, const Regex& regex, State to) {
-  in_rule(from, to, [&](State start, State end) { fill_string_with(start, regex, end); });
+void JsonRules::string_with(State from, const Regex& regex, int64_t min, int64_t max, State to) {
+  in_rule(from, to, [&](State start, State end) {
+    if (min == 0 && max == kNoLimit)
+      fill_string_with(start, regex, end);
+    else
+      fill_string_with_length(start, regex, min, max, end);
+  });
 }
 
 void JsonRules::string_except(State from, std::span<const std::string> names, State to) {
@@ -238,19 +280,52 @@ void JsonRules::pattern_characters(State from, const CodeSet& set, State to) {
 }
 
 void JsonRules::fill_string_with(State from, const Regex& regex, State to) {
-  const State begin = grammar_.add_state(), before = grammar_.add_state();
-  const State after = grammar_.add_state(), end = grammar_.add_state();
+  struct StringTarget {  // where a pattern's characters are those of a JSON string
+    JsonRules& rules;
+    State add_state() { return rules.grammar_.add_state(); }
+    void add_empty(State a, State b) { rules.grammar_.add_empty(a, b); }
+    void add_characters(State a, const CodeSet& set, State b) {
+      rules.pattern_characters(a, set, b);
+    }
+  };
+  const State begin = grammar_.add_state(), end = grammar_.add_state();
   grammar_.add_bytes(from, '"', '"', begin);
-  grammar_.add_empty(begin, before);
-  character(before, before);
-  RegexWriter writer(grammar_, regex,
-                     [&](State a, const CodeSet& set, State b) { pattern_characters(a, set, b); });
-  for (const auto& alternative : regex.alternatives)
-    writer.add(alternative.node, alternative.begins ? begin : before,
-               alternative.ends ? end : after);
-  character(after, after);
-  grammar_.add_empty(after, end);
+  StringTarget target{*this};
+  add_search(target, regex, begin, end, [&](State a, State b) { character(a, b); });
   grammar_.add_bytes(end, '"', '"', to);
+}
+
+/// The product of the expression's automaton and a counter, as far as it is reached.
+void JsonRules::fill_string_with_length(State from, const Regex& regex, int64_t min, int64_t max,
+                                        State to) {
+  CharacterAutomaton automaton;
+  const State begin = automaton.add_state(), end = automaton.add_state();
+  add_search(automaton, regex, begin, end,
+             [&](State a, State b) { automaton.add_characters(a, CodeSet::all(), b); });
+  const int64_t last = max == kNoLimit ? min : max;  // without a limit counts above min are alike
+  std::map<std::pair<State, int64_t>, State> known;
+  std::vector<std::pair<State, int64_t>> open;
+  const auto state_of = [&](State at, int64_t count) {
+    const auto [place, is_new] = known.try_emplace({at, count}, -1);
+    if (is_new) {
+      place->second = grammar_.add_state();
+      open.emplace_back(at, count);
+    }
+    return place->second;
+  };
+  grammar_.add_bytes(from, '"', '"', state_of(begin, 0));
+  while (!open.empty()) {
+    const auto [at, count] = open.back();
+    open.pop_back();
+    const State here = known.at({at, count});
+    if (at == end && count >= min) grammar_.add_bytes(here, '"', '"', to);
+    for (const auto& edge : automaton.edges[static_cast<size_t>(at)]) {
+      if (edge.set.empty())
+        grammar_.add_empty(here, state_of(edge.to, count));
+      else if (count < last || max == kNoLimit)
+        pattern_characters(here, edge.set, state_of(edge.to, std::min(count + 1, last)));
+    }
+  }
 }
 
 void JsonRules::fill_string_except(State from, std::span<const std::string> names, State to) {

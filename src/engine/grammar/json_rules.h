@@ -45,8 +45,9 @@ class JsonRules {
   void any_array(State from, State to);
   /// A string of `min` to `max` characters (kNoLimit: any number).
   void string(State from, int64_t min, int64_t max, State to);
-  /// A string in which the expression is found (as JSON Schema has it: anchored only by ^ and $).
-  void string_with(State from, const Regex& regex, State to);
+  /// A string in which the expression is found (as JSON Schema has it: anchored only by ^ and $),
+  /// of `min` to `max` characters.
+  void string_with(State from, const Regex& regex, int64_t min, int64_t max, State to);
   /// A string that is none of `names`; written without escapes.
   void string_except(State from, std::span<const std::string> names, State to);
   /// At most 18 digits before the point, 15 behind it and 2 in the exponent; `range` leaves out the
@@ -59,6 +60,7 @@ class JsonRules {
   void in_rule(State from, State to, const std::function<void(State, State)>& fill);
   void fill_string(State from, int64_t min, int64_t max, State to);
   void fill_string_with(State from, const Regex& regex, State to);
+  void fill_string_with_length(State from, const Regex& regex, int64_t min, int64_t max, State to);
   void fill_string_except(State from, std::span<const std::string> names, State to);
   void character(State from, State to);
   void escape(State from, State to);

@@ -27,15 +27,18 @@ bool is_one_of(std::string_view word, std::initializer_list<std::string_view> li
 
 /// Keywords that say nothing about which texts are valid.
 bool is_annotation(std::string_view keyword) {
-  return is_one_of(keyword, {"$schema", "$id", "$comment", "$defs", "definitions", "title",
-                             "description", "default", "examples", "example", "deprecated",
-                             "readOnly", "writeOnly", "contentEncoding", "contentMediaType"}) ||
+  return is_one_of(keyword,
+                   {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description",
+                    "default", "examples", "example", "deprecated", "readOnly", "writeOnly",
+                    "contentEncoding", "contentMediaType", "discriminator"}) ||
          keyword.starts_with("x-");
 }
 
 /// The type that a keyword is about, or nothing.
 std::string_view type_of_keyword(std::string_view keyword) {
-  if (is_one_of(keyword, {"properties", "required", "additionalProperties"})) return "object";
+  if (is_one_of(keyword,
+                {"properties", "required", "additionalProperties", "unevaluatedProperties"}))
+    return "object";
   if (is_one_of(keyword, {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}))
     return "array";
   if (is_one_of(keyword, {"minLength", "maxLength", "pattern", "format"})) return "string";
@@ -45,13 +48,19 @@ std::string_view type_of_keyword(std::string_view keyword) {
 }
 
 /// Patterns of formats; the others are read as annotations.
-std::string_view pattern_of_format(std::string_view format) {
-  if (format == "date") return R"(^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$)";
-  if (format == "time") return R"(^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$)";
-  if (format == "date-time")
-    return R"(^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$)";
-  if (format == "uuid") return R"(^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$)";
-  if (format == "ipv4") return R"(^((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)$)";
+std::string pattern_of_format(std::string_view format) {
+  const std::string date =
+      R"((\d{4}-(0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|\d{4}-(0[469]|11)-(0[1-9]|[12]\d|30))"
+      R"(|\d{4}-02-(0[1-9]|1\d|2[0-8])|(\d\d(0[48]|[2468][048]|[13579][26]))"
+      R"(|([02468][048]|[13579][26])00)-02-29))";
+  const std::string time =
+      R"(([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))";
+  if (format == "date") return "^" + date + "$";
+  if (format == "time") return "^" + time + "$";
+  if (format == "date-time") return "^" + date + "T" + time + "$";
+  if (format == "uuid") return "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+  if (format == "ipv4")
+    return R"(^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)$)";
   return {};
 }
 
@@ -131,18 +140,26 @@ class Compiler {
   // --- References and combinations.
 
   void fill_reference(const Node& node, const std::string& path, State from, State to) {
-    refuse_siblings(node, "$ref", path, false);
-    if (!node["$ref"].is_string()) refuse(path, "\"$ref\": expected a string");
-    const auto target = node["$ref"].get<std::string>();
-    if (target != "#" && !target.starts_with("#/"))
-      refuse(path, fmt::format("the reference {} is not supported; expected #/...", quote(target)));
-    call(from, find(target, path), target, to);
+    const Node beside = without_annotations(node, "$ref");
+    const Node& target = find(node["$ref"], path);
+    fill_branch(beside, target, beside.empty() ? node["$ref"].get<std::string>() : path, from, to);
+  }
+
+  static Node without_annotations(const Node& node, std::string_view left_out) {
+    Node rest = Node::object();
+    for (const auto& [key, value] : node.items())
+      if (key != left_out && !is_annotation(key)) rest[key] = value;
+    return rest;
   }
 
   /// Follows a JSON pointer (RFC 6901) in its URI form.
-  const Node& find(std::string_view target, const std::string& path) const {
+  const Node& find(const Node& reference, const std::string& path) const {
+    if (!reference.is_string()) refuse(path, "\"$ref\": expected a string");
+    const auto target = reference.get<std::string>();
+    if (target != "#" && !target.starts_with("#/"))
+      refuse(path, fmt::format("the reference {} is not supported; expected #/...", quote(target)));
     const Node* at = &root_;
-    std::string_view rest = target.substr(1);
+    std::string_view rest = std::string_view(target).substr(1);
     while (!rest.empty()) {
       rest.remove_prefix(1);  // the slash
       const size_t end = std::min(rest.find('/'), rest.size());
@@ -179,37 +196,78 @@ class Compiler {
     return out;
   }
 
-  /// anyOf; oneOf, which is read as anyOf; allOf of one. What stands beside it joins each branch.
+  /// anyOf; oneOf, which is read as anyOf; allOf. What stands beside it joins each branch.
   void fill_combination(const Node& node, const std::string& keyword, const std::string& path,
                         State from, State to) {
     const Node& branches = node[keyword];
     if (!branches.is_array() || branches.empty())
       refuse(path, fmt::format("\"{}\": expected a list of schemas", keyword));
-    if (keyword == "allOf" && branches.size() > 1)
-      refuse(path, "\"allOf\" of more than one schema is not supported");
-    for (size_t i = 0; i < branches.size(); ++i) {
-      const std::string where = fmt::format("{}/{}/{}", path, keyword, i);
-      call(from, join(node, keyword, branches[i], where), where, to);
+    Node beside = without_annotations(node, keyword);
+    if (keyword == "allOf") {
+      Node joined = Node::object();
+      for (const Node& branch : branches) join(joined, branch, path);
+      join(joined, beside, path);
+      return call_joined(from, std::move(joined), path, to);
     }
+    for (size_t i = 0; i < branches.size(); ++i)
+      fill_branch(beside, branches[i], fmt::format("{}/{}/{}", path, keyword, i), from, to);
   }
 
-  const Node& join(const Node& node, const std::string& keyword, const Node& branch,
-                   const std::string& path) {
-    Node joined = branch;
-    bool same = true;
-    for (const auto& [key, value] : node.items()) {
-      if (key == keyword || is_annotation(key)) continue;
-      if (!branch.is_object())
-        refuse(path, fmt::format("a schema of true or false beside \"{}\" is not supported", key));
-      if (branch.contains(key) && branch[key] != value)
-        refuse(path, fmt::format("the keyword \"{}\" stands here and beside \"{}\"", key, keyword));
-      joined[key] = value;
-      same = false;
-    }
-    if (same) return branch;
+  void fill_branch(const Node& beside, const Node& branch, const std::string& path, State from,
+                   State to) {
+    if (beside.empty()) return call(from, branch, path, to);
+    Node joined = beside;
+    join(joined, branch, path);
+    call_joined(from, std::move(joined), path, to);
+  }
+
+  void call_joined(State from, Node joined, const std::string& path, State to) {
+    made_bytes_ += joined.dump().size();
+    if (made_bytes_ > kMaxSchema || made_.size() >= 1000)
+      refuse(path, "too many combinations of schemas");
     made_.push_back(std::move(joined));
-    if (made_.size() > 10'000) refuse(path, "too many combinations");
-    return made_.back();
+    call(from, made_.back(), path, to);
+  }
+
+  /// Does `a` say something of the members that it does not list itself, but `b` does?
+  static bool leaves_over(const Node& a, const Node& b, const char* rest, const char* listed) {
+    if (!a.contains(rest) || a[rest] == true || !b.contains(listed)) return false;
+    return !a.contains(listed) || a[listed] != b[listed];
+  }
+
+  /// Makes `node` what both `node` and `other` say, where one schema can say it.
+  void join(Node& node, const Node& other, const std::string& path) const {
+    if (!other.is_object()) refuse(path, "this schema cannot be joined with what stands beside it");
+    const Node* source = &other;
+    for (int hops = 0; source->contains("$ref"); ++hops) {
+      refuse_siblings(*source, "$ref", path, false);
+      source = &find((*source)["$ref"], path);
+      if (hops > 20 || !source->is_object())
+        refuse(path, "this schema cannot be joined with what stands beside it");
+    }
+    for (const auto& [rest, listed] :
+         {std::pair("additionalProperties", "properties"), std::pair("items", "prefixItems")}) {
+      if (leaves_over(node, *source, rest, listed) || leaves_over(*source, node, rest, listed))
+        refuse(path,
+               fmt::format("\"{}\" and \"{}\" in joined schemas are not supported", rest, listed));
+    }
+    for (const auto& [key, value] : source->items()) {
+      if (is_annotation(key)) continue;
+      if (!node.contains(key)) {
+        node[key] = value;
+      } else if (key == "required" && node[key].is_array() && value.is_array()) {
+        for (const Node& name : value) node[key].push_back(name);
+      } else if (key == "properties" && node[key].is_object() && value.is_object()) {
+        for (const auto& [name, schema] : value.items()) {
+          if (node[key].contains(name) && node[key][name] != schema)
+            refuse(path,
+                   fmt::format("the property {} is in both of two joined schemas", quote(name)));
+          node[key][name] = schema;
+        }
+      } else if (node[key] != value) {
+        refuse(path, fmt::format("the keyword \"{}\" is in both of two joined schemas", key));
+      }
+    }
   }
 
   // --- Values.
@@ -279,20 +337,16 @@ class Compiler {
   void fill_string(const Node& node, const std::string& path, State from, State to) {
     const int64_t min = count(node, "minLength", 0, path);
     const int64_t max = count(node, "maxLength", JsonRules::kNoLimit, path);
-    const bool limited = min > 0 || max != JsonRules::kNoLimit;
     std::string pattern;
     if (node.contains("pattern")) {
       if (!node["pattern"].is_string()) refuse(path, "\"pattern\": expected a string");
-      if (limited) refuse(path, "\"pattern\" and a length together are not supported");
       pattern = node["pattern"].get<std::string>();
-    } else if (node.contains("format") && node["format"].is_string() && !limited) {
+    } else if (node.contains("format") && node["format"].is_string()) {
       pattern = pattern_of_format(node["format"].get<std::string>());
     }
-    if (node.contains("pattern") || !pattern.empty()) {
-      const std::string where = fmt::format("schema {}/pattern", path);
-      return rules_.string_with(from, Regex::parse(pattern, where), to);
-    }
-    rules_.string(from, min, max, to);
+    if (!node.contains("pattern") && pattern.empty()) return rules_.string(from, min, max, to);
+    const std::string where = fmt::format("schema {}/pattern", path);
+    rules_.string_with(from, Regex::parse(pattern, where), min, max, to);
   }
 
   void fill_array(const Node& node, const std::string& path, State from, State to) {
@@ -364,11 +418,12 @@ class Compiler {
   }
 
   void fill_object(const Node& node, const std::string& path, State from, State to) {
-    const Node* others =
-        node.contains("additionalProperties") ? &node["additionalProperties"] : &kAny;
-    const bool open_ended = node.contains("additionalProperties")
-                                ? *others != false
-                                : !node.contains("properties") && !node.contains("required");
+    // Properties that are not listed: as the schema says, else only where it lists none at all.
+    const bool closed = node.contains("unevaluatedProperties");
+    const bool given = node.contains("additionalProperties");
+    const Node* others = given ? &node["additionalProperties"] : closed ? &kNothing : &kAny;
+    const bool listed = node.contains("properties") || node.contains("required");
+    const bool open_ended = *others != false && (given || !listed);
     const std::vector<Property> properties = properties_of(node, *others, path);
     const State open = grammar_.add_state(), close = grammar_.add_state();
     grammar_.add_bytes(from, '{', '{', open);
@@ -471,7 +526,7 @@ class Compiler {
     return digits;
   }
 
-  static const Node kAny;
+  static const Node kAny, kNothing;
 
   const Node& root_;
   Grammar grammar_;
@@ -479,9 +534,10 @@ class Compiler {
   std::unordered_map<const Node*, Grammar::Rule> known_;
   std::deque<Open> open_;
   std::deque<Node> made_;  // joined schemas; their addresses are keys of known_
+  size_t made_bytes_ = 0;
 };
 
-const Node Compiler::kAny = Node(true);
+const Node Compiler::kAny = Node(true), Compiler::kNothing = Node(false);
 
 }  // namespace
 
