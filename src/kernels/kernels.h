@@ -56,7 +56,7 @@ struct Kernels {
 };
 
 /// Declares every kernel of the list in the current namespace.
-#define UM_DECLARE_KERNEL(function, Args) __attribute__((weak)) void function(const Args& args);
+#define UM_DECLARE_KERNEL(function, Args) void function(const Args& args);
 /// One initialiser of a Kernels table.
 #define UM_KERNEL_ENTRY(function, Args) .function = function,
 
