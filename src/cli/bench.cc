@@ -30,7 +30,6 @@ Batch random_batch(const BenchOptions& options, int64_t vocab, uint64_t step) {
       batch.targets.push_back(
           static_cast<int32_t>(random.bits(2 * i + 1) % static_cast<uint64_t>(vocab)));
       batch.positions.push_back(static_cast<int32_t>(t));
-      batch.loss_weights.push_back(1.0f);
     }
     batch.seq_offsets.push_back(batch.size());
   }

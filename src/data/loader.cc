@@ -112,7 +112,6 @@ void Loader::put_chunk(Batch& batch, uint64_t room) {
   batch.tokens.insert(batch.tokens.end(), scratch_.begin(), scratch_.end() - 1);
   batch.targets.insert(batch.targets.end(), scratch_.begin() + 1, scratch_.end());
   for (uint64_t i = 0; i < count; ++i) batch.positions.push_back(static_cast<int32_t>(i));
-  batch.loss_weights.resize(batch.tokens.size(), 1.0f);
   batch.seq_offsets.push_back(batch.size());
   source.drawn += count;
   current_.done += count;
@@ -124,7 +123,6 @@ bool Loader::fill(Batch& batch) {
   batch.tokens.clear();
   batch.targets.clear();
   batch.positions.clear();
-  batch.loss_weights.clear();
   batch.seq_offsets.assign(1, 0);
   const int64_t wanted = options_.batch * options_.seq_len;
   while (batch.size() < wanted && (current_.open || open_chunk())) {

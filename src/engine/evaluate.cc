@@ -153,7 +153,6 @@ void for_each_window(std::span<const int32_t> ids, const WindowOptions& options,
       batch.tokens.push_back(ids[static_cast<size_t>(t)]);
       batch.targets.push_back(t < scored ? -1 : ids[static_cast<size_t>(t + 1)]);
       batch.positions.push_back(static_cast<int32_t>(t - begin));
-      batch.loss_weights.push_back(t < scored ? 0.0f : 1.0f);
     }
     batch.seq_offsets.push_back(batch.size());
     scored = end;

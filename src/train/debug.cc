@@ -21,7 +21,6 @@ Batch make_batch(const Sequences& sequences) {
       batch.tokens.push_back(sequence[t]);
       batch.targets.push_back(last ? -1 : sequence[t + 1]);
       batch.positions.push_back(static_cast<int32_t>(t));
-      batch.loss_weights.push_back(last ? 0.0f : 1.0f);
     }
     batch.seq_offsets.push_back(batch.size());
   }

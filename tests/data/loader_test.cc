@@ -66,7 +66,6 @@ void check_shape(const Batch& batch, int64_t seq_len) {
   const auto size = static_cast<size_t>(batch.size());
   ASSERT_EQ(batch.targets.size(), size);
   ASSERT_EQ(batch.positions.size(), size);
-  ASSERT_EQ(batch.loss_weights.size(), size);
   ASSERT_EQ(batch.seq_offsets.front(), 0);
   ASSERT_EQ(batch.seq_offsets.back(), batch.size());
   for (int64_t s = 0; s < batch.sequences(); ++s) {
@@ -77,7 +76,6 @@ void check_shape(const Batch& batch, int64_t seq_len) {
     for (int64_t t = begin; t < end; ++t) {
       const auto i = static_cast<size_t>(t);
       EXPECT_EQ(batch.positions[i], t - begin);
-      EXPECT_EQ(batch.loss_weights[i], 1.0f);
       if (t + 1 < end) {
         EXPECT_EQ(batch.targets[i], batch.tokens[i + 1]);
       }

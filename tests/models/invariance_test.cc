@@ -41,7 +41,6 @@ class InvarianceTest : public ::testing::TestWithParam<std::string> {
       const bool last = std::find(out.seq_offsets.begin(), out.seq_offsets.end(),
                                   static_cast<int64_t>(t + 1)) != out.seq_offsets.end();
       out.targets.push_back(last ? -1 : out.tokens[t + 1]);
-      out.loss_weights.push_back(last ? 0.0f : 1.0f);
     }
     return out;
   }
@@ -85,7 +84,6 @@ Batch part(const Batch& whole, int64_t begin, int64_t end) {
                      whole.targets.begin() + static_cast<std::ptrdiff_t>(to));
   out.positions.assign(whole.positions.begin() + static_cast<std::ptrdiff_t>(from),
                        whole.positions.begin() + static_cast<std::ptrdiff_t>(to));
-  out.loss_weights.assign(to - from, 1.0f);
   for (int64_t s = begin; s <= end; ++s)
     out.seq_offsets.push_back(whole.seq_offsets[static_cast<size_t>(s)] -
                               static_cast<int64_t>(from));
