@@ -13,22 +13,12 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "tests/kernels/harness_util.h"
 
 namespace um {
 namespace {
 
-std::vector<const Kernels*> vector_tables() {
-  std::vector<const Kernels*> tables;
-#ifdef UM_X86
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    tables.push_back(&avx2::kTable);
-  }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-    tables.push_back(&avx512::kTable);
-  }
-#endif
-  return tables;
-}
+using test::vector_tables;
 
 struct Shape {
   std::string name;

@@ -11,25 +11,14 @@
 
 #include "core/dtype.h"
 #include "kernels/kernels.h"
+#include "tests/kernels/harness_util.h"
 
 namespace um {
 namespace {
 
-using Kind = GroupedMatmul::Kind;
+using test::vector_tables;
 
-std::vector<const Kernels*> tables() {
-  std::vector<const Kernels*> result;
-#ifdef UM_X86
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    result.push_back(&avx2::kTable);
-  }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    result.push_back(&avx512::kTable);
-  }
-#endif
-  return result;
-}
+using Kind = GroupedMatmul::Kind;
 
 std::vector<float> noise(size_t count, int seed) {
   std::mt19937 rng(seed);
@@ -109,7 +98,7 @@ struct Problem {
 void check_one(const Case& test) {
   Problem problem(test);
   const std::vector<float> expected = problem.run(ref::kTable);
-  for (const Kernels* table : tables()) {
+  for (const Kernels* table : vector_tables()) {
     const std::vector<float> found = problem.run(*table);
     ASSERT_EQ(found.size(), expected.size());
     for (size_t i = 0; i < found.size(); ++i) {
@@ -163,7 +152,7 @@ void check_same_bits_as_dense(bool bf16) {
   const int64_t n = 224, k = 333;
   Problem problem({Kind::forward, {700, 0, 3, 14, 31, 1, 90}, n, k, true, true, false, bf16});
   const int most = omp_get_max_threads();
-  for (const Kernels* table : tables()) {
+  for (const Kernels* table : vector_tables()) {
     const std::vector<float> all = problem.run(*table);
     for (const int threads : {1, 2, 3}) {
       omp_set_num_threads(threads);
@@ -220,7 +209,7 @@ TEST(GroupedMatmul, Bf16IsItsF32ToTheBit) {
       for (const int64_t k : {51, 64, 300}) {
         Problem problem({kind, sizes, 70, k, true, kind == Kind::forward});
         problem.store_bf16();
-        for (const Kernels* table : tables()) {
+        for (const Kernels* table : vector_tables()) {
           problem.args.b = problem.b.data();
           const std::vector<float> wide = problem.run(*table);
           problem.args.b = problem.b_bf16.data();
@@ -244,7 +233,7 @@ TEST(GroupedMatmul, OnlyChosenExpertsAreRead) {
   std::fill_n(b + kChosen * kN * kK, kN * kK, bf16_from_f32(1));
   const std::vector<int64_t> offsets = {0, 0, 0, 2, 2, 2};
   const std::vector<float> a(2 * kK, 1);
-  for (const Kernels* table : tables()) {
+  for (const Kernels* table : vector_tables()) {
     std::vector<float> c(2 * kN);
     GroupedMatmul args;
     args.groups = kGroups;

@@ -23,6 +23,9 @@ namespace um::test {
 /// Sizes around the vector widths, for loops over odd shapes.
 inline const std::vector<int64_t> kOddSizes{1, 3, 7, 8, 15, 16, 17, 33, 64, 100};
 
+/// The kernel tables that run here, without the reference.
+std::vector<const Kernels*> vector_tables();
+
 class OpHarness {
  public:
   using Run = std::function<void(const Kernels&)>;

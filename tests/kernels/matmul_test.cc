@@ -11,23 +11,12 @@
 #include "core/dtype.h"
 #include "kernels/cpu/onednn_matmul.h"
 #include "kernels/kernels.h"
+#include "tests/kernels/harness_util.h"
 
 namespace um {
 namespace {
 
-std::vector<const Kernels*> tables() {
-  std::vector<const Kernels*> result;
-#ifdef UM_X86
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    result.push_back(&avx2::kTable);
-  }
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    result.push_back(&avx512::kTable);
-  }
-#endif
-  return result;
-}
+using test::vector_tables;
 
 std::vector<float> noise(size_t count, int seed) {
   std::mt19937 rng(seed);
@@ -93,7 +82,7 @@ void check_one(const Case& x) {
   Problem problem(x);
   const std::vector<float> expected = problem.run(ref::kTable);
   const float tolerance = 1e-6f * (2 + std::sqrt(static_cast<float>(x.k))) * 4;
-  for (const Kernels* table : tables()) {
+  for (const Kernels* table : vector_tables()) {
     const std::vector<float> found = problem.run(*table);
     for (size_t i = 0; i < found.size(); ++i) {
       ASSERT_NEAR(found[i], expected[i], tolerance)
@@ -183,7 +172,7 @@ TEST(Matmul, ForwardIsOneSequentialChain) {
     for (const int flags : {0, 1, 2, 3}) {
       const bool accumulate = (flags & 1) != 0, bf16 = (flags & 2) != 0;
       Problem problem({m, 77, 531, false, true, accumulate, true, 1, 0, bf16});
-      for (const Kernels* table : tables()) {
+      for (const Kernels* table : vector_tables()) {
         const std::vector<float> found = problem.run(*table);
         for (int64_t i = 0; i < m; ++i) {
           for (int64_t j = 0; j < 77; ++j) {
@@ -204,7 +193,7 @@ TEST(Matmul, Bf16IsItsF32ToTheBit) {
       for (const int64_t m : {1, 2, 3, 4, 5, 8, 9, 14, 15, 33}) {
         Problem problem({m, 75, k, false, trans_b, true, true, 2, 3});
         problem.store_bf16();
-        for (const Kernels* table : tables()) {
+        for (const Kernels* table : vector_tables()) {
           problem.args.b = problem.b.data();
           const std::vector<float> wide = problem.run(*table);
           problem.args.b = problem.b_bf16.data();
@@ -219,7 +208,7 @@ TEST(Matmul, Bf16IsItsF32ToTheBit) {
 TEST(Matmul, Bf16KeepsInfinitiesAndTinyValues) {
   const std::vector<uint16_t> b = {0x7f80, 0xff80, 0x0001, 0x8000, 0x3f80, 0x0080};
   const float one = 1;
-  for (const Kernels* table : tables()) {
+  for (const Kernels* table : vector_tables()) {
     std::vector<float> c(b.size());
     table->matmul({.m = 1,
                    .n = 6,
@@ -240,7 +229,7 @@ void check_company(bool bf16) {
   const int most = omp_get_max_threads();
   for (const auto& shape : shapes) {
     Problem problem({2100, shape[0], shape[1], false, true, false, true, 1, 0, bf16});
-    for (const Kernels* table : tables()) {
+    for (const Kernels* table : vector_tables()) {
       problem.args.m = 2100;
       const std::vector<float> all = problem.run(*table);
       for (const int64_t m : {1, 2, 3, 5, 8, 13, 14, 15, 16, 17, 31, 64, 100, 333, 1024, 2047}) {
