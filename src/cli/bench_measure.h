@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "core/device.h"
+#include "core/stats.h"
 
 namespace um {
 
 /// Seconds of one call.
 double seconds_of(const std::function<void()>& work);
-double median(std::vector<double> values);
 
 /// A large square matmul (2048³), the best of oneDNN's and our own in `tries` runs each: FLOP/s.
 class MatmulCeiling {

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/stats.h"
 
 namespace um {
 namespace {
@@ -280,13 +281,7 @@ void for_each_line(const std::filesystem::path& path,
 bool SpikeDetector::observe(double norm) {
   ++steps_;
   if (norms_.size() >= kMinimum) {
-    scratch_.assign(norms_.begin(), norms_.end());
-    const auto middle = scratch_.begin() + static_cast<std::ptrdiff_t>(scratch_.size() / 2);
-    std::nth_element(scratch_.begin(), middle, scratch_.end());
-    double median = *middle;
-    if (scratch_.size() % 2 == 0)
-      median = (median + *std::max_element(scratch_.begin(), middle)) / 2;
-    limit_ = factor_ * median;
+    limit_ = factor_ * median({norms_.begin(), norms_.end()});
   }
   const bool spike = !std::isfinite(norm) || norm > limit_;  // false while limit_ is NaN
   spikes_ += spike;

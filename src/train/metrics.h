@@ -109,7 +109,6 @@ class SpikeDetector {
   size_t window_;
   double factor_, limit_ = NAN;
   std::deque<double> norms_;
-  std::vector<double> scratch_;
   int64_t steps_ = 0, spikes_ = 0;
 };
 

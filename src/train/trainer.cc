@@ -9,6 +9,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/stats.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
@@ -28,12 +29,6 @@ constexpr int64_t kUnplanned = int64_t{1} << 50;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
 }
 
 /// The length of the sequence that a token stands in, on average over tokens: what attention costs.
