@@ -41,7 +41,7 @@ class TrainingBench {
  public:
   TrainingBench(const BenchOptions& options, Device& device)
       : options_(options),
-        config_(read_config(find_model(options.model))),
+        config_(read_named_config(options.model)),
         balance_(BalanceScope::ep_group, 0.001, 0, 0) {
     check_fits_memory(config_, DType::f32, 4, "bench train");
     model_ = make_model(config_, device);

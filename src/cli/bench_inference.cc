@@ -52,7 +52,7 @@ class Streams {
  public:
   Streams(const BenchOptions& options, Device& device, int64_t streams, int64_t capacity,
           const std::string& what)
-      : config_(read_config(find_model(options.model))),
+      : config_(read_named_config(options.model)),
         weights_(weights_of(options.dtype).value_or(stored_type(config_))),
         streams_(streams) {
     check_fits_memory(config_, weights_, 1, what);

@@ -39,7 +39,7 @@ void check_fits_disk(const ModelConfig& config, const fs::path& out) {
 }
 
 void init(const Flags& flags, const Globals& globals) {
-  ModelConfig config = read_config(find_model(flags.preset));
+  ModelConfig config = read_named_config(flags.preset);
   if (!flags.dtype.empty()) config.dtype = dtype_from_name(flags.dtype);
   UM_CHECK(config.dtype == DType::f32 || config.dtype == DType::bf16 || config.dtype == DType::f16,
            "--dtype {}: expected f32, bf16 or f16", flags.dtype);

@@ -56,7 +56,7 @@ Weights check_weights(ModelConfig config, const fs::path& directory) {
   weights.found = true;
   weights.bytes = reader.total_bytes();
   weights.tensors = reader.tensors().size();
-  if (reader.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
+  infer_tied_embeddings(config, reader);
   const std::unique_ptr<Model> model = make_model(config, dry_device());
   for (const TensorSpec& spec : checkpoint_specs(model->params(), config.dtype)) {
     const TensorView* stored = reader.find(spec.name);
@@ -202,8 +202,8 @@ struct Options {
 };
 
 void inspect(const Options& options) {
-  const fs::path directory = find_model(options.model);
-  const ModelConfig config = read_config(directory);
+  const fs::path directory = options.model;
+  const ModelConfig config = read_named_config(options.model);
   const Weights weights = check_weights(config, directory);
   fs::path shown = directory.lexically_normal();
   if (!shown.has_filename()) shown = shown.parent_path();

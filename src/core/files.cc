@@ -2,6 +2,7 @@
 #include "core/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -117,6 +118,18 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view text)
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+DirectoryLock::DirectoryLock(const std::filesystem::path& directory, std::string_view busy)
+    : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  UM_CHECK(fd_ >= 0, "{}: cannot open: {}", directory.string(), std::strerror(errno));
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(fd_);
+  fail("{}: {}", directory.string(), busy);
+}
+
+DirectoryLock::~DirectoryLock() {
+  ::close(fd_);
 }
 
 void make_directories(const std::filesystem::path& directory) {

@@ -62,6 +62,20 @@ class AtomicFile {
 /// Writes `text` to `path` atomically.
 void write_file_atomic(const std::filesystem::path& path, std::string_view text);
 
+/// Marks a directory as being written by this process, as long as the lock lives; a process that is
+/// killed gives it up. Where the file system has no locks (some network ones) nothing is held.
+class DirectoryLock {
+ public:
+  /// Throws Error `DIRECTORY: BUSY` if somebody holds it.
+  DirectoryLock(const std::filesystem::path& directory, std::string_view busy);
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+  ~DirectoryLock();
+
+ private:
+  int fd_ = -1;
+};
+
 /// Creates a directory and its parents. Throws Error naming it and the system's reason.
 void make_directories(const std::filesystem::path& directory);
 

@@ -80,6 +80,10 @@ nlohmann::json generation_config(const ModelConfig& config) {
 
 }  // namespace
 
+void infer_tied_embeddings(ModelConfig& config, const CheckpointReader& reader) {
+  if (reader.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
+}
+
 void load_weights(Model& model, const CheckpointReader& reader,
                   std::vector<std::string>* warnings) {
   const std::string where = reader.path().string();
@@ -118,8 +122,7 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device
       "random ones, `ultramoe train` trains them",
       directory.string());
   const CheckpointReader reader(directory);
-  // Some exports leave the flag out: no separate head means that the embedding serves as one.
-  if (reader.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
+  infer_tied_embeddings(config, reader);
   if (!weights) weights = stored_weights(config, reader);
   check_fits_memory(config, *weights, 1, "loading " + directory.string());
   auto model = make_model(config, device, *weights);

@@ -25,6 +25,10 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device
 /// The type that loses nothing: bf16 if every matrix of the model is stored so, else f32.
 DType stored_weights(const ModelConfig& config, const CheckpointReader& reader);
 
+/// Some exports leave `tie_word_embeddings` out: a checkpoint without an output head means that the
+/// embedding serves as one.
+void infer_tied_embeddings(ModelConfig& config, const CheckpointReader& reader);
+
 /// Fills a model's weights from an opened checkpoint.
 void load_weights(Model& model, const CheckpointReader& reader,
                   std::vector<std::string>* warnings = nullptr);

@@ -179,7 +179,10 @@ ModelConfig read_common(const JsonObject& config, Family family) {
 /// openPangu-Ultra-MoE, in the V1.0 spelling or DeepSeek's (interop.md 1.5).
 ModelConfig read_ultra_moe(const JsonObject& config) {
   ModelConfig c = read_common(config, Family::ultra_moe);
-  c.attention = read_mla(config);
+  // Rank 0 with a head_dim asks for grouped-query attention instead, to compare the two.
+  const bool mla = integer(config, {"kv_lora_rank", "attention_kv_lora_dim"}, 0, kMaxWidth) > 0;
+  if (!mla) config.integer("head_dim", 2, kMaxHeadDim);
+  c.attention = mla ? read_mla(config) : read_gqa(config, c.hidden, 25600000.0, false);
   c.dense_layers = integer(config, {"first_k_dense_replace", "num_dense_layers"}, 0, c.layers);
   if (c.dense_layers > 0) c.dense_width = config.integer("intermediate_size", 1, kMaxWidth);
   c.mtp_layers =
@@ -329,6 +332,11 @@ ModelConfig load_config(const Json& json, const std::string& where) {
                                                      : read_dense(config, family);
   validate(resolved, where);
   return resolved;
+}
+
+ModelConfig read_named_config(const std::string& name_or_directory) {
+  const ConfigText config = find_config(name_or_directory);
+  return load_config(parse_json(config.text, config.where), config.where);
 }
 
 ModelConfig read_config(const std::filesystem::path& path) {

@@ -33,15 +33,24 @@ void validate(const ModelConfig& config, const std::string& where);
 /// as the same config.
 nlohmann::json config_to_json(const ModelConfig& config);
 
-/// Directory of the preset `name` (it holds config.json), looked for in $UM_CONFIGS, then next to
-/// the program in ../configs, ./configs and ../share/ultramoe/configs. Throws Error naming the
-/// nearest preset.
-std::filesystem::path find_preset(std::string_view name);
+/// The text of a config.json, and what errors call it.
+struct ConfigText {
+  std::string text;
+  std::string where;
+};
 
-/// A model directory as it is given, or a preset's directory.
+/// The config.json of a model directory or of a preset: one of $UM_CONFIGS, else one that is built
+/// into the program (configs/ of the sources). Throws Error naming the nearest preset.
+ConfigText find_config(const std::string& name_or_directory);
+
+/// The same, read.
+ModelConfig read_named_config(const std::string& name_or_directory);
+
+/// A directory with a model's files: as it is given, or of $UM_CONFIGS. Throws Error for the name
+/// of a preset that is built in: it has no weights.
 std::filesystem::path find_model(const std::string& name_or_directory);
 
-/// Names of all presets found, sorted.
+/// Names of all presets, sorted.
 std::vector<std::string> preset_names();
 
 }  // namespace um

@@ -9,11 +9,13 @@ void write_ultra_moe(const ModelConfig& c, Json& out) {
   const AttentionConfig& a = c.attention;
   out["model_type"] = "pangu_ultra_moe";
   out["kv_lora_rank"] = a.kv_lora_rank;
-  out["q_lora_rank"] = a.q_lora_rank > 0 ? Json(a.q_lora_rank) : Json(nullptr);
-  out["qk_rope_head_dim"] = a.qk_rope_dim;
-  out["qk_nope_head_dim"] = a.qk_nope_dim;
-  out["v_head_dim"] = a.v_dim;
-  out["attention_bias"] = false;
+  out["attention_bias"] = a.qkv_bias;
+  if (a.is_mla()) {
+    out["q_lora_rank"] = a.q_lora_rank > 0 ? Json(a.q_lora_rank) : Json(nullptr);
+    out["qk_rope_head_dim"] = a.qk_rope_dim;
+    out["qk_nope_head_dim"] = a.qk_nope_dim;
+    out["v_head_dim"] = a.v_dim;
+  }
   out["first_k_dense_replace"] = c.dense_layers;
   out["intermediate_size"] = c.dense_width;
   out["num_nextn_predict_layers"] = c.mtp_layers;

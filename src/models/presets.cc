@@ -1,8 +1,12 @@
-// Presets: directories with a config.json, shipped beside the program; see config.h.
+// Presets: configs by name, from a folder of the user's or built into the program; see config.h.
+#include "embedded/presets.h"
+
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
 #include "core/suggest.h"
 #include "models/config.h"
@@ -12,19 +16,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<fs::path> preset_roots() {
-  std::vector<fs::path> roots;
-  if (const char* chosen = std::getenv("UM_CONFIGS"); chosen != nullptr && *chosen != '\0') {
-    roots.emplace_back(chosen);
-  }
-  std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
-  if (!error) {
-    for (const char* place : {"../configs", "configs", "../share/ultramoe/configs"}) {
-      roots.push_back((program / place).lexically_normal());
-    }
-  }
-  return roots;
+constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
+
+/// The folder of the user's own presets; they come before those of the same name that are built in.
+std::optional<fs::path> own_presets() {
+  const char* chosen = std::getenv("UM_CONFIGS");
+  if (chosen == nullptr || *chosen == '\0') return std::nullopt;
+  return chosen;
 }
 
 bool is_preset(const fs::path& directory) {
@@ -32,13 +30,37 @@ bool is_preset(const fs::path& directory) {
   return fs::is_regular_file(directory / "config.json", ignored);
 }
 
+/// A directory as given, or that of a preset of the user's own.
+std::optional<fs::path> find_directory(const std::string& name) {
+  std::error_code ignored;
+  if (fs::is_directory(name, ignored)) return name;
+  const bool plain =
+      !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+  const auto own = own_presets();
+  if (plain && own && is_preset(*own / name)) return *own / name;
+  return std::nullopt;
+}
+
+std::optional<std::string_view> built_in(std::string_view name) {
+  for (const auto& [preset, text] : embedded::kPresets)
+    if (preset == name) return text;
+  return std::nullopt;
+}
+
+[[noreturn]] void unknown(const std::string& name) {
+  const std::vector<std::string> known = preset_names();
+  fail("{}: no such preset or model directory; did you mean {}? known presets: {}", quote(name),
+       nearest(name, known), fmt::join(known, ", "));
+}
+
 }  // namespace
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names;
-  for (const fs::path& root : preset_roots()) {
+  for (const auto& [preset, text] : embedded::kPresets) names.emplace_back(preset);
+  if (const auto own = own_presets()) {
     std::error_code error;
-    for (fs::directory_iterator at(root, error), end; !error && at != end; at.increment(error)) {
+    for (fs::directory_iterator at(*own, error), end; !error && at != end; at.increment(error)) {
       if (is_preset(at->path())) names.push_back(at->path().filename().string());
     }
   }
@@ -47,23 +69,23 @@ std::vector<std::string> preset_names() {
   return names;
 }
 
-fs::path find_preset(std::string_view name) {
-  const bool plain =
-      !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos;
-  for (const fs::path& root : preset_roots()) {
-    if (plain && is_preset(root / name)) return root / name;
+ConfigText find_config(const std::string& name_or_directory) {
+  if (const auto directory = find_directory(name_or_directory)) {
+    const fs::path file = *directory / "config.json";
+    return {read_file(file, kMaxConfigBytes), file.string()};
   }
-  const std::vector<std::string> known = preset_names();
-  UM_CHECK(!known.empty(), "{}: no preset found: set UM_CONFIGS to the project's configs folder",
-           quote(name));
-  fail("{}: no such preset or model directory; did you mean {}? known presets: {}", quote(name),
-       nearest(name, known), fmt::join(known, ", "));
+  const auto text = built_in(name_or_directory);
+  if (!text) unknown(name_or_directory);
+  return {std::string(*text), "preset " + name_or_directory};
 }
 
 fs::path find_model(const std::string& name_or_directory) {
-  std::error_code ignored;
-  return fs::is_directory(name_or_directory, ignored) ? fs::path(name_or_directory)
-                                                      : find_preset(name_or_directory);
+  if (const auto directory = find_directory(name_or_directory)) return *directory;
+  if (!built_in(name_or_directory)) unknown(name_or_directory);
+  fail(
+      "{}: this preset has no weights; `ultramoe init` makes random ones, `ultramoe train` trains "
+      "them",
+      name_or_directory);
 }
 
 }  // namespace um

@@ -64,6 +64,8 @@ void TrainOptions::fields(Fields& f) {
   f.add("rope_theta", rope_theta, "RoPE base of the main phase, 0: the model's",
         {.min = 0, .max = 1e12});
   f.add("on_nan", on_nan, "what a NaN or Inf does to the run", {.choices = {"stop", "skip"}});
+  f.add("max_skips", max_skips, "with on_nan = skip: steps skipped in a row that stop the run",
+        {.min = 1, .max = 1e9});
   f.add("phases", phases, "phases after the main one, in turn");
 }
 

@@ -53,6 +53,7 @@ struct TrainOptions {
   std::string freeze = "none";
   double rope_theta = 0;
   std::string on_nan = "stop";
+  int64_t max_skips = 20;
   std::vector<PhaseOptions> phases;
 
   void fields(Fields& f);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/stats.h"
+#include "core/suggest.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
@@ -72,18 +73,48 @@ void check_options(const RunOptions& options) {
 
 }  // namespace
 
+namespace {
+
+/// Only a field that the preset has, or that this architecture writes, can be changed.
+void check_field(const std::string& field, const Json& known, const std::string& where) {
+  if (known.contains(field)) return;
+  std::vector<std::string> names;
+  for (const auto& item : known.items()) names.push_back(item.key());
+  throw UsageError(fmt::format("model.set: {} has no field {}; did you mean {}?", where,
+                               quote(field), nearest(field, names)));
+}
+
+/// Where a run begins: the checkpoint it goes on from, the one it starts from, or none.
+fs::path find_origin(const fs::path& run_dir, bool resume, const std::string& from) {
+  const auto newest = latest_checkpoint(run_dir);
+  UM_CHECK(!resume || newest, "{}: no checkpoint to resume from; without --resume a new run begins",
+           run_dir.string());
+  UM_CHECK(resume || !newest,
+           "{}: holds a run already; go on with --resume or choose another --out",
+           run_dir.string());
+  return newest ? *newest : from.empty() ? fs::path() : find_model(from);
+}
+
+}  // namespace
+
 ModelConfig configure_model(const ModelOptions& options) {
-  const fs::path directory = find_model(options.from.empty() ? options.preset : options.from);
-  Json json = read_json_file(directory / "config.json");
+  const auto [config, where] = find_config(options.from.empty() ? options.preset : options.from);
+  Json json = parse_json(config, where);
+  Json known = json;
+  std::vector<std::string> changed;
   for (const std::string& change : options.set) {
     const size_t equals = change.find('=');
     if (equals == std::string::npos || equals == 0)
       throw UsageError(fmt::format("model.set: expected field=value, found \"{}\"", change));
     const std::string text = change.substr(equals + 1);
     Json value = Json::parse(text, nullptr, false);
-    json[change.substr(0, equals)] = value.is_discarded() ? Json(text) : value;
+    changed.push_back(change.substr(0, equals));
+    json[changed.back()] = value.is_discarded() ? Json(text) : value;
   }
-  return load_config(json, (directory / "config.json").string());
+  const ModelConfig resolved = load_config(json, where);
+  known.update(config_to_json(resolved));
+  for (const std::string& field : changed) check_field(field, known, where);
+  return resolved;
 }
 
 Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resume,
@@ -91,10 +122,8 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
     : options_(std::move(options)), run_dir_(std::move(run_dir)), hooks_(std::move(hooks)) {
   check_options(options_);
   ModelConfig config = configure_model(options_.model);
-  const auto newest = latest_checkpoint(run_dir_);
-  UM_CHECK(resume || !newest,
-           "{}: holds a run already; go on with --resume or choose another --out",
-           run_dir_.string());
+  const fs::path origin = find_origin(run_dir_, resume, options_.model.from);
+  if (!origin.empty()) infer_tied_embeddings(config, CheckpointReader(origin));
   phases_ = plan_phases(options_.train, main_steps());
   for (const Phase& phase : phases_)
     if (phase.seq_len > config.max_positions)
@@ -111,6 +140,8 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
            options_.data.path[0], loader_->vocab_size(), config.vocab, loader_->vocab_size());
   check_fits_memory(config, DType::f32, 4, "training");
   make_directories(run_dir_);
+  lock_ = std::make_unique<DirectoryLock>(
+      run_dir_, "another process is training here; wait for it or choose another --out");
   model_ = make_model(config, device);
   if (options_.train.freeze != "none") {
     if (config.mtp_layers == 0)
@@ -129,8 +160,8 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
       model_->router_biases()[0] == nullptr)
     throw UsageError(
         "train.balance = bias needs a router bias: --model.set router_enable_expert_bias=true");
-  if (newest) last_checkpoint_ = *newest;
-  load_or_initialize();
+  if (resume) last_checkpoint_ = origin;
+  load_or_initialize(origin);
   phases_ = plan_phases(train, main_steps());
   phase_ = nullptr;
   open_phase();
@@ -145,14 +176,13 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
 }
 
 /// The run's last state, else the checkpoint it starts from, else random weights.
-void Trainer::load_or_initialize() {
-  const ModelOptions& from = options_.model;
+void Trainer::load_or_initialize(const fs::path& origin) {
   if (!last_checkpoint_.empty())
     state_ = load_checkpoint(last_checkpoint_, *model_, *optimizer_);
-  else if (!from.from.empty())
-    load_weights(*model_, CheckpointReader(find_model(from.from)));
+  else if (!origin.empty())
+    load_weights(*model_, CheckpointReader(origin));
   else
-    model_->params().initialize(static_cast<uint64_t>(from.seed));
+    model_->params().initialize(static_cast<uint64_t>(options_.model.seed));
 }
 
 /// The main phase's length as far as it is known.
@@ -206,11 +236,10 @@ void Trainer::step() {
   const double norm = optimizer_->grad_norm();
   const double lr = phase_->rate(state_.step);
   const bool bad = !std::isfinite(norm) || !std::isfinite(losses.lm);
-  if (bad && options_.train.on_nan == "stop") explain_non_finite(batches);
   if (bad) {
-    ++state_.skipped;
-    if (hooks_.note) hooks_.note(fmt::format("step {}: not finite, skipped", state_.step + 1));
+    skip(batches);
   } else {
+    skips_in_a_row_ = 0;
     optimizer_->update(lr, state_.step + 1 - state_.skipped, norm);
     if (balance_->scope() == BalanceScope::bias)
       for (size_t i = 0; i < balance_->loads().size(); ++i)
@@ -225,7 +254,20 @@ void Trainer::step() {
   plan_length(seconds);
 }
 
-void Trainer::explain_non_finite(const std::vector<Batch>& batches) {
+/// Leaves a step that is not finite out, or ends the run.
+void Trainer::skip(const std::vector<Batch>& batches) {
+  const TrainOptions& train = options_.train;
+  if (train.on_nan == "stop")
+    explain_non_finite(batches, "a lower train.lr, or with train.on_nan = skip");
+  ++state_.skipped;
+  if (++skips_in_a_row_ >= train.max_skips)
+    explain_non_finite(batches, fmt::format("a lower train.lr: {} steps in a row were skipped "
+                                            "(train.max_skips)",
+                                            skips_in_a_row_));
+  if (hooks_.note) hooks_.note(fmt::format("step {}: not finite, skipped", state_.step + 1));
+}
+
+void Trainer::explain_non_finite(const std::vector<Batch>& batches, const std::string& advice) {
   std::string culprit = "the gradients' sum";
   Device& device = model_->device();
   try {
@@ -235,11 +277,9 @@ void Trainer::explain_non_finite(const std::vector<Batch>& batches) {
   } catch (const Error& error) {
     culprit = error.what();
   }
-  fail(
-      "step {}: the loss or a gradient is not finite: {}; last good checkpoint: {}; go on with a "
-      "lower train.lr, or with train.on_nan = skip",
-      state_.step + 1, culprit,
-      last_checkpoint_.empty() ? std::string("none") : last_checkpoint_.string());
+  fail("step {}: the loss or a gradient is not finite: {}; last good checkpoint: {}; go on with {}",
+       state_.step + 1, culprit,
+       last_checkpoint_.empty() ? std::string("none") : last_checkpoint_.string(), advice);
 }
 
 void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losses, double norm,

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core/files.h"
 #include "data/loader.h"
 #include "train/metrics.h"
 #include "train/objective.h"
@@ -32,8 +33,8 @@ struct TrainerHooks {
 class Trainer {
  public:
   /// Prepares RUN: a new run needs a directory without one; `resume` goes on from its newest
-  /// checkpoint. Throws Error or UsageError for options that contradict each other, the data or the
-  /// machine.
+  /// checkpoint, which must be there. Throws Error or UsageError for options that contradict each
+  /// other, the data or the machine, and for a run that another process is training.
   Trainer(RunOptions options, std::filesystem::path run_dir, Device& device, bool resume,
           TrainerHooks hooks);
 
@@ -45,7 +46,7 @@ class Trainer {
   const RunState& state() const { return state_; }
 
  private:
-  void load_or_initialize();
+  void load_or_initialize(const std::filesystem::path& origin);
   void open_phase();
   int64_t main_steps() const;
   std::vector<Batch> next_batches();
@@ -58,13 +59,16 @@ class Trainer {
   void validate();
   void write_samples();
   void refresh_report(bool live);
-  [[noreturn]] void explain_non_finite(const std::vector<Batch>& batches);
+  void skip(const std::vector<Batch>& batches);
+  [[noreturn]] void explain_non_finite(const std::vector<Batch>& batches,
+                                       const std::string& advice);
   ObjectiveOptions objective_options(bool rms);
   void write_card();
 
   RunOptions options_;
   std::filesystem::path run_dir_;
   TrainerHooks hooks_;
+  std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<BalanceLoss> balance_;
@@ -77,10 +81,12 @@ class Trainer {
   const Phase* phase_ = nullptr;
   std::vector<double> step_seconds_;  ///< since the run's length was planned last (with minutes)
   double report_seconds_ = 0;         ///< time of the last report
+  int64_t skips_in_a_row_ = 0;
   std::filesystem::path last_checkpoint_;
 };
 
-/// The model's config with `set` ("field=value", value JSON or a bare word) applied.
+/// The model's config with `set` ("field=value", value JSON or a bare word) applied. Throws
+/// UsageError for a field that this architecture does not have, naming the nearest.
 ModelConfig configure_model(const ModelOptions& options);
 
 }  // namespace um

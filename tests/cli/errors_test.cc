@@ -74,6 +74,15 @@ TEST_F(CliErrors, WrongUsage) {
   expect_error({"tokenizer", "decode", "--tokenizer", "x", "1", "zwei"}, 1, {"x"});
 }
 
+TEST_F(CliErrors, TrainingThatCannotBegin) {
+  const std::string run = scratch_ / "run";
+  expect_error({"train", "--out", run, "--data.path", "x", "--model.set", "hiden_size=64"}, 2,
+               {"hiden_size", "did you mean hidden_size?"});
+  expect_error({"train", "--out", run, "--data.path", "x", "--resume"}, 1, {run, "--resume"});
+  expect_error({"train", "--out", run}, 2, {"data.path"});
+  EXPECT_FALSE(fs::exists(run));
+}
+
 TEST_F(CliErrors, WithoutACommandItShowsHelp) {
   const ProgramResult result = run_program({});
   EXPECT_EQ(result.code, 2);
@@ -155,9 +164,7 @@ TEST_F(CliErrors, TokensOutsideTheVocabulary) {
 
 TEST_F(CliErrors, FullDisk) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
-  const std::string command =
-      std::string("UM_CONFIGS='" UM_SOURCE_DIR "/configs' '" UM_BINARY "'") +
-      " inspect nano-ultra --json >/dev/full 2>/dev/null";
+  const std::string command = "'" UM_BINARY "' inspect nano-ultra --json >/dev/full 2>/dev/null";
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
 }
 

@@ -42,8 +42,7 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const std::
   const ScratchDirectory scratch;
   const std::string out = scratch / "out", err = scratch / "err", in = scratch / "in";
   write_file_atomic(in, input);
-  std::string command = fmt::format("UM_CONFIGS={} {}", shell_quoted(UM_SOURCE_DIR "/configs"),
-                                    shell_quoted(UM_BINARY));
+  std::string command = shell_quoted(UM_BINARY);
   for (const std::string& argument : arguments) command += " " + shell_quoted(argument);
   command += fmt::format(" <{} >{} 2>{}", in, out, err);
   const int status = std::system(command.c_str());

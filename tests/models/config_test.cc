@@ -2,12 +2,15 @@
 #include "models/config.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "models/count.h"
@@ -132,23 +135,60 @@ TEST(CountTest, MtpCountsItsHead) {
 }
 
 TEST(ConfigTest, EveryPresetSurvivesARoundTrip) {
-  ::setenv("UM_CONFIGS", UM_SOURCE_DIR "/configs", 1);
   const std::vector<std::string> names = preset_names();
   EXPECT_GE(names.size(), 12u);
   for (const std::string& name : names) {
-    const ModelConfig config = read_config(find_preset(name));
+    const ModelConfig config = read_named_config(name);
     EXPECT_EQ(load_config(config_to_json(config), name), config) << name;
   }
   EXPECT_EQ(find_model(UM_SOURCE_DIR "/configs/tiny-pro"), UM_SOURCE_DIR "/configs/tiny-pro");
-  EXPECT_EQ(read_config(find_model("nano-ultra")).hidden, 32);
-  for (const char* bad : {"", ".", "..", "../configs/tiny-pro", "nano-ultr"}) {
-    EXPECT_THROW(find_preset(bad), Error) << bad;
+  EXPECT_EQ(read_named_config(UM_SOURCE_DIR "/configs/nano-ultra").hidden, 32);
+  EXPECT_THROW(find_model("nano-ultra"), Error);  // no weights
+  for (const char* bad : {"", "tiny-pro/../tiny-ultra", "nano-ultr"}) {
+    EXPECT_THROW(read_named_config(bad), Error) << bad;
+    EXPECT_THROW(find_model(bad), Error) << bad;
   }
   try {
-    find_preset("nano-ultr");
+    read_named_config("nano-ultr");
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("did you mean nano-ultra?"), std::string::npos);
   }
+}
+
+TEST(ConfigTest, OwnPresetsComeBeforeThoseBuiltIn) {
+  const fs::path own = fs::temp_directory_path() / fmt::format("um_presets_{}", ::getpid());
+  for (const char* name : {"nano-ultra", "mine"}) {
+    fs::create_directories(own / name);
+    Json json = preset_json("nano-ultra");
+    json["vocab_size"] = 77;
+    write_file_atomic(own / name / "config.json", json.dump());
+  }
+  ::setenv("UM_CONFIGS", own.c_str(), 1);
+  EXPECT_EQ(read_named_config("nano-ultra").vocab, 77);
+  EXPECT_EQ(read_named_config("mine").vocab, 77);
+  EXPECT_EQ(read_named_config("tiny-ultra"), preset("tiny-ultra"));
+  EXPECT_EQ(find_model("mine"), own / "mine");
+  const std::vector<std::string> names = preset_names();
+  EXPECT_EQ(std::count(names.begin(), names.end(), "nano-ultra"), 1);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "mine"), 1);
+  ::unsetenv("UM_CONFIGS");
+  fs::remove_all(own);
+}
+
+TEST(ConfigTest, UltraMoeWithoutLatentsHasGroupedQueries) {
+  Json json = preset_json("tiny-ultra");
+  json["kv_lora_rank"] = 0;
+  json["num_key_value_heads"] = 3;
+  EXPECT_THROW(load_config(json, "c.json"), Error);  // it has to be meant
+  json["head_dim"] = 32;
+  const ModelConfig config = load_config(json, "c.json");
+  EXPECT_FALSE(config.attention.is_mla());
+  EXPECT_EQ(config.attention.kv_heads, 3);
+  EXPECT_EQ(config.attention.qk_dim(), 32);
+  EXPECT_FALSE(config.attention.qkv_bias);
+  EXPECT_EQ(load_config(config_to_json(config), "written"), config);
+  json.erase("kv_lora_rank");
+  EXPECT_THROW(load_config(json, "c.json"), Error);
 }
 
 TEST(ConfigTest, BothSpellingsOfUltraMoe) {

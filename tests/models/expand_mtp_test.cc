@@ -11,7 +11,7 @@ namespace um {
 namespace {
 
 std::unique_ptr<Model> one_head() {
-  auto model = make_model(read_config(find_model("nano-ultra")), cpu_device());
+  auto model = make_model(read_named_config("nano-ultra"), cpu_device());
   model->params().initialize(5);
   return model;
 }
@@ -53,7 +53,7 @@ TEST(ExpandMtp, RandomHeadsLeaveTheRest) {
 TEST(ExpandMtp, RefusesWhatMakesNoSense) {
   const auto model = one_head();
   EXPECT_THROW(expand_mtp(*model, 1, HeadInit::copy, 1), Error);
-  auto embedded = make_model(read_config(find_model("tiny-embedded")), cpu_device());
+  auto embedded = make_model(read_named_config("tiny-embedded"), cpu_device());
   EXPECT_THROW(expand_mtp(*embedded, 2, HeadInit::copy, 1), Error);
 }
 

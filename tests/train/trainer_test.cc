@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <functional>
 #include <thread>
 
 #include "core/files.h"
+#include "core/json.h"
 #include "core/rng.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
@@ -29,6 +31,16 @@ std::vector<double> losses_of(const fs::path& run) {
       losses.push_back(parsed.step->loss);
   });
   return losses;
+}
+
+/// The message of the Error that `work` throws; empty if it throws none.
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
 }
 
 class TrainerTest : public ::testing::Test {
@@ -102,6 +114,36 @@ TEST_F(TrainerTest, RefusesToOverwriteARun) {
   EXPECT_THROW(train("taken", options), Error);
 }
 
+TEST_F(TrainerTest, ResumeNeedsARun) {
+  const std::string message =
+      error_of([&] { train("nothing", testing::small_run(data_, 2), true); });
+  EXPECT_NE(message.find("no checkpoint to resume from"), std::string::npos) << message;
+  EXPECT_FALSE(fs::exists(run_path("nothing")));
+}
+
+TEST_F(TrainerTest, OneTrainingPerDirectory) {
+  const RunOptions options = testing::small_run(data_, 2);
+  const auto prepare = [&] { Trainer(options, run_path("shared"), cpu_device(), false, {}); };
+  {
+    const Trainer first(options, run_path("shared"), cpu_device(), false, {});
+    const std::string message = error_of(prepare);
+    EXPECT_NE(message.find("shared: another process is training here"), std::string::npos)
+        << message;
+  }
+  EXPECT_EQ(error_of(prepare), "");
+}
+
+TEST_F(TrainerTest, MistypedModelFieldsAreUsageErrors) {
+  RunOptions options = testing::small_run(data_, 2);
+  options.model.set = {"vocab_sise=320"};
+  EXPECT_THROW(train("mistyped", options), UsageError);
+  const std::string message = error_of([&] { train("mistyped", options); });
+  EXPECT_NE(message.find("no field \"vocab_sise\"; did you mean vocab_size?"), std::string::npos)
+      << message;
+  options.model.set = {"init_rule=normal"};  // the preset's file may leave it out
+  EXPECT_EQ(configure_model(options.model).init, InitRule::normal);
+}
+
 TEST_F(TrainerTest, BadOptionsAreUsageErrors) {
   RunOptions options = testing::small_run(data_, 2);
   options.data.path.clear();
@@ -156,6 +198,18 @@ TEST_F(TrainerTest, NonFiniteStopsWithStepAndOp) {
     EXPECT_NE(message.find("op `"), std::string::npos) << message;
     EXPECT_NE(message.find("last good checkpoint"), std::string::npos) << message;
   }
+}
+
+TEST_F(TrainerTest, SkippingGivesUp) {
+  RunOptions options = testing::small_run(data_, 50);
+  options.train.lr = options.train.final_lr = 1e30;
+  options.train.warmup = 0;
+  options.train.clip = 0;
+  options.train.on_nan = "skip";
+  options.train.max_skips = 3;
+  const std::string message = error_of([&] { train("skipping", options); });
+  EXPECT_NE(message.find("3 steps in a row were skipped"), std::string::npos) << message;
+  EXPECT_LT(losses_of(run_path("skipping")).size(), 10u);
 }
 
 TEST_F(TrainerTest, CheckpointIsAModelDirectory) {
@@ -230,6 +284,25 @@ TEST_F(TrainerTest, ResumeDoesNotNeedItsOrigin) {
   train("tuned", options, false, 2);
   fs::remove(fs::path(options.model.from) / "model.safetensors");
   EXPECT_EQ(train("tuned", options, true).size(), 4u);
+}
+
+/// Exports that leave `tie_word_embeddings` out: no output head means that the embedding is it.
+TEST_F(TrainerTest, StartsFromATiedCheckpointThatDoesNotSaySo) {
+  RunOptions options = testing::small_run(data_, 2);
+  ModelConfig config = configure_model(options.model);
+  config.tie_embeddings = true;
+  const auto model = make_model(config, cpu_device());
+  model->params().initialize(1);
+  const fs::path origin = run_path("tied_origin");
+  save_model(*model, origin);
+  Json json = read_json_file(origin / "config.json");
+  json.erase("tie_word_embeddings");
+  write_file_atomic(origin / "config.json", json.dump());
+  options.model.from = origin.string();
+  options.model.set.clear();
+  train("tied", options, false, 1);
+  EXPECT_EQ(train("tied", options, true).size(), 2u);
+  EXPECT_TRUE(read_config(*latest_checkpoint(run_path("tied"))).tie_embeddings);
 }
 
 /// Starts the program on a long run that writes a checkpoint after every step.
