@@ -138,14 +138,18 @@ Scored score_texts(const Model& model, const fs::path& directory, const Flags& f
 void print_scored(const Scored& scored, bool json) {
   const EvalResult& r = scored.result;
   const double bits = bits_per_byte(r.nats, scored.bytes);
-  std::vector<double> acceptance;
-  for (size_t k = 0; k < r.offered.size(); ++k) acceptance.push_back(r.acceptance(k));
+  std::vector<double> acceptance, chained;
+  for (size_t k = 0; k < r.offered.size(); ++k) {
+    acceptance.push_back(r.acceptance(k));
+    chained.push_back(r.acceptance_given_earlier(k));
+  }
   if (json)
     return print_json({{"loss", r.loss()},
                        {"perplexity", r.perplexity()},
                        {"bits_per_byte", bits},
                        {"accuracy", r.accuracy()},
                        {"mtp_acceptance", acceptance},
+                       {"mtp_acceptance_given_earlier", chained},
                        {"tokens", r.tokens},
                        {"bytes", static_cast<int64_t>(std::llround(scored.bytes))},
                        {"seconds", r.seconds},
@@ -159,7 +163,10 @@ void print_scored(const Scored& scored, bool json) {
   row("accuracy", fmt::format("{:.1f} % of tokens were the first choice", 100 * r.accuracy()));
   for (size_t k = 0; k < acceptance.size(); ++k)
     row(fmt::format("MTP head {}", k + 1).c_str(),
-        fmt::format("{:.1f} % of drafts accepted", 100 * acceptance[k]));
+        fmt::format(
+            "{:.1f} % of drafts accepted{}", 100 * acceptance[k],
+            k == 0 ? ""
+                   : fmt::format(", {:.1f} % where the earlier heads' were", 100 * chained[k])));
   row("over", fmt::format("{} tokens, {}, at {} tokens/s", digits(r.tokens),
                           bytes_text(scored.bytes), short_count(r.tokens_per_s())));
 }

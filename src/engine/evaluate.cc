@@ -59,14 +59,17 @@ double EvalResult::tokens_per_s() const {
 double EvalResult::acceptance(size_t k) const {
   return ratio(static_cast<double>(accepted[k]), static_cast<double>(offered[k]));
 }
+double EvalResult::acceptance_given_earlier(size_t k) const {
+  return ratio(static_cast<double>(chained[k]), static_cast<double>(reached[k]));
+}
 
 double bits_per_byte(double nats, double bytes) {
   return ratio(nats / std::numbers::ln2, bytes);
 }
 
 Evaluator::Evaluator(const Model& model) : model_(model) {
-  result_.offered.resize(static_cast<size_t>(model.mtp_heads()));
-  result_.accepted.resize(static_cast<size_t>(model.mtp_heads()));
+  for (auto* counts : {&result_.offered, &result_.accepted, &result_.reached, &result_.chained})
+    counts->resize(static_cast<size_t>(model.mtp_heads()));
 }
 
 void Evaluator::add(const Batch& batch) {
@@ -112,6 +115,7 @@ void Evaluator::score_heads(const Tensor& hidden, const Batch& batch, const Ragg
                             const std::vector<int32_t>& trunk_choices) {
   Tensor state = hidden;
   std::vector<int32_t> ahead(batch.tokens.size());
+  std::vector<bool> chain(batch.tokens.size(), true);  // all drafts from here accepted so far
   for (int64_t k = 1; k <= model_.mtp_heads(); ++k) {
     const auto each_place = [&](auto use) {
       for (int64_t s = 0; s < batch.sequences(); ++s) {
@@ -128,9 +132,16 @@ void Evaluator::score_heads(const Tensor& hidden, const Batch& batch, const Ragg
     const std::vector<int32_t> drafts = choices(model_, out.hidden);
     const auto head = static_cast<size_t>(k - 1);
     each_place([&](size_t t, size_t later) {
-      if (batch.targets[later] < 0) return;
+      if (batch.targets[later] < 0) {
+        chain[t] = false;
+        return;
+      }
+      const bool accepted = drafts[t] == trunk_choices[later];
       ++result_.offered[head];
-      result_.accepted[head] += drafts[t] == trunk_choices[later] ? 1 : 0;
+      result_.accepted[head] += accepted ? 1 : 0;
+      result_.reached[head] += chain[t] ? 1 : 0;
+      chain[t] = chain[t] && accepted;
+      result_.chained[head] += chain[t] ? 1 : 0;
     });
     state = out.state;
   }

@@ -19,6 +19,8 @@ struct EvalResult {
   double seconds = 0;
   /// Per MTP head: places where its choice and the trunk's were compared, and where they agreed.
   std::vector<int64_t> offered, accepted;
+  /// The same for places where all earlier heads' drafts were accepted.
+  std::vector<int64_t> reached, chained;
 
   double loss() const;  ///< nats per token
   double perplexity() const;
@@ -27,6 +29,9 @@ struct EvalResult {
   /// Share of the drafts of head k (from 0) that greedy decoding would accept, given that all
   /// tokens before are the text's own (teacher-forced).
   double acceptance(size_t k) const;
+  /// The same, given that the drafts of the heads before it are accepted: what counts for the
+  /// length of a chain of drafts.
+  double acceptance_given_earlier(size_t k) const;
 };
 
 /// `nats` spread over the UTF-8 bytes of the text they predict; a figure that does not depend on

@@ -10,6 +10,8 @@
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "models/config.h"
+#include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
 #include "train/debug.h"
 
@@ -78,6 +80,45 @@ TEST(Evaluate, AcceptanceComparesHeadAndTrunk) {
   ASSERT_EQ(result.offered.size(), 1u);
   EXPECT_EQ(result.offered[0], offered);
   EXPECT_EQ(result.accepted[0], accepted);
+}
+
+TEST(Evaluate, ChainsCountWhereEarlierDraftsWereAccepted) {
+  ModelConfig config = read_named_config("nano-ultra");
+  config.vocab = 3;  // so that chance accepts some drafts
+  config.mtp_layers = 2;
+  config.init = InitRule::normal;
+  config.initializer_range = 0.15;
+  int64_t all_reached = 0, all_chained = 0;
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    const auto model = make_model(config, cpu_device());
+    model->params().initialize(seed);
+    const std::vector<int32_t> ids = random_ids(100, config.vocab, seed);
+    const fs::path path = fs::temp_directory_path() / fmt::format("um_chain_{}", ::getpid());
+    write_debug_logits(*model, {ids}, path);
+    std::vector<int64_t> reached(2), chained(2);
+    {
+      const SafetensorsFile file(path);
+      const auto choice = [&](const char* name, int64_t row) {
+        return argmax(reinterpret_cast<const float*>(file.find(name)->bytes.data()) + row * 3, 3);
+      };
+      for (int64_t t = 0; t + 1 < 99; ++t) {  // row 99 has no target
+        ++reached[0];
+        if (choice("mtp.1.logits.0", t) != choice("logits.0", t + 1)) continue;
+        ++chained[0];
+        if (t + 2 >= 99) continue;
+        ++reached[1];
+        chained[1] += choice("mtp.2.logits.0", t) == choice("logits.0", t + 2);
+      }
+    }
+    fs::remove(path);
+    const EvalResult result = evaluate(*model, ids, {.seq_len = 128});
+    EXPECT_EQ(result.reached, reached);
+    EXPECT_EQ(result.chained, chained);
+    all_reached += reached[1];
+    all_chained += chained[1];
+  }
+  EXPECT_GT(all_chained, 0);
+  EXPECT_LT(all_chained, all_reached);
 }
 
 TEST(Evaluate, BatchesOfWindowsAddUp) {
