@@ -50,7 +50,7 @@ arm() {
   rm -rf "$run"
   "$ultramoe" train --threads "$threads" --out "$run" --data.path "$data" --train.steps "$steps" --train.seq_len 128 \
     --train.mtp_weight 0 --log.eval_every "$steps" --log.eval_batches 64 --log.sample_every 0 --log.checkpoint_every 0 \
-    --log.rms_every 0 --log.report_seconds 1e6 --log.tensorboard false "$@" >"$run.log" 2>&1 ||
+    --log.rms_every 0 --log.report_seconds 1e6 --log.tensorboard=false "$@" >"$run.log" 2>&1 ||
     die "$run failed: $(tail -n 1 "$run.log")"
   touch "$run/done"
 }
