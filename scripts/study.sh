@@ -2,11 +2,12 @@
 # Usage: scripts/study.sh [--out DIR] [--data DIR] [--threads N] [dssn] [balance] [moge] [mtp] [mla]
 #
 # Repeats the measurements in docs/{dssn,moe,moge,mtp,mla}.md: trains each study's arms on WordNet, small
-# models for about a minute each, and prints its table. All five take about half an hour on two cores.
+# models for up to a minute each, and prints its table. All five take about a quarter of an hour on two cores.
 #   --out DIR     where the runs go (default runs/study); an arm that is there already is not trained again
 #   --data DIR    packed text (default: runs/demo/data of scripts/demo.sh, else made in --out)
-#   --threads N   (default 2; the same number gives the same bits)
-# What is small about all of this: models of 1-4 million parameters, well under a million tokens, one or
+#   --threads N   (default 2)
+# With ULTRAMOE=PROGRAM in the environment it uses that program.
+# What is small about all of this: models of 1-4 million parameters, 150 to 400 thousand tokens, one or
 # two seeds. Differences below the spread between seeds mean nothing.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
@@ -28,7 +29,7 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 [[ ${#studies[@]} -gt 0 ]] || studies=(dssn balance moge mtp mla)
-ultramoe=build/ultramoe
+ultramoe=${ULTRAMOE:-build/ultramoe}
 [[ -x $ultramoe ]] || die "$ultramoe is not built: run scripts/build.sh"
 mkdir -p "$out"
 
@@ -124,23 +125,23 @@ dssn() {
         dssn) set=init_rule=normal ;;
         dssn-tiny) set=init_rule=tiny ;;
       esac
-      arm "dssn-$name-$seed" 500 --model.set "$deep,$set" --model.seed "$seed" --data.seed "$seed" \
-        --train.batch 8 --train.lr "$dssn_lr" --train.final_lr "$dssn_lr" --train.schedule constant --train.warmup 20
+      arm "dssn-$name-$seed" 300 --model.set "$deep,$set" --model.seed "$seed" --data.seed "$seed" \
+        --train.batch 4 --train.lr "$dssn_lr" --train.final_lr "$dssn_lr" --train.schedule constant --train.warmup 20
       figures "dssn-$name-$seed"
       printf '| %-22s | %4s | %8s | %6s%% | %9s |\n' "$name" "$seed" "$val" "$spikes" "$peak_norm"
     done
   done
 }
 
-# What the tokens are over which an even load is asked for.
+# What the tokens are over which an even load is asked for. (`global` is `ep_group` on one rank.)
 balance() {
   stage "Balance scopes: 4 layers, 16 experts, 2 per token, 4 micro-batches a step"
   local model scope
   model=hidden_size=128,num_hidden_layers=4,num_nextn_predict_layers=0,num_attention_heads=4,num_key_value_heads=4
   model+=,intermediate_size=384,moe_intermediate_size=96,n_routed_experts=16,num_experts_per_tok=2
   printf '| %-12s | %8s | %13s | %12s |\n' scope "val loss" "max/mean load" "dead experts"
-  for scope in none sequence micro_batch ep_group global bias; do
-    arm "balance-$scope" 300 --model.set "$model,router_enable_expert_bias=$([[ $scope == bias ]] && echo true || echo false)" \
+  for scope in none sequence micro_batch ep_group bias; do
+    arm "balance-$scope" 200 --model.set "$model,router_enable_expert_bias=$([[ $scope == bias ]] && echo true || echo false)" \
       --train.batch 4 --train.accumulate 4 --train.balance "$scope"
     figures "balance-$scope"
     printf '| %-12s | %8s | %13s | %12s |\n' "$scope" "$val" "$load" "$dead"
@@ -156,7 +157,7 @@ moge() {
   local groups seed
   for seed in 1 2; do
     for groups in 4 1; do
-      arm "moge-$groups-$seed" 250 --model.preset tiny-pro --model.set "$model,num_expert_groups=$groups" \
+      arm "moge-$groups-$seed" 200 --model.preset tiny-pro --model.set "$model,num_expert_groups=$groups" \
         --model.seed "$seed" --data.seed "$seed" --train.batch 16
       figures "moge-$groups-$seed" 4 4
       printf '| %-10s | %4s | %8s | %13s | %21s |\n' "$([[ $groups == 4 ]] && echo MoGE || echo top-k)" \
@@ -171,7 +172,7 @@ mtp() {
   printf '| %5s | %8s | %14s | %18s | %24s |\n' heads "val loss" "heads' loss" "drafts accepted" "given the earlier ones"
   local heads
   for heads in 0 1 2; do
-    arm "mtp-$heads" 300 --model.set "num_nextn_predict_layers=$heads" --train.batch 12 --train.mtp_weight 0.3
+    arm "mtp-$heads" 200 --model.set "num_nextn_predict_layers=$heads" --train.batch 12 --train.mtp_weight 0.3
     figures "mtp-$heads"
     printf '| %5s | %8s | %14s | %18s | %24s |\n' "$heads" "$val" \
       "$(tail -n 20 "$out/mtp-$heads/metrics.jsonl" | grep -o '"mtp_loss":\[[^]]*\]' | cut -d'[' -f2 | tr -d ']' |
@@ -190,7 +191,7 @@ mla() {
   for name in MLA GQA-3 GQA-1; do
     set=$base
     [[ $name == MLA ]] || set+=,$gqa=${name#GQA-}
-    arm "mla-$name" 300 --model.set "$set" --train.batch 12
+    arm "mla-$name" 200 --model.set "$set" --train.batch 12
     figures "mla-$name"
     "$ultramoe" inspect --json "$(checkpoint "mla-$name")" >"$out/mla-$name/inspect.json"
     printf '| %-14s | %10s | %21s | %8s |\n' "$name" \
