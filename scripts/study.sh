@@ -105,7 +105,7 @@ evaluate() {
 }
 
 percent() {
-  tr -d '[]' | tr ',' '\n' | awk '{ printf "%s%.1f%%", NR > 1 ? ", " : "", 100 * $1 }'
+  tr -d '[]' | tr ',' '\n' | awk '{ printf "%s%.1f%%", (NR > 1 ? ", " : ""), 100 * $1 }'
 }
 
 # Spikes of a deep narrow model at an aggressive rate (techniques: DSSN, TinyInit).
@@ -177,7 +177,7 @@ mtp() {
     printf '| %5s | %8s | %14s | %18s | %24s |\n' "$heads" "$val" \
       "$(tail -n 20 "$out/mtp-$heads/metrics.jsonl" | grep -o '"mtp_loss":\[[^]]*\]' | cut -d'[' -f2 | tr -d ']' |
         awk -F, '{ for (i = 1; i <= NF; i++) s[i] += $i; n++; k = NF }
-          END { for (i = 1; i <= k; i++) printf "%s%.2f", i > 1 ? ", " : "", s[i] / n }')" \
+          END { for (i = 1; i <= k; i++) printf "%s%.2f", (i > 1 ? ", " : ""), s[i] / n }')" \
       "$(evaluate "mtp-$heads" mtp_acceptance | percent)" \
       "$(evaluate "mtp-$heads" mtp_acceptance_given_earlier | percent)"
   done
