@@ -220,9 +220,13 @@ bool Engine::Impl::step() {
 void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
   const auto begin = Clock::now();
   const StepBatch batch(pool_, plan);
-  const Tensor hidden = timed([&] {
-    return model_.trunk(batch.tokens(), batch.ragged(), {.cache = &batch.view()}).hidden;
-  });
+  std::vector<Tensor> routes;
+  const bool routed = std::ranges::any_of(
+      plan, [](const auto& rows) { return rows.request->request.routed_experts; });
+  const ForwardOptions forward{.cache = &batch.view(), .expert_ids = routed ? &routes : nullptr};
+  const Tensor hidden =
+      timed([&] { return model_.trunk(batch.tokens(), batch.ragged(), forward).hidden; });
+  if (!routes.empty()) record_routes(plan, routes);
   for (const PlannedRows& rows : plan) {
     // Drafts are not in the cache until they are accepted (deliver).
     rows.request->cached = std::min(rows.begin + rows.rows, rows.request->length());
@@ -318,7 +322,7 @@ void Engine::Impl::deliver(ActiveRequest& request, std::vector<TokenOutput>& out
 /// How many drafts the request is to have in the next step.
 int64_t Engine::Impl::wanted_drafts(const ActiveRequest& request) const {
   if (request.done || !request.decoding() || !request.request.speculate) return 0;
-  if (request.generated() % kRetryDrafts == 0) return options_.draft_tokens;
+  if (!options_.adapt_drafts || request.generated() % kRetryDrafts == 0) return options_.draft_tokens;
   const int64_t others = scheduler_.decoding() - 1;
   return best_draft_count(request.acceptance, times_, others, options_.draft_tokens, draft_s_);
 }
@@ -422,6 +426,9 @@ void Engine::Impl::finish_done() {
     if (started)
       stats.prefill_s = seconds_between(request->admitted, spoke ? request->first_token : now);
     if (spoke) stats.decode_s = seconds_between(request->first_token, now);
+    if (!stats.routed_experts.empty())  // refused drafts may stand behind the last row
+      stats.routed_experts.resize(static_cast<size_t>(request->cached * model_.trunk_moe_layers() *
+                                                      model_.config().moe.top_k));
     counters_.cached_prompt_tokens += stats.cached_tokens;
     ++counters_.finished;
     request->sink->on_finish(request->reason, stats, request->error);

@@ -31,6 +31,7 @@ struct EngineRequest {
   int64_t top_logprobs = -1;      ///< -1: none; k: the chosen token's and the k largest
   int priority = 0;               ///< higher first; equal ones by arrival
   bool speculate = true;          ///< drafts may be used (the tokens are the same)
+  bool routed_experts = false;    ///< report every row's experts (to train with the same routes)
   std::shared_ptr<Constraint> constraint = {};  ///< which tokens are allowed; may be null
 };
 
@@ -46,6 +47,8 @@ struct RequestStats {
   int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   int64_t drafted = 0, accepted = 0;  ///< speculative tokens
   int64_t preemptions = 0;
+  /// If asked for: the experts of all rows but the last token's, [rows, moe layers, top_k].
+  std::vector<int16_t> routed_experts = {};
   double queue_s = 0, prefill_s = 0, decode_s = 0;  ///< waiting; to the first token; after it
 };
 
@@ -73,6 +76,7 @@ struct EngineOptions {
   bool ngram_drafts = false;     ///< drafts from the text so far where there are no heads
   const Model* draft_model = nullptr;  ///< a small model of the same tokenizer, in place of heads;
                                        ///< must outlive the engine
+  bool adapt_drafts = true;  ///< fewer where they do not pay, by acceptance and measured time
   bool prefix_cache = true;
 };
 

@@ -52,7 +52,7 @@ int64_t Scheduler::outstanding() const {
 
 /// A request that computes more of the same beginning is running: its rows are worth the wait.
 bool Scheduler::waits_for_prefix(const ActiveRequest& request, int64_t matched) const {
-  if (!options_.prefix_cache) return false;
+  if (!options_.prefix_cache || request.request.routed_experts) return false;
   const auto wanted = reusable(request);
   for (const auto& other : running_) {
     if (!other->in_prompt()) continue;
@@ -67,7 +67,9 @@ bool Scheduler::waits_for_prefix(const ActiveRequest& request, int64_t matched) 
 }
 
 bool Scheduler::try_admit(ActiveRequest& request) {
-  PrefixMatch match = pages_.match(reusable(request));
+  // Who asks for the experts of every row must run every row.
+  PrefixMatch match =
+      request.request.routed_experts ? PrefixMatch() : pages_.match(reusable(request));
   const auto give_back = [&] {
     pages_.release(match.pages);
     if (match.copy_page >= 0) pages_.release(std::span(&match.copy_page, 1));

@@ -87,6 +87,23 @@ std::vector<TokenOutput> choose_tokens(ActiveRequest& request, std::span<float> 
   return outputs;
 }
 
+void record_routes(const std::vector<PlannedRows>& plan, const std::vector<Tensor>& routes) {
+  const auto top_k = static_cast<size_t>(routes.front().cols());
+  const size_t row_size = routes.size() * top_k;
+  size_t row = 0;
+  for (const PlannedRows& part : plan) {
+    const auto begin = static_cast<size_t>(part.begin), rows = static_cast<size_t>(part.rows);
+    std::vector<int16_t>& out = part.request->stats.routed_experts;
+    if (part.request->request.routed_experts) out.resize((begin + rows) * row_size);
+    for (size_t i = 0; i < rows && part.request->request.routed_experts; ++i)
+      for (size_t layer = 0; layer < routes.size(); ++layer)
+        for (size_t k = 0; k < top_k; ++k)
+          out[(begin + i) * row_size + layer * top_k + k] =
+              static_cast<int16_t>(routes[layer].i32()[(row + i) * top_k + k]);
+    row += rows;
+  }
+}
+
 void copy_page_rows(KvPool& pool, int32_t from, int32_t to, int64_t rows) {
   const auto copy = [&](const Tensor& all) {
     if (!all) return;

@@ -36,6 +36,10 @@ class StepBatch {
 /// the text. The logits are changed. Throws Error for NaN.
 std::vector<TokenOutput> choose_tokens(ActiveRequest& request, std::span<float> logits);
 
+/// Writes the experts of the plan's rows into the statistics of the requests that ask for them.
+/// `routes`: i32 [T, K] by MoE layer.
+void record_routes(const std::vector<PlannedRows>& plan, const std::vector<Tensor>& routes);
+
 /// Copies the first `rows` rows of a page to another, in all layers.
 void copy_page_rows(KvPool& pool, int32_t from, int32_t to, int64_t rows);
 

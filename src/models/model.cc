@@ -95,7 +95,8 @@ void check_view(const KvView* view, const Ragged& rows) {
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
   check_view(options.cache, rows);
-  const Pass pass{rows, rope_for(rows), options.cache, options.balance, nullptr};
+  const Pass pass{rows,    rope_for(rows),    options.cache, options.balance,
+                  nullptr, options.expert_ids};
   Residual stream;
   stream.y = embedding(tokens, embed_->value);
   stream.z = rmsnorm(stream.y, layers_.front()->input_gain(), static_cast<float>(config_.norm_eps));

@@ -30,8 +30,9 @@ struct MtpOutput {
 struct ForwardOptions {
   const KvView* cache = nullptr;  ///< serving: where the past is read and new rows are written
   BalanceLoss* balance = nullptr;
-  bool recompute = false;                 ///< keep only layer inputs for the backward pass
-  std::vector<Tensor>* states = nullptr;  ///< collects the residual stream after every layer
+  bool recompute = false;                     ///< keep only layer inputs for the backward pass
+  std::vector<Tensor>* states = nullptr;      ///< collects the residual stream after every layer
+  std::vector<Tensor>* expert_ids = nullptr;  ///< collects i32 [T, K] of every MoE layer
 };
 
 class Model {

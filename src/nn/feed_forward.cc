@@ -55,6 +55,7 @@ Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
                                 rule_, config_.top_k, pass.rows, pass.balance_term);
   if (pass.balance)
     pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, pass.balance_term);
+  if (pass.expert_ids != nullptr) pass.expert_ids->push_back(routing.ids);
   const Tensor base = shared_ ? shared_->forward(z, pass) : Tensor();
   return moe_experts(z, routing, gate_up_->value, down_->value, base);
 }

@@ -13,6 +13,7 @@ struct Pass {
   const KvView* cache = nullptr;   ///< serving: read and extended; null: the batch is all there is
   BalanceLoss* balance = nullptr;  ///< training: gathers routing statistics; may be null
   std::shared_ptr<BalanceTerm> balance_term;  ///< of the present layer, when `balance` is set
+  std::vector<Tensor>* expert_ids = nullptr;  ///< gathers the choice of every MoE layer, [T, K]
 };
 
 }  // namespace um

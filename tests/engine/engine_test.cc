@@ -102,8 +102,9 @@ TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
         {"no prefix cache", {.draft_tokens = 0, .prefix_cache = false}},
         {"chunks of 7", {.prefill_rows = 7, .draft_tokens = 0}},
         {"small batch", {.max_batch = 2, .draft_tokens = 0}},
-        {"speculative", {}},
-        {"n-gram drafts", {.draft_tokens = 3, .ngram_drafts = true}},
+        {"speculative", {.adapt_drafts = false}},
+        {"n-gram drafts", {.draft_tokens = 3, .ngram_drafts = true, .adapt_drafts = false}},
+        {"adaptive", {}},
         {"little memory", {.cache_tokens = 384}},
     };
     for (const auto& [name, options] : arms) {
@@ -117,7 +118,7 @@ TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
       EXPECT_EQ(stats.cached_prompt_tokens > 0, options.prefix_cache) << name;
       if (!options.ngram_drafts) {  // a random text seldom repeats itself
         EXPECT_EQ(stats.draft_tokens > 0, options.draft_tokens < 0 && model->mtp_heads() > 0)
-            << name;
+            << name;  // adaptive ones are tried at least at the first token
       }
     }
   }
@@ -132,7 +133,8 @@ TEST(Engine, AcceptsDraftsOfATextThatRepeats) {
   request.sampling.logit_bias = {{5, 900.0f},
                                  {6, 900.0f}};  // two tokens, by what the model prefers
   EngineStats stats;
-  const auto got = run(*model, {.draft_tokens = 4, .ngram_drafts = true}, {request}, &stats);
+  const auto got = run(*model, {.draft_tokens = 4, .ngram_drafts = true, .adapt_drafts = false},
+                       {request}, &stats);
   EXPECT_EQ(got[0].tokens, alone(*model, request));
   EXPECT_GT(got[0].stats.accepted, 10);
   EXPECT_LT(stats.steps, 110);
@@ -147,7 +149,8 @@ TEST(Engine, ASmallModelCanDraft) {
         request_for(random_ids(static_cast<size_t>(5 + 40 * i), model->config().vocab), 80, i % 2));
   for (const Model* drafter : {model.get(), other.get()}) {
     EngineStats stats;
-    const auto got = run(*model, {.draft_tokens = 3, .draft_model = drafter}, requests, &stats);
+    const auto got = run(*model, {.draft_tokens = 3, .draft_model = drafter, .adapt_drafts = false},
+                         requests, &stats);
     for (size_t i = 0; i < got.size(); ++i)
       EXPECT_EQ(got[i].tokens, alone(*model, requests[i])) << i;
     EXPECT_GT(stats.draft_tokens, 0);
@@ -272,6 +275,30 @@ TEST(Engine, GivesLogProbabilities) {
     EXPECT_GE(output.top[3].logprob, output.top[4].logprob);
     EXPECT_LT(output.logprob, 0);
   }
+}
+
+TEST(Engine, ReportsTheExpertsOfEveryRow) {
+  const auto model = random_model("nano-ultra");
+  const std::vector<int32_t> prompt = random_ids(70, model->config().vocab);
+  EngineRequest request = request_for(prompt, 9);
+  request.routed_experts = true;
+  const auto got = run(*model, {.prefill_rows = 32}, {request, request_for(prompt, 5), request});
+  std::vector<int32_t> ids = prompt;
+  ids.insert(ids.end(), got[0].tokens.begin(), got[0].tokens.end() - 1);
+  std::vector<Tensor> routes;
+  const std::vector<int64_t> offsets = {0, std::ssize(ids)};
+  const Tensor tokens =
+      Tensor::from(model->device(), {std::ssize(ids)}, std::span<const int32_t>(ids));
+  model->trunk(tokens, Ragged::full(model->device(), offsets), {.expert_ids = &routes});
+  std::vector<int16_t> expected;
+  for (int64_t row = 0; row < std::ssize(ids); ++row)
+    for (const Tensor& layer : routes)
+      for (int64_t k = 0; k < layer.cols(); ++k)
+        expected.push_back(static_cast<int16_t>(layer.i32()[row * layer.cols() + k]));
+  EXPECT_EQ(std::ssize(routes), model->trunk_moe_layers());
+  EXPECT_EQ(got[0].stats.routed_experts, expected);
+  EXPECT_EQ(got[2].stats.routed_experts, expected);
+  EXPECT_TRUE(got[1].stats.routed_experts.empty());
 }
 
 TEST(Engine, RefusesWhatCannotRun) {
