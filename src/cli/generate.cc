@@ -15,7 +15,9 @@ struct Flags {
   SamplingFlags sampling;
   int64_t max_tokens = 256;
   std::vector<std::string> stop;
-  bool no_stream = false, json = false, ignore_eos = false, special = false;
+  std::string draft_model;
+  int64_t drafts = -1;
+  bool no_stream = false, json = false, ignore_eos = false, special = false, ngram_drafts = false;
 };
 
 /// The prompt's ids; BOS alone where the prompt is empty.
@@ -69,7 +71,14 @@ void run_generate(const Flags& flags, const Globals& globals) {
                           .skip_special = !flags.special};
   if (!flags.ignore_eos) options.eos = defaults.eos;
   const std::vector<int32_t> ids = encode_prompt(tokenizer, prompt, flags.special);
-  Engine engine(*model, {.cache_tokens = std::ssize(ids) + flags.max_tokens + 1});
+  std::unique_ptr<Model> drafter;
+  if (!flags.draft_model.empty())
+    drafter = load_model(find_model(flags.draft_model), globals.device(), nullptr,
+                         weights_of(flags.dtype));
+  Engine engine(*model, {.cache_tokens = std::ssize(ids) + flags.max_tokens + 1,
+                         .draft_tokens = flags.drafts,
+                         .ngram_drafts = flags.ngram_drafts,
+                         .draft_model = drafter.get()});
 
   const bool stream = !flags.no_stream && !flags.json;
   if (stream) fmt::print("{}", bold(prompt));
@@ -110,6 +119,17 @@ void add_generate(CLI::App& app, Globals& globals) {
   command->add_flag("--special", flags->special,
                     "special tokens count in the prompt and show in the text");
   command->add_flag("--no-stream", flags->no_stream, "print the text when it is complete");
+  command
+      ->add_option("--drafts", flags->drafts,
+                   "tokens to draft per step, 0: none (default: by the model's MTP heads)")
+      ->check(CLI::Range(0, 16).description(""))
+      ->type_name("N");
+  command
+      ->add_option("--draft-model", flags->draft_model,
+                   "a small model of the same tokenizer that drafts")
+      ->type_name("DIR");
+  command->add_flag("--ngram-drafts", flags->ngram_drafts,
+                    "draft what followed the last tokens when they stood in the text before");
   add_json_flag(command, flags->json);
   flags->sampling.add_to(command);
   run_with(command, globals, [flags, &globals] { run_generate(*flags, globals); });
