@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: scripts/study.sh [--out DIR] [--data DIR] [--threads N] [dssn] [balance] [moge] [mtp] [mla]
+# Usage: scripts/study.sh [--out DIR] [--data DIR] [--threads N] [dssn] [balance] [moge] [mtp] [mla] [expand]
 #
 # Repeats the measurements in docs/{dssn,moe,moge,mtp,mla}.md: trains each study's arms on WordNet, small
 # models for up to a minute each, and prints its table. All five take about a quarter of an hour on two cores.
@@ -23,12 +23,12 @@ while [[ $# -gt 0 ]]; do
     --out) out=$2; shift 2 ;;
     --data) data=$2; shift 2 ;;
     --threads) threads=$2; shift 2 ;;
-    dssn | balance | moge | mtp | mla) studies+=("$1"); shift ;;
+    dssn | balance | moge | mtp | mla | expand) studies+=("$1"); shift ;;
     --help | -h) print_help; exit 0 ;;
     *) usage_error "unknown option or study $1" ;;
   esac
 done
-[[ ${#studies[@]} -gt 0 ]] || studies=(dssn balance moge mtp mla)
+[[ ${#studies[@]} -gt 0 ]] || studies=(dssn balance moge mtp mla expand)
 ultramoe=${ULTRAMOE:-build/ultramoe}
 [[ -x $ultramoe ]] || die "$ultramoe is not built: run scripts/build.sh"
 mkdir -p "$out"
@@ -102,6 +102,11 @@ evaluate() {
   [[ -e $out/$1/eval.json ]] ||
     "$ultramoe" eval --threads "$threads" --model "$(checkpoint "$1")" --data "$data" --max-tokens 60000 --json >"$out/$1/eval.json"
   tr -d ' \n' <"$out/$1/eval.json" | grep -o "\"$2\":\(\[[^]]*\]\|[^,}]*\)" | cut -d: -f2
+}
+
+# A number of a flat JSON file, to two digits: FILE FIELD
+json_figure() {
+  grep -o "\"$2\": *[-+0-9.e]*" "$1" | cut -d: -f2 | awk '{ printf "%.2f", $1 }'
 }
 
 percent() {
@@ -180,6 +185,38 @@ mtp() {
           END { for (i = 1; i <= k; i++) printf "%s%.2f", (i > 1 ? ", " : ""), s[i] / n }')" \
       "$(evaluate "mtp-$heads" mtp_acceptance | percent)" \
       "$(evaluate "mtp-$heads" mtp_acceptance_given_earlier | percent)"
+  done
+}
+
+# A second head: from the start, or as a copy of the first and a little training (techniques: MTP expansion).
+expand() {
+  local steps=${expand_steps:=600} more=${expand_more:=120} train name init freeze prompts=$out/prompts.txt
+  stage "MTP expansion: tiny-ultra, $steps steps, then $more for the second head"
+  train=(--train.batch 16 --train.mtp_weight 0.3)
+  printf '%s:\n' "lantern (noun.artifact)" "to run, jog (verb.motion)" "river (noun.object)" "quiet (adj.all)" \
+    "oak (noun.plant)" "to think (verb.cognition)" "teacher (noun.person)" "winter (noun.time)" >"$prompts"
+  arm expand-one "$steps" "${train[@]}" --model.set num_nextn_predict_layers=1
+  arm expand-two "$steps" "${train[@]}" --model.set num_nextn_predict_layers=2
+  for name in full frozen random; do
+    init=copy freeze=first_head
+    [[ $name != full ]] || freeze=none
+    [[ $name != random ]] || init=random
+    [[ -e $out/expand-$name-start/config.json ]] ||
+      "$ultramoe" expand-mtp "$(checkpoint expand-one)" --heads 2 --init "$init" --out "$out/expand-$name-start" >"$out/expand-$name-start.log"
+    arm "expand-$name" "$more" "${train[@]}" --model.from "$out/expand-$name-start" --train.freeze "$freeze" \
+      --train.mtp_weight 1 --train.lr 1e-3 --train.final_lr 1e-4 --train.warmup 10
+  done
+  printf '| %-24s | %8s | %15s | %20s | %15s | %8s |\n' heads "val loss" "drafts accepted" \
+    "given the earlier" "tokens per step" "speed-up"
+  for name in one two full frozen random; do
+    figures "expand-$name"
+    "$ultramoe" bench decode --threads "$threads" --speculative --model "$(checkpoint "expand-$name")" \
+      --prompts "$prompts" --tokens 96 --json >"$out/expand-$name/speculative.json"
+    printf '| %-24s | %8s | %15s | %20s | %15s | %8s |\n' "$name" "$val" \
+      "$(evaluate "expand-$name" mtp_acceptance | percent)" \
+      "$(evaluate "expand-$name" mtp_acceptance_given_earlier | percent)" \
+      "$(json_figure "$out/expand-$name/speculative.json" tokens_per_step)" \
+      "$(json_figure "$out/expand-$name/speculative.json" speedup)"
   done
 }
 

@@ -199,7 +199,7 @@ void add_decode(CLI::App& family, Globals& globals) {
                     "plain, speculative and naive speculative decoding of a trained model");
   command
       ->add_option("--prompts", options->text,
-                   "with --speculative: a text whose parts are the prompts (default: random)")
+                   "with --speculative: a file with a prompt in each line (default: random)")
       ->type_name("FILE");
 }
 

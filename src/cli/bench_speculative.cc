@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <sstream>
 
 #include "cli/bench_measure.h"
 #include "cli/input.h"
@@ -177,25 +178,30 @@ class NaiveLoop {
   double forward_s_ = 0;
 };
 
+/// The lines of a text, or random tokens.
 std::vector<Ids> make_prompts(const SpeculativeBenchOptions& options, const ModelConfig& config) {
-  Ids ids;
-  const auto needed = static_cast<size_t>(options.prompts * options.prompt_tokens);
-  if (!options.text.empty()) {
-    const Tokenizer tokenizer = Tokenizer::load(find_model(options.model));
-    ids = tokenizer.encode(read_input("", options.text, "text"));
-    UM_CHECK(ids.size() >= needed, "{}: {} tokens, the prompts take {}", options.text, ids.size(),
-             needed);
-  } else {
-    const RandomStream random(11, 0);
-    for (size_t i = 0; i < needed; ++i)
-      ids.push_back(static_cast<int32_t>(random.bits(i) % static_cast<uint64_t>(config.vocab)));
-  }
+  const auto longest = static_cast<size_t>(options.prompt_tokens);
   std::vector<Ids> prompts;
-  const size_t apart = ids.size() / static_cast<size_t>(options.prompts);
-  for (int64_t i = 0; i < options.prompts; ++i) {
-    const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(i) * apart);
-    prompts.emplace_back(begin, begin + options.prompt_tokens);
+  if (options.text.empty()) {
+    const RandomStream random(11, 0);
+    for (uint64_t i = 0; std::ssize(prompts) < options.prompts; ++i) {
+      Ids ids(longest);
+      for (size_t t = 0; t < longest; ++t)
+        ids[t] = static_cast<int32_t>(random.bits(i * longest + t) %
+                                      static_cast<uint64_t>(config.vocab));
+      prompts.push_back(ids);
+    }
+    return prompts;
   }
+  const Tokenizer tokenizer = Tokenizer::load(find_model(options.model));
+  std::istringstream lines(read_input("", options.text, "prompts"));
+  for (std::string line; std::getline(lines, line) && std::ssize(prompts) < options.prompts;) {
+    if (line.empty()) continue;
+    Ids ids = tokenizer.encode(line, {.add_bos = true});
+    ids.resize(std::min(ids.size(), longest));
+    prompts.push_back(ids);
+  }
+  UM_CHECK(!prompts.empty(), "{}: no line with text", options.text);
   return prompts;
 }
 

@@ -11,8 +11,10 @@ namespace um {
 
 struct SpeculativeBenchOptions {
   std::string model;
-  std::string text;  ///< file to take prompts from; empty: random tokens
-  int64_t prompts = 4, prompt_tokens = 32, tokens = 128;
+  std::string text;            ///< file with a prompt in each line; empty: random tokens
+  int64_t prompts = 8;         ///< at most
+  int64_t prompt_tokens = 32;  ///< of each, at most
+  int64_t tokens = 128;
   int64_t drafts = -1;  ///< per step; -1: as many as there are MTP heads
   bool json = false;
 };

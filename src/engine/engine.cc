@@ -322,7 +322,8 @@ void Engine::Impl::deliver(ActiveRequest& request, std::vector<TokenOutput>& out
 /// How many drafts the request is to have in the next step.
 int64_t Engine::Impl::wanted_drafts(const ActiveRequest& request) const {
   if (request.done || !request.decoding() || !request.request.speculate) return 0;
-  if (!options_.adapt_drafts || request.generated() % kRetryDrafts == 0) return options_.draft_tokens;
+  if (!options_.adapt_drafts || request.generated() % kRetryDrafts == 0)
+    return options_.draft_tokens;
   const int64_t others = scheduler_.decoding() - 1;
   return best_draft_count(request.acceptance, times_, others, options_.draft_tokens, draft_s_);
 }
