@@ -235,6 +235,7 @@ void add_bench(CLI::App& app, Globals& globals) {
   command = add_bench_command(*family, "kernels", "every op of a training step beside its floor",
                               "bench-d512", globals, bench_kernels, kernels);
   add_step_options(command, *kernels);
+  add_bench_serve(*family, globals);
 }
 
 }  // namespace um

@@ -50,7 +50,9 @@ void add_eval(CLI::App& app, Globals& globals);
 void add_expand_mtp(CLI::App& app, Globals& globals);
 void add_generate(CLI::App& app, Globals& globals);
 void add_chat(CLI::App& app, Globals& globals);
+void add_serve(CLI::App& app, Globals& globals);
 void add_bench(CLI::App& app, Globals& globals);
+void add_bench_serve(CLI::App& family, Globals& globals);
 void add_debug(CLI::App& app, Globals& globals);
 void add_info(CLI::App& app, Globals& globals);
 

@@ -189,7 +189,10 @@ bool Engine::Impl::take_inbox() {
         request.finish(FinishReason::cancelled);
     });
   for (const auto& call : work) call(model_);
-  if (!cancelled.empty()) finish_done();
+  if (!cancelled.empty()) {
+    finish_done();
+    publish(0);  // there may be no step that would
+  }
   return !work.empty();
 }
 

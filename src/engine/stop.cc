@@ -28,7 +28,10 @@ std::string StopFilter::push(std::string_view text) {
   held_ += text;
   size_t found = std::string::npos, keep = 0;
   for (const std::string& stop : stops_) {
-    found = std::min(found, held_.find(stop));
+    if (const size_t at = held_.find(stop); at < found) {
+      found = at;
+      matched_ = stop;
+    }
     keep = std::max(keep, overlap(held_, stop));
   }
   stopped_ = found != std::string::npos;

@@ -20,10 +20,12 @@ class StopFilter {
   std::string finish();
 
   bool stopped() const { return stopped_; }
+  /// The stop string that was complete first; empty until then.
+  const std::string& matched() const { return matched_; }
 
  private:
   std::vector<std::string> stops_;
-  std::string held_;
+  std::string held_, matched_;
   bool stopped_ = false;
 };
 

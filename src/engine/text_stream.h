@@ -29,6 +29,7 @@ class TextStream {
     return filter_.stopped() ? text : text + filter_.finish();
   }
   bool stopped() const { return filter_.stopped(); }
+  const std::string& matched() const { return filter_.matched(); }
 
  private:
   Detokenizer detokenizer_;

@@ -23,8 +23,9 @@ constexpr std::string_view kAssistant = "助手";
 
 /// One turn before it is written: its head without special tokens, its text, whether it is closed.
 struct Turn {
-  std::string body;    // role, colon, content
-  bool parse_special;  // special tokens in the body count
+  std::string body;     // role, colon, content
+  std::string trusted;  // behind it
+  bool parse_special;   // special tokens in the body count
   bool closed = true;
 };
 
@@ -49,7 +50,8 @@ std::string_view mode_mark(ThinkMode mode) {
 std::vector<Turn> make_turns(const std::vector<Message>& messages, const ChatOptions& options) {
   std::vector<Turn> turns;
   const auto add = [&](std::string_view role, std::string_view content) -> Turn& {
-    turns.push_back({fmt::format("{}{}{}", role_name(role), kColon, content), role == "assistant"});
+    const std::string body = fmt::format("{}{}{}", role_name(role), kColon, content);
+    turns.push_back({body, {}, role == "assistant" && !options.plain_assistant});
     return turns.back();
   };
   size_t last_user = messages.size();
@@ -61,8 +63,12 @@ std::vector<Turn> make_turns(const std::vector<Message>& messages, const ChatOpt
     Turn& turn = add(messages[i].role, messages[i].content);
     const std::string_view mark = mode_mark(options.mode);
     if (i == last_user && !turn.body.ends_with(mark)) turn.body += mark;
+    turn.trusted = messages[i].trusted;
   }
-  if (options.add_generation_prompt) add("assistant", "").closed = false;
+  if (options.add_generation_prompt)
+    add("assistant", "").closed = false;
+  else if (options.continue_final)
+    turns.back().closed = false;
   return turns;
 }
 
@@ -86,7 +92,7 @@ ThinkMode parse_think_mode(std::string_view name) {
 std::string apply_chat_template(const std::vector<Message>& messages, const ChatOptions& options) {
   std::string text;
   for (const Turn& turn : make_turns(messages, options)) {
-    text.append(kTurnOpen).append(turn.body);
+    text.append(kTurnOpen).append(turn.body).append(turn.trusted);
     if (turn.closed) text.append(kTurnClose);
   }
   return text;
@@ -101,6 +107,8 @@ std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<M
     ids.push_back(open);
     const auto body = tokenizer.encode(turn.body, {.parse_special = turn.parse_special});
     ids.insert(ids.end(), body.begin(), body.end());
+    const auto trusted = tokenizer.encode(turn.trusted, {.parse_special = true});
+    ids.insert(ids.end(), trusted.begin(), trusted.end());
     if (turn.closed) ids.push_back(close);
   }
   return ids;

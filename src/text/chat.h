@@ -27,6 +27,7 @@ extern const std::string_view kChatTemplate;
 struct Message {
   std::string role;  // system, user, assistant, tool, function
   std::string content;
+  std::string trusted = {};  // stands behind the content; special tokens in it count
 };
 
 /// How the model is to think: slow is the model's default, the others are a mark on the user's
@@ -38,6 +39,8 @@ ThinkMode parse_think_mode(std::string_view name);
 
 struct ChatOptions {
   bool add_generation_prompt = true;  // end with `[unused9]助手：`, for the model to go on
+  bool continue_final = false;        // leave the last turn open, for the model to go on
+  bool plain_assistant = false;       // special tokens in the assistant's content do not count
   ThinkMode mode = ThinkMode::kSlow;  // fast: ` /no_think`, auto: ` /auto_think` after the last
                                       // user text
 };
@@ -48,7 +51,8 @@ std::string apply_chat_template(const std::vector<Message>& messages,
 
 /// The prompt as ids, with BOS if the tokenizer wants one. Special tokens in the texts of the
 /// system, users and tools stay plain text (nobody can close his own turn); those in the
-/// assistant's turns (thinking, tool calls) count. Throws Error if the tokenizer lacks the tokens.
+/// assistant's turns (thinking, tool calls; unless `plain_assistant`) and in `trusted` count.
+/// Throws Error if the tokenizer lacks the tokens.
 std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<Message>& messages,
                                  const ChatOptions& options = {});
 

@@ -1,0 +1,51 @@
+// Fuzz target: request bodies of every endpoint, and generated tool calls in any two pieces.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/api_error.h"
+#include "server/formats.h"
+#include "server/prompt.h"
+#include "server/tool_calls.h"
+#include "text/utf8.h"
+
+std::vector<std::string> fuzz_seeds() {
+  return {
+      R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"é"}]},
+{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+{"role":"tool","content":"3"}],"temperature":0.5,"n":2,"stop":["a","b"],"seed":-3,"logprobs":true,"top_logprobs":2,
+"stream":true,"stream_options":{"include_usage":true},"logit_bias":{"5":-100},"max_tokens":7.0,
+"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","$defs":{"x":{}}}}}],
+"tool_choice":{"type":"function","function":{"name":"f"}},"reasoning_effort":"low",
+"chat_template_kwargs":{"enable_thinking":false,"mode":"auto"}})",
+      R"({"prompt":["a",[1,2]],"echo":true,"logprobs":null,"response_format":{"type":"json_schema","json_schema":{"schema":{"b":1}}}})",
+      R"({"prompt":[1,2,3],"guided_json":"{\"type\":\"object\"}","structured_outputs":{"choice":["a"]}})",
+      R"([{"name":"f","arguments":{"a":[1,"}\""]}},{"parameters":"{}","name":"g"}])"};
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string text(reinterpret_cast<const char*>(data), size);
+  const um::RequestLimits limits{.vocab = 100};
+  try {
+    const um::Body body(text);
+    try {
+      const um::ChatRequest chat = um::parse_chat_request(body, limits);
+      if (!um::is_utf8(um::chat_prompt_text(chat))) __builtin_trap();
+      um::calls_schema(chat.tools, chat.tool_choice, chat.parallel_tool_calls);
+    } catch (const um::ApiError&) {
+    }
+    um::parse_completion_request(body, limits);
+  } catch (const um::ApiError& error) {
+    if (error.status() != 400) __builtin_trap();
+    error.body().dump();
+  }
+  um::ToolCallParser parser;
+  std::vector<um::ToolCallDelta> out;
+  const size_t cut = size == 0 ? 0 : data[0] % size;
+  parser.push(std::string_view(text).substr(0, cut), out);
+  parser.push(std::string_view(text).substr(cut), out);
+  parser.finish(out);
+  for (const um::ToolCallDelta& delta : out)
+    if (delta.index >= parser.calls()) __builtin_trap();
+  return 0;
+}

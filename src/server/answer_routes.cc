@@ -1,0 +1,200 @@
+// chat/completions and completions: from a request to engine requests, and back to the client.
+#include <chrono>
+#include <utility>
+
+#include "server/api_error.h"
+#include "server/prompt.h"
+#include "server/routes.h"
+
+namespace um {
+namespace {
+
+using Clock = Channel::Clock;
+
+/// How often a waiting connection looks whether its client is still there.
+constexpr auto kLook = std::chrono::milliseconds(250);
+
+Clock::duration seconds(double value) {
+  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(value));
+}
+
+ReplyHead make_head(const Service& service, std::string_view prefix) {
+  return {.id = random_id(prefix),
+          .model = service.name(),
+          .created = std::chrono::duration_cast<std::chrono::seconds>(
+                         std::chrono::system_clock::now().time_since_epoch())
+                         .count(),
+          .moe_layers = service.model().trunk_moe_layers(),
+          .top_k = service.model().config().moe.top_k};
+}
+
+/// Waits for the answers of one request; what both kinds of reply share.
+class Waiter {
+ public:
+  Waiter(Service& service, const HttpRequest& request, std::shared_ptr<OpenAnswers> generation)
+      : service_(service), gone_(request.client_gone), generation_(std::move(generation)) {
+    const double limit = service.options().request_timeout;
+    deadline_ = limit > 0 ? Clock::now() + seconds(limit) : Clock::time_point::max();
+  }
+
+  bool finished() const { return finished_ == generation_->answers(); }
+  bool client_gone() const { return client_gone_; }
+
+  /// What came, perhaps nothing. Throws ApiError if the request has failed.
+  std::vector<Channel::Entry> next() {
+    auto entries = generation_->channel().fetch(std::min(deadline_, Clock::now() + kLook));
+    for (const Channel::Entry& entry : entries) {
+      if (!entry.update.finished) continue;
+      ++finished_;
+      if (entry.update.reason == FinishReason::error) throw ApiError(500, entry.update.error);
+      if (entry.update.reason == FinishReason::cancelled)
+        throw ApiError(503, "the request was cancelled");
+    }
+    if (generation_->channel().overflowed()) client_gone_ = true;  // it reads too slowly
+    if (!entries.empty()) return entries;
+    client_gone_ = client_gone_ || gone_();
+    if (Clock::now() >= deadline_)
+      throw ApiError(
+          504, fmt::format("the answer took more than {} s", service_.options().request_timeout));
+    if (service_.state() == Service::State::kStopped)
+      throw ApiError(503, "the server is shutting down");
+    return entries;
+  }
+
+ private:
+  Service& service_;
+  std::function<bool()> gone_;
+  std::shared_ptr<OpenAnswers> generation_;
+  Clock::time_point deadline_;
+  size_t finished_ = 0;
+  bool client_gone_ = false;
+};
+
+void answer_whole(HttpResponse& response, Waiter waiter, Reply& reply) {
+  while (!waiter.finished()) {
+    for (Channel::Entry& entry : waiter.next()) reply.gather(entry.answer, std::move(entry.update));
+    if (waiter.client_gone()) {
+      response.status = 499;  // nobody will read it
+      return;
+    }
+  }
+  set_json(response, reply.whole());
+}
+
+/// Writes server-sent events.
+class Events {
+ public:
+  Events(const HttpWriter& write, double ping) : write_(write), ping_(seconds(ping)) {}
+
+  bool good() const { return good_; }
+  void send(const Json& json) {
+    send_text("data: " + json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n");
+  }
+  void send_text(const std::string& text) {
+    good_ = good_ && write_(text);
+    last_ = Clock::now();
+  }
+  void ping() {
+    if (Clock::now() >= last_ + ping_) send_text(": ping\n\n");
+  }
+
+ private:
+  const HttpWriter& write_;
+  Clock::duration ping_;
+  Clock::time_point last_ = Clock::now();
+  bool good_ = true;
+};
+
+/// False if the client went away.
+bool answer_stream(const HttpWriter& write, Waiter waiter, Reply& reply, size_t answers,
+                   double ping, bool include_usage) {
+  Events events(write, ping);
+  for (const Json& chunk : reply.opening(answers)) events.send(chunk);
+  try {
+    while (!waiter.finished() && events.good()) {
+      for (Channel::Entry& entry : waiter.next())
+        for (const Json& chunk : reply.chunks(entry.answer, std::move(entry.update)))
+          events.send(chunk);
+      if (waiter.client_gone()) return false;
+      events.ping();
+    }
+    if (include_usage) events.send(reply.usage_chunk());
+  } catch (const ApiError& error) {
+    events.send(error.body());
+  }
+  events.send_text("data: [DONE]\n\n");
+  return events.good();
+}
+
+AnswerOptions text_options(const GenerationParams& params) {
+  return {.stop = params.stop, .skip_special = params.skip_special, .split = false};
+}
+
+bool wants_tokens(const GenerationParams& params) {
+  return params.top_logprobs >= 0 || params.return_token_ids;
+}
+
+}  // namespace
+
+void answer(Service& service, const HttpRequest& request, HttpResponse& response,
+            const GenerationParams& params, std::vector<AnswerRequest> prompts,
+            std::shared_ptr<Reply> reply) {
+  const std::shared_ptr<OpenAnswers> generation = service.generate(params, std::move(prompts));
+  Waiter waiter(service, request, generation);
+  if (!params.stream) return answer_whole(response, std::move(waiter), *reply);
+  response.content_type = "text/event-stream";
+  response.headers.emplace_back("Cache-Control", "no-cache");
+  response.headers.emplace_back("X-Accel-Buffering", "no");  // for proxies of the nginx kind
+  response.stream = [waiter = std::move(waiter), reply = std::move(reply),
+                     answers = generation->answers(), ping = service.options().ping,
+                     usage = params.include_usage](const HttpWriter& write) {
+    return answer_stream(write, waiter, *reply, answers, ping, usage);
+  };
+}
+
+void route_chat(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Body body(request.body);
+  const auto chat = std::make_shared<const ChatRequest>(parse_chat_request(body, service.limits()));
+  AnswerRequest prompt;
+  prompt.prompt = chat_prompt(service.tokenizer(), *chat);
+  prompt.chat = true;
+  prompt.include_stop = chat->params.include_stop;
+  prompt.want_tokens = wants_tokens(chat->params);
+  prompt.text = text_options(chat->params);
+  prompt.text.split = true;
+  prompt.text.tools = chat->tool_choice.kind != ToolChoice::kNone;
+  prompt.text.parallel_tools = chat->parallel_tool_calls;
+  prompt.constraint = service.formats().of_chat(*chat);
+  auto reply =
+      std::make_shared<ChatReply>(make_head(service, "chatcmpl-"), service.tokenizer(), chat);
+  answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
+}
+
+void route_completions(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Body body(request.body);
+  const auto completion =
+      std::make_shared<const CompletionRequest>(parse_completion_request(body, service.limits()));
+  const Tokenizer& tokenizer = service.tokenizer();
+  std::vector<AnswerRequest> prompts;
+  std::vector<std::string> echoes;
+  for (const CompletionRequest::Prompt& given : completion->prompts) {
+    AnswerRequest prompt;
+    prompt.prompt =
+        given.is_text ? tokenizer.encode(given.text, {.add_bos = tokenizer.add_bos()}) : given.ids;
+    prompt.include_stop = completion->params.include_stop;
+    prompt.want_tokens = wants_tokens(completion->params);
+    prompt.text = text_options(completion->params);
+    prompt.constraint = service.formats().of_completion(completion->params);
+    const std::string text = given.is_text ? given.text : tokenizer.decode(given.ids);
+    for (int64_t i = 0; i < completion->params.n; ++i)
+      echoes.push_back(completion->echo ? text : std::string());
+    prompts.push_back(std::move(prompt));
+  }
+  auto reply = std::make_shared<CompletionReply>(make_head(service, "cmpl-"), tokenizer, completion,
+                                                 std::move(echoes));
+  answer(service, request, response, completion->params, std::move(prompts), std::move(reply));
+}
+
+}  // namespace um

@@ -1,0 +1,39 @@
+// See api_error.h.
+#include "server/api_error.h"
+
+#include "text/utf8.h"
+
+namespace um {
+
+std::string_view error_type(int status) {
+  switch (status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+    case 405:
+      return "not_found_error";
+    case 429:
+      return "rate_limit_error";
+    case 501:
+      return "not_supported_error";
+    case 503:
+      return "unavailable_error";
+    case 504:
+      return "timeout_error";
+    default:
+      return status < 500 ? "invalid_request_error" : "server_error";
+  }
+}
+
+Json ApiError::body() const {
+  const auto or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
+  return {{"error",
+           {{"message", repair_utf8(what())},
+            {"type", error_type(status_)},
+            {"param", or_null(param_)},
+            {"code", or_null(code_)}}}};
+}
+
+}  // namespace um

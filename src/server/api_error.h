@@ -1,0 +1,38 @@
+// ApiError: a request that is answered with an error, in OpenAI's form.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+#include "core/json.h"
+
+namespace um {
+
+/// What goes wrong with one request: an HTTP status and the fields of OpenAI's error object.
+class ApiError : public Error {
+ public:
+  /// `param` names the field that is wrong, `code` a reason that clients know; both may be empty.
+  ApiError(int status, std::string message, std::string param = {}, std::string code = {})
+      : Error(message), status_(status), param_(std::move(param)), code_(std::move(code)) {}
+
+  int status() const { return status_; }
+  /// {"error": {"message", "type", "param", "code"}}
+  Json body() const;
+
+ private:
+  int status_;
+  std::string param_, code_;
+};
+
+/// OpenAI's `type` of an error with this HTTP status: "invalid_request_error" for 400.
+std::string_view error_type(int status);
+
+/// Throws the ApiError of status 400 for a field.
+template <class... Args>
+[[noreturn]] void bad_field(const std::string& param, fmt::format_string<Args...> format,
+                            Args&&... args) {
+  throw ApiError(400, param + ": " + fmt::format(format, std::forward<Args>(args)...), param);
+}
+
+}  // namespace um

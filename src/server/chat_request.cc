@@ -1,0 +1,224 @@
+// chat/completions: messages, tools, thinking (see request.h).
+#include <algorithm>
+
+#include "server/field_reader.h"
+#include "server/request.h"
+
+namespace um {
+namespace {
+
+constexpr size_t kMaxMessages = 10'000, kMaxTools = 256;
+
+/// A message's content: text, or parts that are all text.
+std::string content_text(const Json& content, const std::string& where) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) bad_field(where, "expected text or parts, found {}", describe(content));
+  std::string text;
+  for (const Json& part : content) {
+    if (!part.is_object()) bad_field(where, "expected an object, found {}", describe(part));
+    std::string type, piece;
+    read_field(part, "type", type);
+    if (type == "refusal")
+      read_field(part, "refusal", piece);
+    else if (type == "text" || type == "input_text" || type == "output_text")
+      read_field(part, "text", piece);
+    else
+      bad_field(where, "a part of type {}: this model reads text only", quote(type));
+    text += piece;
+  }
+  return text;
+}
+
+/// The calls of an earlier answer as the model wrote them.
+std::string written_calls(const Json& calls, const std::string& where) {
+  if (!calls.is_array()) bad_field(where, "expected a list of calls, found {}", describe(calls));
+  if (calls.empty()) return {};
+  Json list = Json::array();
+  for (const Json& call : calls) {
+    const Json* function = call.is_object() ? field_of(call, "function") : nullptr;
+    if (function == nullptr || !function->is_object())
+      bad_field(where, "expected calls with a \"function\", found {}", describe(call));
+    std::string name;
+    read_field(*function, "name", name);
+    if (name.empty()) bad_field(where, "a call has no name");
+    const Json* arguments = field_of(*function, "arguments");
+    Json parsed = Json::object();
+    if (arguments != nullptr && arguments->is_string()) {
+      const std::string& text = arguments->get_ref<const std::string&>();
+      if (!text.empty()) {
+        try {
+          parsed = parse_json(text, where + ": arguments of " + quote(name));
+        } catch (const Error& error) {
+          throw ApiError(400, error.what(), where);
+        }
+      }
+    } else if (arguments != nullptr) {
+      parsed = *arguments;
+    }
+    list.push_back({{"name", name}, {"arguments", std::move(parsed)}});
+  }
+  return fmt::format("{}{}{}", kToolOpen, to_text(list), kToolClose);
+}
+
+Message parse_message(const Json& json, const std::string& where) {
+  if (!json.is_object()) bad_field(where, "expected an object, found {}", describe(json));
+  Message message;
+  read_field(json, "role", message.role);
+  if (message.role == "developer") message.role = "system";
+  static constexpr std::string_view kRoles[] = {"system", "user", "assistant", "tool", "function"};
+  if (std::find(std::begin(kRoles), std::end(kRoles), message.role) == std::end(kRoles))
+    bad_field(where + ".role", "{}: expected system, developer, user, assistant, tool or function",
+              quote(message.role));
+  if (const Json* content = field_of(json, "content"))
+    message.content = content_text(*content, where + ".content");
+  else if (message.role != "assistant")
+    bad_field(where + ".content", "missing");
+  const Json* calls = field_of(json, "tool_calls");
+  if (calls != nullptr && message.role == "assistant")
+    message.trusted = written_calls(*calls, where + ".tool_calls");
+  return message;
+}
+
+ToolChoice parse_tool_choice(const Json& body, const std::vector<Tool>& tools) {
+  const std::string field = "tool_choice";
+  const Json* json = field_of(body, field);
+  if (json == nullptr) return {tools.empty() ? ToolChoice::kNone : ToolChoice::kAuto, {}};
+  if (*json == "none") return {ToolChoice::kNone, {}};
+  if (tools.empty()) {
+    if (*json == "auto") return {ToolChoice::kNone, {}};
+    bad_field(field, "there are no tools to choose from");
+  }
+  if (*json == "auto") return {ToolChoice::kAuto, {}};
+  if (*json == "required" || *json == "any") return {ToolChoice::kRequired, {}};
+  const Json* function = json->is_object() ? field_of(*json, "function") : nullptr;
+  if (function == nullptr || !function->is_object())
+    bad_field(field, "expected none, auto, required or a function, found {}", describe(*json));
+  ToolChoice choice{ToolChoice::kNamed, {}};
+  read_field(*function, "name", choice.name);
+  const bool known = std::any_of(tools.begin(), tools.end(),
+                                 [&](const Tool& tool) { return tool.name == choice.name; });
+  if (!known) bad_field(field, "there is no tool {}", quote(choice.name));
+  return choice;
+}
+
+void read_thinking_budget(const Json& body, int64_t& budget) {
+  constexpr int64_t kMax = int64_t{1} << 40;
+  for (const char* name :
+       {"thinking_token_budget", "thinking_budget_tokens", "reasoning_budget_tokens"})
+    read_field(body, name, budget, -1, kMax);
+  if (const Json* kwargs = field_of(body, "chat_template_kwargs"))
+    read_field(*kwargs, "thinking_budget", budget, -1, kMax);
+}
+
+void read_chat_logprobs(const Json& body, const RequestLimits& limits, GenerationParams& params) {
+  bool logprobs = false;
+  read_field(body, "logprobs", logprobs);
+  int64_t top = 0;
+  read_field(body, "top_logprobs", top, 0, limits.max_top_logprobs);
+  if (top > 0 && !logprobs) bad_field("top_logprobs", "only with \"logprobs\": true");
+  if (logprobs) params.top_logprobs = top;
+}
+
+}  // namespace
+
+std::vector<Message> parse_messages(const Json& body) {
+  const Json* json = field_of(body, "messages");
+  if (json == nullptr) bad_field("messages", "missing");
+  if (!json->is_array() || json->empty() || json->size() > kMaxMessages)
+    bad_field("messages", "expected a list of 1 to {} messages, found {}", kMaxMessages,
+              describe(*json));
+  std::vector<Message> messages;
+  messages.reserve(json->size());
+  for (size_t i = 0; i < json->size(); ++i)
+    messages.push_back(parse_message((*json)[i], fmt::format("messages[{}]", i)));
+  return messages;
+}
+
+std::vector<Tool> parse_tools(const Body& body) {
+  const Json* json = field_of(body.json, "tools");
+  if (json == nullptr) return {};
+  if (!json->is_array() || json->size() > kMaxTools)
+    bad_field("tools", "expected a list of at most {} tools, found {}", kMaxTools, describe(*json));
+  std::vector<Tool> tools;
+  for (size_t i = 0; i < json->size(); ++i) {
+    const std::string where = fmt::format("tools[{}]", i);
+    const Json& entry = (*json)[i];
+    std::string type = "function";
+    if (entry.is_object()) read_field(entry, "type", type);
+    const Json* function = entry.is_object() ? field_of(entry, "function") : nullptr;
+    if (function == nullptr || !function->is_object() || type != "function")
+      bad_field(where, "expected {{\"type\": \"function\", \"function\": {{…}}}}, found {}",
+                describe(entry));
+    Tool tool;
+    read_field(*function, "name", tool.name);
+    read_field(*function, "description", tool.description);
+    if (tool.name.empty() || tool.name.size() > 256)
+      bad_field(where, "expected a name of 1 to 256 bytes");
+    const Json* parameters = field_of(*function, "parameters");
+    if (parameters != nullptr && !parameters->is_object())
+      bad_field(where + ".parameters", "expected a JSON schema, found {}", describe(*parameters));
+    tool.parameters = parameters == nullptr
+                          ? R"({"type":"object"})"
+                          : body.ordered["tools"][i]["function"]["parameters"].dump();
+    tools.push_back(std::move(tool));
+  }
+  return tools;
+}
+
+ThinkMode parse_thinking(const Json& body, ThinkMode standard) {
+  ThinkMode mode = standard;
+  std::string effort, name;
+  read_field(body, "reasoning_effort", effort);
+  if (effort == "none" || effort == "minimal")
+    mode = ThinkMode::kFast;
+  else if (effort == "low" || effort == "medium" || effort == "high" || effort == "xhigh" ||
+           effort == "max")
+    mode = ThinkMode::kSlow;
+  else if (!effort.empty())
+    bad_field("reasoning_effort", "{}: expected none, minimal, low, medium or high", quote(effort));
+  const Json* kwargs = field_of(body, "chat_template_kwargs");
+  if (kwargs == nullptr) return mode;
+  const std::string field = "chat_template_kwargs";
+  if (!kwargs->is_object()) bad_field(field, "expected an object, found {}", describe(*kwargs));
+  for (const char* key : {"enable_thinking", "thinking"}) {
+    bool on = true;
+    if (field_of(*kwargs, key) == nullptr) continue;
+    read_field(*kwargs, key, on);
+    mode = on ? ThinkMode::kSlow : ThinkMode::kFast;
+  }
+  read_field(*kwargs, "mode", name);
+  if (name.empty()) return mode;
+  if (name != "slow" && name != "fast" && name != "auto")
+    bad_field(field + ".mode", "{}: expected slow, fast or auto", quote(name));
+  return parse_think_mode(name);
+}
+
+ChatRequest parse_chat_request(const Body& given, const RequestLimits& limits) {
+  const Json& body = given.json;
+  ChatRequest request;
+  request.params = parse_generation(given, limits);
+  read_chat_logprobs(body, limits, request.params);
+  request.messages = parse_messages(body);
+  if (field_of(body, "functions") != nullptr || field_of(body, "function_call") != nullptr)
+    bad_field("functions", "not supported: use \"tools\" and \"tool_choice\"");
+  request.tools = parse_tools(given);
+  request.tool_choice = parse_tool_choice(body, request.tools);
+  read_field(body, "parallel_tool_calls", request.parallel_tool_calls);
+  request.mode = parse_thinking(body, limits.mode);
+  read_thinking_budget(body, request.thinking_budget);
+  read_field(body, "include_reasoning", request.include_reasoning);
+  read_field(body, "add_generation_prompt", request.add_generation_prompt);
+  read_field(body, "continue_final_message", request.continue_final_message);
+  if (request.continue_final_message) {
+    request.add_generation_prompt = false;
+    if (request.messages.back().role != "assistant")
+      bad_field("continue_final_message", "the last message is not the assistant's");
+  }
+  const bool forced = request.tool_choice.kind == ToolChoice::kRequired ||
+                      request.tool_choice.kind == ToolChoice::kNamed;
+  if (forced && request.params.format.kind != FormatSpec::kText)
+    bad_field("response_format", "not together with a tool call that is required");
+  return request;
+}
+
+}  // namespace um

@@ -1,0 +1,36 @@
+// From what a request asks for (response_format, tools, thinking budget) to the constraint of its
+// answer.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/constraint_factory.h"
+#include "server/answer_constraint.h"
+#include "server/request.h"
+
+namespace um {
+
+/// Makes the constraints of one model. May be used from several threads.
+class Formats {
+ public:
+  Formats(const Tokenizer& tokenizer, const ChatMarks& marks, std::vector<int32_t> eos);
+
+  /// Null where the request asks for nothing. Throws ApiError 400 for schemas and patterns that are
+  /// wrong or not supported.
+  std::unique_ptr<Constraint> of_chat(const ChatRequest& request);
+  std::unique_ptr<Constraint> of_completion(const GenerationParams& params);
+
+ private:
+  std::unique_ptr<Constraint> of_format(ConstraintFactory& factory, const FormatSpec& format);
+  std::unique_ptr<Constraint> of_tools(const ChatRequest& request);
+
+  ChatMarks marks_;
+  std::vector<int32_t> eos_, chat_eos_;
+  std::unique_ptr<ConstraintFactory> text_, chat_, calls_;  // null: no token could end it
+};
+
+/// The JSON schema of a list of calls to these tools.
+std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choice, bool parallel);
+
+}  // namespace um

@@ -1,0 +1,65 @@
+// See options.h.
+#include "server/options.h"
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace um {
+
+void ServeOptions::fields(Fields& f) {
+  f.add("host", host, "address to listen on; 0.0.0.0 for all");
+  f.add("port", port, "port to listen on; 0 takes a free one", {.min = 0, .max = 65535});
+  f.add("api-key", api_key, "clients must send it as `Authorization: Bearer KEY`");
+  f.add("api-key-file", api_key_file, "the same from a file, which `ps` does not show");
+  f.add("tls-cert", tls_cert, "certificate chain (PEM); then only HTTPS is spoken");
+  f.add("tls-key", tls_key, "its private key (PEM)");
+  f.add("cors", cors, "origins of web pages that may call the server; * for all");
+  f.add("model-name", model_name, "name that clients see (default: the directory's)");
+  f.add("draft-model", draft_model, "small checkpoint with the same tokenizer that writes drafts");
+  f.add("mode", mode, "how long the model thinks where a request says nothing",
+        {.choices = {"slow", "fast", "auto"}});
+  f.add("max-connections", max_connections, "connections at once; more are refused",
+        {.min = 1, .max = 8192});
+  f.add("max-body-bytes", max_body_bytes, "largest request body", {.min = 1024, .max = 1 << 30});
+  f.add("max-header-bytes", max_header_bytes, "largest request head",
+        {.min = 1024, .max = 1 << 20});
+  f.add("max-unread-bytes", max_unread_bytes, "output a slow reader may leave waiting",
+        {.min = 1 << 16, .max = 1 << 30});
+  f.add("max-n", max_n, "answers of one request", {.min = 1, .max = 256});
+  f.add("read-timeout", read_timeout, "to send a whole request", {.unit = "seconds", .min = 0.1});
+  f.add("write-timeout", write_timeout, "that a client may take no output for",
+        {.unit = "seconds", .min = 0.1});
+  f.add("request-timeout", request_timeout, "for one answer; 0: no limit",
+        {.unit = "seconds", .min = 0});
+  f.add("drain-timeout", drain_timeout, "that running answers get after SIGTERM",
+        {.unit = "seconds", .min = 0});
+  f.add("ping", ping, "between comments on a stream that is silent",
+        {.unit = "seconds", .min = 0.1});
+  f.add("page", page, "the chat page at /");
+  f.add("cache-tokens", engine.cache_tokens,
+        "tokens that the KV cache holds; 0: one context, at least 8192", {.min = 0});
+  f.add("context", engine.context, "longest prompt with its answer, in tokens; 0: the model's",
+        {.min = 0});
+  f.add("max-batch", engine.max_batch, "requests in one forward", {.min = 1, .max = 4096});
+  f.add("prefill-rows", engine.prefill_rows, "prompt tokens in one forward", {.min = 1});
+  f.add("max-queue", engine.max_queue, "waiting requests; more get 429", {.min = 0});
+  f.add("draft-tokens", engine.draft_tokens, "drafts per step; -1: as many as MTP heads, 0: none",
+        {.min = -1, .max = 16});
+  f.add("ngram-drafts", engine.ngram_drafts,
+        "drafts from the text so far, for models without MTP heads");
+  f.add("prefix-cache", engine.prefix_cache, "reuse the cache of prompts that begin alike");
+}
+
+void ServeOptions::resolve() {
+  if (!api_key_file.empty()) {
+    if (!api_key.empty()) throw UsageError("--api-key and --api-key-file: give one of them");
+    api_key = read_file(api_key_file);
+    while (!api_key.empty() && (api_key.back() == '\n' || api_key.back() == '\r'))
+      api_key.pop_back();
+    if (api_key.empty()) throw UsageError(fmt::format("{}: holds no key", api_key_file));
+  }
+  if (tls_cert.empty() != tls_key.empty())
+    throw UsageError("--tls-cert and --tls-key: TLS needs both");
+}
+
+}  // namespace um

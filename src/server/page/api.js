@@ -1,0 +1,44 @@
+// The server, by its public API.
+const api = {
+  headers() {
+    const key = settings.api_key;
+    return key ? {'Content-Type': 'application/json', Authorization: 'Bearer ' + key} : {'Content-Type': 'application/json'};
+  },
+
+  async error(response) {
+    try {
+      return (await response.json()).error.message;
+    } catch {
+      return `the server answered ${response.status}`;
+    }
+  },
+
+  async model() {
+    const response = await fetch('v1/models', {headers: this.headers()});
+    if (!response.ok) throw Object.assign(new Error(await this.error(response)), {status: response.status});
+    return (await response.json()).data[0];
+  },
+
+  // Streams an answer; `onChunk` gets each parsed chunk.
+  async chat(body, signal, onChunk) {
+    const response = await fetch('v1/chat/completions', {method: 'POST', headers: this.headers(), body: JSON.stringify(body), signal});
+    if (!response.ok) throw new Error(await this.error(response));
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let held = '';
+    for (;;) {
+      const {value, done} = await reader.read();
+      if (done) throw new Error('the connection was lost');
+      held += value;
+      const lines = held.split('\n');
+      held = lines.pop();
+      for (const line of lines) {
+        if (!line.startsWith('data:')) continue;
+        const data = line.slice(5).trim();
+        if (data === '[DONE]') return;
+        const chunk = JSON.parse(data);
+        if (chunk.error) throw new Error(chunk.error.message);
+        onChunk(chunk);
+      }
+    }
+  },
+};

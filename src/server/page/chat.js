@@ -1,0 +1,451 @@
+// The page: conversations, messages, the message box.
+const $ = (id) => document.getElementById(id);
+const kIcons = {
+  menu: 'M4 7h16M4 12h16M4 17h16', close: 'M6 6l12 12M18 6L6 18', send: 'M12 19V5M6 11l6-6 6 6', down: 'M12 5v14M6 13l6 6 6-6',
+  copy: 'M9 9h10v11H9zM15 9V4H5v11h4', retry: 'M4 12a8 8 0 1 1 2.5 5.8M4 20v-4.5h4.5', edit: 'M4 20l1-4L16 5l3 3L8 19zM13.5 7.5l3 3',
+  remove: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', chevron: 'M9 6l6 6-6 6', check: 'M5 12.5l4.5 4.5L19 7.5',
+  settings: 'M4 7h9M17 7h3M4 17h3M11 17h9M13 7a2 2 0 1 0 4 0a2 2 0 1 0-4 0M7 17a2 2 0 1 0 4 0a2 2 0 1 0-4 0',
+  theme: 'M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18',
+};
+
+function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('viewBox', '0 0 24 24');
+  svg.setAttribute('class', 'i');
+  svg.setAttribute('aria-hidden', 'true');
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  path.setAttribute('d', kIcons[name]);
+  if (name === 'stop') path.setAttribute('fill', 'currentColor');
+  svg.append(path);
+  return svg;
+}
+kIcons.stop = 'M7 7h10v10H7z';
+
+const iconButton = (name, title, action) => {
+  const button = make('button', {type: 'button', className: 'icon', title, ariaLabel: title, onclick: action});
+  button.append(icon(name));
+  return button;
+};
+
+let settings = {mode: 'slow', ...store.read('settings', {})};
+let chat = null;      // the conversation shown
+let running = null;   // {abort, chat, message}
+let serverModel = null;
+const views = new Map();  // message → its node's parts
+
+// ---- conversations ----
+
+function newChat() {
+  chat = {id: Date.now().toString(36) + Math.random().toString(36).slice(2, 8), title: 'New chat', messages: []};
+  showChat();
+}
+
+function openChat(id) {
+  if (running && running.chat.id === id) chat = running.chat;
+  else chat = store.load(id) || null;
+  if (!chat) {
+    store.remove(id);
+    return newChat();
+  }
+  store.write('open', id);
+  showChat();
+}
+
+function removeChat(id) {
+  if (running && running.chat.id === id) running.abort.abort();
+  store.remove(id);
+  if (chat.id === id) {
+    const next = store.chats()[0];
+    next ? openChat(next.id) : newChat();
+  } else {
+    showList();
+  }
+}
+
+function dayOf(time) {
+  const start = new Date().setHours(0, 0, 0, 0);
+  if (time >= start) return 'Today';
+  if (time >= start - 864e5) return 'Yesterday';
+  return time >= start - 6 * 864e5 ? 'This week' : 'Earlier';
+}
+
+function showList() {
+  const rows = [];
+  let day = '';
+  for (const entry of store.chats()) {
+    if (dayOf(entry.changed) !== day) rows.push(make('li', {className: 'day', textContent: day = dayOf(entry.changed)}));
+    const row = make('li', {className: 'row'});
+    if (entry.id === chat.id) row.setAttribute('aria-current', 'true');
+    row.append(
+      make('button', {type: 'button', className: 'open', textContent: entry.title, title: entry.title, onclick: () => { openChat(entry.id); closeSide(); }}),
+      iconButton('remove', 'Delete', () => removeChat(entry.id)));
+    row.lastChild.classList.add('remove');
+    rows.push(row);
+  }
+  $('chats').replaceChildren(...rows);
+}
+
+// ---- messages ----
+
+function showChat() {
+  views.clear();
+  document.title = chat.messages.length ? chat.title + ' – ultramoe' : 'ultramoe';
+  $('messages').replaceChildren(...(chat.messages.length ? chat.messages.map(messageNode) : [emptyNode()]));
+  showList();
+  showRunning();
+  follow = true;
+  toEnd();
+}
+
+function emptyNode() {
+  const starts = ['Explain how a mixture of experts works', 'Write a short poem about rivers', 'Plan a weekend in Shanghai'];
+  return make('div', {className: 'empty'},
+    make('h2', {textContent: 'What shall we talk about?'}),
+    make('p', {textContent: serverModel ? serverModel.id + ' runs on this server. Nothing leaves it.' : 'The model runs on this server. Nothing leaves it.'}),
+    make('div', {className: 'starts'}, ...starts.map((text) => make('button', {type: 'button', textContent: text, onclick: () => send(text)}))));
+}
+
+function messageNode(message) {
+  const node = make('div', {className: 'message ' + message.role});
+  const view = {node};
+  views.set(message, view);
+  if (message.role === 'user') {
+    node.append(make('div', {className: 'text', textContent: message.content}));
+    node.append(make('div', {className: 'foot'}, iconButton('edit', 'Edit and ask again', () => edit(message)), copyButton(() => message.content)));
+    return node;
+  }
+  view.think = make('details', {className: 'think', hidden: true}, make('summary', {}, icon('chevron'), view.label = make('span')), view.thought = make('div', {className: 'inner md'}));
+  view.text = make('div', {className: 'md'});
+  view.wait = make('div', {className: 'wait', hidden: true, ariaLabel: 'The model is working'}, make('i'), make('i'), make('i'));
+  view.note = make('div', {className: 'note', hidden: true});
+  view.stats = make('span', {className: 'stats'});
+  view.foot = make('div', {className: 'foot'}, copyButton(() => message.content), iconButton('retry', 'Answer again (Alt R)', () => retry(message)), view.stats);
+  node.append(view.think, view.text, view.wait, view.note, view.foot);
+  showMessage(message);
+  return node;
+}
+
+function copyButton(text) {
+  const button = iconButton('copy', 'Copy', () => {
+    copyText(text(), make('button'));
+    button.replaceChildren(icon('check'));
+    setTimeout(() => button.replaceChildren(icon('copy')), 1500);
+  });
+  return button;
+}
+
+// Brings a message's node up to date.
+function showMessage(message) {
+  const view = views.get(message);
+  if (!view || !view.text) return;
+  const busy = running && running.message === message;
+  view.node.classList.toggle('busy', Boolean(busy));
+  view.think.hidden = !message.reasoning;
+  if (message.reasoning) {
+    const seconds = message.stats && message.stats.thinking;
+    view.label.textContent = busy && !message.content ? 'Thinking…' : seconds ? `Thought for ${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s` : 'Thoughts';
+    if (view.think.open || !view.thought.childNodes.length) showMarkdown(view.thought, message.reasoning);
+    if (!view.listens) view.listens = view.think.ontoggle = () => showMarkdown(view.thought, message.reasoning);
+  }
+  showMarkdown(view.text, message.content);
+  view.wait.hidden = !busy || Boolean(message.content);
+  view.note.hidden = !message.error && !message.ended;
+  view.note.className = message.error ? 'note' : 'note mild';
+  view.note.textContent = message.error || {length: 'The answer was cut off: it reached the longest length.', stopped: 'You stopped the answer.'}[message.ended] || '';
+  view.stats.textContent = statsText(message.stats);
+  view.stats.title = message.stats && message.stats.prompt ? `${message.stats.prompt} tokens of prompt, ${message.stats.cached} of them cached` : '';
+}
+
+function statsText(stats) {
+  if (!stats || !stats.tokens) return '';
+  const parts = [`${stats.tokens} ${stats.tokens === 1 ? 'token' : 'tokens'}`];
+  if (stats.speed) parts.unshift(`${stats.speed < 10 ? stats.speed.toFixed(1) : Math.round(stats.speed)} tokens/s`);
+  if (stats.first) parts.push(`first after ${stats.first.toFixed(2)} s`);
+  if (stats.drafted) parts.push(`${Math.round(100 * stats.accepted / stats.drafted)}% of drafts accepted`);
+  return parts.join(' · ');
+}
+
+// ---- asking ----
+
+function send(text) {
+  text = text.trim();
+  if (!text || running) return;
+  if (!chat.messages.length) chat.title = text.replace(/\s+/g, ' ').slice(0, 60);
+  chat.messages.push({role: 'user', content: text});
+  answer();
+}
+
+function retry(message) {
+  if (running) return;
+  const at = chat.messages.indexOf(message);
+  chat.messages.splice(at < 0 ? chat.messages.length : at);
+  if (chat.messages.length) answer();
+}
+
+function edit(message) {
+  if (running) return;
+  chat.messages.splice(chat.messages.indexOf(message));
+  $('input').value = message.content;
+  grow();
+  showChat();
+  $('input').focus();
+}
+
+function requestBody() {
+  const messages = chat.messages.filter((m) => m.role === 'user' || m.content).map((m) => ({role: m.role, content: m.content}));
+  if (settings.system) messages.unshift({role: 'system', content: settings.system});
+  const body = {model: serverModel ? serverModel.id : 'default', messages, stream: true, stream_options: {include_usage: true}, chat_template_kwargs: {mode: settings.mode}};
+  for (const name of ['temperature', 'top_p', 'top_k', 'min_p', 'repetition_penalty', 'seed', 'max_tokens', 'thinking_token_budget'])
+    if (Number.isFinite(settings[name])) body[name] = settings[name];
+  return body;
+}
+
+async function answer() {
+  const body = requestBody();
+  const message = {role: 'assistant', content: '', reasoning: ''};
+  const own = chat;
+  chat.messages.push(message);
+  running = {abort: new AbortController(), chat: own, message};
+  store.save(own);
+  store.write('open', own.id);
+  showChat();
+  const start = performance.now();
+  const since = () => (performance.now() - start) / 1000;
+  const stats = message.stats = {tokens: 0};
+  try {
+    await api.chat(body, running.abort.signal, (chunk) => take(chunk, message, stats, since));
+  } catch (error) {
+    if (error.name === 'AbortError') message.ended = 'stopped';
+    else message.error = error instanceof TypeError ? 'The server cannot be reached.' : error.message;
+  }
+  if (!stats.speed && stats.tokens > 1) stats.speed = (stats.tokens - 1) / (since() - stats.first);
+  running = null;
+  if (store.chats().some((other) => other.id === own.id)) store.save(own);
+  showRunning();
+  showMessage(message);
+  showList();
+  keepEnd();
+  checkServer();
+}
+
+function take(chunk, message, stats, since) {
+  if (chunk.usage) {
+    stats.tokens = chunk.usage.completion_tokens;
+    stats.prompt = chunk.usage.prompt_tokens;
+    stats.cached = chunk.usage.prompt_tokens_details ? chunk.usage.prompt_tokens_details.cached_tokens : 0;
+  }
+  if (chunk.timings) {
+    stats.speed = chunk.timings.predicted_per_second;
+    stats.drafted = chunk.timings.draft_n;
+    stats.accepted = chunk.timings.draft_n_accepted;
+  }
+  const choice = chunk.choices[0];
+  if (!choice) return;
+  const {delta} = choice;
+  const thought = delta.reasoning_content || delta.reasoning;
+  if (thought) message.reasoning += thought;
+  if (delta.content) {
+    if (message.reasoning && !message.content) stats.thinking = since();
+    message.content += delta.content;
+  }
+  if (thought || delta.content) {
+    stats.first = stats.first || since();
+    stats.tokens += 1;  // the server's own count comes at the end
+    soon(message);
+  }
+  if (choice.finish_reason === 'length') message.ended = 'length';
+}
+
+let drawn = 0;
+// At most one redraw a frame, however fast the chunks come.
+function soon(message) {
+  if (drawn) return;
+  drawn = requestAnimationFrame(() => {
+    drawn = 0;
+    showMessage(message);
+    keepEnd();
+  });
+}
+
+const stop = () => running && running.abort.abort();
+
+function showRunning() {
+  const busy = Boolean(running);
+  const button = $('send');
+  button.replaceChildren(icon(busy ? 'stop' : 'send'));
+  button.title = busy ? 'Stop (Esc)' : 'Send (Enter)';
+  button.ariaLabel = button.title;
+  button.disabled = !busy && !$('input').value.trim();
+  $('log').setAttribute('aria-busy', String(busy));
+  if (running) showMessage(running.message);
+}
+
+// ---- scrolling ----
+
+let follow = true;
+const log = $('log');
+const toEnd = () => { log.scrollTop = log.scrollHeight; };
+const keepEnd = () => { if (follow) toEnd(); };
+log.addEventListener('scroll', () => {
+  const left = log.scrollHeight - log.scrollTop - log.clientHeight;
+  follow = left < 60;
+  $('down').hidden = left < 240;
+}, {passive: true});
+$('down').append(icon('down'));
+$('down').onclick = () => { follow = true; toEnd(); };
+
+// ---- message box ----
+
+const input = $('input');
+function grow() {
+  input.style.height = 'auto';
+  input.style.height = input.scrollHeight + 'px';
+  showRunning();
+}
+input.addEventListener('input', grow);
+input.addEventListener('keydown', (event) => {
+  const narrow = matchMedia('(max-width: 820px) and (pointer: coarse)').matches;
+  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && !narrow) {
+    event.preventDefault();
+    submit();
+  } else if (event.key === 'ArrowUp' && !input.value && !running) {
+    const last = chat.messages.filter((m) => m.role === 'user').pop();
+    if (last) {
+      event.preventDefault();
+      edit(last);
+    }
+  }
+});
+function submit() {
+  if (running || !input.value.trim()) return;
+  const text = input.value;
+  input.value = '';
+  grow();
+  send(text);
+}
+$('form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  running ? stop() : submit();
+});
+
+// ---- settings, theme, side ----
+
+function setMode(mode) {
+  settings.mode = mode;
+  store.write('settings', settings);
+  for (const button of $('modes').children) button.setAttribute('aria-pressed', String(button.dataset.mode === mode));
+}
+for (const button of $('modes').children) button.onclick = () => setMode(button.dataset.mode);
+
+const settingsForm = $('settings').querySelector('form');
+function openSettings() {
+  for (const field of settingsForm.elements) if (field.name) field.value = settings[field.name] ?? '';
+  $('settings').showModal();
+}
+$('settings').addEventListener('close', () => {
+  for (const field of settingsForm.elements) {
+    if (!field.name) continue;
+    const value = field.type === 'number' ? field.valueAsNumber : field.value.trim();
+    if (value === '' || Number.isNaN(value)) delete settings[field.name];
+    else settings[field.name] = value;
+  }
+  store.write('settings', settings);
+  checkServer();
+});
+$('reset').onclick = () => { for (const field of settingsForm.elements) if (field.name && field.name !== 'api_key') field.value = ''; };
+$('open-settings').append(icon('settings'));
+$('open-settings').onclick = openSettings;
+for (const button of document.querySelectorAll('[data-icon]')) button.append(icon(button.dataset.icon));
+
+const darkSystem = matchMedia('(prefers-color-scheme: dark)');
+function showTheme() {
+  document.documentElement.dataset.theme = settings.theme || (darkSystem.matches ? 'dark' : 'light');
+}
+darkSystem.addEventListener('change', showTheme);
+$('theme').append(icon('theme'));
+$('theme').onclick = () => {
+  settings.theme = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
+  store.write('settings', settings);
+  showTheme();
+};
+
+function openSide() {
+  document.body.classList.add('side');
+  $('veil').hidden = false;
+  $('menu').setAttribute('aria-expanded', 'true');
+  $('new').focus();
+}
+function closeSide() {
+  document.body.classList.remove('side');
+  $('veil').hidden = true;
+  $('menu').setAttribute('aria-expanded', 'false');
+}
+$('menu').append(icon('menu'));
+$('menu').onclick = openSide;
+$('veil').onclick = closeSide;
+$('new').onclick = () => { newChat(); closeSide(); input.focus(); };
+
+// ---- keys ----
+
+function otherChat(step) {
+  const ids = store.chats().map((entry) => entry.id);
+  const at = ids.indexOf(chat.id) + step;
+  if (at >= 0 && at < ids.length) openChat(ids[at]);
+}
+
+document.addEventListener('keydown', (event) => {
+  const typing = /^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName);
+  const modal = document.querySelector('dialog[open]');
+  if (event.key === 'Escape' && !modal) {
+    closeSide();
+    stop();
+  } else if ((event.ctrlKey || event.metaKey) && event.key === ',') {
+    event.preventDefault();
+    modal ? modal.close() : openSettings();
+  } else if (event.altKey && !modal && !event.ctrlKey && !event.metaKey) {
+    const actions = {
+      KeyN: () => $('new').click(), KeyR: () => retry(chat.messages[chat.messages.length - 1]),
+      ArrowUp: () => otherChat(-1), ArrowDown: () => otherChat(1),
+      Digit1: () => setMode('fast'), Digit2: () => setMode('auto'), Digit3: () => setMode('slow'),
+    };
+    if (actions[event.code] && (event.code !== 'KeyR' || (chat.messages.length && chat.messages[chat.messages.length - 1].role === 'assistant'))) {
+      event.preventDefault();
+      actions[event.code]();
+    }
+  } else if (!typing && !modal && event.key === '/') {
+    event.preventDefault();
+    input.focus();
+  } else if (!modal && event.key === '?' && (!typing || (document.activeElement === input && !input.value))) {
+    event.preventDefault();
+    $('keys').showModal();
+  }
+});
+
+// ---- the server's state ----
+
+let checking = 0;
+async function checkServer() {
+  clearTimeout(checking);
+  const state = $('state');
+  try {
+    serverModel = await api.model();
+    $('model').textContent = serverModel.id;
+    state.className = '';
+    state.textContent = `${serverModel.max_model_len.toLocaleString('en')} tokens of context`;
+    if (!chat.messages.length) showChat();
+  } catch (error) {
+    state.className = 'bad';
+    state.textContent = error.status === 503 ? 'loading the model…' : error.status === 401 ? 'needs an API key (settings)' : error.status ? error.message : 'cannot be reached';
+    if (error.status === 503) state.className = '';
+    $('model').textContent = serverModel ? serverModel.id : 'ultramoe';
+    checking = setTimeout(checkServer, error.status === 503 ? 1000 : 5000);
+  }
+}
+
+showTheme();
+setMode(settings.mode);
+const first = store.read('open', null);
+first && store.load(first) ? openChat(first) : newChat();
+grow();
+checkServer();
+document.body.dataset.ready = '1';

@@ -1,0 +1,55 @@
+// See prompt.h.
+#include "server/prompt.h"
+
+#include <fmt/format.h>
+
+namespace um {
+namespace {
+
+ChatOptions options_of(const ChatRequest& request) {
+  return {.add_generation_prompt = request.add_generation_prompt,
+          .continue_final = request.continue_final_message,
+          .plain_assistant = true,
+          .mode = request.mode};
+}
+
+std::vector<Message> messages_of(const ChatRequest& request) {
+  if (request.tool_choice.kind == ToolChoice::kNone) return request.messages;
+  return with_tools(request.messages, request.tools);
+}
+
+}  // namespace
+
+// The published template does not say how tools are described; only what a call looks like is
+// known (interop.md 4.1). The descriptions are the client's text, so they stay plain; the marks of
+// a call are ours, so they are the special tokens.
+std::vector<Message> with_tools(std::vector<Message> messages, const std::vector<Tool>& tools) {
+  if (tools.empty()) return messages;
+  std::string text =
+      "You can call these tools, each with a JSON schema of its arguments:\n<tools>\n";
+  for (const Tool& tool : tools) {
+    text += fmt::format("{{\"name\": {}, ", to_text(tool.name));
+    if (!tool.description.empty())
+      text += fmt::format("\"description\": {}, ", to_text(tool.description));
+    text += fmt::format("\"parameters\": {}}}\n", tool.parameters);
+  }
+  text += "</tools>\nTo call tools, answer with a JSON list of the calls:";
+  if (messages.empty() || messages[0].role != "system")
+    messages.insert(messages.begin(), {.role = "system", .content = {}});
+  Message& system = messages[0];
+  if (!system.content.empty()) system.content += "\n\n";
+  system.content += text;
+  system.trusted =
+      fmt::format("{}[{{\"name\": \"…\", \"arguments\": {{…}}}}]{}", kToolOpen, kToolClose);
+  return messages;
+}
+
+std::string chat_prompt_text(const ChatRequest& request) {
+  return apply_chat_template(messages_of(request), options_of(request));
+}
+
+std::vector<int32_t> chat_prompt(const Tokenizer& tokenizer, const ChatRequest& request) {
+  return encode_chat(tokenizer, messages_of(request), options_of(request));
+}
+
+}  // namespace um

@@ -1,0 +1,22 @@
+// From a chat request to the prompt: tools are described in the system's turn, then the Pangu chat
+// format (text/chat.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/request.h"
+#include "text/tokenizer.h"
+
+namespace um {
+
+/// `messages` with the tools described at the end of the system's turn (which is added if there is
+/// none), and how the model is to call them.
+std::vector<Message> with_tools(std::vector<Message> messages, const std::vector<Tool>& tools);
+
+/// The prompt of a chat, as text and as ids.
+std::string chat_prompt_text(const ChatRequest& request);
+std::vector<int32_t> chat_prompt(const Tokenizer& tokenizer, const ChatRequest& request);
+
+}  // namespace um

@@ -1,0 +1,63 @@
+// Routes: from a request's method and path to what answers it. Also who may ask: API key, CORS.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "server/http.h"
+#include "server/reply.h"
+#include "server/service.h"
+
+namespace um {
+
+class Routes {
+ public:
+  explicit Routes(Service& service);
+
+  /// Answers any request; never throws.
+  void handle(const HttpRequest& request, HttpResponse& response);
+  /// Whether the body of such a request will be looked at.
+  bool wants_body(const HttpRequest& request) const;
+
+ private:
+  using Route = void (*)(Service&, const HttpRequest&, HttpResponse&);
+  struct Entry {
+    Route get = nullptr, post = nullptr;
+    bool open = false;  // without the API key
+  };
+
+  void dispatch(const HttpRequest& request, HttpResponse& response);
+  const Entry* find(const std::string& path) const;
+  bool may_pass(const HttpRequest& request) const;
+  bool foreign_page(const HttpRequest& request) const;
+  void set_cors(const HttpRequest& request, HttpResponse& response) const;
+
+  Service& service_;
+  std::map<std::string, Entry> entries_;
+};
+
+/// The body of an error that never got to a route.
+std::string http_error_body(int status, const std::string& message);
+/// Writes `json` as the response's body; bytes that are not UTF-8 are replaced.
+void set_json(HttpResponse& response, const Json& json);
+
+/// Runs `reply` for the answers to `prompts`, as a whole or as a stream (answer_routes.cc).
+void answer(Service& service, const HttpRequest& request, HttpResponse& response,
+            const GenerationParams& params, std::vector<AnswerRequest> prompts,
+            std::shared_ptr<Reply> reply);
+
+// The routes; each throws ApiError for what it refuses.
+void route_chat(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_completions(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_models(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_embeddings(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_detokenize(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_template(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_health(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_metrics(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_version(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_page(Service& service, const HttpRequest& request, HttpResponse& response);
+
+}  // namespace um

@@ -1,0 +1,274 @@
+// See service.h.
+#include "server/service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <future>
+#include <random>
+#include <utility>
+
+#include "models/checkpoint.h"
+#include "models/config.h"
+#include "server/api_error.h"
+
+namespace um {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Turns one answer's tokens into text on the engine's thread, which must know at once when a stop
+/// string is complete, and hands it to the channel.
+class AnswerSink : public RequestSink {
+ public:
+  AnswerSink(const Tokenizer& tokenizer, const ChatMarks& marks, const AnswerRequest& request,
+             std::shared_ptr<Channel> channel, size_t answer, ServerMetrics& metrics)
+      : stream_(tokenizer, marks, request.prompt, request.text),
+        include_stop_(request.include_stop),
+        want_tokens_(request.want_tokens),
+        channel_(std::move(channel)),
+        answer_(answer),
+        metrics_(metrics) {}
+
+  size_t on_tokens(std::span<const TokenOutput> tokens) override {
+    measure(static_cast<int64_t>(tokens.size()));
+    AnswerUpdate update;
+    size_t kept = 0;
+    for (; kept < tokens.size(); ++kept) {
+      update.delta.append(stream_.push(tokens[kept].id));
+      if (stream_.stopped()) break;
+      if (want_tokens_) update.tokens.push_back(tokens[kept]);
+    }
+    if (stream_.stopped() && include_stop_) update.delta.content += stream_.matched();
+    update.token_count = static_cast<int64_t>(kept);
+    update.reasoning_tokens = stream_.reasoning_tokens();
+    return channel_->add(answer_, std::move(update)) ? kept : 0;
+  }
+
+  void on_finish(FinishReason reason, const RequestStats& stats, std::string_view error) override {
+    AnswerUpdate update;
+    if (stream_.stopped())
+      update.stop_reason = stream_.matched();
+    else
+      update.delta = stream_.finish();
+    update.finished = true;
+    update.reason =
+        stream_.stopped() && reason != FinishReason::error ? FinishReason::stop : reason;
+    update.stats = stats;
+    update.error = error;
+    update.reasoning_tokens = stream_.reasoning_tokens();
+    update.called_tools = stream_.calls() > 0;
+    metrics_.finished(update.reason, stats, seconds_since(start_));
+    channel_->add(answer_, std::move(update));
+  }
+
+ private:
+  void measure(int64_t tokens) {
+    if (std::exchange(any_, true))
+      metrics_.next_tokens(seconds_since(last_), tokens);
+    else
+      metrics_.first_token(seconds_since(start_));
+    last_ = Clock::now();
+  }
+
+  AnswerStream stream_;
+  bool include_stop_, want_tokens_, any_ = false;
+  std::shared_ptr<Channel> channel_;
+  size_t answer_;
+  ServerMetrics& metrics_;
+  Clock::time_point start_ = Clock::now(), last_ = start_;
+};
+
+/// The mean over the rows of the trunk's output.
+std::vector<float> mean_state(const Model& model, const std::vector<int32_t>& ids) {
+  const std::vector<int64_t> offsets = {0, std::ssize(ids)};
+  const Ragged rows = Ragged::full(model.device(), offsets);
+  const Tensor tokens = Tensor::from(model.device(), {rows.rows}, std::span<const int32_t>(ids));
+  const std::vector<float> hidden = model.trunk(tokens, rows, {}).hidden.to_vector();
+  std::vector<float> mean(static_cast<size_t>(model.config().hidden));
+  for (size_t i = 0; i < hidden.size(); ++i) mean[i % mean.size()] += hidden[i];
+  return mean;
+}
+
+uint64_t random_seed() {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return random();
+}
+
+std::string name_of(const ServeOptions& options, const std::filesystem::path& directory) {
+  if (!options.model_name.empty()) return options.model_name;
+  std::error_code ignored;
+  const auto path = std::filesystem::weakly_canonical(directory, ignored);
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+}  // namespace
+
+OpenAnswers::OpenAnswers(Service& service, size_t answers, size_t max_bytes)
+    : service_(service),
+      channel_(std::make_shared<Channel>(answers, max_bytes)),
+      answers_(answers) {
+  std::lock_guard lock(service_.mutex_);
+  ++service_.open_;
+}
+
+OpenAnswers::~OpenAnswers() {
+  channel_->close();
+  for (const uint64_t id : ids_) service_.engine_->cancel(id);
+  service_.ended();
+}
+
+Service::Service(const ServeOptions& options, std::filesystem::path directory)
+    : options_(options),
+      directory_(std::move(directory)),
+      name_(name_of(options, directory_)),
+      started_at_(std::chrono::duration_cast<std::chrono::seconds>(
+                      std::chrono::system_clock::now().time_since_epoch())
+                      .count()) {}
+
+Service::~Service() {
+  stop();
+}
+
+void Service::load(Device& device, std::optional<DType> weights,
+                   std::vector<std::string>* warnings) {
+  tokenizer_ = Tokenizer::load(directory_);
+  marks_ = ChatMarks::of(*tokenizer_);
+  model_ = load_model(directory_, device, warnings, weights);
+  const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
+  eos_ = defaults.eos;
+  limits_ = {.sampling = defaults.has_sampling ? defaults.sampling : SamplingOptions{},
+             .mode = parse_think_mode(options_.mode),
+             .vocab = model_->config().vocab,
+             .max_n = options_.max_n};
+  formats_ = std::make_unique<Formats>(*tokenizer_, marks_, eos_);
+  if (!options_.draft_model.empty())
+    draft_ = load_model(find_model(options_.draft_model), device, warnings, weights);
+  EngineOptions engine = options_.engine;
+  engine.draft_model = draft_.get();
+  engine_ = std::make_unique<Engine>(*model_, engine);
+  thread_ = std::thread([this] { engine_->run(); });
+  state_ = State::kReady;
+}
+
+void Service::require_ready() const {
+  if (state_ == State::kLoading) throw ApiError(503, "the model is still being loaded");
+  if (state_ != State::kReady) throw ApiError(503, "the server is shutting down");
+}
+
+void Service::drain(double seconds) {
+  const State before = state_.exchange(State::kDraining);
+  if (before == State::kLoading) return;
+  engine_->drain();
+  std::unique_lock lock(mutex_);
+  all_ended_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return open_ == 0; });
+}
+
+void Service::stop() {
+  state_ = State::kStopped;
+  if (!thread_.joinable()) return;
+  engine_->stop();
+  thread_.join();
+}
+
+void Service::ended() {
+  std::lock_guard lock(mutex_);
+  if (--open_ == 0) all_ended_.notify_all();
+}
+
+int64_t Service::context() const {
+  const int64_t longest = model_->config().max_positions;
+  const int64_t asked = engine_->options().context;
+  return asked > 0 ? std::min(asked, longest) : longest;
+}
+
+EngineStats Service::engine_stats() const {
+  return engine_ != nullptr && state_ != State::kLoading ? engine_->stats() : EngineStats{};
+}
+
+void Service::check_prompt(const std::vector<int32_t>& prompt) const {
+  if (prompt.empty()) throw ApiError(400, "the prompt has no tokens", "prompt");
+  if (std::ssize(prompt) >= context())
+    throw ApiError(400,
+                   fmt::format("This model's maximum context length is {} tokens, the prompt has "
+                               "{}: shorten it",
+                               context(), prompt.size()),
+                   "messages", "context_length_exceeded");
+}
+
+uint64_t Service::submit(const GenerationParams& params, const AnswerRequest& request,
+                         uint64_t seed, std::shared_ptr<Channel> channel, size_t answer) {
+  EngineRequest engine;
+  engine.prompt = request.prompt;
+  engine.sampling = params.sampling;
+  engine.seed = seed;
+  const int64_t room = context() - std::ssize(request.prompt);
+  engine.max_tokens = params.max_tokens < 0 ? room : std::min(params.max_tokens, room);
+  // A constraint ends the answer where it is complete, whatever else was asked for.
+  const bool held = request.constraint != nullptr;
+  engine.min_tokens = held ? 0 : std::min(params.min_tokens, engine.max_tokens);
+  if (!params.ignore_eos || held) {
+    engine.eos = eos_;
+    if (request.chat && marks_.turn_close >= 0) engine.eos.push_back(marks_.turn_close);
+  }
+  engine.eos.insert(engine.eos.end(), params.stop_token_ids.begin(), params.stop_token_ids.end());
+  engine.top_logprobs = params.top_logprobs;
+  engine.routed_experts = params.routed_experts;
+  engine.priority = -params.priority;
+  if (request.constraint != nullptr) engine.constraint = request.constraint->clone();
+  auto sink = std::make_shared<AnswerSink>(*tokenizer_, marks_, request, std::move(channel), answer,
+                                           metrics_);
+  return engine_->submit(std::move(engine), std::move(sink));
+}
+
+std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
+                                               std::vector<AnswerRequest> prompts) {
+  require_ready();
+  for (const AnswerRequest& prompt : prompts) check_prompt(prompt.prompt);
+  const size_t n = static_cast<size_t>(params.n), answers = prompts.size() * n;
+  auto generation =
+      std::make_unique<OpenAnswers>(*this, answers, static_cast<size_t>(options_.max_unread_bytes));
+  const uint64_t seed = params.seed ? *params.seed : random_seed();
+  try {
+    for (size_t p = 0; p < prompts.size(); ++p)
+      for (size_t i = 0; i < n; ++i)
+        generation->ids_.push_back(
+            submit(params, prompts[p], seed + i, generation->channel_, p * n + i));
+  } catch (const BusyError& error) {
+    require_ready();
+    throw ApiError(429, error.what());
+  } catch (const ApiError&) {
+    throw;
+  } catch (const Error& error) {
+    throw ApiError(400, error.what());
+  }
+  return generation;
+}
+
+std::vector<float> Service::embed(const std::vector<int32_t>& ids) {
+  require_ready();
+  check_prompt(ids);
+  const auto result = std::make_shared<std::promise<std::vector<float>>>();
+  std::future<std::vector<float>> future = result->get_future();
+  engine_->post([result, ids](const Model& model) {
+    try {
+      result->set_value(mean_state(model, ids));
+    } catch (...) {
+      result->set_exception(std::current_exception());
+    }
+  });
+  while (future.wait_for(std::chrono::milliseconds(250)) != std::future_status::ready)
+    if (state_ == State::kStopped) throw ApiError(503, "the server is shutting down");
+  std::vector<float> mean = future.get();
+  double norm = 0;
+  for (const float value : mean) norm += static_cast<double>(value) * value;
+  const auto scale = static_cast<float>(norm > 0 ? 1 / std::sqrt(norm) : 0);
+  for (float& value : mean) value *= scale;
+  return mean;
+}
+
+}  // namespace um

@@ -1,0 +1,122 @@
+// Service: the model, its tokenizer, the engine and the thread that runs them, behind the routes.
+// It exists before the model is loaded, so that the server can say so.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/generator.h"
+#include "server/answer_stream.h"
+#include "server/channel.h"
+#include "server/formats.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "server/request.h"
+
+namespace um {
+
+class Service;
+
+/// One answer that is asked for.
+struct AnswerRequest {
+  std::vector<int32_t> prompt;
+  AnswerOptions text = {};
+  bool chat = false;          ///< the end of the turn ends it
+  bool include_stop = false;  ///< the stop string belongs to the text
+  bool want_tokens = false;   ///< updates list their tokens
+  std::shared_ptr<Constraint> constraint = {};
+};
+
+/// The answers of one HTTP request while they are generated. Destroyed early, it cancels them.
+class OpenAnswers {
+ public:
+  OpenAnswers(Service& service, size_t answers, size_t max_bytes);
+  OpenAnswers(const OpenAnswers&) = delete;
+  ~OpenAnswers();
+
+  Channel& channel() { return *channel_; }
+  size_t answers() const { return answers_; }
+
+ private:
+  friend class Service;
+  Service& service_;
+  std::shared_ptr<Channel> channel_;
+  std::vector<uint64_t> ids_;
+  size_t answers_;
+};
+
+class Service {
+ public:
+  enum class State { kLoading, kReady, kDraining, kStopped };
+
+  /// `directory` holds the checkpoint, which load() reads.
+  Service(const ServeOptions& options, std::filesystem::path directory);
+  Service(const Service&) = delete;
+  ~Service();
+
+  /// Reads the checkpoint and starts the engine. Throws Error.
+  void load(Device& device, std::optional<DType> weights, std::vector<std::string>* warnings);
+  /// Refuses what is new, and waits until all that runs has finished, or so many seconds.
+  void drain(double seconds);
+  /// Ends everything that still runs.
+  void stop();
+
+  State state() const { return state_; }
+  /// Throws ApiError 503 unless ready.
+  void require_ready() const;
+
+  const std::string& name() const { return name_; }
+  int64_t started_at() const { return started_at_; }
+  const ServeOptions& options() const { return options_; }
+  ServerMetrics& metrics() { return metrics_; }
+
+  // All that follows is for a loaded service.
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const Model& model() const { return *model_; }
+  const ChatMarks& marks() const { return marks_; }
+  const RequestLimits& limits() const { return limits_; }
+  Formats& formats() { return *formats_; }
+  int64_t context() const;
+  EngineStats engine_stats() const;
+
+  /// Begins params.n answers to every prompt, answer i of prompt p being number p·n + i. Throws
+  /// ApiError for prompts that do not fit and 429 where the queue is full.
+  std::unique_ptr<OpenAnswers> generate(const GenerationParams& params,
+                                        std::vector<AnswerRequest> prompts);
+  /// The mean of the final hidden states, of length 1. Throws ApiError for prompts that do not fit.
+  std::vector<float> embed(const std::vector<int32_t>& ids);
+
+ private:
+  friend class OpenAnswers;
+  void check_prompt(const std::vector<int32_t>& prompt) const;
+  uint64_t submit(const GenerationParams& params, const AnswerRequest& request, uint64_t seed,
+                  std::shared_ptr<Channel> channel, size_t answer);
+  void ended();
+
+  ServeOptions options_;
+  std::filesystem::path directory_;
+  std::string name_;
+  int64_t started_at_;
+  std::atomic<State> state_{State::kLoading};
+  ServerMetrics metrics_;
+  std::optional<Tokenizer> tokenizer_;
+  ChatMarks marks_;
+  RequestLimits limits_;
+  std::unique_ptr<Formats> formats_;
+  std::vector<int32_t> eos_;
+  std::unique_ptr<Model> model_, draft_;
+  std::unique_ptr<Engine> engine_;
+  std::thread thread_;  // runs the engine
+  std::mutex mutex_;
+  std::condition_variable all_ended_;
+  size_t open_ = 0;  // generations
+};
+
+}  // namespace um

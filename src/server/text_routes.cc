@@ -1,0 +1,166 @@
+// The routes that need no generation: models, embeddings, tokens, template, health, metrics.
+#include <array>
+#include <cstring>
+
+#include "models/count.h"
+#include "server/api_error.h"
+#include "server/field_reader.h"
+#include "server/prompt.h"
+#include "server/routes.h"
+
+namespace um {
+namespace {
+
+constexpr size_t kMaxInputs = 2048;
+
+/// The inputs of an embeddings request as ids.
+std::vector<std::vector<int32_t>> parse_inputs(const Service& service, const Json& body) {
+  const Json* input = field_of(body, "input");
+  if (input == nullptr) bad_field("input", "missing");
+  const Tokenizer& tokenizer = service.tokenizer();
+  const auto one = [&](const Json& item) {
+    if (!item.is_string()) return parse_ids(item, "input", service.limits().vocab);
+    return tokenizer.encode(item.get<std::string>(), {.add_bos = tokenizer.add_bos()});
+  };
+  if (!input->is_array() || (!input->empty() && (*input)[0].is_number())) return {one(*input)};
+  if (input->empty() || input->size() > kMaxInputs)
+    bad_field("input", "expected 1 to {} inputs, found {}", kMaxInputs, input->size());
+  std::vector<std::vector<int32_t>> inputs;
+  for (const Json& item : *input) inputs.push_back(one(item));
+  return inputs;
+}
+
+/// A chat request that is only there for its prompt.
+ChatRequest parse_for_prompt(const Service& service, const HttpRequest& request) {
+  return parse_chat_request(Body(request.body), service.limits());
+}
+
+}  // namespace
+
+void route_models(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const ModelConfig& config = service.model().config();
+  const ParameterCount count = count_parameters(config);
+  const Json model = {{"id", service.name()},
+                      {"object", "model"},
+                      {"created", service.started_at()},
+                      {"owned_by", "ultramoe"},
+                      {"root", service.name()},
+                      {"max_model_len", service.context()},
+                      {"meta",
+                       {{"n_ctx_train", config.max_positions},
+                        {"n_params", count.total_with_mtp()},
+                        {"n_params_active", count.active()},
+                        {"n_vocab", config.vocab},
+                        {"n_embd", config.hidden},
+                        {"mtp_heads", service.model().mtp_heads()},
+                        {"thinking", service.marks().think_close >= 0}}}};
+  const std::string prefix = "/v1/models/";
+  if (!request.path.starts_with(prefix))
+    return set_json(response, {{"object", "list"}, {"data", Json::array({model})}});
+  if (request.path.substr(prefix.size()) != service.name())
+    throw ApiError(404,
+                   fmt::format("there is no model {}", quote(request.path.substr(prefix.size()))),
+                   "model", "model_not_found");
+  set_json(response, model);
+}
+
+void route_embeddings(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Json body = std::move(Body(request.body).json);
+  std::string format = "float";
+  read_field(body, "encoding_format", format);
+  if (format != "float" && format != "base64")
+    bad_field("encoding_format", "{}: expected float or base64", quote(format));
+  int64_t dimensions = service.model().config().hidden;
+  read_field(body, "dimensions", dimensions, dimensions, dimensions);
+  int64_t tokens = 0;
+  Json data = Json::array();
+  const auto inputs = parse_inputs(service, body);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (request.client_gone()) return;
+    const std::vector<float> vector = service.embed(inputs[i]);
+    tokens += std::ssize(inputs[i]);
+    Json entry = {{"object", "embedding"}, {"index", i}};
+    if (format == "float") {
+      entry["embedding"] = vector;
+    } else {
+      std::string bytes(vector.size() * sizeof(float), '\0');
+      std::memcpy(bytes.data(), vector.data(), bytes.size());
+      entry["embedding"] = base64(bytes);
+    }
+    data.push_back(std::move(entry));
+  }
+  set_json(response, {{"object", "list"},
+                      {"data", std::move(data)},
+                      {"model", service.name()},
+                      {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}});
+}
+
+// vLLM says `prompt`, llama.cpp says `content`; both get what they know.
+void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Json body = std::move(Body(request.body).json);
+  const Tokenizer& tokenizer = service.tokenizer();
+  std::vector<int32_t> ids;
+  if (field_of(body, "messages") != nullptr) {
+    ids = chat_prompt(tokenizer, parse_for_prompt(service, request));
+  } else {
+    std::string text;
+    const bool vllm = field_of(body, "prompt") != nullptr;
+    if (!vllm && field_of(body, "content") == nullptr) bad_field("prompt", "missing");
+    read_field(body, vllm ? "prompt" : "content", text);
+    bool add_bos = vllm && tokenizer.add_bos(), special = true;
+    read_field(body, "add_special_tokens", add_bos);
+    read_field(body, "add_special", add_bos);
+    read_field(body, "parse_special", special);
+    ids = tokenizer.encode(
+        text, {.add_bos = add_bos && tokenizer.bos_id() >= 0, .parse_special = special});
+  }
+  Json json = {{"tokens", ids}, {"count", ids.size()}, {"max_model_len", service.context()}};
+  bool strings = false, pieces = false;
+  read_field(body, "return_token_strs", strings);
+  read_field(body, "with_pieces", pieces);
+  if (strings || pieces) {
+    Json texts = Json::array(), pairs = Json::array();
+    for (const int32_t id : ids) {
+      texts.push_back(tokenizer.piece(id));
+      pairs.push_back({{"id", id}, {"piece", token_text(tokenizer, id)}});
+    }
+    if (strings) json["token_strs"] = std::move(texts);
+    if (pieces) json["tokens"] = std::move(pairs);
+  }
+  set_json(response, json);
+}
+
+void route_detokenize(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Json body = std::move(Body(request.body).json);
+  const Json* tokens = field_of(body, "tokens");
+  if (tokens == nullptr) bad_field("tokens", "missing");
+  const std::string text =
+      service.tokenizer().decode(parse_ids(*tokens, "tokens", service.limits().vocab), false);
+  set_json(response, {{"prompt", text}, {"content", text}});
+}
+
+void route_template(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const ChatRequest chat = parse_for_prompt(service, request);
+  set_json(response, {{"prompt", chat_prompt_text(chat)}});
+}
+
+void route_health(Service& service, const HttpRequest&, HttpResponse& response) {
+  service.require_ready();
+  set_json(response, {{"status", "ok"}});
+}
+
+void route_metrics(Service& service, const HttpRequest&, HttpResponse& response) {
+  response.content_type = "text/plain; version=0.0.4";
+  response.body = service.metrics().text(service.engine_stats(), service.name());
+}
+
+void route_version(Service&, const HttpRequest&, HttpResponse& response) {
+  set_json(response, {{"version", UM_VERSION}, {"name", "ultramoe"}});
+}
+
+}  // namespace um

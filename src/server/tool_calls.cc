@@ -1,0 +1,160 @@
+// See tool_calls.h.
+#include "server/tool_calls.h"
+
+#include "core/json.h"
+
+namespace um {
+namespace {
+
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/// The string that a JSON text in quotes stands for; empty if it stands for none.
+std::string unquoted(const std::string& json) {
+  const Json value = Json::parse(json, nullptr, false);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+}  // namespace
+
+void ToolCallParser::push(std::string_view text, std::vector<ToolCallDelta>& out) {
+  for (const char c : text) {
+    if (state_ == State::kBroken) return;
+    step(c, out);
+  }
+}
+
+void ToolCallParser::finish(std::vector<ToolCallDelta>& out) {
+  if (state_ == State::kScalar) end_value(out);
+  if (state_ != State::kList && state_ != State::kBroken) end_call(out);
+}
+
+void ToolCallParser::step(char c, std::vector<ToolCallDelta>& out) {
+  switch (state_) {
+    case State::kList:
+      if (c == '{')
+        state_ = State::kMembers;
+      else if (!is_space(c) && c != '[' && c != ']' && c != ',')
+        state_ = State::kBroken;
+      return;
+    case State::kMembers:
+      if (c == '"') {
+        state_ = State::kKey;
+        value_ = c;
+      } else if (c == '}') {
+        end_call(out);
+      } else if (!is_space(c) && c != ',') {
+        state_ = State::kBroken;
+      }
+      return;
+    case State::kKey:
+    case State::kString:
+      value_ += c;
+      if (escape_)
+        escape_ = false;
+      else if (c == '\\')
+        escape_ = true;
+      else if (c == '"' && state_ == State::kKey)
+        key_ = unquoted(value_), state_ = State::kColon;
+      else if (c == '"')
+        end_value(out);
+      return;
+    case State::kColon:
+      if (c == ':')
+        state_ = State::kValueStart;
+      else if (!is_space(c))
+        state_ = State::kBroken;
+      return;
+    case State::kValueStart:
+      if (!is_space(c)) begin_value(c, out);
+      return;
+    case State::kNested:
+      return nested(c, out);
+    case State::kScalar:
+      if (c == ',' || c == '}' || is_space(c)) {
+        end_value(out);
+        if (c == '}') step(c, out);
+      } else {
+        value_ += c;
+      }
+      return;
+    case State::kBroken:
+      return;
+  }
+}
+
+void ToolCallParser::begin_value(char c, std::vector<ToolCallDelta>& out) {
+  value_ = c;
+  if (c == '"') {
+    state_ = State::kString;
+  } else if (c == '{' || c == '[') {
+    state_ = State::kNested;
+    depth_ = 1;
+    quoted_ = escape_ = false;
+    if (is_arguments() && !done_) give_arguments(value_, out);
+  } else if (c == '}' || c == ']' || c == ',' || c == ':') {
+    state_ = State::kBroken;
+  } else {
+    state_ = State::kScalar;
+  }
+}
+
+void ToolCallParser::nested(char c, std::vector<ToolCallDelta>& out) {
+  if (is_arguments() && !done_) give_arguments(std::string_view(&c, 1), out);
+  if (quoted_) {
+    if (escape_)
+      escape_ = false;
+    else if (c == '\\')
+      escape_ = true;
+    else if (c == '"')
+      quoted_ = false;
+  } else if (c == '"') {
+    quoted_ = true;
+  } else if (c == '{' || c == '[') {
+    ++depth_;
+  } else if (c == '}' || c == ']') {
+    if (--depth_ == 0) end_value(out);
+  }
+}
+
+void ToolCallParser::end_value(std::vector<ToolCallDelta>& out) {
+  if (state_ == State::kString && key_ == "name") {
+    name_ = unquoted(value_);
+    give_name(out);
+  } else if (state_ == State::kString && is_arguments() && !done_) {
+    give_arguments(unquoted(value_), out);
+  }
+  done_ = done_ || (is_arguments() && state_ != State::kScalar);
+  state_ = State::kMembers;
+}
+
+void ToolCallParser::give_name(std::vector<ToolCallDelta>& out) {
+  if (open_ || name_.empty()) return;
+  open_ = true;
+  out.push_back({calls_++, name_, {}});
+  if (!waiting_.empty()) give_arguments(std::exchange(waiting_, {}), out);
+}
+
+void ToolCallParser::give_arguments(std::string_view text, std::vector<ToolCallDelta>& out) {
+  if (!open_) {
+    waiting_ += text;
+    return;
+  }
+  given_ = given_ || !text.empty();
+  // Characters that come one after the other make one piece.
+  if (!out.empty() && out.back().index + 1 == calls_)
+    out.back().arguments += text;
+  else
+    out.push_back({calls_ - 1, {}, std::string(text)});
+}
+
+void ToolCallParser::end_call(std::vector<ToolCallDelta>& out) {
+  if (open_ && !given_) give_arguments("{}", out);
+  open_ = given_ = done_ = false;
+  name_.clear();
+  waiting_.clear();
+  state_ = State::kList;
+}
+
+}  // namespace um

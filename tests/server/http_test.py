@@ -1,0 +1,470 @@
+# The server's protocol against the real program: every endpoint, errors, limits, keys, TLS, drain.
+# Usage: http_test.py [ULTRAMOE]; exit code 77: skipped.
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+from harness import ROOT, Server, Workplace, events, program_or_skip
+
+PROGRAM = program_or_skip()
+WORK = None
+SERVER = None
+HELLO = [{"role": "user", "content": "the river"}]
+CHAT = "/v1/chat/completions"
+
+
+def setUpModule():
+    global WORK, SERVER
+    WORK = Workplace(PROGRAM)
+    SERVER = Server(WORK, "--ping", "0.5")
+
+
+def tearDownModule():
+    SERVER.terminate()
+    WORK.close()
+
+
+def chat(**fields):
+    body = {"messages": HELLO, "max_tokens": 8, "temperature": 0, **fields}
+    return SERVER.request("POST", CHAT, body)
+
+
+def stream(**fields):
+    connection = SERVER.connect()
+    body = {"messages": HELLO, "max_tokens": 8, "temperature": 0, "stream": True, **fields}
+    connection.request("POST", CHAT, json.dumps(body), {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    assert response.getheader("Content-Type") == "text/event-stream"
+    data = list(events(response))
+    connection.close()
+    assert data[-1] == "[DONE]", data[-1]
+    return [json.loads(line) for line in data[:-1]]
+
+
+class Endpoints(unittest.TestCase):
+    def test_health_models_version(self):
+        self.assertEqual(SERVER.request("GET", "/health")[0], 200)
+        models = SERVER.request("GET", "/v1/models")[2]
+        self.assertEqual(models["data"][0]["id"], "tiny-model")
+        self.assertEqual(models["data"][0]["max_model_len"], 2048)
+        self.assertEqual(SERVER.request("GET", "/v1/models/tiny-model")[2]["object"], "model")
+        self.assertEqual(SERVER.request("GET", "/v1/models/other")[0], 404)
+        self.assertIn("version", SERVER.request("GET", "/version")[2])
+
+    def test_chat(self):
+        status, _, answer = chat()
+        self.assertEqual(status, 200, answer)
+        choice = answer["choices"][0]
+        self.assertEqual(choice["message"]["role"], "assistant")
+        self.assertIn(choice["finish_reason"], ("length", "stop"))
+        usage = answer["usage"]
+        self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"])
+        self.assertEqual(chat()[2]["choices"][0]["message"], choice["message"])
+
+    def test_stream_has_the_same_text(self):
+        whole = chat(max_tokens=40)[2]
+        chunks = stream(max_tokens=40, stream_options={"include_usage": True})
+        self.assertEqual(chunks[0]["choices"][0]["delta"]["role"], "assistant")
+        text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+        self.assertEqual(text, whole["choices"][0]["message"]["content"])
+        self.assertEqual(chunks[-1]["choices"], [])
+        self.assertEqual(chunks[-1]["usage"]["completion_tokens"], whole["usage"]["completion_tokens"])
+        self.assertEqual(chunks[-2]["choices"][0]["finish_reason"], whole["choices"][0]["finish_reason"])
+        self.assertEqual(len({c["id"] for c in chunks}), 1)
+
+    def test_compression_does_not_hold_a_stream_back(self):
+        connection = SERVER.connect()
+        connection.request("POST", CHAT, json.dumps({"messages": HELLO, "max_tokens": 5, "stream": True}),
+                           {"Content-Type": "application/json", "Accept-Encoding": "gzip, br"})
+        response = connection.getresponse()
+        self.assertIsNone(response.getheader("Content-Encoding"))
+        self.assertTrue(response.read().startswith(b"data: "))
+
+    def test_n_answers_differ_by_seed_and_repeat(self):
+        fields = dict(n=3, temperature=1, seed=11, max_tokens=12)
+        first, second = chat(**fields)[2], chat(**fields)[2]
+        texts = [c["message"]["content"] for c in first["choices"]]
+        self.assertEqual(texts, [c["message"]["content"] for c in second["choices"]])
+        self.assertEqual(len(set(texts)), 3)
+        alone = chat(temperature=1, seed=12, max_tokens=12)[2]["choices"][0]["message"]["content"]
+        self.assertEqual(alone, texts[1])
+
+    def test_logprobs(self):
+        answer = chat(logprobs=True, top_logprobs=3)[2]
+        content = answer["choices"][0]["logprobs"]["content"]
+        self.assertEqual(len(content), answer["usage"]["completion_tokens"])
+        for entry in content:
+            self.assertLessEqual(entry["logprob"], 0)
+            self.assertEqual(len(entry["top_logprobs"]), 3)
+            self.assertAlmostEqual(entry["logprob"], entry["top_logprobs"][0]["logprob"], places=4)  # greedy
+        streamed = []
+        for chunk in stream(logprobs=True, top_logprobs=3):
+            if chunk["choices"] and chunk["choices"][0]["logprobs"]:
+                streamed += chunk["choices"][0]["logprobs"]["content"]
+        self.assertEqual(streamed, content)
+
+    def test_stop_strings(self):
+        whole = chat(max_tokens=40)[2]["choices"][0]["message"]["content"]
+        self.assertGreater(len(whole), 12)
+        stop = whole[6:9]
+        cut = chat(max_tokens=40, stop=stop)[2]["choices"][0]
+        self.assertEqual(cut["message"]["content"], whole[:whole.index(stop)])
+        self.assertEqual((cut["finish_reason"], cut["stop_reason"]), ("stop", stop))
+        kept = chat(max_tokens=40, stop=stop, include_stop_str_in_output=True)[2]["choices"][0]
+        self.assertEqual(kept["message"]["content"], whole[:whole.index(stop) + len(stop)])
+
+    def test_stop_token_ids(self):
+        ids = chat(max_tokens=20, return_token_ids=True)[2]["choices"][0]["token_ids"]
+        stop = ids[5]
+        cut = chat(max_tokens=20, return_token_ids=True, stop_token_ids=[stop])[2]["choices"][0]
+        self.assertEqual(cut["token_ids"], ids[:ids.index(stop)])
+        self.assertEqual(cut["finish_reason"], "stop")
+
+    def test_completions(self):
+        status, answer = SERVER.post("/v1/completions", prompt=["the", [5, 6]], max_tokens=6, temperature=0, echo=True, n=2, seed=1)
+        self.assertEqual(status, 200, answer)
+        self.assertEqual([c["index"] for c in answer["choices"]], [0, 1, 2, 3])
+        self.assertTrue(answer["choices"][0]["text"].startswith("the"))
+        answer = SERVER.post("/v1/completions", prompt="the", max_tokens=6, logprobs=2, temperature=0)[1]
+        logprobs = answer["choices"][0]["logprobs"]
+        self.assertEqual(len(logprobs["tokens"]), len(logprobs["token_logprobs"]))
+        self.assertEqual(len(logprobs["tokens"]), len(logprobs["text_offset"]))
+
+    def test_tokens_there_and_back(self):
+        text = "the river 门前 ☃"
+        tokens = SERVER.post("/tokenize", prompt=text)[1]
+        self.assertEqual(tokens["count"], len(tokens["tokens"]))
+        plain = SERVER.post("/tokenize", content=text)[1]["tokens"]
+        self.assertEqual(SERVER.post("/detokenize", tokens=plain)[1]["content"], text)
+        prompt = SERVER.post("/apply-template", messages=HELLO)[1]["prompt"]
+        self.assertIn("the river", prompt)
+        ids = SERVER.post("/tokenize", messages=HELLO)[1]["tokens"]
+        self.assertEqual(chat(max_tokens=1)[2]["usage"]["prompt_tokens"], len(ids))
+
+    def test_embeddings(self):
+        status, answer = SERVER.post("/v1/embeddings", input=["the river", "the river", "winter"], model="x")
+        self.assertEqual(status, 200, answer)
+        a, b, c = (entry["embedding"] for entry in answer["data"])
+        self.assertEqual(a, b)
+        self.assertNotEqual(a, c)
+        self.assertAlmostEqual(sum(x * x for x in a), 1, places=4)
+        self.assertIsInstance(SERVER.post("/v1/embeddings", input="x", encoding_format="base64")[1]["data"][0]["embedding"], str)
+
+    def test_routed_experts(self):
+        answer = chat(routed_experts=True)[2]
+        data = base64.b64decode(answer["choices"][0]["routed_experts"])
+        self.assertTrue(data.startswith(b"\x93NUMPY\x01\x00"))
+        length = int.from_bytes(data[8:10], "little")
+        self.assertEqual((length + 10) % 64, 0)
+        shape = [int(n) for n in re.search(rb"\((\d+), (\d+), (\d+)\)", data[:10 + length]).groups()]
+        self.assertEqual(shape[1:], [2, 2])
+        self.assertEqual(len(data), 10 + length + 2 * shape[0] * shape[1] * shape[2])
+        self.assertGreaterEqual(shape[0], answer["usage"]["prompt_tokens"])
+        self.assertNotIn("routed_experts", chat()[2]["choices"][0])
+
+    def test_metrics(self):
+        chat()
+        text = SERVER.request("GET", "/metrics")[2]
+        for name in ("vllm:num_requests_running", "vllm:kv_cache_usage_perc", "vllm:prompt_tokens_total",
+                     "vllm:time_to_first_token_seconds_bucket", "vllm:inter_token_latency_seconds_sum",
+                     "vllm:e2e_request_latency_seconds_count", "vllm:request_success_total"):
+            self.assertIn(name + "{", text)
+        self.assertGreater(SERVER.metric("vllm:generation_tokens_total"), 0)
+
+    def test_page(self):
+        status, headers, page = SERVER.request("GET", "/")
+        self.assertEqual(status, 200)
+        self.assertIn("<!doctype html>", page)
+        self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+        self.assertNotRegex(page, r'(src|href)="https?://')
+
+
+class Formats(unittest.TestCase):
+    def content(self, **fields):
+        status, _, answer = chat(**{"max_tokens": 300, "temperature": 1, "seed": 5, "reasoning_effort": "none", **fields})
+        self.assertEqual(status, 200, answer)
+        return answer["choices"][0]
+
+    def test_json_schema(self):
+        schema = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}, "cold": {"type": "boolean"}},
+                  "required": ["city", "cold"], "additionalProperties": False}
+        choice = self.content(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+        value = json.loads(choice["message"]["content"])
+        self.assertIn(value["city"], ("Rome", "Oslo"))
+        self.assertIsInstance(value["cold"], bool)
+        self.assertEqual(choice["finish_reason"], "stop")
+
+    def test_choice_and_regex(self):
+        self.assertIn(self.content(structured_outputs={"choice": ["yes", "no"]})["message"]["content"], ("yes", "no"))
+        self.assertRegex(self.content(guided_regex="[ab]{3}-[0-9]")["message"]["content"], r"^[ab]{3}-[0-9]$")
+
+    def test_thinking_comes_before_the_format(self):
+        opened = SERVER.post("/tokenize", content="[unused16]")[1]["tokens"]
+        prompt = SERVER.post("/tokenize", messages=HELLO)[1]["tokens"]
+        choice = self.content(structured_outputs={"choice": ["yes", "no"]}, thinking_token_budget=5, return_token_ids=True,
+                              reasoning_effort="high", logit_bias={str(opened[0]): 3})
+        self.assertGreater(len(prompt), 5)
+        if choice["token_ids"][0] == opened[0]:  # it thought: five tokens and the end of it
+            self.assertEqual(choice["message"].get("reasoning"), choice["message"].get("reasoning_content"))
+            self.assertEqual(SERVER.post("/detokenize", tokens=choice["token_ids"][6:7])[1]["content"], "[unused17]")
+        self.assertIn(choice["message"]["content"], ("yes", "no"))
+
+    def test_no_thinking_at_budget_zero(self):
+        opened = SERVER.post("/tokenize", content="[unused16]")[1]["tokens"][0]
+        answer = chat(thinking_token_budget=0, logit_bias={str(opened): 100}, return_token_ids=True)[2]
+        self.assertNotEqual(answer["choices"][0]["token_ids"][0], opened)
+        self.assertEqual(chat(logit_bias={str(opened): 100}, return_token_ids=True)[2]["choices"][0]["token_ids"][0], opened)
+
+    def test_a_required_tool_is_called(self):
+        tools = [{"type": "function", "function": {"name": "look", "parameters": {
+            "type": "object", "properties": {"far": {"type": "boolean"}}, "required": ["far"], "additionalProperties": False}}},
+                 {"type": "function", "function": {"name": "wait", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}}]
+        fields = dict(tools=tools, parallel_tool_calls=False, reasoning_effort="none")
+        choice = self.content(tool_choice="required", **fields)
+        self.assertEqual(choice["finish_reason"], "tool_calls")
+        call = choice["message"]["tool_calls"][0]
+        self.assertIn(call["function"]["name"], ("look", "wait"))
+        self.assertIsInstance(json.loads(call["function"]["arguments"]), dict)
+        named = {"type": "function", "function": {"name": "look"}}
+        choice = self.content(tool_choice=named, **fields)
+        self.assertIn("far", json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]))
+        deltas = []
+        for chunk in stream(max_tokens=300, temperature=1, seed=5, tool_choice=named, **fields):
+            deltas += chunk["choices"][0]["delta"].get("tool_calls", []) if chunk["choices"] else []
+        self.assertEqual(deltas[0]["function"], {"name": "look", "arguments": ""})
+        self.assertTrue(deltas[0]["id"].startswith("call_"))
+        self.assertIn("far", json.loads("".join(d["function"]["arguments"] for d in deltas)))
+
+    def test_a_bad_schema_is_refused(self):
+        status, _, answer = chat(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nothing"}}})
+        self.assertEqual(status, 400, answer)
+
+
+class Errors(unittest.TestCase):
+    def test_names_the_field(self):
+        for fields, param in ((dict(temperature="x"), "temperature"), (dict(n=0), "n"), (dict(messages=[]), "messages"), (dict(grammar="x"), "grammar")):
+            status, _, answer = chat(**fields)
+            self.assertEqual((status, answer["error"]["param"], answer["error"]["type"]), (400, param, "invalid_request_error"))
+
+    def test_long_prompts(self):
+        status, _, answer = chat(messages=[{"role": "user", "content": "geese " * 5000}])
+        self.assertEqual(status, 400)
+        self.assertEqual(answer["error"]["code"], "context_length_exceeded")
+        self.assertIn("maximum context length", answer["error"]["message"])
+        self.assertEqual(SERVER.post("/v1/embeddings", input="geese " * 5000)[0], 400)
+
+    def test_malformed(self):
+        for body in (b"", b"{", b"[]", b"\xff\xfe", b"{" * 5000, b'{"messages": 1e999}', b'{"a": 1, "a": 2}'):
+            status, _, answer = SERVER.request("POST", CHAT, body)
+            self.assertEqual(status, 400, body)
+            self.assertIn("message", answer["error"])
+
+    def test_paths_and_methods(self):
+        self.assertEqual(SERVER.request("GET", "/nothing")[0], 404)
+        self.assertEqual(SERVER.request("POST", "/nothing", {})[0], 404)
+        self.assertEqual(SERVER.request("GET", CHAT)[0], 405)
+        self.assertEqual(SERVER.request("DELETE", CHAT)[0], 405)
+        self.assertEqual(SERVER.request("GET", "/" + "x" * 4000)[0], 404)
+        self.assertEqual(SERVER.request("POST", "/" + "x" * 4000, {})[0], 404)
+
+    def test_large_bodies(self):
+        status, _, answer = SERVER.request("POST", CHAT, b" " * (9 << 20))
+        self.assertEqual(status, 413, answer)
+
+    def raw(self, data, wait=5):
+        with SERVER.socket(wait) as connection:
+            connection.sendall(data)
+            answer = b""
+            try:
+                while part := connection.recv(65536):
+                    answer += part
+            except (TimeoutError, ConnectionResetError):
+                pass
+            return answer
+
+    def test_malformed_http(self):
+        self.assertIn(b" 431 ", self.raw(b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 20000 + b"\r\n\r\n"))
+        self.assertIn(b" 431 ", self.raw(b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n"))
+        self.assertIn(b" 400 ", self.raw(b"NONSENSE\r\n\r\n"))
+        self.assertIn(b" 400 ", self.raw(b"\x16\x03\x01 TLS?\r\n\r\n"))
+        for junk in (b"\x00" * 100 + b"\r\n\r\n", b"\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+                     b"POST " + CHAT.encode() + b" HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                     b"POST " + CHAT.encode() + b" HTTP/1.1\r\nContent-Length: 10\r\nRange: bytes=9-1\r\n\r\n0123456789",
+                     b"GET /health HTTP/1.1\r\nRange: bytes=" + b"0-1," * 500 + b"0-2\r\n\r\n"):
+            self.raw(junk, 1)
+        self.assertEqual(SERVER.request("GET", "/health")[0], 200)
+
+    def test_a_compressed_bomb(self):
+        import zlib
+        packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+        data = packed.compress(b" " * (64 << 20)) + packed.flush()
+        status, _, _ = SERVER.request("POST", CHAT, data, {"Content-Encoding": "gzip"})
+        self.assertEqual(status, 413)
+
+    def test_foreign_pages_are_kept_out(self):
+        origin = {"Origin": "https://elsewhere.example"}
+        status, headers, _ = SERVER.request("POST", CHAT, {"messages": HELLO}, origin)
+        self.assertEqual(status, 403)
+        self.assertIsNone(headers["Access-Control-Allow-Origin"])
+        own = {"Origin": SERVER.url}
+        self.assertEqual(SERVER.request("POST", CHAT, {"messages": HELLO, "max_tokens": 1}, own)[0], 200)
+
+
+class Curl(unittest.TestCase):
+    @unittest.skipUnless(shutil.which("curl"), "no curl")
+    def test_curl(self):
+        done = subprocess.run(["curl", "-sN", SERVER.url + CHAT, "-H", "Content-Type: application/json", "-d",
+                               '{"messages": [{"role": "user", "content": "hi"}], "stream": true, "max_tokens": 4}'],
+                              capture_output=True, text=True, timeout=60, check=True)
+        self.assertTrue(done.stdout.endswith("data: [DONE]\n\n"), done.stdout)
+
+    @unittest.skipUnless(shutil.which("curl"), "no curl")
+    def test_the_examples_of_the_readme(self):
+        found = 0
+        for name in ("README.md", "docs/server.md"):
+            with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+                blocks = re.findall(r"```\n(.*?)```", file.read(), re.S)
+            # A command goes on where a line ends in a backslash or inside quotes.
+            for command in re.findall(r"^curl localhost:8000(?:\\\n|'[^']*'|[^\n'])*", "\n".join(blocks), re.M):
+                found += 1
+                short = command.replace("localhost:8000", SERVER.url).replace('{"messages"', '{"max_tokens": 60, "messages"')
+                done = subprocess.run(["sh", "-c", short + " -sS --fail-with-body"], capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 0, command + done.stdout + done.stderr)
+        self.assertGreaterEqual(found, 3)
+
+
+class Settings(unittest.TestCase):
+    def test_key_cors_and_name(self):
+        server = Server(WORK, "--api-key", "secret", "--cors", "https://a.example", "--model-name", "mine")
+        try:
+            self.assertEqual(server.request("GET", "/health")[0], 200)
+            self.assertEqual(server.request("GET", "/")[0], 200)
+            for key in ({}, {"Authorization": "Bearer wrong!"}, {"Authorization": "Bearer secret2"}, {"Authorization": "secret"}):
+                status, headers, answer = server.request("GET", "/v1/models", None, key)
+                self.assertEqual((status, answer["error"]["code"]), (401, "invalid_api_key"))
+            good = {"Authorization": "Bearer secret", "Origin": "https://a.example"}
+            status, headers, answer = server.request("GET", "/v1/models", None, good)
+            self.assertEqual((status, answer["data"][0]["id"]), (200, "mine"))
+            self.assertEqual(headers["Access-Control-Allow-Origin"], "https://a.example")
+            status, headers, _ = server.request("OPTIONS", CHAT, None, {"Origin": "https://a.example"})
+            self.assertEqual(status, 204)
+            self.assertIn("Authorization", headers["Access-Control-Allow-Headers"])
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
+    def test_tls(self):
+        if not shutil.which("openssl"):
+            self.skipTest("no openssl")
+        key, cert = WORK.path("key.pem"), WORK.path("cert.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "1",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        server = Server(WORK, "--tls-cert", cert, "--tls-key", key)
+        try:
+            import ssl
+            import urllib.request
+            context = ssl.create_default_context(cafile=cert)
+            body = json.dumps({"messages": HELLO, "max_tokens": 30, "stream": True}).encode()
+            request = urllib.request.Request(server.url + CHAT, body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, context=context) as response:
+                self.assertTrue(response.read().endswith(b"data: [DONE]\n\n"))
+            with server.socket(5) as plain:  # a client that does not speak TLS
+                plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                try:
+                    self.assertNotIn(b"200", plain.recv(1000))
+                except ConnectionResetError:
+                    pass
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
+    def test_slow_senders_and_many_connections(self):
+        server = Server(WORK, "--read-timeout", "1", "--max-connections", "3")
+        try:
+            slow = [server.socket() for _ in range(3)]
+            for connection in slow:
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\n")
+            time.sleep(0.3)
+            with server.socket() as another:
+                another.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+                self.assertIn(b" 503 ", another.recv(1000))
+            for connection in slow:
+                self.assertIn(b" 408 ", connection.recv(1000))
+                connection.close()
+            time.sleep(0.7)
+            self.assertEqual(server.request("GET", "/health")[0], 200)
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
+    def test_queue_and_timeout(self):
+        server = Server(WORK, "--max-batch", "1", "--max-queue", "1", "--request-timeout", "2")
+        try:
+            body = {"prompt": "the", "max_tokens": 2000, "ignore_eos": True}
+            seen = []
+            threads = [threading.Thread(target=lambda: seen.append(server.request("POST", "/v1/completions", body))) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            statuses = sorted(status for status, _, _ in seen)
+            self.assertIn(429, statuses)
+            refused = next(headers for status, headers, _ in seen if status == 429)
+            self.assertIsNotNone(refused["Retry-After"])
+            self.assertTrue(set(statuses) <= {200, 429, 504}, statuses)
+            server.idle()
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
+    def test_drain(self):
+        server = Server(WORK)
+        connection = server.connect()
+        connection.request("POST", "/v1/completions", json.dumps({"prompt": "the", "max_tokens": 1500, "ignore_eos": True, "stream": True}),
+                           {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        self.assertTrue(response.readline().startswith(b"data: "))
+        import signal
+        server.process.send_signal(signal.SIGTERM)
+        server.find("draining")
+        try:  # unless all is over already
+            status, headers, _ = server.request("POST", "/v1/completions", {"prompt": "x"})
+            self.assertEqual(status, 503)
+            self.assertEqual(server.request("GET", "/health")[0], 503)
+        except ConnectionRefusedError:
+            pass
+        rest = response.read()
+        self.assertTrue(rest.endswith(b"data: [DONE]\n\n"))
+        self.assertEqual(server.process.wait(60), 0)
+
+    def test_second_signal_ends_at_once(self):
+        import signal
+        server = Server(WORK)
+        connection = server.connect()
+        connection.request("POST", "/v1/completions", json.dumps({"prompt": "the", "max_tokens": 2000, "ignore_eos": True, "stream": True, "n": 8}),
+                           {"Content-Type": "application/json"})
+        connection.getresponse().readline()
+        server.process.send_signal(signal.SIGTERM)
+        server.find("draining")
+        server.process.send_signal(signal.SIGTERM)
+        self.assertIn(server.process.wait(10), (-signal.SIGTERM, 0))
+
+    def test_a_model_that_cannot_be_loaded(self):
+        empty = WORK.path("empty")
+        os.makedirs(empty, exist_ok=True)
+        done = subprocess.run([PROGRAM, "serve", empty, "--port", "0"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("empty", done.stderr.splitlines()[-1])
+
+    def test_a_port_in_use(self):
+        done = subprocess.run([PROGRAM, "serve", WORK.model, "--port", str(SERVER.port)], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot listen", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:], verbosity=2)

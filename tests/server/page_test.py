@@ -1,0 +1,208 @@
+# The chat page in headless Chromium against the real server. Usage: page_test.py [ULTRAMOE]; with
+# UM_PAGE_PICTURES=DIR pictures stay there. Exit code 77: skipped.
+import json
+import os
+import sys
+import unittest
+
+from browser import Browser, find_browser
+from harness import Server, Workplace, program_or_skip
+
+PROGRAM = program_or_skip()
+PICTURES = os.environ.get("UM_PAGE_PICTURES")
+WORK = SERVER = PAGE = None
+
+# A conversation as the page stores it: everything that markdown can be, and an attack.
+SHOW = {"id": "show", "title": "How rivers freeze", "changed": 9e15, "messages": [
+    {"role": "user", "content": "How does a river freeze?\nAnd show me some code, please."},
+    {"role": "assistant", "reasoning": "The user asks two things.\n\n- physics\n- code", "content": """## From the edge inwards
+
+A river freezes **from its banks**, because water there is *slow* and `shallow`. See [the ice page](https://ice.example/a_(b)).
+
+1. Surface water cools to 0 °C
+2. Needles of *frazil ice* form
+   - they stick together
+   - and rise
+
+| Speed | Ice | Days |
+|---|:-:|--:|
+| slow | thick | 3 |
+| fast | `thin` | 12 |
+
+```python
+def freeze(river, degrees):
+    for reach in river:
+        if reach.speed < 0.6 and degrees < 0:  # slow and cold enough
+            yield reach.ice(thickness=0.01 * -degrees)
+```
+
+> Moving ice is never safe ice.
+
+- [x] measured
+- [ ] proven
+
+门前大桥下，游过一群鸭。 5 * 3 * 2 = 30, snake_case_name, <b>not bold</b>""",
+     "stats": {"tokens": 231, "speed": 42.3, "first": 0.21, "drafted": 90, "accepted": 64, "thinking": 2.4, "prompt": 31, "cached": 16}},
+    {"role": "user", "content": "Thanks!"},
+    {"role": "assistant", "content": "<img src=x onerror=\"document.body.dataset.hacked=1\"><script>document.body.dataset.hacked=1</script> [click](javascript:alert(1)) **and", "reasoning": "",
+     "stats": {"tokens": 12, "speed": 9.31, "first": 1.3}}]}
+
+
+def setUpModule():
+    global WORK, SERVER, PAGE
+    if not find_browser():
+        print("SKIPPED: no chromium on this machine")
+        sys.exit(77)
+    WORK = Workplace(PROGRAM)
+    SERVER = Server(WORK)
+    PAGE = Browser()
+
+
+def tearDownModule():
+    PAGE.close()
+    assert SERVER.terminate() == 0
+    WORK.close()
+
+
+def picture(name):
+    if PICTURES:
+        os.makedirs(PICTURES, exist_ok=True)
+        PAGE.picture(os.path.join(PICTURES, name + ".png"))
+
+
+def fresh(**settings):
+    """The page with empty storage and these settings."""
+    PAGE.size(1280, 860)
+    PAGE.open(SERVER.url + "/")
+    PAGE.run(f"localStorage.clear(); localStorage.setItem('ultramoe.settings', {json.dumps(json.dumps(settings))})")
+    PAGE.open(SERVER.url + "/")
+    PAGE.wait("document.getElementById('model').textContent === 'tiny-model'")
+    PAGE.problems.clear()
+
+
+ANSWERS = "[...document.querySelectorAll('.message.assistant')]"
+DONE = "!document.querySelector('.message.busy') && " + ANSWERS + ".length"
+
+
+class Page(unittest.TestCase):
+    def tearDown(self):
+        self.assertEqual(PAGE.problems, [])
+
+    def ask(self, text):
+        PAGE.run("document.getElementById('input').focus()")
+        PAGE.type(text)
+        PAGE.key("Enter")
+
+    def test_asks_streams_and_remembers(self):
+        fresh(max_tokens=60, temperature=1, seed=5)
+        picture("empty")
+        self.ask("the river")
+        PAGE.wait(DONE)
+        self.assertEqual(PAGE.run(ANSWERS + ".length"), 1)
+        stats = PAGE.run("document.querySelector('.stats').textContent")
+        self.assertRegex(stats, r"tokens/s · \d+ tokens · first after")
+        text = PAGE.run("chat.messages[1].content + chat.messages[1].reasoning")
+        self.assertTrue(text)
+        self.ask("and the geese")
+        PAGE.wait(DONE + " === 2")
+        PAGE.open(SERVER.url + "/")  # again: all is still there
+        self.assertEqual(PAGE.run(ANSWERS + ".length"), 2)
+        self.assertEqual(PAGE.run("document.querySelector('#chats .open').textContent"), "the river")
+        picture("answered")
+
+    def test_stop_retry_edit(self):
+        fresh(max_tokens=1900, temperature=1)
+        self.ask("the bridge")
+        PAGE.wait("document.querySelector('.message.busy') && chat.messages[1].stats.tokens > 3")
+        picture("busy")
+        PAGE.key("Escape")
+        PAGE.wait(DONE)
+        self.assertIn("stopped", PAGE.run("document.querySelector('.note').textContent"))
+        PAGE.run("settings.max_tokens = 5")
+        PAGE.key("r", "KeyR", 1)
+        PAGE.wait(DONE + " && chat.messages[1].ended !== 'stopped'")
+        self.assertEqual(PAGE.run("chat.messages.length"), 2)
+        PAGE.run("document.getElementById('input').focus()")
+        PAGE.key("ArrowUp")
+        self.assertEqual(PAGE.run("document.getElementById('input').value"), "the bridge")
+        SERVER.idle()
+
+    def test_settings_modes_and_keys(self):
+        fresh()
+        PAGE.key("1", "Digit1", 1)
+        self.assertEqual(PAGE.run("settings.mode + JSON.parse(localStorage.getItem('ultramoe.settings')).mode"), "fastfast")
+        self.assertEqual(PAGE.run("requestBody().chat_template_kwargs.mode"), "fast")
+        PAGE.key(",", "Comma", 2)
+        PAGE.wait("document.getElementById('settings').open")
+        PAGE.run("document.querySelector('[name=temperature]').value = '0.3'; document.querySelector('[name=system]').value = ' be brief '")
+        picture("settings")
+        PAGE.key("Escape")
+        PAGE.wait("!document.getElementById('settings').open")
+        PAGE.run("chat.messages = [{role: 'user', content: 'x'}]")
+        self.assertEqual(PAGE.run("JSON.stringify([requestBody().temperature, requestBody().messages[0].content])"), '[0.3,"be brief"]')
+        PAGE.run("document.activeElement.blur()")
+        PAGE.key("?", "Slash", 8)
+        PAGE.wait("document.getElementById('keys').open")
+        picture("keys")
+        PAGE.key("Escape")
+        PAGE.wait("!document.getElementById('keys').open")
+
+    def show(self, scheme):
+        fresh()
+        PAGE.scheme(scheme)
+        PAGE.run(f"store.save({json.dumps(SHOW)}); store.save({{id: 'b', title: 'A poem about winter', messages: []}}); openChat('show')")
+
+    def test_markdown(self):
+        self.show("light")
+        count = lambda query: PAGE.run(f"document.querySelectorAll('.md {query}').length")
+        self.assertEqual([count(q) for q in ("h2", "strong", "table", ".block", "blockquote", "ol > li", "ol ul > li", "input[type=checkbox]")],
+                         [1, 1, 1, 1, 1, 2, 2, 2])
+        self.assertEqual(PAGE.run("document.querySelector('.md a').href"), "https://ice.example/a_(b)")
+        self.assertIn("    for reach in river:", PAGE.run("document.querySelector('.block code').textContent"))
+        last = PAGE.run("document.querySelector('.message:last-child > .md').textContent")
+        self.assertIn("<img src=x", last)
+        self.assertIn("5 * 3 * 2 = 30, snake_case_name, <b>not bold</b>", PAGE.run("document.body.textContent"))
+        self.assertIsNone(PAGE.run("document.body.dataset.hacked"))
+        self.assertEqual(PAGE.run("[...document.querySelectorAll('.md a')].filter((a) => !/^https?:/.test(a.href)).length"), 0)
+        PAGE.run("document.querySelector('.think').open = true")
+        PAGE.wait("document.querySelector('.think li')")
+
+    def test_streaming_markdown_is_the_same_as_at_once(self):
+        fresh()
+        same = PAGE.run(f"""(() => {{
+          const text = {json.dumps(SHOW["messages"][1]["content"])};
+          const a = make('div'), b = make('div');
+          for (let i = 0; i <= text.length; i += 3) showMarkdown(a, text.slice(0, i));
+          showMarkdown(a, text);
+          showMarkdown(b, text);
+          return a.innerHTML === b.innerHTML;
+        }})()""")
+        self.assertTrue(same)
+        took = PAGE.run("(() => { const t = performance.now(); showMarkdown(make('div'), '[*_`'.repeat(5000) + '**a '.repeat(5000)); return performance.now() - t; })()")
+        self.assertLess(took, 5000)
+
+    def test_pictures_in_both_lights_and_on_a_phone(self):
+        for scheme in ("light", "dark"):
+            self.show(scheme)
+            PAGE.run("document.querySelector('.think').open = true; log.scrollTop = 0")
+            picture("show-" + scheme)
+            PAGE.size(390, 844, True)
+            PAGE.open(SERVER.url + "/")
+            PAGE.run("openChat('show'); log.scrollTop = 300")
+            self.assertLessEqual(PAGE.run("document.documentElement.scrollWidth"), 390)
+            picture("phone-" + scheme)
+            PAGE.run("openSide()")
+            PAGE.run("new Promise((done) => setTimeout(done, 300))")
+            picture("phone-side-" + scheme)
+        PAGE.scheme("light")
+
+    def test_says_when_the_server_is_gone(self):
+        fresh()
+        PAGE.run("settings.api_key = 'x'; api.chat = () => Promise.reject(new TypeError('x'))")
+        self.ask("hello")
+        PAGE.wait(DONE)
+        self.assertIn("cannot be reached", PAGE.run("document.querySelector('.note').textContent"))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:], verbosity=2)
