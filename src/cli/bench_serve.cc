@@ -54,7 +54,8 @@ std::pair<int64_t, int64_t> ask_model(const Options& options) {
   UM_CHECK(client.is_valid(), "{}: not a URL of a server", options.url);
   client.set_connection_timeout(10);
   const auto result = client.Get("/v1/models", headers_of(options));
-  UM_CHECK(result, "{}: {}", options.url, httplib::to_string(result.error()));
+  UM_CHECK(result, "{}: cannot be reached ({}); is a server running there?", options.url,
+           httplib::to_string(result.error()));
   UM_CHECK(result->status == 200, "{}: GET /v1/models: status {}", options.url, result->status);
   const Json json = parse_json(result->body, options.url);
   const Json& model = json.at("data").at(0);

@@ -42,7 +42,7 @@ class Waiter {
 
   /// What came, perhaps nothing. Throws ApiError if the request has failed.
   std::vector<Channel::Entry> next() {
-    auto entries = generation_->channel().fetch(std::min(deadline_, Clock::now() + kLook));
+    auto entries = generation_->channel().fetch(std::min(deadline_, look_));
     for (const Channel::Entry& entry : entries) {
       if (!entry.update.finished) continue;
       ++finished_;
@@ -51,13 +51,7 @@ class Waiter {
         throw ApiError(503, "the request was cancelled");
     }
     if (generation_->channel().overflowed()) client_gone_ = true;  // it reads too slowly
-    if (!entries.empty()) return entries;
-    client_gone_ = client_gone_ || gone_();
-    if (Clock::now() >= deadline_)
-      throw ApiError(
-          504, fmt::format("the answer took more than {} s", service_.options().request_timeout));
-    if (service_.state() == Service::State::kStopped)
-      throw ApiError(503, "the server is shutting down");
+    if (!finished() && Clock::now() >= look_) look();
     return entries;
   }
 
@@ -65,7 +59,19 @@ class Waiter {
   Service& service_;
   std::function<bool()> gone_;
   std::shared_ptr<OpenAnswers> generation_;
-  Clock::time_point deadline_;
+  /// Whether anybody waits for the rest, and may.
+  void look() {
+    const auto now = Clock::now();
+    look_ = now + kLook;
+    client_gone_ = client_gone_ || gone_();
+    if (now >= deadline_)
+      throw ApiError(
+          504, fmt::format("the answer took more than {} s", service_.options().request_timeout));
+    if (service_.state() == Service::State::kStopped)
+      throw ApiError(503, "the server is shutting down");
+  }
+
+  Clock::time_point deadline_, look_ = Clock::now() + kLook;
   size_t finished_ = 0;
   bool client_gone_ = false;
 };

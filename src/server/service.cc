@@ -46,7 +46,8 @@ class AnswerSink : public RequestSink {
     if (stream_.stopped() && include_stop_) update.delta.content += stream_.matched();
     update.token_count = static_cast<int64_t>(kept);
     update.reasoning_tokens = stream_.reasoning_tokens();
-    return channel_->add(answer_, std::move(update)) ? kept : 0;
+    wanted_ = channel_->add(answer_, std::move(update));
+    return wanted_ ? kept : 0;
   }
 
   void on_finish(FinishReason reason, const RequestStats& stats, std::string_view error) override {
@@ -56,8 +57,8 @@ class AnswerSink : public RequestSink {
     else
       update.delta = stream_.finish();
     update.finished = true;
-    update.reason =
-        stream_.stopped() && reason != FinishReason::error ? FinishReason::stop : reason;
+    update.reason = reason;
+    if (reason == FinishReason::stop && !wanted_) update.reason = FinishReason::cancelled;
     update.stats = stats;
     update.error = error;
     update.reasoning_tokens = stream_.reasoning_tokens();
@@ -76,7 +77,7 @@ class AnswerSink : public RequestSink {
   }
 
   AnswerStream stream_;
-  bool include_stop_, want_tokens_, any_ = false;
+  bool include_stop_, want_tokens_, any_ = false, wanted_ = true;
   std::shared_ptr<Channel> channel_;
   size_t answer_;
   ServerMetrics& metrics_;

@@ -155,6 +155,24 @@ class Load(unittest.TestCase):
         finally:
             self.assertEqual(server.terminate(), 0)
 
+    def test_whole_answers_end_with_their_clients_and_in_time(self):
+        server = Server(WORK, "--request-timeout", "1")
+        try:
+            data = json.dumps(body_of(1, 2000, n=16)).encode()
+            before = server.metric("vllm:generation_tokens_total")
+            with server.socket() as connection:
+                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+                time.sleep(0.2)
+            server.idle()
+            self.assertLess(server.metric("vllm:generation_tokens_total") - before, 16 * 2000)
+            aborted = 'vllm:request_success_total{model_name="tiny-model",finished_reason="abort"} 16'
+            self.assertIn(aborted, server.request("GET", "/metrics")[2])
+            statuses = {server.post("/v1/completions", **body_of(i, 2000, n=16))[0] for i in range(2)}
+            self.assertLessEqual(statuses, {200, 504})  # 200: a very fast machine
+            server.idle()
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
     def test_killed_while_streaming(self):
         server = Server(WORK)
         works = []
