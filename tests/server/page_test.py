@@ -112,6 +112,8 @@ class Page(unittest.TestCase):
 
     def test_stop_retry_edit(self):
         fresh(max_tokens=1900, temperature=1)
+        # A model of random weights may end its answer before anybody could stop it.
+        PAGE.run("const body = requestBody; requestBody = (...given) => ({...body(...given), ignore_eos: true}); 0")
         self.ask("the bridge")
         PAGE.wait("document.querySelector('.message.busy') && chat.messages[1].stats.tokens > 3")
         picture("busy")

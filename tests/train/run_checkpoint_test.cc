@@ -160,17 +160,17 @@ TEST_F(RunCheckpointTest, FrozenParametersKeepTheCheckpointsDtype) {
 TEST(FitsMemoryTest, CountsTheMtpHeads) {
   ModelConfig config = read_config(fs::path(UM_SOURCE_DIR) / "configs" / "nano-ultra");
   config.mtp_layers = 0;
-  int64_t bytes = 1;  // per parameter: more than this machine has without heads / 2
+  int64_t copies = 1;  // of the weights: as many as fit without heads, but for a factor of 2
   const auto fits = [&] {
     try {
-      check_fits_memory(config, bytes, "test");
+      check_fits_memory(config, DType::f32, copies, "test");
       return true;
     } catch (const Error&) {
       return false;
     }
   };
-  while (fits()) bytes *= 2;
-  bytes /= 2;
+  while (fits()) copies *= 2;
+  copies /= 2;
   EXPECT_TRUE(fits());
   config.mtp_layers = 16;  // larger than its trunk of a few layers
   EXPECT_FALSE(fits());
