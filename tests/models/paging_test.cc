@@ -7,7 +7,9 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <ostream>
 #include <random>
+#include <tuple>
 
 #include "models/config.h"
 #include "ops/devices.h"
@@ -136,21 +138,35 @@ class Served {
   KvPool pool_;
 };
 
-class PagingTest : public ::testing::TestWithParam<const char*> {
+/// A preset, and whether its weights are bf16.
+struct Variant {
+  std::string preset;
+  bool bf16 = false;
+  bool operator<(const Variant& other) const {
+    return std::tie(preset, bf16) < std::tie(other.preset, other.bf16);
+  }
+};
+
+std::ostream& operator<<(std::ostream& out, const Variant& variant) {
+  return out << variant.preset << (variant.bf16 ? "-bf16" : "");
+}
+
+class PagingTest : public ::testing::TestWithParam<Variant> {
  protected:
   void SetUp() override {
-    ModelConfig config = read_config(std::filesystem::path(UM_SOURCE_DIR) / "configs" / GetParam());
+    const auto& [preset, bf16] = GetParam();
+    ModelConfig config = read_config(std::filesystem::path(UM_SOURCE_DIR) / "configs" / preset);
     config.vocab = 300;
     config.init = InitRule::normal;
     config.initializer_range = 0.1;
     if (config.family == Family::ultra_moe) config.mtp_layers = 1;
-    model_ = make_model(config, cpu_device());
+    model_ = make_model(config, cpu_device(), bf16 ? DType::bf16 : DType::f32);
     model_->params().initialize(3);
     add_text(600, 20);
     add_text(70, 30);
     add_text(5, 66);
     add_text(129, 0);
-    std::vector<Trace>& alone = alone_by_preset_[GetParam()];
+    std::vector<Trace>& alone = alone_[GetParam()];
     if (!alone.empty()) return;
     Served served(*model_, texts_, 0);
     for (size_t s = 0; s < texts_.size(); ++s) {
@@ -160,7 +176,7 @@ class PagingTest : public ::testing::TestWithParam<const char*> {
   }
 
   /// What text s leaves when it is the only one: its prompt in one forward, then row by row.
-  const Trace& alone(size_t s) const { return alone_by_preset_[GetParam()][s]; }
+  const Trace& alone(size_t s) const { return alone_[GetParam()][s]; }
 
   void add_text(size_t prompt, size_t generated) {
     texts_.push_back(
@@ -177,7 +193,7 @@ class PagingTest : public ::testing::TestWithParam<const char*> {
 
   std::vector<Text> texts_;
   std::unique_ptr<Model> model_;
-  static inline std::map<std::string, std::vector<Trace>> alone_by_preset_;
+  static inline std::map<Variant, std::vector<Trace>> alone_;
 };
 
 /// Prompt rows are what training computes, to the bit; generated rows up to rounding.
@@ -276,9 +292,10 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
-                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded"),
+                         ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", true},
+                                           Variant{"tiny-pro"}, Variant{"tiny-embedded"}),
                          [](const auto& info) {
-                           std::string name = info.param;
+                           std::string name = ::testing::PrintToString(info.param);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
