@@ -1,7 +1,7 @@
 // Our matrix products beside oneDNN's matmul on the same operands, in turn, in one run; and decode
 // shapes beside the machine's read bandwidth. Times are the best of many short runs.
 // OMP_NUM_THREADS=1 measures processor time, for machines that others use too.
-//   gemm_bench [avx2|avx512] [dense|grad|grouped|skinny]
+//   gemm_bench [avx2|avx512] [dense|grad|grouped|skinny|bf16]
 #include <omp.h>
 
 #include <algorithm>
@@ -151,8 +151,9 @@ double read_sum(const float* p, int64_t count) {
   return sum;
 }
 
-void skinny(const Kernels& table, int64_t m, int64_t n, int64_t k, bool trans_b, int64_t copies) {
-  const int64_t size = n * k;
+void skinny(const Kernels& table, int64_t m, int64_t n, int64_t k, bool trans_b, int64_t copies,
+            bool bf16 = false) {
+  const int64_t size = n * k / (bf16 ? 2 : 1);  // in floats
   const Floats b = floats(size * copies), a = floats(m * k), c = floats(m * n);
   Matmul args;
   args.m = m;
@@ -167,7 +168,10 @@ void skinny(const Kernels& table, int64_t m, int64_t n, int64_t k, bool trans_b,
   volatile double sink = 0;
   const auto ours = [&] {
     for (int64_t i = 0; i < copies; ++i) {
-      args.b = b.get() + i * size;
+      if (bf16)
+        args.b = reinterpret_cast<const uint16_t*>(b.get() + i * size);
+      else
+        args.b = b.get() + i * size;
       table.matmul(args);
     }
   };
@@ -175,9 +179,10 @@ void skinny(const Kernels& table, int64_t m, int64_t n, int64_t k, bool trans_b,
       ours, [&] { sink = sink + read_sum(b.get(), size * copies); }, 0.5);
   const double bytes = 4.0 * size * copies;
   std::printf(
-      "%s m=%-3ld n=%-5ld k=%-5ld x%-4ld %7.2f us each %7.2f GB/s, reading %6.2f GB/s  %5.2f\n",
-      trans_b ? "nt" : "nn", long(m), long(n), long(k), long(copies), best.ours * 1e6 / copies,
-      bytes / best.ours * 1e-9, bytes / best.theirs * 1e-9, best.theirs / best.ours);
+      "%s %s m=%-3ld n=%-5ld k=%-5ld x%-4ld %7.2f us each %7.2f GB/s, reading %6.2f GB/s  %5.2f\n",
+      trans_b ? "nt" : "nn", bf16 ? "bf16" : "f32 ", long(m), long(n), long(k), long(copies),
+      best.ours * 1e6 / copies, bytes / best.ours * 1e-9, bytes / best.theirs * 1e-9,
+      best.theirs / best.ours);
   std::fflush(stdout);
 }
 
@@ -208,6 +213,17 @@ void run(const Kernels& table, const std::string& what) {
       grouped(table, Kind::forward, 4096, s[0], s[1], true);
       grouped(table, Kind::grad_input, 4096, s[0], s[1], false);
       grouped(table, Kind::grad_weight, 4096, s[0], s[1], false);
+    }
+  }
+  if (wanted("bf16")) {
+    for (const int64_t m : {1, 2, 4}) skinny(table, m, 64, 1024, true, 1, true);
+    for (const int64_t m : {1, 2, 3, 4, 8, 12, 16, 32}) {
+      skinny(table, m, 4096, 2048, true, 16, true);
+    }
+    for (const int64_t m : {1, 2, 4}) {
+      skinny(table, m, 1024, 2048, true, 64, true);
+      skinny(table, m, 2048, 512, true, 128, true);
+      skinny(table, m, 2048, 512, false, 128, true);
     }
   }
   if (wanted("skinny")) {

@@ -160,6 +160,7 @@ void bench_decode(const BenchOptions& options, Device& device) {
     return bench_speculative({.model = options.model,
                               .text = options.text,
                               .tokens = options.tokens,
+                              .weights = weights_of(options.dtype),
                               .json = options.json},
                              device);
   // One step more than timed and warmed up counts the experts.

@@ -235,7 +235,7 @@ void print(const SpeculativeBenchOptions& options, const Result& plain, const Re
 }  // namespace
 
 void bench_speculative(const SpeculativeBenchOptions& options, Device& device) {
-  const auto model = load_model(find_model(options.model), device);
+  const auto model = load_model(find_model(options.model), device, nullptr, options.weights);
   const int64_t heads =
       options.drafts < 0 ? model->mtp_heads() : std::min(options.drafts, model->mtp_heads());
   UM_CHECK(heads > 0, "{}: the model has no MTP heads to draft with", options.model);

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/device.h"
+#include "core/dtype.h"
 
 namespace um {
 
@@ -15,7 +17,8 @@ struct SpeculativeBenchOptions {
   int64_t prompts = 8;         ///< at most
   int64_t prompt_tokens = 32;  ///< of each, at most
   int64_t tokens = 128;
-  int64_t drafts = -1;  ///< per step; -1: as many as there are MTP heads
+  int64_t drafts = -1;           ///< per step; -1: as many as there are MTP heads
+  std::optional<DType> weights;  ///< as for load_model
   bool json = false;
 };
 

@@ -27,13 +27,20 @@ int64_t min(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
+// Products of few rows (an expert's in a prompt, a batch of streams) read B like skinny ones: a
+// panel at a time in small blocks of k, which stay in the nearest cache between packing and use.
+constexpr int64_t kThinKc = 256;
+constexpr int64_t kThinPanels = 8;
+constexpr int64_t kThinA =
+    kMcPanels * kKc * 4;  // row panels by k of the whole A, which stays packed
+
 /// A thread's packing buffers and which block of B it holds.
 struct Scratch {
   float *a = nullptr, *b = nullptr;
   int64_t problem = -1, block = -1, k0 = -1;
   void reset() {
     if (a == nullptr) {
-      a = static_cast<float*>(_mm_malloc(sizeof(float) * kMcPanels * kKc * kWidth, 64));
+      a = static_cast<float*>(_mm_malloc(sizeof(float) * kThinA * kWidth, 64));
       b = static_cast<float*>(_mm_malloc(sizeof(float) * kNcPanels * kKc * kNr, 64));
     }
     problem = block = k0 = -1;
@@ -56,11 +63,11 @@ struct Work {
 /// How one product is cut. With swiglu the columns have two halves (gate, up) and a block holds
 /// the same columns of both; otherwise there is one half.
 struct Cut {
-  bool skinny = false;
+  bool skinny = false, thin = false;
   int64_t halves = 1, width = 0;         // columns of a half
   int64_t panels = 0, block_panels = 0;  // of a half
   int64_t row_panels = 0;
-  int64_t items = 0, item_cost = 0;  // an item: a panel (skinny), or a row panel of a block
+  int64_t items = 0, item_cost = 0;  // an item: a panel (skinny, thin), or a row panel of a block
 };
 
 Cut cut_of(const Gemm& g, int64_t min_items) {
@@ -71,9 +78,11 @@ Cut cut_of(const Gemm& g, int64_t min_items) {
   cut.width = g.n / cut.halves;
   cut.panels = ceil_div(cut.width, kNr);
   cut.row_panels = ceil_div(g.m, kMr);
-  if (cut.skinny) {
+  cut.thin =
+      !cut.skinny && !g.trans_a && cut.row_panels * g.k <= kThinA && cut.row_panels <= kThinPanels;
+  if (cut.skinny || cut.thin) {
     cut.items = cut.panels;
-    cut.item_cost = cut.halves * kStreamCost * (g.k + kNr);
+    cut.item_cost = cut.halves * (kStreamCost + (cut.thin ? cut.row_panels : 0)) * (g.k + kNr);
   } else {
     int64_t blocks = ceil_div(cut.panels, kNcPanels / cut.halves);
     if (blocks * cut.row_panels < min_items) blocks = ceil_div(min_items, cut.row_panels);
@@ -126,7 +135,7 @@ void pack_block(const Gemm& g, const Cut& cut, const Block& block) {
 
 /// Packed B against rows [row, row+rows), rows <= kMcPanels * kMr.
 void run_rows(const Gemm& g, const Cut& cut, const Block& block, int64_t row, int64_t rows) {
-  pack_a(g, row, rows, block.k0, block.kc, scratch.a);
+  pack_a(g, row, rows, kMr, block.k0, block.kc, scratch.a);
   const bool load = g.accumulate || block.k0 > 0;
   const float* b = scratch.b;
   for (int64_t half = 0; half < cut.halves; ++half) {
@@ -140,6 +149,47 @@ void run_rows(const Gemm& g, const Cut& cut, const Block& block, int64_t row, in
       }
     }
   }
+}
+
+/// Where B's elements for columns [column, ...) and k >= k0 lie, if it is stored [n,k].
+NextBlock next_block(const Gemm& g, int64_t column, int64_t k0) {
+  if (!g.trans_b) return {};
+  const int64_t size = g.b.element_bytes();
+  return {static_cast<const char*>(g.b.data) + (column * g.ldb + k0) * size, g.ldb * size};
+}
+
+/// kNr columns (or the last few) of a thin product, whose A is packed in panels of `step` rows. The
+/// tiles of one block of k ask for the next block of B.
+void run_panel(const Gemm& g, int64_t step, int64_t column, int64_t columns) {
+  constexpr int64_t kLine = 64;
+  int64_t k0 = 0;
+  do {  // once even when k is 0, to write the initial values
+    const int64_t kc = min(kThinKc, g.k - k0), next = k0 + kc;
+    pack_b(g, column, columns, k0, kc, scratch.b);
+    NextBlock ahead = next < g.k ? next_block(g, column, next) : next_block(g, column + kNr, 0);
+    int64_t lines = kThinKc * g.b.element_bytes() / kLine;  // of each row
+    const float* bias = g.bias != nullptr && k0 == 0 ? g.bias + column : nullptr;
+    const float* a = scratch.a + k0 * kWidth;
+    for (int64_t i = 0; i < g.m; i += step, a += g.k * kWidth) {
+      micro_tile(min(step, g.m - i), columns, kc, a, scratch.b, g.c + i * g.ldc + column, g.ldc,
+                 g.accumulate || k0 > 0, bias, lines > 0 ? ahead : NextBlock{});
+      if (ahead.p != nullptr) ahead.p += kc / kNr * kLine;
+      lines -= kc / kNr;
+    }
+    k0 = next;
+  } while (k0 < g.k);
+}
+
+/// Panels [first, last) of columns of a thin product.
+void run_thin(const Gemm& g, const Cut& cut, int64_t first, int64_t last) {
+  const int64_t begin = first * kNr, end = min(last * kNr, cut.width);
+  const int64_t step = ceil_div(g.m, cut.row_panels);
+  pack_a(g, 0, g.m, step, 0, g.k, scratch.a);
+  for (int64_t half = 0; half < cut.halves; ++half) {
+    for (int64_t j = begin; j < end; j += kNr)
+      run_panel(g, step, half * cut.width + j, min(kNr, end - j));
+  }
+  if (g.swiglu != nullptr) activate(g, 0, g.m, begin, end - begin);
 }
 
 /// Row panels [first, last) of one column block, all of k.
@@ -174,6 +224,11 @@ void run_block(const Gemm& g, const Cut& cut, int64_t problem, int64_t index, in
 void run_items(const Gemm& g, const Cut& cut, int64_t problem, int64_t first, int64_t last) {
   if (cut.skinny) {
     run_skinny(g, cut, first, last);
+    return;
+  }
+  if (cut.thin) {
+    scratch.problem = -1;  // packing over what it held
+    run_thin(g, cut, first, last);
     return;
   }
   while (first < last) {

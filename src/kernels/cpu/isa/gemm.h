@@ -67,16 +67,23 @@ void gemm_skinny(const Gemm& g, int64_t column, int64_t columns);
 
 // --- gemm_kernel.cc: the register tile and the packing of its operands ---
 
-/// Packs rows [row, row+rows) of op(A), k in [k0, k0+kc), as panels of kMr rows, each [kc][kWidth].
-/// Lanes of no row hold anything.
-void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, float* packed);
+/// Packs rows [row, row+rows) of op(A), k in [k0, k0+kc), as panels of `step` rows, each
+/// [kc][kWidth]. Lanes of no row hold anything.
+void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t step, int64_t k0, int64_t kc,
+            float* packed);
 /// Packs columns [column, column+columns) of op(B) as panels of kNr columns, each [kc][kNr].
 /// Lanes of no column hold anything finite or not; they are never stored.
 void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t kc, float* packed);
 
+/// Memory to ask for during a tile: a line of 64 bytes of each of kNr rows, then the next lines.
+struct NextBlock {
+  const char* p = nullptr;  ///< null: nothing
+  int64_t ld = 0;           ///< bytes from row to row
+};
+
 /// C[rows, columns] = init + A·B over kc steps of packed operands, where init is C when `load`,
 /// else zero, plus bias if given.
 void micro_tile(int64_t rows, int64_t columns, int64_t kc, const float* a, const float* b, float* c,
-                int64_t ldc, bool load, const float* bias);
+                int64_t ldc, bool load, const float* bias, const NextBlock& ahead = {});
 
 }  // namespace um::UM_ISA

@@ -65,9 +65,9 @@ void pack_b_of(const Gemm& g, const T* b, int64_t column, int64_t columns, int64
   }
 }
 
-template <int kRows>
+template <int kRows, bool kFetch>
 void tile(int64_t columns, int64_t kc, const float* a, const float* b, float* c, int64_t ldc,
-          bool load_c, const float* bias) {
+          bool load_c, const float* bias, const NextBlock& ahead) {
   const int64_t low = columns < kWidth ? columns : kWidth, high = columns - low;
   Vec sum[kRows][2];
   if (columns == kNr && load_c) {
@@ -96,6 +96,7 @@ void tile(int64_t columns, int64_t kc, const float* a, const float* b, float* c,
   }
   for (int64_t k = 0; k < kc; ++k) {
     const Vec b0 = load(b), b1 = load(b + kWidth);
+    if constexpr (kFetch) _mm_prefetch(ahead.p + k % kNr * ahead.ld + k / kNr * 64, _MM_HINT_T1);
     UM_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const Vec x = splat(a[r]);
@@ -121,17 +122,23 @@ void tile(int64_t columns, int64_t kc, const float* a, const float* b, float* c,
 }
 
 using Tile = void (*)(int64_t, int64_t, const float*, const float*, float*, int64_t, bool,
-                      const float*);
+                      const float*, const NextBlock&);
 #ifdef UM_ISA_avx512
-constexpr Tile kTiles[] = {tile<1>, tile<2>, tile<3>,  tile<4>,  tile<5>,  tile<6>,  tile<7>,
-                           tile<8>, tile<9>, tile<10>, tile<11>, tile<12>, tile<13>, tile<14>};
+template <bool kFetch>
+constexpr Tile kTiles[] = {tile<1, kFetch>,  tile<2, kFetch>,  tile<3, kFetch>,  tile<4, kFetch>,
+                           tile<5, kFetch>,  tile<6, kFetch>,  tile<7, kFetch>,  tile<8, kFetch>,
+                           tile<9, kFetch>,  tile<10, kFetch>, tile<11, kFetch>, tile<12, kFetch>,
+                           tile<13, kFetch>, tile<14, kFetch>};
 #else
-constexpr Tile kTiles[] = {tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
+template <bool kFetch>
+constexpr Tile kTiles[] = {tile<1, kFetch>, tile<2, kFetch>, tile<3, kFetch>,
+                           tile<4, kFetch>, tile<5, kFetch>, tile<6, kFetch>};
 #endif
 
 }  // namespace
 
-void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, float* packed) {
+void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t step, int64_t k0, int64_t kc,
+            float* packed) {
   if (g.trans_a) {
     for (int64_t k = 0; k < kc; ++k) {
       const float* source = stored_row(g.a, g.lda, g.gather_a, k0 + k) + row;
@@ -140,12 +147,12 @@ void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t k0, int64_t kc, fl
       }
       float* to = packed + k * kWidth;
       int64_t r = 0;
-      for (; r + kMr <= rows; r += kMr, to += kc * kWidth) store(to, load_part(source + r, kMr));
+      for (; r + step <= rows; r += step, to += kc * kWidth) store(to, load_part(source + r, step));
       if (r < rows) store(to, load_part(source + r, rows - r));
     }
     return;
   }
-  for (int64_t first = 0; first < rows; first += kMr, packed += kc * kWidth) {
+  for (int64_t first = 0; first < rows; first += step, packed += kc * kWidth) {
     const float* pointers[kWidth];
     for (int64_t r = 0; r < kWidth; ++r) {
       const int64_t i = first + r < rows ? first + r : rows - 1;
@@ -163,8 +170,9 @@ void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t 
 }
 
 void micro_tile(int64_t rows, int64_t columns, int64_t kc, const float* a, const float* b, float* c,
-                int64_t ldc, bool load, const float* bias) {
-  kTiles[rows - 1](columns, kc, a, b, c, ldc, load, bias);
+                int64_t ldc, bool load, const float* bias, const NextBlock& ahead) {
+  const Tile* tiles = ahead.p != nullptr ? kTiles<true> : kTiles<false>;
+  tiles[rows - 1](columns, kc, a, b, c, ldc, load, bias, ahead);
 }
 
 }  // namespace um::UM_ISA

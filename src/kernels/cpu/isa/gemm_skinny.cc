@@ -22,6 +22,19 @@ Vec initial(const Gemm& g, int64_t row, int64_t column, int64_t lanes) {
   return g.bias != nullptr ? c + load_part(g.bias + column, lanes) : c;
 }
 
+/// The next `count` elements of kWidth rows of B into the sums of their kWidth columns.
+template <class T, int kRows>
+inline __attribute__((always_inline)) void add_step(const float* const (&a)[kRows], int64_t k,
+                                                    int64_t count, const Vec (&t)[kWidth],
+                                                    Vec (&sum)[kRows]) {
+  UM_UNROLL
+  for (int i = 0; i < count; ++i) {
+    const Vec x = element<T>(t, i);
+    UM_UNROLL
+    for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[m][k + i]), x, sum[m]);
+  }
+}
+
 /// kWidth columns (or the last few) of C = A·Bᵀ.
 template <class T, int kRows>
 void columns_nt(const Gemm& g, const T* weights, int64_t column, int64_t lanes) {
@@ -48,21 +61,12 @@ void columns_nt(const Gemm& g, const T* weights, int64_t column, int64_t lanes) 
       _mm_prefetch(reinterpret_cast<const char*>(b[r] + ahead), _MM_HINT_T1);
     }
     transpose(t);
-    UM_UNROLL
-    for (int i = 0; i < kStep; ++i) {
-      const Vec x = element<T>(t, i);
-      UM_UNROLL
-      for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[m][k + i]), x, sum[m]);
-    }
+    add_step<T>(a, k, kStep, t, sum);
   }
   if (k < g.k) {
     for (int r = 0; r < kWidth; ++r) t[r] = load_bits_part(b[r] + k, g.k - k);
     transpose(t);
-    for (int i = 0; i < g.k - k; ++i) {
-      const Vec x = element<T>(t, i);
-      UM_UNROLL
-      for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[m][k + i]), x, sum[m]);
-    }
+    add_step<T>(a, k, g.k - k, t, sum);
   }
   UM_UNROLL
   for (int m = 0; m < kRows; ++m) store_part(g.c + m * g.ldc + column, sum[m], lanes);
@@ -93,6 +97,12 @@ void columns_nn(const Gemm& g, const T* weights, int64_t column, int64_t columns
   }
   for (int64_t k = first; k < last; ++k) {
     const T* b = stored_row(weights, g.ldb, g.gather_b, k) + column;
+    if (g.gather_b == nullptr) {  // the same columns of the next rows, which come after this pass
+      constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+      UM_UNROLL
+      for (int64_t i = 0; i < kStrip * kWidth; i += kLine)
+        _mm_prefetch(reinterpret_cast<const char*>(b + kRowsOfB * g.ldb + i), _MM_HINT_T0);
+    }
     Vec row[kStrip];
     UM_UNROLL
     for (int s = 0; s < kStrip; ++s) {
