@@ -87,8 +87,7 @@ class Chat {
   void answer(const std::string& user) {
     messages_.push_back({"user", user});
     std::vector<int32_t> prompt = prompt_ids();
-    while (std::ssize(prompt) + options_.max_tokens > engine_.options().context &&
-           forget_oldest())
+    while (std::ssize(prompt) + options_.max_tokens > engine_.options().context && forget_oldest())
       prompt = prompt_ids();
     interrupted = 0;
     bool thinking = false;
