@@ -188,7 +188,8 @@ int64_t Service::context() const {
 }
 
 EngineStats Service::engine_stats() const {
-  return engine_ != nullptr && state_ != State::kLoading ? engine_->stats() : EngineStats{};
+  if (state_ == State::kLoading) return {};  // first of all: load() writes what follows
+  return engine_ != nullptr ? engine_->stats() : EngineStats{};
 }
 
 void Service::check_prompt(const std::vector<int32_t>& prompt) const {

@@ -133,7 +133,10 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(seconds)
+            code = self.process.wait(seconds)
+            if code != 0:
+                print(self.text())
+            return code
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"the server does not end: {self.text()}") from None
