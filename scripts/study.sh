@@ -100,7 +100,7 @@ checkpoint() {
 # The named figure of `ultramoe eval --json` on an arm's held-out text: NAME FIELD
 evaluate() {
   [[ -e $out/$1/eval.json ]] ||
-    "$ultramoe" eval --threads "$threads" --model "$(checkpoint "$1")" --data "$data" --max-tokens 60000 --json >"$out/$1/eval.json"
+    "$ultramoe" eval --threads "$threads" --model "$(checkpoint "$1")" --data "$data" --max-tokens 60000 --json >"$out/$1/eval.json" 2>>"$out/$1.log"
   tr -d ' \n' <"$out/$1/eval.json" | grep -o "\"$2\":\(\[[^]]*\]\|[^,}]*\)" | cut -d: -f2
 }
 
