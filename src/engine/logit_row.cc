@@ -25,7 +25,9 @@ float checked_max(std::span<const float> values, int& bad) {
     wrong |= x[i] < kInfinity ? 0 : 1;
   }
   bad |= wrong;
-  return largest;
+  // A max reduction may begin at the least finite number (clang's does), which hides -infinity.
+  if (largest > std::numeric_limits<float>::lowest()) return largest;
+  return values.empty() ? -kInfinity : *std::max_element(values.begin(), values.end());
 }
 
 /// Says which logit is wrong.
