@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: scripts/study.sh [--out DIR] [--data DIR] [--threads N] [dssn] [balance] [moge] [mtp] [mla] [expand]
 #
-# Repeats the measurements in docs/{dssn,moe,moge,mtp,mla}.md: trains each study's arms on WordNet, small
+# Makes the measurements in docs/{dssn,moe,moge,mtp,mla}.md: trains each study's arms on WordNet, small
 # models for up to a minute each, and prints its table. All five take about a quarter of an hour on two cores.
 #   --out DIR     where the runs go (default runs/study); an arm that is there already is not trained again
 #   --data DIR    packed text (default: runs/demo/data of scripts/demo.sh, else made in --out)
