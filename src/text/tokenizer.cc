@@ -99,6 +99,18 @@ const SpecialToken* match_special(const Impl& impl, std::string_view text) {
   return nullptr;
 }
 
+int32_t find_piece(const Impl& impl, const std::string& piece) {
+  const auto special = impl.special_by_text.find(piece);
+  if (special != impl.special_by_text.end()) return special->second;
+  if (impl.json) {
+    const auto it = impl.piece_ids.find(piece);
+    return it == impl.piece_ids.end() ? -1 : it->second;
+  }
+  const int32_t id = impl.processor.PieceToId(piece);
+  const bool known = id >= 0 && static_cast<size_t>(id) < impl.pieces.size();
+  return known && impl.pieces[static_cast<size_t>(id)] == piece ? id : -1;
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   std::string repaired;
   if (!is_utf8(text)) text = repaired = repair_utf8(text);
@@ -107,7 +119,9 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
     UM_CHECK(bos_id() >= 0, "tokenizer: has no BOS token, but one was asked for");
     ids.push_back(bos_id());
   }
-  if (options.parse_special) {
+  if (impl_->json) {
+    impl_->pipeline->encode(text, options.parse_special, ids);
+  } else if (options.parse_special) {
     cut_specials(
         *impl_, text, [&](std::string_view part) { encode_plain(*impl_, part, ids); },
         [&](const SpecialToken& token) { ids.push_back(token.id); });
@@ -135,12 +149,8 @@ const std::string& Tokenizer::piece(int32_t id) const {
 }
 
 std::optional<int32_t> Tokenizer::id(std::string_view piece) const {
-  const std::string key(piece);
-  const auto special = impl_->special_by_text.find(key);
-  if (special != impl_->special_by_text.end()) return special->second;
-  const int32_t id = impl_->processor.PieceToId(key);
-  if (id < 0 || id >= vocab_size() || impl_->pieces[static_cast<size_t>(id)] != key) return {};
-  return id;
+  const int32_t id = find_piece(*impl_, std::string(piece));
+  return id < 0 ? std::optional<int32_t>() : id;
 }
 
 std::string_view Tokenizer::bytes(int32_t id) const {
@@ -174,7 +184,7 @@ bool Tokenizer::add_bos() const {
   return impl_->add_bos;
 }
 bool Tokenizer::has_byte_fallback() const {
-  return impl_->byte_ids[0] >= 0;
+  return impl_->json || impl_->byte_ids[0] >= 0;
 }
 
 Detokenizer::Detokenizer(Tokenizer tokenizer, bool skip_special)
@@ -190,13 +200,14 @@ std::string Detokenizer::push(int32_t id) {
     std::string out = take_utf8(pending_, true);
     const auto index = static_cast<size_t>(impl.special_of[static_cast<size_t>(id)]);
     const SpecialToken& token = impl.specials[index];
-    if (!skip_special_ || !token.special) out += token.text;
-    segment_start_ = true;
+    const bool shown = !skip_special_ || !token.special;
+    if (shown) out += token.text;
+    segment_start_ = !impl.strip_first_space || (segment_start_ && !shown);
     return out;
   }
   std::string_view bytes = tokenizer_.bytes(id);
   if (bytes.empty()) return {};
-  if (segment_start_ && impl.prefix_space && bytes[0] == ' ') {
+  if (segment_start_ && (impl.prefix_space || impl.strip_first_space) && bytes[0] == ' ') {
     bytes.remove_prefix(impl.strips_spaces ? std::min(bytes.find_first_not_of(' '), bytes.size())
                                            : 1);
   }

@@ -1,10 +1,10 @@
-// The tokenizer of the Pangu V1 family: SentencePiece BPE with byte fallback, special tokens cut
-// out of the text before SentencePiece sees it, and the Hugging Face files around it
-// (tokenizer.model, tokenizer_config.json). Also the detokenizer for streams.
+// Tokenizers: SentencePiece (`tokenizer.model`, the Pangu V1 family), what Hugging Face's
+// `tokenizer.json` describes (byte-level BPE and its relatives), both also from GGUF files; the
+// special tokens and tokenizer_config.json around them; the detokenizer for streams.
 //
-// "Legacy" prefix space: every stretch of text between special tokens is encoded by itself, and
-// SentencePiece puts a space before each; decoding drops that space again. A tokenizer is immutable
-// and cheap to copy; all const methods may be called from several threads.
+// SentencePiece has the "legacy" prefix space: every stretch of text between special tokens is
+// encoded by itself, with a space before each; decoding drops that space again. A tokenizer is
+// immutable and cheap to copy; all const methods may be called from several threads.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +34,15 @@ struct EncodeOptions {
   bool parse_special = false;
 };
 
+/// Ids to fall back on where tokenizer_config.json names no token; -1 is none.
+struct TokenizerRoles {
+  int32_t bos = -1, eos = -1, pad = -1;
+};
+
 class Tokenizer {
  public:
-  /// Loads a `tokenizer.model`, or a directory with one and (if present) tokenizer_config.json.
+  /// Loads a `tokenizer.model`, a `tokenizer.json`, a GGUF file's vocabulary, or a directory: its
+  /// tokenizer.model, else its tokenizer.json, with tokenizer_config.json where present.
   /// Throws Error naming the file if it is missing, damaged or contradictory.
   static Tokenizer load(const std::filesystem::path& path);
 
@@ -45,8 +51,15 @@ class Tokenizer {
   /// errors.
   static Tokenizer parse(std::string model, std::string_view config, const std::string& name);
 
-  /// Token ids of `text`. Invalid UTF-8 is read as U+FFFD. U+2581 (the SentencePiece space mark) in
-  /// the text is read as a space.
+  /// From the texts of tokenizer.json and tokenizer_config.json (may be empty). Added tokens are
+  /// special tokens here, also those not marked special (`<think>`), except ordinary texts such as
+  /// letters or runs of spaces, which count in all texts. `roles`: the ids in the model's
+  /// config.json.
+  static Tokenizer from_json(std::string model, std::string_view config, const std::string& name,
+                             const TokenizerRoles& roles = {});
+
+  /// Token ids of `text`. Invalid UTF-8 is read as U+FFFD. U+2581 (SentencePiece's space mark) is
+  /// read as a space by SentencePiece.
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   /// Text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. `skip_special`
@@ -79,7 +92,8 @@ class Tokenizer {
   /// tokenizers with the same hash give the same ids.
   std::string hash() const;
 
-  /// Writes tokenizer.model and tokenizer_config.json, each atomically, into `directory`.
+  /// Writes tokenizer.model (or tokenizer.json) and tokenizer_config.json, each atomically, into
+  /// `directory`.
   void save(const std::filesystem::path& directory) const;
 
   struct Impl;

@@ -1,5 +1,6 @@
 // Loading and saving tokenizers: tokenizer.model (SentencePiece) and tokenizer_config.json in the
-// published fields (interop.md 4.1). Everything read here is hostile.
+// published fields (interop.md 4.1), and the choice between tokenizer.model and tokenizer.json.
+// Everything read here is hostile.
 #include <zlib.h>
 
 #include <algorithm>
@@ -9,10 +10,58 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "text/chat.h"
+#include "text/decoder.h"
 #include "text/tokenizer_impl.h"
-#include "text/utf8.h"
+#include "text/vocabulary.h"
 
 namespace um {
+
+bool flag_of(const Json& entry, const char* key, bool fallback) {
+  const auto it = entry.find(key);
+  return it != entry.end() && it->is_boolean() ? it->get<bool>() : fallback;
+}
+
+void index_specials(Tokenizer::Impl& impl, const std::string& name) {
+  std::sort(impl.specials.begin(), impl.specials.end(),
+            [](const SpecialToken& a, const SpecialToken& b) { return a.id < b.id; });
+  if (!impl.specials.empty()) {
+    const auto needed = static_cast<size_t>(impl.specials.back().id) + 1;
+    impl.pieces.resize(std::max(impl.pieces.size(), needed));
+    impl.surfaces.resize(impl.pieces.size());
+  }
+  impl.special_of.assign(impl.pieces.size(), -1);
+  for (size_t i = 0; i < impl.specials.size(); ++i) {
+    const SpecialToken& token = impl.specials[i];
+    const auto id = static_cast<size_t>(token.id);
+    UM_CHECK(impl.special_of[id] < 0, "{}: added_tokens_decoder: id {} appears twice", name, id);
+    UM_CHECK(impl.special_by_text.emplace(token.text, token.id).second,
+             "{}: added_tokens_decoder: \"{}\" has two ids", name, token.text);
+    impl.special_of[id] = static_cast<int32_t>(i);
+    impl.pieces[id] = token.text;
+    impl.surfaces[id].clear();
+    impl.specials_by_byte[static_cast<uint8_t>(token.text[0])].push_back(static_cast<int32_t>(i));
+  }
+  for (auto& list : impl.specials_by_byte) {
+    std::stable_sort(list.begin(), list.end(), [&](int32_t a, int32_t b) {
+      return impl.specials[static_cast<size_t>(a)].text.size() >
+             impl.specials[static_cast<size_t>(b)].text.size();
+    });
+  }
+}
+
+int32_t named_id(const Tokenizer::Impl& impl, const char* key, int32_t fallback,
+                 const std::string& name) {
+  const auto it = impl.config.find(key);
+  if (it == impl.config.end()) return fallback;
+  if (it->is_null()) return -1;
+  const Json& text = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
+  UM_CHECK(text.is_string(), "{}: {}: expected a string", name, key);
+  const auto content = text.get<std::string>();
+  const int32_t id = find_piece(impl, content);
+  UM_CHECK(id >= 0, "{}: {} is \"{}\", which is no token of this tokenizer", name, key, content);
+  return id;
+}
+
 namespace {
 
 using Impl = Tokenizer::Impl;
@@ -33,16 +82,6 @@ std::string replace_space_marks(std::string_view piece) {
   return out;
 }
 
-/// `<0xNN>` → NN.
-uint8_t byte_of_piece(const std::string& piece, const std::string& name) {
-  int value = 0;
-  const bool shape = piece.size() == 6 && piece.starts_with("<0x") && piece.back() == '>';
-  UM_CHECK(shape && std::from_chars(piece.data() + 3, piece.data() + 5, value, 16).ptr ==
-                        piece.data() + 5,
-           "{}: byte piece \"{}\" is not of the form <0xNN>", name, piece);
-  return static_cast<uint8_t>(value);
-}
-
 bool is_unused_piece(std::string_view piece) {
   return piece.starts_with("[unused") && piece.ends_with(']');
 }
@@ -57,8 +96,9 @@ void read_pieces(Impl& impl, const std::string& name) {
     const std::string& piece = impl.processor.IdToPiece(id);
     impl.pieces.push_back(piece);
     if (impl.processor.IsByte(id)) {
-      const uint8_t byte = byte_of_piece(piece, name);
-      impl.byte_ids[byte] = id;
+      const int byte = byte_of_piece(piece);
+      UM_CHECK(byte >= 0, "{}: byte piece \"{}\" is not of the form <0xNN>", name, piece);
+      impl.byte_ids[static_cast<size_t>(byte)] = id;
       impl.surfaces.emplace_back(1, static_cast<char>(byte));
       continue;
     }
@@ -73,11 +113,6 @@ void read_pieces(Impl& impl, const std::string& name) {
   const auto probe = impl.processor.EncodeAsPieces("a");
   impl.prefix_space = !probe.empty() && (probe[0].starts_with(kSpaceMark) || probe[0] == "<0xE2>");
   impl.strips_spaces = impl.processor.EncodeAsIds("  a") == impl.processor.EncodeAsIds("a");
-}
-
-bool flag_of(const Json& entry, const char* key, bool fallback) {
-  const auto it = entry.find(key);
-  return it != entry.end() && it->is_boolean() ? it->get<bool>() : fallback;
 }
 
 SpecialToken read_added_token(const std::string& key, const Json& entry, int32_t limit,
@@ -115,52 +150,6 @@ void read_specials(Impl& impl, const std::string& name) {
       if (control || is_unused_piece(piece)) impl.specials.push_back({id, piece});
     }
   }
-  std::sort(impl.specials.begin(), impl.specials.end(),
-            [](const SpecialToken& a, const SpecialToken& b) { return a.id < b.id; });
-}
-
-/// Fills the tables by id, by text and by first byte.
-void index_specials(Impl& impl, const std::string& name) {
-  if (!impl.specials.empty()) {
-    const auto needed = static_cast<size_t>(impl.specials.back().id) + 1;
-    impl.pieces.resize(std::max(impl.pieces.size(), needed));
-    impl.surfaces.resize(impl.pieces.size());
-  }
-  impl.special_of.assign(impl.pieces.size(), -1);
-  for (size_t i = 0; i < impl.specials.size(); ++i) {
-    const SpecialToken& token = impl.specials[i];
-    const auto id = static_cast<size_t>(token.id);
-    UM_CHECK(impl.special_of[id] < 0, "{}: added_tokens_decoder: id {} appears twice", name, id);
-    UM_CHECK(impl.special_by_text.emplace(token.text, token.id).second,
-             "{}: added_tokens_decoder: \"{}\" has two ids", name, token.text);
-    impl.special_of[id] = static_cast<int32_t>(i);
-    impl.pieces[id] = token.text;
-    impl.surfaces[id].clear();
-    impl.specials_by_byte[static_cast<uint8_t>(token.text[0])].push_back(static_cast<int32_t>(i));
-  }
-  for (auto& list : impl.specials_by_byte) {
-    std::stable_sort(list.begin(), list.end(), [&](int32_t a, int32_t b) {
-      return impl.specials[static_cast<size_t>(a)].text.size() >
-             impl.specials[static_cast<size_t>(b)].text.size();
-    });
-  }
-}
-
-/// The id named by `bos_token` and its like: a string, or an object with `content`; null is none.
-int32_t named_id(const Impl& impl, const char* key, int32_t fallback, const std::string& name) {
-  const auto it = impl.config.find(key);
-  if (it == impl.config.end()) return fallback;
-  if (it->is_null()) return -1;
-  const Json& text = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
-  UM_CHECK(text.is_string(), "{}: {}: expected a string", name, key);
-  const auto content = text.get<std::string>();
-  const auto special = impl.special_by_text.find(content);
-  if (special != impl.special_by_text.end()) return special->second;
-  const int32_t id = impl.processor.PieceToId(content);
-  UM_CHECK(id >= 0 && impl.pieces[static_cast<size_t>(id)] == content,
-           "{}: {} is \"{}\", which is neither in the model nor in added_tokens_decoder", name, key,
-           content);
-  return id;
 }
 
 Json token_entry(const SpecialToken& token) {
@@ -203,6 +192,24 @@ void read_roles(Impl& impl, const std::string& name) {
   impl.add_bos = flag_of(impl.config, "add_bos_token", true) && impl.bos >= 0;
 }
 
+/// The first id of `bos_token_id` and its like in a model's config.json; -1 if there is none.
+int32_t config_id(const Json& config, const char* key) {
+  const auto it = config.find(key);
+  if (it == config.end()) return -1;
+  const Json& value = it->is_array() && !it->empty() ? (*it)[0] : *it;
+  const bool fits = value.is_number_unsigned() && value.get<uint64_t>() < (1u << 30);
+  return fits ? value.get<int32_t>() : -1;
+}
+
+TokenizerRoles roles_of_model(const std::filesystem::path& config) {
+  if (!std::filesystem::exists(config)) return {};
+  const Json json = read_json_file(config, kMaxConfigBytes);
+  if (!json.is_object()) return {};
+  return {.bos = config_id(json, "bos_token_id"),
+          .eos = config_id(json, "eos_token_id"),
+          .pad = config_id(json, "pad_token_id")};
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::parse(std::string model, std::string_view config, const std::string& name) {
@@ -223,16 +230,24 @@ Tokenizer Tokenizer::parse(std::string model, std::string_view config, const std
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) {
-    return parse(read_file(path, kMaxModelBytes), "", path.string());
+    if (path.extension() == ".gguf")
+      return make_tokenizer(read_vocabulary(Gguf(path)), path.string());
+    std::string bytes = read_file(path, kMaxModelBytes);
+    const bool json = path.extension() == ".json";
+    return json ? from_json(std::move(bytes), "", path.string())
+                : parse(std::move(bytes), "", path.string());
   }
-  const auto model = path / "tokenizer.model";
-  UM_CHECK(std::filesystem::exists(model),
-           "{}: no tokenizer.model in this directory (tokenizer.json is not read yet)",
-           path.string());
   const auto config = path / "tokenizer_config.json";
   const std::string text =
       std::filesystem::exists(config) ? read_file(config, kMaxConfigBytes) : std::string();
-  return parse(read_file(model, kMaxModelBytes), text, path.string());
+  const auto model = path / "tokenizer.model", json = path / "tokenizer.json";
+  if (std::filesystem::exists(model)) {
+    return parse(read_file(model, kMaxModelBytes), text, path.string());
+  }
+  UM_CHECK(std::filesystem::exists(json),
+           "{}: no tokenizer.model and no tokenizer.json in this directory", path.string());
+  return from_json(read_file(json, kMaxModelBytes), text, path.string(),
+                   roles_of_model(path / "config.json"));
 }
 
 std::string Tokenizer::hash() const {
@@ -249,7 +264,8 @@ std::string Tokenizer::hash() const {
 }
 
 void Tokenizer::save(const std::filesystem::path& directory) const {
-  write_file_atomic(directory / "tokenizer.model", impl_->model);
+  const char* name = impl_->json ? "tokenizer.json" : "tokenizer.model";
+  write_file_atomic(directory / name, impl_->model);
   write_file_atomic(directory / "tokenizer_config.json", to_text(impl_->config, 2) + "\n");
 }
 

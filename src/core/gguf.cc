@@ -1,0 +1,288 @@
+// See gguf.h.
+#include "core/gguf.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <unordered_set>
+
+#include "core/error.h"
+#include "core/json.h"
+
+namespace um {
+namespace {
+
+constexpr uint64_t kMaxValues = 1 << 16, kMaxTensors = 1 << 20, kMaxArray = 1 << 26;
+constexpr uint64_t kMaxKey = 65535, kMaxTensorName = 1024, kMaxString = uint64_t{1} << 28;
+
+size_t width_of(GgufType type) {
+  switch (type) {
+    case GgufType::kUint8:
+    case GgufType::kInt8:
+    case GgufType::kBool:
+      return 1;
+    case GgufType::kUint16:
+    case GgufType::kInt16:
+      return 2;
+    case GgufType::kUint32:
+    case GgufType::kInt32:
+    case GgufType::kFloat32:
+      return 4;
+    case GgufType::kUint64:
+    case GgufType::kInt64:
+    case GgufType::kFloat64:
+      return 8;
+    default:
+      return 0;  // strings and arrays
+  }
+}
+
+template <class T>
+T load(std::span<const std::byte> bytes, size_t index) {
+  static_assert(std::endian::native == std::endian::little);
+  T value;
+  std::memcpy(&value, bytes.data() + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+/// Steps through the file; every step is checked against what is left.
+class Gguf::Reader {
+ public:
+  Reader(std::span<const std::byte> bytes, const std::string& name) : bytes_(bytes), name_(name) {}
+
+  std::span<const std::byte> take(uint64_t size, std::string_view what) {
+    UM_CHECK(size <= bytes_.size() - at_, "{}: cut off at byte {}: {} needs {} bytes, {} are left",
+             name_, at_, what, size, bytes_.size() - at_);
+    const auto part = bytes_.subspan(at_, size);
+    at_ += size;
+    return part;
+  }
+  template <class T>
+  T number(std::string_view what) {
+    return load<T>(take(sizeof(T), what), 0);
+  }
+  uint64_t count(std::string_view what, uint64_t limit) {
+    const auto value = number<uint64_t>(what);
+    UM_CHECK(value <= limit, "{}: {} is {}, the limit is {}", name_, what, value, limit);
+    return value;
+  }
+  std::string_view string(std::string_view what, uint64_t limit) {
+    return as_text(take(count(what, limit), what));
+  }
+  GgufType type(std::string_view what) {
+    const auto value = number<uint32_t>(what);
+    UM_CHECK(value <= static_cast<uint32_t>(GgufType::kFloat64),
+             "{}: {}: value type {}, expected 0 "
+             "to 12",
+             name_, what, value);
+    return static_cast<GgufType>(value);
+  }
+  /// Strings lie one after the other, each behind its length.
+  std::span<const std::byte> strings(uint64_t count, std::string_view what) {
+    const size_t begin = at_;
+    for (uint64_t i = 0; i < count; ++i) string(what, kMaxString);
+    return bytes_.subspan(begin, at_ - begin);
+  }
+  size_t at() const { return at_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+  const std::string& name_;
+  size_t at_ = 0;
+};
+
+Gguf::Gguf(const std::filesystem::path& path) : file_(MappedFile(path)), name_(path.string()) {
+  bytes_ = file_->bytes();
+  read();
+}
+
+Gguf::Gguf(std::span<const std::byte> bytes, std::string name)
+    : bytes_(bytes), name_(std::move(name)) {
+  read();
+}
+
+void Gguf::read() {
+  Reader reader(bytes_, name_);
+  UM_CHECK(as_text(reader.take(4, "the magic")) == "GGUF", "{}: not a GGUF file", name_);
+  const auto version = reader.number<uint32_t>("version");
+  UM_CHECK((version & 0xFFFF) != 0, "{}: a big-endian GGUF file", name_);
+  UM_CHECK(version == 2 || version == 3, "{}: GGUF version {}, expected 2 or 3", name_, version);
+  const uint64_t tensors = reader.count("number of tensors", kMaxTensors);
+  read_values(reader, reader.count("number of metadata values", kMaxValues));
+  read_tensors(reader, tensors);
+  const int64_t alignment = integer("general.alignment").value_or(32);
+  UM_CHECK(alignment > 0 && alignment <= 1 << 20 &&
+               std::has_single_bit(static_cast<uint64_t>(alignment)),
+           "{}: general.alignment is {}, expected a power of two up to 2^20", name_, alignment);
+  const auto step = static_cast<size_t>(alignment);
+  const size_t begin = std::min((reader.at() + step - 1) / step * step, bytes_.size());
+  data_ = bytes_.subspan(begin);
+  for (const GgufTensor& tensor : tensors_) {
+    UM_CHECK(tensor.offset % step == 0 && tensor.offset <= data_.size(),
+             "{}: tensor {} lies at offset {}, expected a multiple of {} up to {}", name_,
+             quote(tensor.name), tensor.offset, step, data_.size());
+  }
+}
+
+void Gguf::read_values(Reader& reader, uint64_t count) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::string key(reader.string("a metadata key", kMaxKey));
+    Value value{reader.type(key), GgufType::kUint8, 1, {}};
+    if (value.type == GgufType::kArray) {
+      value.element = reader.type(key);
+      UM_CHECK(value.element != GgufType::kArray, "{}: {}: an array of arrays", name_, quote(key));
+      value.count = reader.count(key, kMaxArray);
+      const size_t width = width_of(value.element);
+      value.bytes =
+          width > 0 ? reader.take(value.count * width, key) : reader.strings(value.count, key);
+    } else {
+      const size_t width = width_of(value.type);
+      value.bytes = width > 0 ? reader.take(width, key) : reader.strings(1, key);
+    }
+    UM_CHECK(!key.empty() && values_.emplace(key, value).second,
+             "{}: metadata key {} is empty or appears twice", name_, quote(key));
+  }
+}
+
+void Gguf::read_tensors(Reader& reader, uint64_t count) {
+  std::unordered_set<std::string> names;
+  for (uint64_t i = 0; i < count; ++i) {
+    GgufTensor tensor;
+    tensor.name = reader.string("a tensor name", kMaxTensorName);
+    UM_CHECK(names.insert(tensor.name).second, "{}: tensor {} appears twice", name_,
+             quote(tensor.name));
+    const auto rank = reader.number<uint32_t>("a tensor's rank");
+    UM_CHECK(rank <= 4, "{}: tensor {} has {} dimensions, the limit is 4", name_,
+             quote(tensor.name), rank);
+    int64_t elements = 1;
+    for (uint32_t d = 0; d < rank; ++d) {
+      const auto size = reader.number<int64_t>("a tensor's shape");
+      UM_CHECK(size >= 0 && (size == 0 || elements <= std::numeric_limits<int64_t>::max() / size),
+               "{}: tensor {} has an impossible shape", name_, quote(tensor.name));
+      elements *= size;
+      tensor.shape.insert(tensor.shape.begin(), size);
+    }
+    tensor.type = reader.number<uint32_t>("a tensor's type");
+    tensor.offset = reader.number<uint64_t>("a tensor's offset");
+    tensors_.push_back(std::move(tensor));
+  }
+}
+
+const Gguf::Value* Gguf::find(std::string_view key) const {
+  const auto it = values_.find(key);
+  return it == values_.end() ? nullptr : &it->second;
+}
+
+void Gguf::wrong(std::string_view key, std::string_view expected) const {
+  const Value& value = *find(key);
+  fail("{}: {}: expected {}, found type {}{}", name_, key, expected,
+       static_cast<uint32_t>(value.type),
+       value.type == GgufType::kArray
+           ? fmt::format(" of type {}", static_cast<uint32_t>(value.element))
+           : "");
+}
+
+int64_t Gguf::integer_at(const Value& value, GgufType type, size_t index,
+                         std::string_view key) const {
+  switch (type) {
+    case GgufType::kUint8:
+      return load<uint8_t>(value.bytes, index);
+    case GgufType::kInt8:
+      return load<int8_t>(value.bytes, index);
+    case GgufType::kUint16:
+      return load<uint16_t>(value.bytes, index);
+    case GgufType::kInt16:
+      return load<int16_t>(value.bytes, index);
+    case GgufType::kUint32:
+      return load<uint32_t>(value.bytes, index);
+    case GgufType::kInt32:
+      return load<int32_t>(value.bytes, index);
+    case GgufType::kInt64:
+      return load<int64_t>(value.bytes, index);
+    case GgufType::kUint64: {
+      const auto number = load<uint64_t>(value.bytes, index);
+      UM_CHECK(number <= uint64_t{std::numeric_limits<int64_t>::max()}, "{}: {}: {} is too large",
+               name_, key, number);
+      return static_cast<int64_t>(number);
+    }
+    default:
+      wrong(key, "an integer");
+  }
+}
+
+std::optional<int64_t> Gguf::integer(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return {};
+  return integer_at(*value, value->type, 0, key);
+}
+
+std::optional<double> Gguf::number(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return {};
+  if (value->type == GgufType::kFloat32) return load<float>(value->bytes, 0);
+  if (value->type == GgufType::kFloat64) return load<double>(value->bytes, 0);
+  return static_cast<double>(integer_at(*value, value->type, 0, key));
+}
+
+std::optional<bool> Gguf::boolean(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return {};
+  if (value->type != GgufType::kBool) wrong(key, "a boolean");
+  return load<uint8_t>(value->bytes, 0) != 0;
+}
+
+std::optional<std::string_view> Gguf::string(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return {};
+  if (value->type != GgufType::kString) wrong(key, "a string");
+  return as_text(value->bytes.subspan(sizeof(uint64_t)));
+}
+
+std::vector<std::string_view> Gguf::strings(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return {};
+  if (value->type != GgufType::kArray || value->element != GgufType::kString) {
+    wrong(key, "a list of strings");
+  }
+  std::vector<std::string_view> out;
+  out.reserve(value->count);
+  Reader reader(value->bytes, name_);
+  for (uint64_t i = 0; i < value->count; ++i) out.push_back(reader.string(key, kMaxString));
+  return out;
+}
+
+std::vector<int32_t> Gguf::int32s(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return {};
+  if (value->type != GgufType::kArray) wrong(key, "a list of integers");
+  std::vector<int32_t> out;
+  out.reserve(value->count);
+  for (size_t i = 0; i < value->count; ++i) {
+    const int64_t number = integer_at(*value, value->element, i, key);
+    UM_CHECK(number == static_cast<int32_t>(number), "{}: {}: {} does not fit 32 bits", name_, key,
+             number);
+    out.push_back(static_cast<int32_t>(number));
+  }
+  return out;
+}
+
+std::vector<float> Gguf::floats(std::string_view key) const {
+  const Value* value = find(key);
+  if (value == nullptr) return {};
+  if (value->type != GgufType::kArray || value->element != GgufType::kFloat32) {
+    wrong(key, "a list of 32-bit floats");
+  }
+  std::vector<float> out;
+  out.reserve(value->count);
+  for (size_t i = 0; i < value->count; ++i) out.push_back(load<float>(value->bytes, i));
+  return out;
+}
+
+}  // namespace um

@@ -1,0 +1,41 @@
+// The `normalizer` of a tokenizer.json: what is done to a text before it is split.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "text/pcre.h"
+
+namespace um {
+
+/// Unicode normal forms (utf8proc), replacements, a text put in front.
+class Normalizer {
+ public:
+  /// `spec`: the JSON value, null for none. Throws Error `WHERE: ...` for kinds that are not known.
+  Normalizer(const Json& spec, const std::string& where);
+
+  bool empty() const { return steps_.empty(); }
+  /// Normalises valid UTF-8.
+  std::string apply(std::string text, PcreScratch& scratch) const;
+
+ private:
+  struct Step {
+    enum Kind { kForm, kReplace, kPrepend, kLower, kStrip } kind;
+    int form = 0;             // options of utf8proc
+    std::string text;         // replacement, or what to prepend
+    std::vector<Pcre> regex;  // one, of kReplace
+    bool left = false, right = false;
+  };
+  void add(const Json& spec, const std::string& where, int depth);
+  std::vector<Step> steps_;
+};
+
+/// A `pattern` of a tokenizer.json, `{"String": "..."}` or `{"Regex": "..."}`.
+Pcre read_pattern(const Json& object, const std::string& where);
+
+/// `text` with every match replaced; Error if the result gets longer than some 100 times the text.
+std::string replace_all(const std::string& text, const Pcre& regex, std::string_view with,
+                        PcreScratch& scratch);
+
+}  // namespace um

@@ -1,0 +1,191 @@
+// See pcre.h.
+#include "text/pcre.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <array>
+#include <utility>
+
+#include "core/error.h"
+#include "core/json.h"
+
+namespace um {
+namespace {
+
+constexpr size_t kMaxPattern = 1 << 16;
+constexpr uint32_t kMatchLimit = 20'000'000;  // backtracks in one match
+constexpr uint32_t kDepthLimit = 100'000, kHeapKib = 64 << 10;
+constexpr size_t kJitStack = 1 << 20;
+
+/// Long names of general categories, which PCRE2 10.42 does not know.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kCategories = {
+    {{"Letter", "L"},
+     {"Mark", "M"},
+     {"Number", "N"},
+     {"Punctuation", "P"},
+     {"Punct", "P"},
+     {"Symbol", "S"},
+     {"Separator", "Z"},
+     {"Other", "C"},
+     {"Uppercase_Letter", "Lu"},
+     {"Lowercase_Letter", "Ll"},
+     {"Titlecase_Letter", "Lt"},
+     {"Modifier_Letter", "Lm"},
+     {"Other_Letter", "Lo"},
+     {"Decimal_Number", "Nd"},
+     {"Any", "Any"},
+     {"Alnum", "Xan"}}};
+
+/// `{Han}` → `{sc:Han}`, `{^Letter}` → `{^L}`; short names stay.
+std::string property_name(std::string_view name) {
+  std::string out = "{";
+  if (name.starts_with('^')) out += '^', name.remove_prefix(1);
+  for (const auto& [written, known] : kCategories) {
+    if (name == written) return out + std::string(known) + "}";
+  }
+  const bool is_script = name.size() > 2 && name.find_first_of(":=&") == std::string_view::npos;
+  return out + (is_script ? "sc:" : "") + std::string(name) + "}";
+}
+
+/// A class that Oniguruma and PCRE2 define differently, as the inside of a bracket expression.
+std::string_view shorthand(char letter) {
+  if (letter == 's') return R"(\x09-\x0d\x{85}\p{Z})";
+  if (letter == 'w') return R"(\p{L}\p{M}\p{N}\p{Pc})";
+  return letter == 'h' ? "0-9A-Fa-f" : "";
+}
+
+std::string error_text(int code) {
+  std::array<PCRE2_UCHAR, 128> text{};
+  pcre2_get_error_message(code, text.data(), text.size());
+  return reinterpret_cast<const char*>(text.data());
+}
+
+}  // namespace
+
+std::string translate_regex(std::string_view pattern) {
+  std::string out;
+  bool in_class = false;
+  for (size_t at = 0; at < pattern.size(); ++at) {
+    const char c = pattern[at];
+    if (c != '\\' || at + 1 == pattern.size()) {
+      if (c == '[') in_class = true;
+      if (c == ']') in_class = false;
+      out += c;
+      continue;
+    }
+    const char next = pattern[++at];
+    const auto lower = static_cast<char>(next | 0x20);
+    const size_t close = pattern.find('}', at);
+    if (lower == 'p' && pattern.substr(at + 1, 1) == "{" && close != std::string_view::npos) {
+      out.append({'\\', next}).append(property_name(pattern.substr(at + 2, close - at - 2)));
+      at = close;
+    } else if (const auto set = shorthand(lower);
+               !set.empty() && next != 'H' && (next == lower || !in_class)) {
+      if (in_class) {
+        out += set;
+      } else {
+        out.append(next == lower ? "[" : "[^").append(set) += ']';
+      }
+    } else {
+      out.append({'\\', next});
+    }
+  }
+  return out;
+}
+
+struct PcreScratch::Data {
+  pcre2_match_data* match = pcre2_match_data_create(1, nullptr);
+  pcre2_match_context* context = pcre2_match_context_create(nullptr);
+  pcre2_jit_stack* stack = pcre2_jit_stack_create(32 << 10, kJitStack, nullptr);
+  Data() {
+    pcre2_set_match_limit(context, kMatchLimit);
+    pcre2_set_depth_limit(context, kDepthLimit);
+    pcre2_set_heap_limit(context, kHeapKib);
+    pcre2_jit_stack_assign(context, nullptr, stack);
+  }
+  Data(const Data&) = delete;
+  Data& operator=(const Data&) = delete;
+  ~Data() {
+    pcre2_jit_stack_free(stack);
+    pcre2_match_context_free(context);
+    pcre2_match_data_free(match);
+  }
+};
+
+PcreScratch::PcreScratch() : data_(std::make_unique<Data>()) {}
+PcreScratch::~PcreScratch() = default;
+
+struct Pcre::Code {
+  pcre2_code* code = nullptr;
+  bool jit = false;
+  std::string where;
+  Code() = default;
+  Code(const Code&) = delete;
+  Code& operator=(const Code&) = delete;
+  ~Code() { pcre2_code_free(code); }
+
+  static std::shared_ptr<const Code> compile(std::string_view pattern, uint32_t options,
+                                             std::string_view shown, const std::string& where) {
+    UM_CHECK(pattern.size() <= kMaxPattern, "{}: regular expression of {} bytes, the limit is {}",
+             where, pattern.size(), kMaxPattern);
+    auto out = std::make_shared<Code>();
+    int error = 0;
+    size_t offset = 0;
+    pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    pcre2_set_parens_nest_limit(context, 100);
+    options |= PCRE2_UTF;
+    out->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options,
+                              &error, &offset, context);
+    pcre2_compile_context_free(context);
+    UM_CHECK(out->code != nullptr, "{}: regular expression {} does not compile: {}", where,
+             quote(shown), error_text(error));
+    out->jit = pcre2_jit_compile(out->code, PCRE2_JIT_COMPLETE) == 0;
+    out->where = where;
+    return out;
+  }
+};
+
+Pcre::Pcre(std::string_view pattern, const std::string& where)
+    : code_(Code::compile(translate_regex(pattern),
+                          PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, pattern, where)) {}
+
+Pcre Pcre::literal(std::string_view text, const std::string& where) {
+  return Pcre(Code::compile(text, PCRE2_LITERAL, text, where));
+}
+
+bool Pcre::match_at(std::string_view subject, size_t from, PcreScratch& scratch) const {
+  const auto text = reinterpret_cast<PCRE2_SPTR>(subject.data());
+  const PcreScratch::Data& data = *scratch.data_;
+  const auto* code = code_->code;
+  int found = PCRE2_ERROR_JIT_STACKLIMIT;
+  if (code_->jit) {
+    found = pcre2_jit_match(code, text, subject.size(), from, 0, data.match, data.context);
+  }
+  if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
+    found = pcre2_match(code, text, subject.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                        data.match, data.context);
+  }
+  if (found >= 0) return true;
+  UM_CHECK(found == PCRE2_ERROR_NOMATCH, "{}: the regular expression failed on this text: {}",
+           code_->where, error_text(found));
+  return false;
+}
+
+bool Pcre::find(std::string_view subject, size_t from, PcreScratch& scratch,
+                PcreMatch& match) const {
+  while (from <= subject.size() && match_at(subject, from, scratch)) {
+    const size_t* range = pcre2_get_ovector_pointer(scratch.data_->match);
+    // `\K` in a look-ahead could put the begin behind the end, or before `from`.
+    match = {std::max(range[0], from), range[1]};
+    if (match.end > match.begin) return true;
+    from = std::max(match.end, from) + 1;  // an empty match: on from the next character
+    while (from < subject.size() && (static_cast<unsigned char>(subject[from]) & 0xC0) == 0x80) {
+      ++from;
+    }
+  }
+  return false;
+}
+
+}  // namespace um

@@ -1,0 +1,56 @@
+// Regular expressions of tokenizer files, run by PCRE2 (UTF-8, Unicode properties, JIT).
+//
+// The files are written for Oniguruma, so a few spellings are translated (interop.md 4.4): scripts
+// (`\p{Han}`), long names of categories, `\s`, `\w`, `\h`. `^` and `$` stand at every line. What a
+// match may cost is limited: a hostile pattern ends in an Error.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace um {
+
+/// Where a match lies in its subject, in bytes.
+struct PcreMatch {
+  size_t begin = 0, end = 0;
+};
+
+/// The memory of matching; one per thread.
+class PcreScratch {
+ public:
+  PcreScratch();
+  ~PcreScratch();
+  PcreScratch(const PcreScratch&) = delete;
+  PcreScratch& operator=(const PcreScratch&) = delete;
+
+ private:
+  friend class Pcre;
+  struct Data;
+  std::unique_ptr<Data> data_;
+};
+
+/// A compiled pattern; immutable, and cheap to copy.
+class Pcre {
+ public:
+  /// Throws Error `WHERE: ...` for a pattern that is too long or does not compile.
+  Pcre(std::string_view pattern, const std::string& where);
+  /// A pattern without special characters.
+  static Pcre literal(std::string_view text, const std::string& where);
+
+  /// The first match that begins at or after `from` and is not empty. `subject` is valid UTF-8.
+  /// Throws Error if matching takes too long.
+  bool find(std::string_view subject, size_t from, PcreScratch& scratch, PcreMatch& match) const;
+
+ private:
+  struct Code;
+  explicit Pcre(std::shared_ptr<const Code> code) : code_(std::move(code)) {}
+  bool match_at(std::string_view subject, size_t from, PcreScratch& scratch) const;
+  std::shared_ptr<const Code> code_;
+};
+
+/// The pattern as PCRE2 wants it; for tests.
+std::string translate_regex(std::string_view pattern);
+
+}  // namespace um

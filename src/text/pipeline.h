@@ -1,0 +1,45 @@
+// What a tokenizer.json does to a text: cut out added tokens, normalise, split into words, BPE.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/normalizer.h"
+#include "text/pre_tokenizer.h"
+#include "text/workspace_pool.h"
+
+namespace um {
+
+class Pipeline {
+ public:
+  /// `literal`: of the added tokens those which count in any text, and not only where special
+  /// tokens are asked for.
+  Pipeline(Normalizer normalizer, PreTokenizer pre_tokenizer, Bpe bpe,
+           const std::vector<AddedToken>& added, const std::vector<AddedToken>& literal);
+
+  /// Appends the ids of `text`, valid UTF-8. May be called from several threads.
+  void encode(std::string_view text, bool parse_special, std::vector<int32_t>& ids) const;
+
+ private:
+  struct Workspace {
+    PcreScratch regex;
+    Bpe::Scratch bpe;
+  };
+  /// Added tokens looked for in the text as it is, and in the normalised text.
+  struct Cut {
+    AddedTokens raw, normalized;
+  };
+  Cut make_cut(const std::vector<AddedToken>& tokens) const;
+
+  Normalizer normalizer_;
+  PreTokenizer pre_tokenizer_;
+  Bpe bpe_;
+  Cut all_, literal_;
+  mutable WorkspacePool<Workspace> pool_;
+};
+
+}  // namespace um

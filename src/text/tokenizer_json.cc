@@ -1,0 +1,249 @@
+// Reading a tokenizer.json of Hugging Face's tokenizers (interop.md 4.3). Everything read here is
+// hostile: kinds that are not known are errors, not guesses.
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "text/decoder.h"
+#include "text/tokenizer_impl.h"
+
+namespace um {
+namespace {
+
+using Impl = Tokenizer::Impl;
+
+constexpr uint64_t kMaxJsonBytes = 256u << 20;
+constexpr int64_t kMaxId = (1 << 24) - 1;
+constexpr size_t kMaxMerges = 1 << 24, kMaxAdded = 1 << 20, kMaxTokenText = 1 << 16;
+
+/// Texts such as `<think>` or `[unused9]`: written by templates, so plain in texts of users even
+/// where the file does not call them special.
+bool is_mark(std::string_view text) {
+  constexpr std::string_view kOpen = "<[{", kClose = ">]}";
+  const size_t kind = kOpen.find(text.front());
+  return text.size() > 2 && kind != std::string_view::npos && text.back() == kClose[kind];
+}
+
+AddedToken read_added(const Json& entry, const std::string& where) {
+  const JsonObject fields(entry, where);
+  AddedToken token;
+  token.id = static_cast<int32_t>(fields.integer("id", 0, kMaxId));
+  token.text = fields.string("content");
+  UM_CHECK(!token.text.empty() && token.text.size() <= 1024,
+           "{}: content of {} bytes, expected 1 to 1024", where, token.text.size());
+  token.special = fields.boolean_or("special", false);
+  token.lstrip = fields.boolean_or("lstrip", false);
+  token.rstrip = fields.boolean_or("rstrip", false);
+  token.single_word = fields.boolean_or("single_word", false);
+  token.normalized = fields.boolean_or("normalized", !token.special);
+  return token;
+}
+
+std::vector<AddedToken> read_added_tokens(const JsonObject& root) {
+  std::vector<AddedToken> tokens;
+  const Json* list = root.find("added_tokens");
+  if (list == nullptr) return tokens;
+  UM_CHECK(list->is_array() && list->size() <= kMaxAdded, "{}: added_tokens: expected a list",
+           root.where());
+  for (size_t i = 0; i < list->size(); ++i) {
+    tokens.push_back(read_added((*list)[i], fmt::format("{}: added_tokens[{}]", root.where(), i)));
+  }
+  return tokens;
+}
+
+/// Fills `pieces` and `piece_ids` with the model's vocabulary.
+void read_vocabulary(Impl& impl, const JsonObject& model) {
+  const Json* vocab = model.find("vocab");
+  if (vocab == nullptr || !vocab->is_object()) model.wrong("vocab", "an object");
+  int64_t last = -1;
+  for (const auto& [piece, id] : vocab->items()) {
+    UM_CHECK(id.is_number_unsigned() && id.get<uint64_t>() <= uint64_t{kMaxId},
+             "{}: vocab: id of {} is not an integer from 0 to {}", model.where(), quote(piece),
+             kMaxId);
+    UM_CHECK(piece.size() <= kMaxTokenText, "{}: vocab: a piece of {} bytes", model.where(),
+             piece.size());
+    last = std::max(last, id.get<int64_t>());
+    impl.piece_ids.emplace(piece, id.get<int32_t>());
+  }
+  impl.pieces.resize(static_cast<size_t>(last + 1));
+  for (const auto& [piece, id] : impl.piece_ids) impl.pieces[static_cast<size_t>(id)] = piece;
+}
+
+/// The two halves of a merge: `"a b"` or `["a", "b"]`.
+std::pair<std::string, std::string> halves_of(const Json& merge, const std::string& where) {
+  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    return {merge[0].get<std::string>(), merge[1].get<std::string>()};
+  }
+  UM_CHECK(merge.is_string(), "{}: expected \"a b\" or [\"a\", \"b\"], found {}", where,
+           describe(merge));
+  const auto& text = merge.get_ref<const std::string&>();
+  const size_t space = text.find(' ');
+  UM_CHECK(space != std::string::npos && text.find(' ', space + 1) == std::string::npos,
+           "{}: expected two pieces with one space between, found {}", where, quote(text));
+  return {text.substr(0, space), text.substr(space + 1)};
+}
+
+/// Merges whose result is a special token are left out: special ids come from special tokens only.
+std::vector<Bpe::Merge> read_merges(const Impl& impl, const JsonObject& model) {
+  const Json* list = model.find("merges");
+  if (list == nullptr || !list->is_array()) model.wrong("merges", "a list");
+  UM_CHECK(list->size() <= kMaxMerges, "{}: {} merges, the limit is {}", model.where(),
+           list->size(), kMaxMerges);
+  std::vector<Bpe::Merge> merges;
+  merges.reserve(list->size());
+  for (size_t i = 0; i < list->size(); ++i) {
+    const std::string where = fmt::format("{}: merges[{}]", model.where(), i);
+    const auto [left, right] = halves_of((*list)[i], where);
+    const auto id_of = [&](const std::string& piece) {
+      const auto it = impl.piece_ids.find(piece);
+      UM_CHECK(it != impl.piece_ids.end(), "{}: {} is not in the vocabulary", where, quote(piece));
+      return it->second;
+    };
+    const Bpe::Merge merge{id_of(left), id_of(right), id_of(left + right)};
+    if (impl.special_of[static_cast<size_t>(merge.result)] < 0) merges.push_back(merge);
+  }
+  return merges;
+}
+
+/// The vocabulary without special tokens, as Bpe sees it.
+std::unordered_map<std::string, int32_t> read_words(const Impl& impl, bool bytes) {
+  std::unordered_map<std::string, int32_t> words;
+  for (const auto& [piece, id] : impl.piece_ids) {
+    if (impl.special_of[static_cast<size_t>(id)] >= 0) continue;
+    if (!bytes) {
+      words.emplace(piece, id);
+    } else if (auto raw = byte_level_to_bytes(piece)) {
+      words.emplace(std::move(*raw), id);
+    }
+  }
+  return words;
+}
+
+Bpe read_bpe(Impl& impl, const JsonObject& model, bool bytes) {
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    UM_CHECK(model.string_or(key, "").empty(), "{}: {} is not supported", model.where(), key);
+  }
+  UM_CHECK(model.number_or("dropout", 0, 0, 1) == 0, "{}: dropout is not supported", model.where());
+  BpeOptions options;
+  options.bytes = bytes;
+  options.byte_fallback = model.boolean_or("byte_fallback", false);
+  options.ignore_merges = model.boolean_or("ignore_merges", false);
+  options.fuse_unk = model.boolean_or("fuse_unk", false);
+  options.unk = impl.unk;
+  impl.byte_ids.fill(-1);
+  for (const auto& [piece, id] : impl.piece_ids) {
+    if (const int byte = byte_of_piece(piece); byte >= 0) {
+      impl.byte_ids[static_cast<size_t>(byte)] = id;
+    }
+  }
+  return Bpe(read_words(impl, bytes), read_merges(impl, model), impl.byte_ids, options);
+}
+
+void read_surfaces(Impl& impl, const Decoder& decoder) {
+  PcreScratch scratch;
+  for (size_t id = 0; id < impl.pieces.size(); ++id) {
+    const bool silent = impl.special_of[id] >= 0 || !impl.surfaces[id].empty();
+    if (!silent) impl.surfaces[id] = decoder.surface(impl.pieces[id], scratch);
+  }
+  impl.strip_first_space = decoder.strips_first_space();
+}
+
+/// Registers the added tokens; returns those which count in all texts.
+std::vector<AddedToken> place_added(Impl& impl, const std::vector<AddedToken>& added,
+                                    const std::string& name) {
+  std::vector<AddedToken> literal;
+  for (const AddedToken& token : added) {
+    if (token.special || is_mark(token.text)) {
+      impl.specials.push_back({token.id, token.text, token.special, token.lstrip, token.rstrip});
+    } else {
+      literal.push_back(token);
+    }
+  }
+  index_specials(impl, name);
+  for (const AddedToken& token : literal) {
+    const auto id = static_cast<size_t>(token.id);
+    if (id >= impl.pieces.size()) {
+      impl.pieces.resize(id + 1);
+      impl.special_of.resize(id + 1, -1);
+    }
+    impl.pieces[id] = token.text;
+    impl.piece_ids.emplace(token.text, token.id);
+  }
+  impl.surfaces.resize(impl.pieces.size());
+  for (const AddedToken& token : literal) impl.surfaces[static_cast<size_t>(token.id)] = token.text;
+  return literal;
+}
+
+/// The id that a TemplateProcessing puts in front of (or behind) a text, or -1.
+int32_t template_id(const Impl& impl, const Json* processor, bool front, int depth = 0) {
+  if (processor == nullptr || !processor->is_object() || depth > 8) return -1;
+  const auto list = processor->find("processors");
+  if (list != processor->end() && list->is_array()) {
+    int32_t id = -1;
+    for (const Json& part : *list) id = std::max(id, template_id(impl, &part, front, depth + 1));
+    return id;
+  }
+  const auto single = processor->find("single");
+  if (single == processor->end() || !single->is_array() || single->empty()) return -1;
+  const Json& edge = front ? single->front() : single->back();
+  if (!edge.is_object() || !edge.contains("SpecialToken")) return -1;
+  const Json& token = edge["SpecialToken"];
+  if (!token.is_object() || !token.contains("id") || !token["id"].is_string()) return -1;
+  return find_piece(impl, token["id"].get<std::string>());
+}
+
+void read_roles(Impl& impl, const Json* processor, const TokenizerRoles& roles,
+                const std::string& name) {
+  const auto known = [&](int32_t id) {
+    return id >= 0 && static_cast<size_t>(id) < impl.pieces.size() ? id : -1;
+  };
+  const int32_t bos = template_id(impl, processor, true);
+  impl.unk = named_id(impl, "unk_token", impl.unk, name);
+  impl.bos = named_id(impl, "bos_token", bos >= 0 ? bos : known(roles.bos), name);
+  impl.eos = named_id(impl, "eos_token", known(roles.eos), name);
+  impl.pad = named_id(impl, "pad_token", known(roles.pad), name);
+  impl.add_bos = flag_of(impl.config, "add_bos_token", bos >= 0) && impl.bos >= 0;
+}
+
+}  // namespace
+
+Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const std::string& name,
+                               const TokenizerRoles& roles) {
+  UM_CHECK(model.size() <= kMaxJsonBytes, "{}: tokenizer.json of {} bytes, the limit is {}", name,
+           model.size(), kMaxJsonBytes);
+  const std::string where = name + " (tokenizer.json)";
+  const std::string config_name = name + " (tokenizer_config.json)";
+  auto impl = std::make_shared<Impl>();
+  impl->json = true;
+  impl->model = std::move(model);
+  const Json json = parse_json(impl->model, where);
+  const JsonObject root(json, where);
+  const JsonObject fields = root.object("model");
+  const std::string type = fields.string_or("type", "BPE");
+  UM_CHECK(type == "BPE", "{}: model {}, expected BPE", where, quote(type));
+  impl->config = config.empty() ? Json::object() : parse_json(config, config_name);
+  UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
+  impl->prefix_space = false;
+  read_vocabulary(*impl, fields);
+  const std::vector<AddedToken> added = read_added_tokens(root);
+  const std::vector<AddedToken> literal = place_added(*impl, added, where);
+  if (const std::string unk = fields.string_or("unk_token", ""); !unk.empty()) {
+    impl->unk = find_piece(*impl, unk);
+    UM_CHECK(impl->unk >= 0, "{}: unk_token {} is not in the vocabulary", where, quote(unk));
+  }
+  const auto part = [&](const char* key) {
+    const Json* found = root.find(key);
+    return found == nullptr ? Json() : *found;
+  };
+  PreTokenizer pre(part("pre_tokenizer"), where + ": pre_tokenizer");
+  const bool bytes = pre.byte_level();
+  read_surfaces(*impl, Decoder(part("decoder"), bytes, where + ": decoder"));
+  Bpe bpe = read_bpe(*impl, fields, bytes);
+  impl->pipeline =
+      std::make_unique<Pipeline>(Normalizer(part("normalizer"), where + ": normalizer"),
+                                 std::move(pre), std::move(bpe), added, literal);
+  read_roles(*impl, root.find("post_processor"), roles, config_name);
+  return Tokenizer(std::move(impl));
+}
+
+}  // namespace um

@@ -1,0 +1,197 @@
+// See vocabulary.h.
+#include "text/vocabulary.h"
+
+#include <bit>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "text/pre_names.h"
+
+namespace um {
+namespace {
+
+// The parts of a SentencePiece model that a vocabulary fills (sentencepiece_model.proto), written
+// by hand: a field is its number and wire type, then a varint, four bytes, or a length and bytes.
+class ProtoWriter {
+ public:
+  void number(uint32_t field, uint64_t value) {
+    varint(field << 3);
+    varint(value);
+  }
+  void real(uint32_t field, float value) {
+    varint(field << 3 | 5);
+    const auto bits = std::bit_cast<uint32_t>(value);
+    for (int shift = 0; shift < 32; shift += 8) out_ += static_cast<char>(bits >> shift & 0xFF);
+  }
+  void bytes(uint32_t field, std::string_view value) {
+    varint(field << 3 | 2);
+    varint(value.size());
+    out_ += value;
+  }
+  const std::string& text() const { return out_; }
+
+ private:
+  void varint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) out_ += static_cast<char>(value | 0x80);
+    out_ += static_cast<char>(value);
+  }
+  std::string out_;
+};
+
+bool is_special(const Vocabulary& v, size_t id) {
+  return v.types[id] == Vocabulary::kControl || v.types[id] == Vocabulary::kUnknown;
+}
+
+std::string sentencepiece_model(const Vocabulary& v) {
+  ProtoWriter out;
+  for (size_t id = 0; id < v.tokens.size(); ++id) {
+    ProtoWriter piece;
+    piece.bytes(1, v.tokens[id]);
+    piece.real(2, v.scores[id]);
+    piece.number(3, static_cast<uint64_t>(v.types[id]));
+    out.bytes(1, piece.text());
+  }
+  // Ids that are absent are -1, as ten bytes.
+  const auto role = [](int32_t id) { return static_cast<uint64_t>(int64_t{id}); };
+  ProtoWriter trainer;
+  trainer.number(3, 2);   // model_type: BPE
+  trainer.number(35, 1);  // byte_fallback
+  trainer.number(40, role(v.unk >= 0 ? v.unk : 0));
+  trainer.number(41, role(v.bos));
+  trainer.number(42, role(v.eos));
+  trainer.number(43, role(v.pad));
+  out.bytes(2, trainer.text());
+  ProtoWriter normalizer;
+  normalizer.bytes(1, "identity");
+  normalizer.number(3, v.add_space_prefix ? 1 : 0);
+  normalizer.number(4, 0);  // remove_extra_whitespaces
+  normalizer.number(5, 1);  // escape_whitespaces
+  out.bytes(3, normalizer.text());
+  return out.text();
+}
+
+Json json_model(const Vocabulary& v, const std::string& name) {
+  Json vocab = Json::object();
+  for (size_t id = 0; id < v.tokens.size(); ++id) {
+    UM_CHECK(vocab.emplace(v.tokens[id], id).second, "{}: token {} appears twice", name,
+             quote(v.tokens[id]));
+  }
+  const PreTokenizerParts parts = pre_tokenizer_parts(v.pre, name);
+  return {{"type", "BPE"},
+          {"vocab", std::move(vocab)},
+          {"merges", v.merges},
+          {"ignore_merges", parts.ignore_merges}};
+}
+
+std::string tokenizer_json(const Vocabulary& v, const std::string& name) {
+  const PreTokenizerParts parts = pre_tokenizer_parts(v.pre, name);
+  Json added = Json::array();
+  for (size_t id = 0; id < v.tokens.size(); ++id) {
+    if (v.tokens[id].empty() || (!is_special(v, id) && v.types[id] != Vocabulary::kUserDefined))
+      continue;
+    added.push_back({{"id", id},
+                     {"content", v.tokens[id]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", is_special(v, id)}});
+  }
+  return to_text({{"version", "1.0"},
+                  {"added_tokens", std::move(added)},
+                  {"normalizer", parts.normalizer},
+                  {"pre_tokenizer", parts.pre_tokenizer},
+                  {"decoder", parts.decoder},
+                  {"model", json_model(v, name)}});
+}
+
+/// tokenizer_config.json, so far as the vocabulary says.
+Json tokenizer_config(const Vocabulary& v) {
+  Json config = Json::object();
+  const auto role = [&](const char* key, int32_t id) {
+    if (id >= 0) config[key] = v.tokens[static_cast<size_t>(id)];
+  };
+  role("bos_token", v.bos);
+  role("eos_token", v.eos);
+  role("unk_token", v.unk);
+  role("pad_token", v.pad);
+  if (v.add_bos) config["add_bos_token"] = *v.add_bos;
+  if (!v.chat_template.empty()) config["chat_template"] = v.chat_template;
+  return config;
+}
+
+/// For SentencePiece the special tokens have to be named too: control and unknown pieces, and those
+/// which users defined.
+Json added_tokens_decoder(const Vocabulary& v) {
+  Json added = Json::object();
+  for (size_t id = 0; id < v.tokens.size(); ++id) {
+    if (!is_special(v, id) && v.types[id] != Vocabulary::kUserDefined) continue;
+    added[std::to_string(id)] = {{"content", v.tokens[id]}, {"special", is_special(v, id)}};
+  }
+  return added;
+}
+
+void check(const Vocabulary& v, const std::string& name) {
+  const size_t count = v.tokens.size();
+  UM_CHECK(count > 0, "{}: the vocabulary has no tokens", name);
+  UM_CHECK(v.types.size() == count, "{}: {} tokens but {} token types", name, count,
+           v.types.size());
+  for (const int32_t type : v.types) {
+    UM_CHECK(type >= Vocabulary::kNormal && type <= Vocabulary::kByte,
+             "{}: token type {}, expected 1 to 6", name, type);
+  }
+  for (const int32_t id : {v.bos, v.eos, v.unk, v.pad}) {
+    UM_CHECK(id >= -1 && (id < 0 || static_cast<size_t>(id) < count),
+             "{}: special id {} is outside the vocabulary of {}", name, id, count);
+  }
+}
+
+int32_t id_of(const Gguf& file, const char* key) {
+  const auto id = file.integer(key);
+  UM_CHECK(!id || (*id >= 0 && *id < (1 << 30)), "{}: {}: {} is no token id", file.name(), key,
+           *id);
+  return id ? static_cast<int32_t>(*id) : -1;
+}
+
+}  // namespace
+
+Vocabulary read_vocabulary(const Gguf& file) {
+  Vocabulary v;
+  const auto text = [&](const char* key) { return std::string(file.string(key).value_or("")); };
+  v.model = text("tokenizer.ggml.model");
+  UM_CHECK(!v.model.empty(), "{}: no tokenizer.ggml.model: the file has no vocabulary",
+           file.name());
+  v.pre = text("tokenizer.ggml.pre");
+  for (const std::string_view token : file.strings("tokenizer.ggml.tokens")) {
+    v.tokens.emplace_back(token);
+  }
+  for (const std::string_view merge : file.strings("tokenizer.ggml.merges")) {
+    v.merges.emplace_back(merge);
+  }
+  v.scores = file.floats("tokenizer.ggml.scores");
+  v.types = file.int32s("tokenizer.ggml.token_type");
+  if (v.types.empty()) v.types.assign(v.tokens.size(), Vocabulary::kNormal);
+  v.bos = id_of(file, "tokenizer.ggml.bos_token_id");
+  v.eos = id_of(file, "tokenizer.ggml.eos_token_id");
+  v.unk = id_of(file, "tokenizer.ggml.unknown_token_id");
+  v.pad = id_of(file, "tokenizer.ggml.padding_token_id");
+  v.add_bos = file.boolean("tokenizer.ggml.add_bos_token");
+  v.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
+  v.chat_template = text("tokenizer.chat_template");
+  return v;
+}
+
+Tokenizer make_tokenizer(const Vocabulary& v, const std::string& name) {
+  check(v, name);
+  Json config = tokenizer_config(v);
+  if (v.model == "gpt2")
+    return Tokenizer::from_json(tokenizer_json(v, name), to_text(config), name);
+  UM_CHECK(v.model == "llama", "{}: vocabulary of model {}, expected \"llama\" or \"gpt2\"", name,
+           quote(v.model));
+  UM_CHECK(v.scores.size() == v.tokens.size(), "{}: {} tokens but {} scores", name, v.tokens.size(),
+           v.scores.size());
+  config["added_tokens_decoder"] = added_tokens_decoder(v);
+  return Tokenizer::parse(sentencepiece_model(v), to_text(config), name);
+}
+
+}  // namespace um

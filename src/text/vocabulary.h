@@ -1,0 +1,38 @@
+// Tokenizers inside GGUF files: the vocabulary as their metadata has it (interop.md 3.3), and the
+// tokenizer built from it. A SentencePiece vocabulary becomes a tokenizer.model, a byte-level one a
+// tokenizer.json, so that both take the ordinary way and can be saved.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/gguf.h"
+#include "text/tokenizer.h"
+
+namespace um {
+
+/// The keys `tokenizer.ggml.*`.
+struct Vocabulary {
+  enum TokenType { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+  std::string model;                // "llama" (SentencePiece BPE) or "gpt2" (byte-level BPE)
+  std::string pre;                  // name of the pre-tokenizer, for "gpt2"
+  std::vector<std::string> tokens;  // by id
+  std::vector<float> scores;        // by id, for "llama"
+  std::vector<int32_t> types;       // by id: TokenType
+  std::vector<std::string> merges;  // "a b", for "gpt2"
+  int32_t bos = -1, eos = -1, unk = -1, pad = -1;
+  std::optional<bool> add_bos;
+  bool add_space_prefix = true;  // for "llama"
+  std::string chat_template;
+};
+
+/// Reads the vocabulary of a GGUF file. Throws Error naming the key if there is none.
+Vocabulary read_vocabulary(const Gguf& file);
+
+/// Throws Error `NAME: ...` for models and pre-tokenizers that are not known, or for tables that do
+/// not fit each other.
+Tokenizer make_tokenizer(const Vocabulary& vocabulary, const std::string& name);
+
+}  // namespace um

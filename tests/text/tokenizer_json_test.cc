@@ -1,0 +1,539 @@
+// tokenizer.json and GGUF vocabularies: the parts one by one, published vectors, and equality with
+// Hugging Face's tokenizers on random texts.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <random>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "tests/text/peer_util.h"
+#include "text/decoder.h"
+#include "text/pcre.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+#include "text/vocabulary.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+using Ids = std::vector<int32_t>;
+
+/// A file of the smallest byte-level vocabulary: 256 bytes, merges, two special tokens.
+Json tiny_json(const std::vector<std::pair<std::string, std::string>>& merges = {
+                   {"h", "e"}, {"Ġ", "t"}, {"Ġt", "he"}, {"l", "l"}, {"he", "ll"}, {"1", "2"}}) {
+  Json vocab = Json::object(), list = Json::array();
+  int id = 0;
+  for (int byte = 0; byte < 256; ++byte) {
+    vocab[bytes_to_byte_level(std::string(1, static_cast<char>(byte)))] = id++;
+  }
+  for (const auto& [a, b] : merges) {
+    list.push_back(a + " " + b);
+    vocab[a + b] = id++;
+  }
+  const auto added = [&](const char* text, bool special) {
+    return Json{{"id", id++},      {"content", text}, {"special", special},  {"normalized", false},
+                {"lstrip", false}, {"rstrip", false}, {"single_word", false}};
+  };
+  Json tokens = {added("<|end|>", true), added("<think>", false)};
+  Json level = {{"type", "ByteLevel"},
+                {"add_prefix_space", false},
+                {"trim_offsets", true},
+                {"use_regex", true}};
+  return {{"version", "1.0"},
+          {"added_tokens", tokens},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", level},
+          {"post_processor", nullptr},
+          {"decoder", level},
+          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", list}}}};
+}
+
+Tokenizer make(const Json& json, std::string_view config = "") {
+  return Tokenizer::from_json(to_text(json), config, "test");
+}
+
+std::string pieces(const Tokenizer& t, std::string_view text, bool special = false) {
+  std::string out;
+  for (const int32_t id : t.encode(text, {.parse_special = special})) out += t.piece(id) + "|";
+  return out;
+}
+
+TEST(TokenizerJson, MergesInTheOrderLearnt) {
+  const Tokenizer t = make(tiny_json());
+  EXPECT_EQ(pieces(t, "hello the 1212"), "hell|o|Ġthe|Ġ|12|12|");
+  EXPECT_EQ(pieces(t, "llll lll"), "ll|ll|Ġ|ll|l|");
+  EXPECT_EQ(t.vocab_size(), 264);
+  EXPECT_EQ(t.bytes(*t.id("Ġthe")), " the");
+  EXPECT_EQ(t.decode(t.encode("hello, wörld 鸭")), "hello, wörld 鸭");
+}
+
+TEST(TokenizerJson, SpecialTokensCountOnlyWhereAskedFor) {
+  const Tokenizer t = make(tiny_json(), R"({"eos_token": "<|end|>", "bos_token": null})");
+  EXPECT_EQ(t.eos_id(), 262);
+  EXPECT_EQ(t.bos_id(), -1);
+  EXPECT_FALSE(t.add_bos());
+  EXPECT_EQ(t.encode("<|end|>", {.parse_special = true}), Ids{262});
+  EXPECT_EQ(t.encode("<think>", {.parse_special = true}), Ids{263});
+  for (const int32_t id : t.encode("<|end|><think>")) EXPECT_FALSE(t.is_special(id));
+  EXPECT_EQ(t.decode({263, 104, 262}), "<think>h");  // not special: it stays
+  EXPECT_EQ(t.decode({263, 104, 262}, false), "<think>h<|end|>");
+  EXPECT_EQ(t.decode(t.encode("<|end|>")), "<|end|>");
+}
+
+TEST(TokenizerJson, NoMergeMakesASpecialToken) {
+  Json json = tiny_json();
+  json["added_tokens"].push_back({{"id", 257}, {"content", "Ġt"}, {"special", true}});
+  json["model"]["ignore_merges"] = true;
+  const Tokenizer t = make(json);
+  for (const int32_t id : t.encode("the t")) EXPECT_FALSE(t.is_special(id));
+}
+
+TEST(TokenizerJson, OrdinaryAddedTextsCountEverywhere) {
+  Json json = tiny_json();
+  json["added_tokens"].push_back({{"id", 264}, {"content", "    "}, {"normalized", false}});
+  const Tokenizer t = make(json);
+  EXPECT_EQ(t.encode("a    b"), (Ids{t.encode("a")[0], 264, t.encode("b")[0]}));
+  EXPECT_FALSE(t.is_special(264));
+  EXPECT_EQ(t.bytes(264), "    ");
+}
+
+TEST(TokenizerJson, ConditionsOfAddedTokens) {
+  Json json = tiny_json();
+  json["added_tokens"].push_back(
+      {{"id", 264}, {"content", "<mask>"}, {"lstrip", true}, {"rstrip", true}, {"special", true}});
+  json["added_tokens"].push_back(
+      {{"id", 265}, {"content", "[word]"}, {"single_word", true}, {"special", true}});
+  json["added_tokens"].push_back({{"id", 266}, {"content", "<mask>2"}, {"special", true}});
+  const Tokenizer t = make(json);
+  EXPECT_EQ(pieces(t, "a \u3000<mask>\t\n b", true), "a|<mask>|b|");
+  EXPECT_EQ(pieces(t, "a <mask>2 b", true), "a|Ġ|<mask>2|Ġ|b|");
+  EXPECT_EQ(pieces(t, "a [word] [word]é", true).find("[word]"), pieces(t, "a ").size());
+  EXPECT_EQ(pieces(t, "a [word] [word]é", true).rfind("[word]"), pieces(t, "a ").size());
+}
+
+TEST(TokenizerJson, RolesFromTemplateConfigAndModel) {
+  Json json = tiny_json();
+  EXPECT_EQ(Tokenizer::from_json(to_text(json), "", "t", {.bos = 3, .eos = 262}).eos_id(), 262);
+  EXPECT_EQ(Tokenizer::from_json(to_text(json), "", "t", {.bos = 3, .eos = 999}).eos_id(), -1);
+  json["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single", {{{"SpecialToken", {{"id", "<|end|>"}}}}, {{"Sequence", {{"id", "A"}}}}}}};
+  EXPECT_TRUE(make(json).add_bos());
+  EXPECT_EQ(make(json).encode("h", {.add_bos = true}), (Ids{262, make(json).encode("h")[0]}));
+  EXPECT_FALSE(make(json, R"({"add_bos_token": false})").add_bos());
+}
+
+TEST(TokenizerJson, StreamsOnlyCompleteCharacters) {
+  const Tokenizer t = make(tiny_json());
+  const std::string text = "h鸭🦆<think>naïve";
+  Detokenizer stream(t, false);
+  std::string all;
+  for (const int32_t id : t.encode(text, {.parse_special = true})) {
+    const std::string part = stream.push(id);
+    EXPECT_TRUE(is_utf8(part));
+    all += part;
+  }
+  EXPECT_EQ(all + stream.finish(), text);
+  EXPECT_EQ(t.decode(t.encode("a\xFF z\xC3")), "a\xEF\xBF\xBD z\xEF\xBF\xBD");
+  const Ids duck = t.encode("鸭");
+  EXPECT_EQ(t.decode({duck[0], duck[1], 262, duck[2]}, false), "\xEF\xBF\xBD<|end|>\xEF\xBF\xBD");
+}
+
+TEST(TokenizerJson, LongWordsMergeAsShortOnes) {
+  const Tokenizer t = make(tiny_json());
+  std::mt19937_64 random(4);
+  for (int i = 0; i < 50; ++i) {
+    std::string word;  // letters only: one word
+    for (int n = 0; n < 300; ++n) word += "hel"[random() % 3];
+    // By hand: "he", then "ll", then "he"+"ll", each from the left.
+    std::string expected;
+    for (size_t at = 0; at < word.size();) {
+      const std::string_view rest = std::string_view(word).substr(at);
+      const std::string_view piece = rest.starts_with("hell") ? "hell"
+                                     : rest.starts_with("he") ? "he"
+                                     : rest.starts_with("ll") ? "ll"
+                                                              : rest.substr(0, 1);
+      expected.append(piece) += '|';
+      at += piece.size();
+    }
+    EXPECT_EQ(pieces(t, word), expected);
+  }
+}
+
+TEST(TokenizerJson, RefusesWhatItDoesNotKnow) {
+  const auto message = [](const std::function<void(Json&)>& change) -> std::string {
+    Json json = tiny_json();
+    change(json);
+    try {
+      make(json);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  const auto has = [](const std::string& text, const char* part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  };
+  has(message([](Json& j) { j["model"]["type"] = "WordPiece"; }), "expected BPE");
+  has(message([](Json& j) { j["normalizer"] = {{"type", "Magic"}}; }), "normalizer");
+  has(message([](Json& j) { j["pre_tokenizer"] = {{"type", "Magic"}}; }), "pre_tokenizer");
+  has(message([](Json& j) { j["decoder"] = {{"type", "CTC"}}; }), "decoder");
+  has(message([](Json& j) { j["model"]["merges"].push_back("a bc"); }), "not in the vocabulary");
+  has(message([](Json& j) { j["model"]["merges"].push_back("abc"); }), "one space");
+  has(message([](Json& j) { j["model"]["merges"].push_back(7); }), "merges[6]");
+  has(message([](Json& j) { j["model"]["vocab"]["x y"] = -1; }), "not an integer");
+  has(message([](Json& j) { j["model"]["vocab"]["x y"] = 1 << 30; }), "not an integer");
+  has(message([](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; }), "not supported");
+  has(message([](Json& j) { j["added_tokens"][0]["content"] = ""; }), "content");
+  has(message([](Json& j) { j["added_tokens"][1]["id"] = 262; }), "twice");
+  has(message([](Json& j) {
+        j["pre_tokenizer"] = {
+            {"type", "Split"}, {"pattern", {{"Regex", "(unclosed"}}}, {"behavior", "Isolated"}};
+      }),
+      "does not compile");
+  EXPECT_THROW(Tokenizer::from_json("[1]", "", "test"), Error);
+  EXPECT_THROW(Tokenizer::from_json("{}", "", "test"), Error);
+}
+
+TEST(TokenizerJson, AnExpensiveExpressionEndsInAnError) {
+  Json json = tiny_json();
+  json["pre_tokenizer"] = {
+      {"type", "Split"}, {"pattern", {{"Regex", "(a+)+(a+)+(a+)+[bc]"}}}, {"behavior", "Isolated"}};
+  const Tokenizer t = make(json);
+  EXPECT_THROW(t.encode(std::string(5000, 'a')), Error);
+}
+
+TEST(TokenizerJson, SaveAndLoadGiveTheSameTokenizer) {
+  const fs::path dir = fs::temp_directory_path() / fmt::format("um_json_{}", ::getpid());
+  fs::create_directories(dir);
+  const Tokenizer t = make(tiny_json(), R"({"eos_token": "<|end|>"})");
+  t.save(dir);
+  EXPECT_EQ(Tokenizer::load(dir).hash(), t.hash());
+  EXPECT_EQ(Tokenizer::load(dir).eos_id(), 262);
+  EXPECT_EQ(Tokenizer::load(dir / "tokenizer.json").encode("the"), t.encode("the"));
+  fs::remove(dir / "tokenizer_config.json");
+  write_file_atomic(dir / "config.json", R"({"eos_token_id": [262, 5], "bos_token_id": null})");
+  EXPECT_EQ(Tokenizer::load(dir).eos_id(), 262);
+  fs::remove_all(dir);
+}
+
+TEST(Pcre, TranslatesWhatOnigurumaMeans) {
+  EXPECT_EQ(translate_regex(R"(\p{Han}\p{L}\P{^Letter}[\p{Han}])"),
+            R"(\p{sc:Han}\p{L}\P{^L}[\p{sc:Han}])");
+  PcreScratch scratch;
+  PcreMatch match;
+  EXPECT_FALSE(Pcre(R"(\p{Han})", "t").find("、", 0, scratch, match));  // Script_Extensions only
+  EXPECT_TRUE(Pcre(R"(\p{Han}+)", "t").find("、鸭鸭", 0, scratch, match));
+  EXPECT_EQ(match.begin, 3u);
+  EXPECT_EQ(match.end, 9u);
+  EXPECT_TRUE(Pcre(R"(a$)", "t").find("a\nb", 0, scratch, match));  // at every line
+  EXPECT_FALSE(Pcre("x*", "t").find("äöü", 0, scratch, match));     // empty matches do not count
+  EXPECT_FALSE(Pcre(R"(\s)", "t").find("\u180E", 0, scratch, match));
+  EXPECT_TRUE(Pcre::literal("a.", "t").find("aba.", 0, scratch, match));
+  EXPECT_EQ(match.begin, 2u);
+}
+
+// ---- published vectors ----
+
+std::vector<std::string> split_lines(const std::string& text, const std::string& between) {
+  std::vector<std::string> out;
+  for (size_t at = 0;;) {
+    const size_t end = text.find(between, at);
+    out.push_back(text.substr(at, end - at));
+    if (end == std::string::npos) return out;
+    at = end + between.size();
+  }
+}
+
+class GgufVectors : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(GgufVectors, AreMet) {
+  const fs::path base =
+      shared_folder() / "tokenizers" / fmt::format("ggml-vocab-{}.gguf", GetParam());
+  if (!fs::exists(base)) GTEST_SKIP() << "no " << base;
+  const Tokenizer t = Tokenizer::load(base);
+  const auto texts = split_lines(read_file(base.string() + ".inp"), "\n__ggml_vocab_test__\n");
+  const auto lines = split_lines(read_file(base.string() + ".out"), "\n");
+  ASSERT_GE(lines.size(), texts.size());
+  ASSERT_GT(texts.size(), 40u);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    Ids expected;
+    std::istringstream numbers(lines[i]);
+    for (int32_t id; numbers >> id;) expected.push_back(id);
+    EXPECT_EQ(t.encode(texts[i]), expected) << i << ": " << texts[i];
+    EXPECT_EQ(t.decode(expected), texts[i]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Published, GgufVectors,
+                         ::testing::Values("gpt-2", "deepseek-llm", "llama-spm"));
+
+// ---- equality with Hugging Face's tokenizers ----
+
+std::string random_text(std::mt19937_64& random) {
+  static const std::vector<std::string> kParts = {" ",        "  ",         "\n",
+                                                  "\r\n",     "\t",         "the",
+                                                  "hello",    "'s",         "'LL",
+                                                  "12",       "345",        "3.14",
+                                                  "_",        "ǅ",          "é",
+                                                  "e\u0301",  "ﬁ",          "ß",
+                                                  "鸭",       "门前大桥下", "、",
+                                                  "。",       "ー",         "カタ",
+                                                  "한국",     "ไทย",        "नमस्ते",
+                                                  "\u00A0",   "\u3000",     "\u200B",
+                                                  "\u2028",   "😀",          "👩‍👩‍👧",
+                                                  "🇩🇪",       "<|end|>",    "<think>",
+                                                  "</think>", "<",          ">",
+                                                  "!?",       "...",        "«",
+                                                  "½",        "Ⅷ",          "٣",
+                                                  "µ",        "Å",          "\u212B",
+                                                  "\uFFFD",   "A",          "bc",
+                                                  "\u0301",   "ſ",          "K",
+                                                  "<mask>",   "word",       "[word]",
+                                                  "e0",       "\u0085",     "\x01",
+                                                  "~",        "{}"};
+  std::string text;
+  for (size_t n = random() % 24; n > 0; --n) {
+    if (random() % 8 != 0) {
+      text += kParts[random() % kParts.size()];
+      continue;
+    }
+    std::string bytes;  // any character below U+3100, surrogates and unassigned ones left out
+    for (int k = 0; k < 3; ++k) bytes += static_cast<char>(random() % 256);
+    text += repair_utf8(bytes);
+  }
+  return text;
+}
+
+Json split_spec(const char* regex, const char* behavior, bool invert) {
+  return {{"type", "Split"},
+          {"pattern", {{"Regex", regex}}},
+          {"behavior", behavior},
+          {"invert", invert}};
+}
+
+Json sequence_of(const char* key, const Json& steps) {
+  return {{"type", "Sequence"}, {key, steps}};
+}
+
+/// Variants of the small file, each with other parts.
+std::vector<Json> variants() {
+  std::vector<Json> out = {tiny_json()};
+  const Json level = {{"type", "ByteLevel"},
+                      {"add_prefix_space", false},
+                      {"trim_offsets", true},
+                      {"use_regex", false}};
+  const auto with_split = [&](const Json& split) {
+    Json json = tiny_json();
+    json["pre_tokenizer"] = sequence_of("pretokenizers", {split, level});
+    out.push_back(json);
+  };
+  for (const char* behavior :
+       {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"}) {
+    for (const bool invert : {false, true}) {
+      with_split(split_spec(R"([\s\p{N}l])", behavior, invert));
+    }
+  }
+  with_split({{"type", "Split"},
+              {"pattern", {{"String", " "}}},
+              {"behavior", "MergedWithNext"},
+              {"invert", false}});
+  with_split(split_spec(
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+      "Isolated", false));
+  with_split(
+      split_spec(R"([^\r\n\p{L}\p{N}]?+[\p{L}\p{M}]+|\p{Han}+|\p{N}| ?[^\s\p{L}\p{N}]++|\s+$|\s+)",
+                 "Isolated", false));
+  with_split(split_spec(R"(\w+|\W|\p{Hiragana}|\S)", "Removed", true));
+  with_split({{"type", "Digits"}, {"individual_digits", true}});
+  with_split({{"type", "Digits"}, {"individual_digits", false}});
+  with_split({{"type", "Punctuation"}, {"behavior", "Isolated"}});
+  with_split({{"type", "Whitespace"}});
+  with_split({{"type", "WhitespaceSplit"}});
+  Json json = tiny_json();
+  json["pre_tokenizer"]["add_prefix_space"] = true;
+  json["normalizer"] = {{"type", "NFC"}};
+  out.push_back(json);
+  json["model"]["ignore_merges"] = true;
+  json["model"]["vocab"]["hello"] = 262;
+  json["model"]["vocab"]["ĠĠ"] = 263;
+  json["added_tokens"][0]["id"] = 264;
+  json["added_tokens"][1]["id"] = 265;
+  json["normalizer"] = sequence_of(
+      "normalizers", {{{"type", "NFKC"}},
+                      {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", "  "}},
+                      {{"type", "Replace"}, {"pattern", {{"String", "hello"}}}, {"content", "the"}},
+                      {{"type", "Lowercase"}}});
+  out.push_back(json);
+  json = tiny_json();
+  Json vocab = Json::object();  // bytes that are missing vanish
+  for (const auto& [piece, id] : json["model"]["vocab"].items()) {
+    vocab[piece == "Ċ" || piece == "a" ? "gone " + piece : piece] = id;
+  }
+  json["model"]["vocab"] = vocab;
+  out.push_back(json);
+  json = tiny_json();
+  json["normalizer"] = {{"type", "NFC"}};
+  const auto add = [&](int id, const char* text, const char* flag, bool special, bool normalized) {
+    Json token = {
+        {"id", id},        {"content", text},      {"special", special},      {"lstrip", false},
+        {"rstrip", false}, {"single_word", false}, {"normalized", normalized}};
+    token[flag] = true;
+    json["added_tokens"].push_back(token);
+  };
+  add(264, "<mask>", "lstrip", true, false);
+  add(265, "[word]", "single_word", true, false);
+  add(266, "</think>", "rstrip", false, false);
+  add(267, "e\u0301", "normalized", false, true);
+  out.push_back(json);
+  return out;
+}
+
+/// A file in the manner of Llama 2: characters, byte fallback, a mark for the space.
+Json llama_json(bool metaspace) {
+  Json vocab = {{"<unk>", 0}, {"<s>", 1}};
+  int id = 2;
+  for (int byte = 0; byte < 256; ++byte) vocab[fmt::format("<0x{:02X}>", byte)] = id++;
+  for (const char* c : {"▁", "t", "h", "e", "l", "o", "鸭", "é"}) vocab[c] = id++;
+  Json merges = Json::array();
+  for (const auto& [a, b] : std::vector<std::pair<std::string, std::string>>{
+           {"▁", "t"}, {"h", "e"}, {"▁t", "he"}, {"▁", "▁"}, {"l", "l"}}) {
+    merges.push_back({a, b});
+    vocab[a + b] = id++;
+  }
+  const auto replace = [](const char* from, const char* to) {
+    return Json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+  };
+  const Json mark = {
+      {"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", true}};
+  Json json = {
+      {"version", "1.0"},
+      {"added_tokens",
+       {{{"id", 1},
+         {"content", "<s>"},
+         {"special", true},
+         {"lstrip", false},
+         {"rstrip", false},
+         {"single_word", false},
+         {"normalized", false}}}},
+      {"normalizer",
+       sequence_of("normalizers", {{{"type", "Prepend"}, {"prepend", "▁"}}, replace(" ", "▁")})},
+      {"pre_tokenizer", nullptr},
+      {"decoder",
+       sequence_of("decoders", {replace("▁", " "),
+                                {{"type", "ByteFallback"}},
+                                {{"type", "Fuse"}},
+                                {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}})},
+      {"model",
+       {{"type", "BPE"},
+        {"unk_token", "<unk>"},
+        {"fuse_unk", true},
+        {"byte_fallback", true},
+        {"vocab", vocab},
+        {"merges", merges}}}};
+  if (metaspace) {
+    json["normalizer"] = nullptr;
+    json["pre_tokenizer"] = mark;
+    json["decoder"] = mark;
+    json["model"]["byte_fallback"] = false;
+  }
+  return json;
+}
+
+struct Job {
+  Tokenizer tokenizer;
+  std::vector<std::string> texts;
+};
+
+/// Saves the tokenizers, asks the peer, compares ids, and texts where `decoded`.
+void expect_peer_agrees(const std::vector<Job>& jobs, bool decoded) {
+  const fs::path dir = fs::temp_directory_path() / fmt::format("um_json_peer_{}", ::getpid());
+  Json request = {{"jobs", Json::array()}};
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const fs::path place = dir / std::to_string(i);
+    fs::create_directories(place);
+    jobs[i].tokenizer.save(place);
+    request["jobs"].push_back({{"file", place / "tokenizer.json"}, {"texts", jobs[i].texts}});
+  }
+  const auto reply = ask_python("tokenizers_peer.py", request);
+  fs::remove_all(dir);
+  if (!reply) GTEST_SKIP() << "no Python package tokenizers";
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const Tokenizer& t = jobs[i].tokenizer;
+    for (size_t k = 0; k < jobs[i].texts.size(); ++k) {
+      const std::string& text = jobs[i].texts[k];
+      const Ids ids = t.encode(text, {.parse_special = true});
+      const Ids expected = (*reply)[i]["ids"][k].get<Ids>();
+      ASSERT_EQ(ids, expected) << "tokenizer " << i << ", text " << quote(text);
+      if (!decoded) continue;
+      EXPECT_EQ(t.decode(ids), (*reply)[i]["texts"][k]) << i << quote(text);
+      EXPECT_EQ(t.decode(ids, false), (*reply)[i]["kept"][k]) << i << quote(text);
+    }
+  }
+}
+
+std::vector<std::string> random_texts(size_t count, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<std::string> texts = {"", " ", "hello the <|end|> 12"};
+  while (texts.size() < count) texts.push_back(random_text(random));
+  return texts;
+}
+
+TEST(TokenizersPeer, AgreesOnEveryPart) {
+  std::vector<Job> jobs;
+  for (const Json& json : variants()) jobs.push_back({make(json), random_texts(150, jobs.size())});
+  expect_peer_agrees(jobs, false);
+}
+
+TEST(TokenizersPeer, AgreesOnCharactersWithByteFallback) {
+  expect_peer_agrees({{make(llama_json(false)), random_texts(300, 77)},
+                      {make(llama_json(true)), random_texts(300, 78)}},
+                     false);
+}
+
+TEST(TokenizersPeer, AgreesOnRealVocabularies) {
+  std::vector<Job> jobs;
+  for (const char* name : {"gpt-2", "deepseek-llm"}) {
+    const fs::path file = shared_folder() / "tokenizers" / fmt::format("ggml-vocab-{}.gguf", name);
+    if (!fs::exists(file)) GTEST_SKIP() << "no " << file;
+    jobs.push_back({Tokenizer::load(file), random_texts(300, jobs.size())});
+  }
+  const fs::path minimind = shared_folder() / "tokenizers" / "minimind.tokenizer.json";
+  jobs.push_back({Tokenizer::load(minimind), random_texts(300, 5)});
+  expect_peer_agrees(jobs, false);
+}
+
+// The same vocabulary under each named pre-tokenizer.
+TEST(TokenizersPeer, AgreesOnEveryNamedPreTokenizer) {
+  const fs::path file = shared_folder() / "tokenizers" / "ggml-vocab-gpt-2.gguf";
+  if (!fs::exists(file)) GTEST_SKIP() << "no " << file;
+  Vocabulary vocabulary = read_vocabulary(Gguf(file));
+  std::vector<Job> jobs;
+  for (const char* pre : {"llama-bpe", "qwen2", "qwen35", "smollm", "deepseek-v3", "deepseek-coder",
+                          "deepseek-llm"}) {
+    vocabulary.pre = pre;
+    jobs.push_back({make_tokenizer(vocabulary, pre), random_texts(100, jobs.size())});
+  }
+  expect_peer_agrees(jobs, false);
+}
+
+TEST(MiniMind, RoundTrips) {
+  const fs::path file = shared_folder() / "tokenizers" / "minimind.tokenizer.json";
+  if (!fs::exists(file)) GTEST_SKIP() << "no " << file;
+  const Tokenizer t = Tokenizer::load(file);
+  EXPECT_EQ(t.vocab_size(), 6400);
+  std::mt19937_64 random(8);
+  for (const std::string& text : random_texts(300, 9)) EXPECT_EQ(t.decode(t.encode(text)), text);
+  for (int i = 0; i < 300; ++i) {
+    std::string bytes;
+    for (size_t n = random() % 40; n > 0; --n) bytes += static_cast<char>(random());
+    EXPECT_EQ(t.decode(t.encode(bytes)), repair_utf8(bytes));
+  }
+}
+
+}  // namespace
+}  // namespace um
