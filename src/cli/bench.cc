@@ -185,6 +185,7 @@ void add_decode(CLI::App& family, Globals& globals) {
   CLI::App* command = add_bench_command(family, "decode", "one token a step for each stream",
                                         "bench-small", globals, bench_decode, options);
   add_dtype_option(command, options->dtype);
+  add_cache_dtype_option(command, options->cache_dtype);
   command->add_option("--batch", options->batch, "streams that decode together")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));

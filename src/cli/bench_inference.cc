@@ -59,7 +59,8 @@ class Streams {
     model_ = make_model(config_, device, weights_);
     fill_cheaply(model_->params(), config_.weight_init_std());
     const int64_t each = KvPool::pages_for(capacity);
-    pool_ = std::make_unique<KvPool>(model_->make_pool(streams * each));
+    pool_ = std::make_unique<KvPool>(
+        model_->make_pool(streams * each, dtype_from_name(options.cache_dtype)));
     pages_.resize(static_cast<size_t>(streams * each));
     std::iota(pages_.begin(), pages_.end(), 0);
   }
@@ -174,13 +175,15 @@ void bench_decode(const BenchOptions& options, Device& device) {
     seconds.push_back(seconds_of([&] { streams.forward(1, false); }));
   const double bandwidth = median({before, read_bandwidth(), read_bandwidth()});
   const auto batch = static_cast<double>(options.batch);
-  const double kv = static_cast<double>(kv_bytes_per_token(streams.config(), DType::f32)) *
+  const DType cache = dtype_from_name(options.cache_dtype);
+  const double kv = static_cast<double>(kv_bytes_per_token(streams.config(), cache)) *
                     static_cast<double>(options.depth + options.tokens / 2);
   const double bytes = streams.weight_bytes_read(streams.experts_read()) / batch + kv;
   const double rate = batch / median(seconds), ratio = rate * bytes / bandwidth;
   if (options.json)
     print_json({{"model", options.model},
                 {"dtype", dtype_name(streams.weights())},
+                {"cache_dtype", options.cache_dtype},
                 {"batch", options.batch},
                 {"depth", options.depth},
                 {"tokens_per_s", rate},

@@ -205,31 +205,66 @@ std::vector<Ids> make_prompts(const SpeculativeBenchOptions& options, const Mode
   return prompts;
 }
 
-void print(const SpeculativeBenchOptions& options, const Result& plain, const Result& fused,
-           const Result& naive) {
-  const auto accepted = static_cast<double>(fused.accepted) /
-                        static_cast<double>(std::max<int64_t>(fused.drafted, 1));
+/// The three ways in one round over all prompts, in turn.
+struct Round {
+  Result plain, fused, naive;
+};
+
+Round run_round(const Model& model, const std::vector<Ids>& prompts, int64_t heads,
+                const SpeculativeBenchOptions& options) {
+  Round round;
+  for (const Ids& prompt : prompts) {
+    run_engine(model, prompt, options, 0, round.plain);
+    run_engine(model, prompt, options, heads, round.fused);
+    NaiveLoop loop(model, heads, std::ssize(prompt) + options.tokens + heads + 2);
+    round.naive.tokens.push_back(loop.run(prompt, options.tokens, round.naive));
+  }
+  UM_CHECK(round.plain.tokens == round.fused.tokens && round.plain.tokens == round.naive.tokens,
+           "speculative decoding gave other tokens than plain decoding");
+  return round;
+}
+
+/// Medians over the rounds; ratios are taken within a round.
+void print(const SpeculativeBenchOptions& options, const std::vector<Round>& rounds) {
+  const auto middle = [&](const auto& figure) {
+    std::vector<double> values;
+    for (const Round& round : rounds) values.push_back(figure(round));
+    return median(values);
+  };
+  const double accepted = middle([](const Round& r) {
+    return static_cast<double>(r.fused.accepted) /
+           static_cast<double>(std::max<int64_t>(r.fused.drafted, 1));
+  });
+  const double speedup =
+      middle([](const Round& r) { return r.fused.tokens_per_s() / r.plain.tokens_per_s(); });
+  const double plain = middle([](const Round& r) { return r.plain.tokens_per_s(); });
+  const double fused = middle([](const Round& r) { return r.fused.tokens_per_s(); });
+  const double naive = middle([](const Round& r) { return r.naive.tokens_per_s(); });
+  const double plain_us = middle([](const Round& r) { return r.plain.outside_us(); });
+  const double fused_us = middle([](const Round& r) { return r.fused.outside_us(); });
+  const double naive_us = middle([](const Round& r) { return r.naive.outside_us(); });
+  const double length = middle([](const Round& r) { return r.fused.length(); });
   if (options.json) {
     print_json({{"model", options.model},
-                {"plain_tokens_per_s", plain.tokens_per_s()},
-                {"tokens_per_s", fused.tokens_per_s()},
-                {"naive_tokens_per_s", naive.tokens_per_s()},
-                {"speedup", fused.tokens_per_s() / plain.tokens_per_s()},
+                {"rounds", options.rounds},
+                {"plain_tokens_per_s", plain},
+                {"tokens_per_s", fused},
+                {"naive_tokens_per_s", naive},
+                {"speedup", speedup},
                 {"acceptance", accepted},
-                {"tokens_per_step", fused.length()},
-                {"outside_us", fused.outside_us()},
-                {"naive_outside_us", naive.outside_us()}});
+                {"tokens_per_step", length},
+                {"outside_us", fused_us},
+                {"naive_outside_us", naive_us}});
     return;
   }
-  fmt::print("plain        {:7.1f} tokens/s, {:6.1f} us per step outside model forwards\n",
-             plain.tokens_per_s(), plain.outside_us());
+  fmt::print("plain        {:7.1f} tokens/s, {:6.1f} us per step outside model forwards\n", plain,
+             plain_us);
   fmt::print(
       "speculative  {:7.1f} tokens/s, {:6.1f} us, {:.2f} tokens per step, {:.0f} % of "
       "drafts accepted: {:.2f} times plain\n",
-      fused.tokens_per_s(), fused.outside_us(), fused.length(), 100 * accepted,
-      fused.tokens_per_s() / plain.tokens_per_s());
-  fmt::print("naive loop   {:7.1f} tokens/s, {:6.1f} us: {:.1f} times the engine's\n",
-             naive.tokens_per_s(), naive.outside_us(), naive.outside_us() / fused.outside_us());
+      fused, fused_us, length, 100 * accepted, speedup);
+  fmt::print("naive loop   {:7.1f} tokens/s, {:6.1f} us: {:.1f} times the engine's\n", naive,
+             naive_us, naive_us / fused_us);
 }
 
 }  // namespace
@@ -239,16 +274,11 @@ void bench_speculative(const SpeculativeBenchOptions& options, Device& device) {
   const int64_t heads =
       options.drafts < 0 ? model->mtp_heads() : std::min(options.drafts, model->mtp_heads());
   UM_CHECK(heads > 0, "{}: the model has no MTP heads to draft with", options.model);
-  Result plain, fused, naive;
-  for (const Ids& prompt : make_prompts(options, model->config())) {
-    run_engine(*model, prompt, options, 0, plain);
-    run_engine(*model, prompt, options, heads, fused);
-    NaiveLoop loop(*model, heads, std::ssize(prompt) + options.tokens + heads + 2);
-    naive.tokens.push_back(loop.run(prompt, options.tokens, naive));
-  }
-  UM_CHECK(plain.tokens == fused.tokens && plain.tokens == naive.tokens,
-           "speculative decoding gave other tokens than plain decoding");
-  print(options, plain, fused, naive);
+  const std::vector<Ids> prompts = make_prompts(options, model->config());
+  std::vector<Round> rounds;
+  for (int64_t i = 0; i < options.rounds; ++i)
+    rounds.push_back(run_round(*model, prompts, heads, options));
+  print(options, rounds);
 }
 
 }  // namespace um

@@ -19,6 +19,7 @@ struct SpeculativeBenchOptions {
   int64_t tokens = 128;
   int64_t drafts = -1;           ///< per step; -1: as many as there are MTP heads
   std::optional<DType> weights;  ///< as for load_model
+  int64_t rounds = 5;            ///< over all prompts; the figures are medians
   bool json = false;
 };
 

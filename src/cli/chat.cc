@@ -16,7 +16,7 @@ namespace um {
 namespace {
 
 struct Flags {
-  std::string model, system, mode = "slow", dtype = "auto";
+  std::string model, system, mode = "slow", dtype = "auto", cache_dtype = "f32";
   SamplingFlags sampling;
   int64_t max_tokens = 512, context = 0;
 };
@@ -65,7 +65,8 @@ class Chat {
         directory_(find_model(flags.model)),
         tokenizer_(Tokenizer::load(directory_)),
         model_(load_model(directory_, globals.device(), nullptr, weights_of(flags.dtype))),
-        engine_(*model_, {.context = context(flags)}) {
+        engine_(*model_,
+                {.cache_type = dtype_from_name(flags.cache_dtype), .context = context(flags)}) {
     const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
     options_ = {.sampling = flags.sampling.resolve(defaults),
                 .seed = flags.sampling.resolve_seed(),
@@ -185,6 +186,7 @@ void add_chat(CLI::App& app, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
   add_dtype_option(command, flags->dtype);
+  add_cache_dtype_option(command, flags->cache_dtype);
   command->add_option("--system", flags->system, "what the model is told first");
   command->add_option("--mode", flags->mode, "how long it thinks: slow, fast or auto")
       ->capture_default_str();

@@ -75,6 +75,13 @@ std::optional<DType> weights_of(const std::string& dtype) {
   return dtype_from_name(dtype);
 }
 
+CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype) {
+  return command->add_option("--cache-dtype", dtype, "type of the KV cache")
+      ->check(CLI::IsMember({"f32", "int8"}))
+      ->type_name("f32|int8")
+      ->capture_default_str();
+}
+
 CLI::Option* add_json_flag(CLI::App* command, bool& json) {
   return command->add_flag("--json", json, "print one JSON object on standard output");
 }

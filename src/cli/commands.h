@@ -37,6 +37,8 @@ CLI::Option* add_model_option(CLI::App* command, std::string& model);
 /// load_model takes (nothing: as the checkpoint stores them).
 CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype);
 std::optional<DType> weights_of(const std::string& dtype);
+/// --cache-dtype f32|int8: the type of the KV cache.
+CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype);
 /// --json
 CLI::Option* add_json_flag(CLI::App* command, bool& json);
 

@@ -11,7 +11,7 @@ namespace um {
 namespace {
 
 struct Flags {
-  std::string model, prompt, prompt_file, dtype = "auto";
+  std::string model, prompt, prompt_file, dtype = "auto", cache_dtype = "f32";
   SamplingFlags sampling;
   int64_t max_tokens = 256;
   std::vector<std::string> stop;
@@ -76,6 +76,7 @@ void run_generate(const Flags& flags, const Globals& globals) {
     drafter = load_model(find_model(flags.draft_model), globals.device(), nullptr,
                          weights_of(flags.dtype));
   Engine engine(*model, {.cache_tokens = std::ssize(ids) + flags.max_tokens + 1,
+                         .cache_type = dtype_from_name(flags.cache_dtype),
                          .draft_tokens = flags.drafts,
                          .ngram_drafts = flags.ngram_drafts,
                          .draft_model = drafter.get()});
@@ -105,6 +106,7 @@ void add_generate(CLI::App& app, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
   add_dtype_option(command, flags->dtype);
+  add_cache_dtype_option(command, flags->cache_dtype);
   command->add_option("--prompt", flags->prompt, "the text to continue (default: none)");
   command->add_option("--prompt-file", flags->prompt_file, "file with it, - for standard input")
       ->type_name("FILE");

@@ -95,6 +95,10 @@ constexpr DType dtype_of<int64_t>() {
   return DType::i64;
 }
 template <>
+constexpr DType dtype_of<int8_t>() {
+  return DType::i8;
+}
+template <>
 constexpr DType dtype_of<uint16_t>() {
   return DType::bf16;
 }

@@ -62,14 +62,14 @@ class Engine::Impl {
   Impl(const Model& model, EngineOptions options)
       : model_(model),
         options_(resolve(std::move(options), model)),
-        pool_(model.make_pool((options_.cache_tokens + kPageRows - 1) / kPageRows)),
+        pool_(model.make_pool(KvPool::pages_for(options_.cache_tokens), options_.cache_type)),
         scheduler_(options_, pool_.pages(), kPageRows,
                    std::min(options_.context, pool_.pages() * kPageRows),
                    [this](int32_t from, int32_t to, int64_t rows) {
                      copy_page_rows(pool_, from, to, rows);
                    }) {
     if (options_.draft_model != nullptr)
-      draft_pool_.emplace(options_.draft_model->make_pool(pool_.pages()));
+      draft_pool_.emplace(options_.draft_model->make_pool(pool_.pages(), options_.cache_type));
   }
 
   uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);

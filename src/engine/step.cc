@@ -105,23 +105,9 @@ void record_routes(const std::vector<PlannedRows>& plan, const std::vector<Tenso
 }
 
 void copy_page_rows(KvPool& pool, int32_t from, int32_t to, int64_t rows) {
-  const auto copy = [&](const Tensor& all) {
-    if (!all) return;
-    const int64_t width = all.cols();
-    launch(pool.device(), CopyBlocks{.rows = rows,
-                                     .blocks = 1,
-                                     .width = width,
-                                     .x = all.f32() + from * kPageRows * width,
-                                     .ldx = width,
-                                     .block_x = width,
-                                     .y = all.f32() + to * kPageRows * width,
-                                     .ldy = width,
-                                     .block_y = width});
-  };
-  for (int64_t i = 0; i < pool.layers(); ++i) {
-    copy(pool.layer(i).k);
-    copy(pool.layer(i).v);
-  }
+  for (int64_t i = 0; i < pool.layers(); ++i)
+    for (const CacheRows& cache : {pool.layer(i).k, pool.layer(i).v})
+      if (cache) copy_rows(cache, from * kPageRows, to * kPageRows, rows);
 }
 
 }  // namespace um

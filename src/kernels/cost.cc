@@ -149,11 +149,12 @@ AttentionSize attention_size(const Attention& a) {
   return size;
 }
 
-// Elements of k, k_rope and v. In MLA's absorbed form the values are part of the key rows.
-double key_value_elements(const Attention& a, double keys) {
-  const bool absorbed = a.kv_heads == 1 && a.k == a.v && a.qk_dim > a.v_dim;
-  const int64_t v = absorbed ? 0 : a.kv_heads * a.v_dim;
-  return keys * static_cast<double>(a.kv_heads * a.qk_dim + a.rope_dim + v);
+// Bytes of k, k_rope and v. In MLA's absorbed form the values are part of the key rows.
+double key_value_bytes(const Attention& a, double keys) {
+  const bool absorbed = a.kv_heads == 1 && a.values_in_keys() && a.qk_dim > a.v_dim;
+  const int64_t k = a.kv_heads * a.qk_dim, v = absorbed ? 0 : a.kv_heads * a.v_dim;
+  if (a.is_int8()) return keys * static_cast<double>(k + v + 4 * (int8_groups(k) + int8_groups(v)));
+  return 4 * keys * static_cast<double>(k + a.rope_dim + v);
 }
 
 }  // namespace
@@ -163,7 +164,7 @@ Cost cost(const Attention& a) {
   const auto heads = static_cast<double>(a.heads);
   Traffic traffic(a.q);
   traffic.read(size.queries * heads * static_cast<double>(a.qk_dim + a.rope_dim + a.v_dim));
-  traffic.read(key_value_elements(a, size.keys)).optional(a.lse, size.queries * heads);
+  traffic.read(key_value_bytes(a, size.keys), 1).optional(a.lse, size.queries * heads);
   const auto per_pair = static_cast<double>(2 * (a.qk_dim + a.rope_dim + a.v_dim));
   return {heads * size.pairs * per_pair, traffic.bytes()};
 }
@@ -176,7 +177,7 @@ Cost cost(const AttentionGrad& a) {
   const double out = size.queries * heads * static_cast<double>(f.v_dim);
   const auto kv_heads = static_cast<double>(f.kv_heads);
   Traffic traffic(f.q);
-  traffic.read(query + 2 * out + size.queries * heads).read(key_value_elements(f, size.keys));
+  traffic.read(query + 2 * out + size.queries * heads).read(key_value_bytes(f, size.keys), 1);
   traffic.optional(a.dq, query, a.accumulate_dq);
   traffic.optional(a.dk, size.keys * kv_heads * static_cast<double>(f.qk_dim), a.accumulate_dk);
   traffic.optional(a.dv, size.keys * kv_heads * static_cast<double>(f.v_dim), a.accumulate_dv);
@@ -286,11 +287,33 @@ Cost cost(const SumSquares& a) {
 
 Cost cost(const CopyBlocks& a) {
   const double all = product(a.rows, a.blocks) * static_cast<double>(a.width);
+  const auto size = static_cast<double>(a.element_bytes);
   Traffic traffic(a.x);
-  traffic.read(all).write(all);
+  traffic.read(all, size).write(all, size);
   if (a.rows_x) traffic.read(static_cast<double>(a.rows));
   if (a.rows_y) traffic.read(static_cast<double>(a.rows));
   return {0, traffic.bytes()};
+}
+
+namespace {
+
+// Of f32 rows to int8 rows or back.
+Cost int8_cost(int64_t rows, int64_t width, bool slots, const void* any_input) {
+  const double all = product(rows, width);
+  Traffic traffic(any_input);
+  traffic.read(all).read(all, 1).read(product(rows, int8_groups(width)));
+  if (slots) traffic.read(static_cast<double>(rows));
+  return {2 * all, traffic.bytes()};
+}
+
+}  // namespace
+
+Cost cost(const QuantizeRows& a) {
+  return int8_cost(a.rows, a.width, a.slots != nullptr, a.x);
+}
+
+Cost cost(const DequantizeRows& a) {
+  return int8_cost(a.rows, a.width, a.slots != nullptr, a.x.values);
 }
 
 Cost cost(const BalanceStats& a) {

@@ -44,6 +44,8 @@ namespace um {
   X(bias_grad, BiasGrad)                           \
   X(add, Add)                                      \
   X(copy_blocks, CopyBlocks)                       \
+  X(quantize_rows, QuantizeRows)                   \
+  X(dequantize_rows, DequantizeRows)               \
   X(adamw, AdamW)                                  \
   X(sum_squares, SumSquares)
 // clang-format on

@@ -122,6 +122,12 @@ void visit_outputs(const Add& a, F f) {
 template <class F>
 void visit_outputs(const CopyBlocks&, F) {}
 template <class F>
+void visit_outputs(const QuantizeRows&, F) {}
+template <class F>
+void visit_outputs(const DequantizeRows& a, F f) {
+  f("y", a.y, a.rows, a.width, a.ldy);
+}
+template <class F>
 void visit_outputs(const AdamW& a, F f) {
   f("param", a.param, 1, a.count, a.count);
 }

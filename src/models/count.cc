@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "ops/cache_rows.h"
 
 namespace um {
 namespace {
@@ -113,9 +114,12 @@ ParameterCount count_parameters(const ModelConfig& config) {
 
 int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
   const AttentionConfig& a = config.attention;
-  const int64_t values =
-      a.is_mla() ? a.kv_lora_rank + a.qk_rope_dim : a.kv_heads * (a.qk_dim() + a.v_dim);
-  return config.layers * values * static_cast<int64_t>(dtype_size(dtype));
+  const auto row = [dtype](int64_t width) {
+    return dtype == DType::i8 ? CacheRows::row_bytes(width, dtype)
+                              : width * static_cast<int64_t>(dtype_size(dtype));
+  };
+  if (a.is_mla()) return config.layers * row(a.kv_lora_rank + a.qk_rope_dim);
+  return config.layers * (row(a.kv_heads * a.qk_dim()) + row(a.kv_heads * a.v_dim));
 }
 
 ForwardFlops forward_flops(const ModelConfig& config, int64_t sequence) {

@@ -45,7 +45,8 @@ int64_t dense_mlp_parameters(const ModelConfig& config);
 int64_t moe_parameters(const ModelConfig& config);  // experts, shared and router of one layer
 int64_t mtp_layer_parameters(const ModelConfig& config);
 
-/// Bytes that one token takes in the trunk's KV cache: for MLA the latent and the rotary key.
+/// Bytes that one token takes in the trunk's KV cache: for MLA the latent and the rotary key. In i8
+/// with the scales.
 int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype);
 
 /// FLOPs of one token's forward pass, a multiply-add counted as two. Matrices: 2 x active matrix

@@ -131,11 +131,11 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   return {out.y, out.z};
 }
 
-KvPool Model::make_pool(int64_t pages) const {
+KvPool Model::make_pool(int64_t pages, DType dtype) const {
   const AttentionConfig& a = config_.attention;
   const auto layers = static_cast<int64_t>(layers_.size() + mtp_.size());
-  if (a.is_mla()) return {device(), layers, pages, a.kv_lora_rank + a.qk_rope_dim, 0};
-  return {device(), layers, pages, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim};
+  if (a.is_mla()) return {device(), layers, pages, a.kv_lora_rank + a.qk_rope_dim, 0, dtype};
+  return {device(), layers, pages, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim, dtype};
 }
 
 }  // namespace um

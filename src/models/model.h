@@ -66,8 +66,8 @@ class Model {
   /// Router biases by MoE layer (null entries where there is none).
   const std::vector<Param*>& router_biases() const { return router_biases_; }
 
-  /// A cache of `pages` pages for the trunk and its MTP heads.
-  KvPool make_pool(int64_t pages) const;
+  /// A cache of `pages` pages for the trunk and its MTP heads, in f32 or i8.
+  KvPool make_pool(int64_t pages, DType dtype = DType::f32) const;
 
   /// For the architecture files: appends a trunk layer or an MTP head. `moe` names the MoE tensors.
   void add_layer(const std::string& prefix, bool moe_layer, const MoeNames& names = {});

@@ -67,7 +67,7 @@ Tensor Mla::forward_cached(const Tensor& z, const Pass& pass, int64_t layer) con
   const KvView& view = *pass.cache;
   const int64_t T = pass.rows.rows, prompts = view.prompt_sequences, prompt_rows = view.prompt_rows;
   const Tensor q = queries(z, pass);
-  const Tensor& pool = view.pool->layer(layer).k;
+  const CacheRows& pool = view.pool->layer(layer).k;
   latent_norm_rope_into(linear(z, kv_a_->value), kv_norm_->value,
                         static_cast<float>(kLatentNormEps), pass.rows.positions, pass.rope,
                         config_.rope_interleave, pool, view.slots);
@@ -91,11 +91,11 @@ Tensor Mla::naive(const Tensor& q, const Tensor& latents, const Ragged& rows) co
                        config_.qk_nope_dim, scale_, rows);
 }
 
-void Mla::absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows,
+void Mla::absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows,
                    const PageTable& pages, const Tensor& out) const {
   const AttentionConfig& a = config_;
   Device& device = q.device();
-  const int64_t T = q.rows(), H = a.heads, rank = a.kv_lora_rank, width = latents.cols();
+  const int64_t T = q.rows(), H = a.heads, rank = a.kv_lora_rank, width = latents.width();
   const int64_t head_rows = a.qk_nope_dim + a.v_dim;  // of kv_b: per head [key rows | value rows]
   const WeightPtr kv_b = weight_ptr(kv_b_->value);
   // q'_h = q_nope,h · Wuk_h: the key up-projection goes into the query.
@@ -163,21 +163,20 @@ Tensor Gqa::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
   const Tensor& positions = pass.rows.positions;
   const Tensor q = rope(linear(z, q_->value, value_of(q_bias_)), positions, pass.rope, a.heads, 0,
                         a.rope_interleave);
-  Tensor k = rope(linear(z, k_->value, value_of(k_bias_)), positions, pass.rope, a.kv_heads, 0,
-                  a.rope_interleave);
-  Tensor v = linear(z, v_->value, value_of(v_bias_));
-  PageTable pages;
-  if (pass.cache != nullptr) {
+  const Tensor k = rope(linear(z, k_->value, value_of(k_bias_)), positions, pass.rope, a.kv_heads,
+                        0, a.rope_interleave);
+  const Tensor v = linear(z, v_->value, value_of(v_bias_));
+  const auto attend = [&] {
+    if (pass.cache == nullptr)
+      return attention_gqa(q, k, v, a.heads, a.kv_heads, scale_, pass.rows);
     const KvView& view = *pass.cache;
     const LayerCache& pool = view.pool->layer(layer);
     scatter_rows(k, view.slots, pool.k);
     scatter_rows(v, view.slots, pool.v);
-    k = pool.k;
-    v = pool.v;
-    pages = page_table(view, 0, pass.rows.sequences);
-  }
-  const Tensor context = attention_gqa(q, k, v, a.heads, a.kv_heads, scale_, pass.rows, pages);
-  return linear(context, o_->value, value_of(o_bias_));
+    return attention_gqa_cached(q, pool.k, pool.v, a.heads, a.kv_heads, scale_, pass.rows,
+                                page_table(view, 0, pass.rows.sequences));
+  };
+  return linear(attend(), o_->value, value_of(o_bias_));
 }
 
 }  // namespace um

@@ -32,8 +32,8 @@ class Mla : public AttentionBlock {
   /// q [T, H*qk_dim] over latents [S, rank+rope], contiguous by kv_offsets → [T, H*v_dim].
   Tensor naive(const Tensor& q, const Tensor& latents, const Ragged& rows) const;
   /// The same over latents in a pool, into `out`.
-  void absorbed(const Tensor& q, const Tensor& latents, const Ragged& rows, const PageTable& pages,
-                const Tensor& out) const;
+  void absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows,
+                const PageTable& pages, const Tensor& out) const;
 
   const AttentionConfig config_;
   float scale_;

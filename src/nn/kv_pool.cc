@@ -6,17 +6,19 @@
 
 namespace um {
 
-KvPool::KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width)
+KvPool::KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width,
+               DType dtype)
     : device_(device),
       pages_(pages),
-      page_bytes_(layers * kPageRows * (k_width + v_width) * static_cast<int64_t>(sizeof(float))) {
+      page_bytes_(layers * kPageRows *
+                  (CacheRows::row_bytes(k_width, dtype) + CacheRows::row_bytes(v_width, dtype))) {
   UM_CHECK(pages > 0 && pages <= std::numeric_limits<int32_t>::max() / kPageRows,
            "a KV cache of {} pages: expected 1 to {}", pages,
            std::numeric_limits<int32_t>::max() / kPageRows);
+  const int64_t rows = pages * kPageRows;
   for (int64_t i = 0; i < layers; ++i)
-    layers_.push_back(
-        {Tensor::empty(device, {pages * kPageRows, k_width}),
-         v_width > 0 ? Tensor::empty(device, {pages * kPageRows, v_width}) : Tensor()});
+    layers_.push_back({CacheRows::empty(device, rows, k_width, dtype),
+                       v_width > 0 ? CacheRows::empty(device, rows, v_width, dtype) : CacheRows()});
 }
 
 namespace {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/tensor.h"
+#include "ops/cache_rows.h"
 
 namespace um {
 
@@ -15,17 +16,18 @@ inline constexpr int64_t kPageRows = 64;
 
 /// One layer's rows: row r of page p is row p*kPageRows + r.
 struct LayerCache {
-  Tensor k;  ///< [pages*kPageRows, kv_heads*dim], or MLA: [.., rank+rope], the normed latent and
-             ///< rotated key
-  Tensor v;  ///< [pages*kPageRows, kv_heads*v_dim]; undefined for MLA
+  CacheRows k;  ///< [pages*kPageRows, kv_heads*dim], or MLA: [.., rank+rope], the normed latent
+                ///< and rotated key
+  CacheRows v;  ///< [pages*kPageRows, kv_heads*v_dim]; undefined for MLA
 };
 
 /// Memory for `pages` pages in every layer: the trunk's, then one per MTP head. Who owns which page
 /// is not known here.
 class KvPool {
  public:
-  /// v_width 0: no values beside the keys (MLA).
-  KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width);
+  /// v_width 0: no values beside the keys (MLA). `dtype`: f32, or i8 (a quarter of the bytes).
+  KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width,
+         DType dtype = DType::f32);
 
   const LayerCache& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
   int64_t layers() const { return static_cast<int64_t>(layers_.size()); }

@@ -21,8 +21,16 @@ Attention common(const Tensor& q, int64_t heads, int64_t kv_heads, float scale,
           .scale = scale};
 }
 
-void set_pages(Attention& args, const PageTable& table) {
-  if (!table.pages) return;
+void set_keys(Attention& args, const CacheRows& k, const CacheRows& v, const PageTable& table) {
+  if (k.is_int8()) {
+    args.k_int8 = k.int8();
+    args.v_int8 = v.int8();
+  } else {
+    args.k = k.values.f32();
+    args.ldk = k.values.ld();
+    args.v = v.values.f32();
+    args.ldv = v.values.ld();
+  }
   args.pages = table.pages.i32();
   args.ld_pages = table.pages.ld();
   args.page_rows = table.page_rows;
@@ -84,18 +92,25 @@ Tensor run_recorded(Attention& args, const Tensor& q, const Tensor& k, const Ten
 }  // namespace
 
 Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
-                     int64_t kv_heads, float scale, const Ragged& rows, const PageTable& pages) {
+                     int64_t kv_heads, float scale, const Ragged& rows) {
   Attention args = common(q, heads, kv_heads, scale, rows);
-  set_pages(args, pages);
-  args.qk_dim = q.cols() / heads;
-  args.v_dim = v.cols() / kv_heads;
+  args.qk_dim = args.k_head_stride = q.cols() / heads;
+  args.v_dim = args.v_head_stride = v.cols() / kv_heads;
   args.k = k.f32();
   args.ldk = k.ld();
-  args.k_head_stride = args.qk_dim;
   args.v = v.f32();
   args.ldv = v.ld();
-  args.v_head_stride = args.v_dim;
   return run_recorded(args, q, k, v, {}, rows);
+}
+
+Tensor attention_gqa_cached(const Tensor& q, const CacheRows& k, const CacheRows& v, int64_t heads,
+                            int64_t kv_heads, float scale, const Ragged& rows,
+                            const PageTable& pages) {
+  Attention args = common(q, heads, kv_heads, scale, rows);
+  args.qk_dim = args.k_head_stride = q.cols() / heads;
+  args.v_dim = args.v_head_stride = v.width() / kv_heads;
+  set_keys(args, k, v, pages);
+  return run(args, q, nullptr);
 }
 
 Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, int64_t heads,
@@ -113,14 +128,12 @@ Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, in
   return run_recorded(args, q, kv, {}, k_rope, rows);
 }
 
-Tensor attention_latent(const Tensor& q, const Tensor& latents, int64_t heads, int64_t rank,
+Tensor attention_latent(const Tensor& q, const CacheRows& latents, int64_t heads, int64_t rank,
                         float scale, const Ragged& rows, const PageTable& pages) {
   Attention args = common(q, heads, 1, scale, rows);
-  set_pages(args, pages);
-  args.qk_dim = latents.cols();
+  args.qk_dim = latents.width();
   args.v_dim = rank;
-  args.k = args.v = latents.f32();
-  args.ldk = args.ldv = latents.ld();
+  set_keys(args, latents, latents, pages);
   return run(args, q, nullptr);
 }
 

@@ -2,30 +2,35 @@
 #pragma once
 
 #include "core/tensor.h"
+#include "ops/cache_rows.h"
 #include "ops/ragged.h"
 
 namespace um {
 
 /// Where the keys of a ragged batch lie in the rows of a pool (kernels/args/attention.h).
 struct PageTable {
-  Tensor pages;  ///< i32 [sequences, any]; undefined: keys are contiguous, as kv_offsets says
+  Tensor pages;  ///< i32 [sequences, any]
   int64_t page_rows = 0;
 };
 
 /// Grouped-query attention. q [T, heads*dim], k [S, kv_heads*dim], v [S, kv_heads*v_dim]
-/// → [T, heads*v_dim]. Scores are scaled by `scale`. With `pages` (no gradient) k and v are a pool.
+/// → [T, heads*v_dim]. Scores are scaled by `scale`.
 Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
-                     int64_t kv_heads, float scale, const Ragged& rows,
-                     const PageTable& pages = {});
+                     int64_t kv_heads, float scale, const Ragged& rows);
+
+/// The same over keys and values in a cache (no gradient).
+Tensor attention_gqa_cached(const Tensor& q, const CacheRows& k, const CacheRows& v, int64_t heads,
+                            int64_t kv_heads, float scale, const Ragged& rows,
+                            const PageTable& pages);
 
 /// MLA, naive form. q [T, heads*(nope+rope)], kv [S, heads*(nope+v_dim)] with [key | value] per
 /// head, k_rope [S, rope] shared by all heads → [T, heads*v_dim].
 Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, int64_t heads,
                      int64_t nope, float scale, const Ragged& rows);
 
-/// MLA, absorbed form (no gradient): q [T, heads*(rank+rope)] against the latents [S, rank+rope] of
-/// a pool, whose first `rank` columns are also the values → [T, heads*rank].
-Tensor attention_latent(const Tensor& q, const Tensor& latents, int64_t heads, int64_t rank,
+/// MLA, absorbed form (no gradient): q [T, heads*(rank+rope)] against the latents [S, rank+rope] in
+/// a cache, whose first `rank` columns are also the values → [T, heads*rank].
+Tensor attention_latent(const Tensor& q, const CacheRows& latents, int64_t heads, int64_t rank,
                         float scale, const Ragged& rows, const PageTable& pages);
 
 }  // namespace um

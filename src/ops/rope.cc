@@ -147,10 +147,13 @@ LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
 
 void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave,
-                           const Tensor& pool, const Tensor& slots) {
-  const int64_t rank = gain.count();
-  run_latent(kv_a, gain, eps, positions, table, interleave, pool.col_range(0, rank),
-             pool.col_range(rank, pool.cols()), slots, nullptr);
+                           const CacheRows& cache, const Tensor& slots) {
+  const int64_t rank = gain.count(), width = cache.width();
+  const bool direct = !cache.is_int8();
+  const Tensor rows = direct ? cache.values : Tensor::empty(kv_a.device(), {kv_a.rows(), width});
+  run_latent(kv_a, gain, eps, positions, table, interleave, rows.col_range(0, rank),
+             rows.col_range(rank, width), direct ? slots : Tensor(), nullptr);
+  if (!direct) scatter_rows(rows, slots, cache);
 }
 
 void copy_into(const Tensor& from, const Tensor& to) {
@@ -162,28 +165,6 @@ void copy_into(const Tensor& from, const Tensor& to) {
                                    .ldx = from.ld(),
                                    .y = to.f32(),
                                    .ldy = to.ld()});
-}
-
-void scatter_rows(const Tensor& from, const Tensor& slots, const Tensor& pool) {
-  launch(from.device(), CopyBlocks{.rows = slots.count(),
-                                   .width = pool.cols(),
-                                   .x = from.f32(),
-                                   .ldx = from.ld(),
-                                   .y = pool.f32(),
-                                   .ldy = pool.ld(),
-                                   .rows_y = slots.i32()});
-}
-
-Tensor gather_rows(const Tensor& pool, const Tensor& slots) {
-  const Tensor rows = Tensor::empty(pool.device(), {slots.count(), pool.cols()});
-  launch(pool.device(), CopyBlocks{.rows = slots.count(),
-                                   .width = pool.cols(),
-                                   .x = pool.f32(),
-                                   .ldx = pool.ld(),
-                                   .y = rows.f32(),
-                                   .ldy = rows.ld(),
-                                   .rows_x = slots.i32()});
-  return rows;
 }
 
 }  // namespace um

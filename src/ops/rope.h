@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/tensor.h"
+#include "ops/cache_rows.h"
 
 namespace um {
 
@@ -23,16 +24,12 @@ struct LatentKey {
 LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave);
 
-/// The same into rows `slots` (i32 [T]) of a pool [rows, rank+dim], without gradient.
+/// The same into rows `slots` (i32 [T]) of a cache of width rank+dim, without gradient.
 void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave,
-                           const Tensor& pool, const Tensor& slots);
+                           const CacheRows& cache, const Tensor& slots);
 
 /// Copies a matrix into equally shaped (possibly strided) memory, without gradient.
 void copy_into(const Tensor& from, const Tensor& to);
-/// pool[slots[t]] = from[t] for the rows of `from`; slots i32.
-void scatter_rows(const Tensor& from, const Tensor& slots, const Tensor& pool);
-/// A new matrix of the rows `slots` of a pool.
-Tensor gather_rows(const Tensor& pool, const Tensor& slots);
 
 }  // namespace um

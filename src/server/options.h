@@ -29,6 +29,7 @@ struct ServeOptions {
   double ping = 15;
   bool page = true;
   EngineOptions engine;
+  std::string cache_dtype = "f32";
 
   void fields(Fields& f);
   /// Throws UsageError for settings that do not fit together; reads api_key_file.

@@ -150,6 +150,7 @@ void Service::load(Device& device, std::optional<DType> weights,
   if (!options_.draft_model.empty())
     draft_ = load_model(find_model(options_.draft_model), device, warnings, weights);
   EngineOptions engine = options_.engine;
+  engine.cache_type = dtype_from_name(options_.cache_dtype);
   engine.draft_model = draft_.get();
   engine_ = std::make_unique<Engine>(*model_, engine);
   thread_ = std::thread([this] { engine_->run(); });

@@ -70,8 +70,10 @@ std::vector<Collector> run(const Model& model, const EngineOptions& options,
   return out;
 }
 
-std::vector<int32_t> alone(const Model& model, const EngineRequest& request) {
-  return run(model, {.draft_tokens = 0, .prefix_cache = false}, {request})[0].tokens;
+std::vector<int32_t> alone(const Model& model, const EngineRequest& request,
+                           DType cache = DType::f32) {
+  return run(model, {.cache_type = cache, .draft_tokens = 0, .prefix_cache = false}, {request})[0]
+      .tokens;
 }
 
 /// Prompts of odd lengths, some with a common beginning longer than a page.
@@ -89,14 +91,16 @@ std::vector<EngineRequest> mixed_requests(const Model& model, double temperature
   return requests;
 }
 
-class EngineEquality : public ::testing::TestWithParam<const char*> {};
+/// A preset and the type of the cache.
+class EngineEquality : public ::testing::TestWithParam<std::pair<const char*, DType>> {};
 
 TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
-  const auto model = random_model(GetParam());
+  const auto [preset, cache] = GetParam();
+  const auto model = random_model(preset);
   for (const double temperature : {0.0, 1.0}) {
     const std::vector<EngineRequest> requests = mixed_requests(*model, temperature);
     std::vector<std::vector<int32_t>> expected;
-    for (const EngineRequest& request : requests) expected.push_back(alone(*model, request));
+    for (const EngineRequest& request : requests) expected.push_back(alone(*model, request, cache));
     const std::map<std::string, EngineOptions> arms = {
         {"batched", {.draft_tokens = 0}},
         {"no prefix cache", {.draft_tokens = 0, .prefix_cache = false}},
@@ -107,7 +111,8 @@ TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
         {"adaptive", {}},
         {"little memory", {.cache_tokens = 384}},
     };
-    for (const auto& [name, options] : arms) {
+    for (auto [name, options] : arms) {
+      options.cache_type = cache;
       EngineStats stats;
       const std::vector<Collector> got = run(*model, options, requests, &stats);
       for (size_t i = 0; i < got.size(); ++i)
@@ -125,7 +130,11 @@ TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EngineEquality,
-                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded"));
+                         ::testing::Values(std::pair("nano-ultra", DType::f32),
+                                           std::pair("tiny-pro", DType::f32),
+                                           std::pair("tiny-embedded", DType::f32),
+                                           std::pair("nano-ultra", DType::i8),
+                                           std::pair("tiny-embedded", DType::i8)));
 
 TEST(Engine, AcceptsDraftsOfATextThatRepeats) {
   const auto model = random_model("tiny-embedded");

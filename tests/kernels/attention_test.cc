@@ -131,6 +131,36 @@ std::vector<Shape> shapes() {
   };
 }
 
+/// A problem's keys and values as int8 rows, for the shapes without a rope part.
+struct Int8Cache {
+  std::vector<int8_t> k, v;
+  std::vector<float> k_scales, v_scales;
+
+  /// `a` reads these instead of the f32 rows.
+  void set(Attention& a) {
+    const int64_t rows = a.kv_offsets[a.sequences];
+    const bool shared = a.values_in_keys();
+    a.k_int8 = quantize(a.k, rows, a.kv_heads * a.qk_dim, a.ldk, k, k_scales);
+    a.v_int8 = shared ? a.k_int8 : quantize(a.v, rows, a.kv_heads * a.v_dim, a.ldv, v, v_scales);
+    a.k = a.v = nullptr;
+  }
+  static Int8Rows quantize(const float* x, int64_t rows, int64_t width, int64_t ld,
+                           std::vector<int8_t>& values, std::vector<float>& scales) {
+    const int64_t groups = int8_groups(width);
+    values.assign(rows * width, 0);
+    scales.assign(rows * groups, NAN);
+    ref::kTable.quantize_rows({.rows = rows,
+                               .width = width,
+                               .x = x,
+                               .ldx = ld,
+                               .values = values.data(),
+                               .ld_values = width,
+                               .scales = scales.data(),
+                               .ld_scales = groups});
+    return {values.data(), width, scales.data(), groups};
+  }
+};
+
 /// Largest difference relative to the largest magnitude; NaN equals NaN only.
 double difference(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return INFINITY;
@@ -177,6 +207,30 @@ TEST_P(AttentionShapes, ForwardMatchesReference) {
       EXPECT_LT(difference(found.out, expected.out), 2e-5) << kernels->name;
       EXPECT_LT(difference(found.lse, expected.lse), 2e-6) << kernels->name;
     }
+  }
+}
+
+TEST_P(AttentionShapes, Int8KeysMatchReference) {
+  if (GetParam().rope_dim > 0) return;
+  Problem plain(GetParam()), expected(GetParam());
+  Int8Cache cache;
+  ref::kTable.attention(plain.args());
+  Attention reference = expected.args();
+  cache.set(reference);
+  ref::kTable.attention(reference);
+  if (plain.q_offsets.back() > 0) {
+    EXPECT_LT(difference(expected.out, plain.out), 0.05);
+    EXPECT_GT(difference(expected.out, plain.out), 1e-5);
+  }
+  for (const Kernels* kernels : vector_tables()) {
+    Problem found(GetParam());
+    Attention a = found.args();
+    a.k_int8 = reference.k_int8;
+    a.v_int8 = reference.v_int8;
+    a.k = a.v = nullptr;
+    kernels->attention(a);
+    EXPECT_LT(difference(found.out, expected.out), 2e-5) << kernels->name;
+    EXPECT_LT(difference(found.lse, expected.lse), 2e-6) << kernels->name;
   }
 }
 

@@ -40,11 +40,11 @@ struct Part {
 /// A pool with a few texts on it. `order` permutes the pages that they take.
 class Served {
  public:
-  Served(const Model& model, const std::vector<Text>& texts, uint64_t order)
+  Served(const Model& model, DType cache, const std::vector<Text>& texts, uint64_t order)
       : model_(model),
         texts_(texts),
         states_(texts.size()),
-        pool_(model.make_pool(pages_for_all())) {
+        pool_(model.make_pool(pages_for_all(), cache)) {
     std::vector<int32_t> free(static_cast<size_t>(pool_.pages()));
     std::iota(free.begin(), free.end(), 0);
     if (order != 0) std::shuffle(free.begin(), free.end(), std::mt19937_64(order));
@@ -54,8 +54,11 @@ class Served {
         free.pop_back();
       }
     for (int64_t i = 0; i < pool_.layers(); ++i)  // what nobody wrote must not be read
-      for (const Tensor& rows : {pool_.layer(i).k, pool_.layer(i).v})
-        if (rows) std::fill_n(rows.f32(), rows.count(), NAN);
+      for (const CacheRows& rows : {pool_.layer(i).k, pool_.layer(i).v})
+        if (rows) {
+          const Tensor& all = rows.is_int8() ? rows.scales : rows.values;
+          std::fill_n(all.f32(), all.count(), NAN);
+        }
   }
 
   int64_t left(size_t s) const { return std::ssize(texts_[s].ids) - states_[s].length; }
@@ -111,7 +114,7 @@ class Served {
           states_[s].pages[static_cast<size_t>(t / kPageRows)] * kPageRows + t % kPageRows));
     const Tensor where = Tensor::from(model_.device(), {std::ssize(slots)}, std::span(slots));
     for (int64_t i = 0; i < pool_.layers(); ++i)
-      for (const Tensor& rows : {pool_.layer(i).k, pool_.layer(i).v})
+      for (const CacheRows& rows : {pool_.layer(i).k, pool_.layer(i).v})
         if (rows) append(gather_rows(rows, where), out.cached);
     return out;
   }
@@ -138,29 +141,41 @@ class Served {
   KvPool pool_;
 };
 
-/// A preset, and whether its weights are bf16.
+/// A preset, the types of its weights and of its cache.
 struct Variant {
   std::string preset;
-  bool bf16 = false;
+  DType weights = DType::f32, cache = DType::f32;
   bool operator<(const Variant& other) const {
-    return std::tie(preset, bf16) < std::tie(other.preset, other.bf16);
+    return std::tie(preset, weights, cache) < std::tie(other.preset, other.weights, other.cache);
   }
 };
 
 std::ostream& operator<<(std::ostream& out, const Variant& variant) {
-  return out << variant.preset << (variant.bf16 ? "-bf16" : "");
+  return out << variant.preset << (variant.weights == DType::bf16 ? "-bf16" : "")
+             << (variant.cache == DType::i8 ? "-int8-cache" : "");
+}
+
+/// Root mean square of the difference over that of `expected`.
+double relative_rms(const std::vector<float>& expected, const std::vector<float>& got) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double e = expected[i], difference = got[i] - e;
+    error += difference * difference;
+    size += e * e;
+  }
+  return std::sqrt(error / size);
 }
 
 class PagingTest : public ::testing::TestWithParam<Variant> {
  protected:
   void SetUp() override {
-    const auto& [preset, bf16] = GetParam();
+    const auto& [preset, weights, cache] = GetParam();
     ModelConfig config = read_config(std::filesystem::path(UM_SOURCE_DIR) / "configs" / preset);
     config.vocab = 300;
     config.init = InitRule::normal;
     config.initializer_range = 0.1;
     if (config.family == Family::ultra_moe) config.mtp_layers = 1;
-    model_ = make_model(config, cpu_device(), bf16 ? DType::bf16 : DType::f32);
+    model_ = make_model(config, cpu_device(), weights);
     model_->params().initialize(3);
     add_text(600, 20);
     add_text(70, 30);
@@ -168,12 +183,14 @@ class PagingTest : public ::testing::TestWithParam<Variant> {
     add_text(129, 0);
     std::vector<Trace>& alone = alone_[GetParam()];
     if (!alone.empty()) return;
-    Served served(*model_, texts_, 0);
+    Served served = serve(0);
     for (size_t s = 0; s < texts_.size(); ++s) {
       served.run(s, 10000, 1);
       alone.push_back(served.trace(s));
     }
   }
+
+  Served serve(uint64_t order) const { return {*model_, GetParam().cache, texts_, order}; }
 
   /// What text s leaves when it is the only one: its prompt in one forward, then row by row.
   const Trace& alone(size_t s) const { return alone_[GetParam()][s]; }
@@ -196,7 +213,8 @@ class PagingTest : public ::testing::TestWithParam<Variant> {
   static inline std::map<Variant, std::vector<Trace>> alone_;
 };
 
-/// Prompt rows are what training computes, to the bit; generated rows up to rounding.
+/// Prompt rows are what training computes, to the bit; generated rows up to rounding. (With an int8
+/// cache all are close.)
 TEST_P(PagingTest, EqualsTheForwardWithoutCache) {
   for (size_t s = 0; s < texts_.size(); ++s) {
     const auto& [ids, prompt] = texts_[s];
@@ -210,6 +228,12 @@ TEST_P(PagingTest, EqualsTheForwardWithoutCache) {
                                               const std::vector<float>& got) {
       const std::vector<float> all = expected.to_vector();
       const auto exact = static_cast<std::ptrdiff_t>(prompt * expected.cols());
+      if (GetParam().cache == DType::i8) {
+        const double error = relative_rms(all, got);
+        EXPECT_GT(error, 1e-5) << "not an int8 cache, text " << s;
+        EXPECT_LT(error, 0.05) << "text " << s;
+        return;
+      }
       EXPECT_TRUE(std::equal(all.begin(), all.begin() + exact, got.begin())) << "text " << s;
       double worst = 0;
       for (size_t i = 0; i < all.size(); ++i)
@@ -225,7 +249,7 @@ TEST_P(PagingTest, EqualsTheForwardWithoutCache) {
 
 TEST_P(PagingTest, ChunksOfAPromptKeepItsBits) {
   for (const int64_t chunk : {1, 7, 64, 100}) {
-    Served served(*model_, texts_, 0);
+    Served served = serve(0);
     for (size_t s = chunk == 1 ? 1 : 0; s < texts_.size(); ++s) served.run(s, chunk, 1);
     expect_alone(served, " in chunks of " + std::to_string(chunk));
   }
@@ -234,14 +258,14 @@ TEST_P(PagingTest, ChunksOfAPromptKeepItsBits) {
 /// Drafts are verified many at once, and a preempted request is run again in one go.
 TEST_P(PagingTest, GeneratedRowsAtOnceKeepTheirBits) {
   for (const int64_t at_once : {2, 3, 5, 17, 100}) {
-    Served served(*model_, texts_, 0);
+    Served served = serve(0);
     for (size_t s = 0; s < texts_.size(); ++s) served.run(s, 10000, at_once);
     expect_alone(served, ", generated at once: " + std::to_string(at_once));
   }
 }
 
 TEST_P(PagingTest, PagesInAnyOrderKeepBits) {
-  Served served(*model_, texts_, 9);
+  Served served = serve(9);
   for (size_t s = 0; s < texts_.size(); ++s) served.run(s, 200, 4);
   expect_alone(served, "");
 }
@@ -252,7 +276,7 @@ TEST_P(PagingTest, CompanyKeepsBits) {
   const int threads = omp_get_max_threads();
   for (const int count : {1, 2, 3}) {
     omp_set_num_threads(count);
-    Served served(*model_, texts_, static_cast<uint64_t>(count));
+    Served served = serve(static_cast<uint64_t>(count));
     for (int64_t turn = 0;; ++turn) {
       std::vector<Part> parts;
       for (size_t s = 0; s < texts_.size(); ++s)
@@ -271,7 +295,7 @@ TEST_P(PagingTest, CompanyKeepsBits) {
 }
 
 TEST_P(PagingTest, RefusesWhatDoesNotFit) {
-  KvPool pool = model_->make_pool(4);
+  KvPool pool = model_->make_pool(4, GetParam().cache);
   const std::vector<int32_t> pages = {3, 1}, outside = {0, 4};
   const auto make = [&](std::vector<KvSequence> sequences) {
     return KvView::make(pool, sequences);
@@ -286,14 +310,18 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
   const SequenceRows three{0, 3};
   const Ragged rows = Ragged::batch(model_->device(), {&three, 1});
   EXPECT_THROW(model_->trunk(ids, rows, {.cache = &view}), Error);
-  EXPECT_EQ(pool.page_bytes(),
-            pool.layers() * kPageRows *
-                (pool.layer(0).k.cols() + (pool.layer(0).v ? pool.layer(0).v.cols() : 0)) * 4);
+  size_t bytes = 0;
+  for (const CacheRows& rows : {pool.layer(0).k, pool.layer(0).v})
+    if (rows) bytes += rows.values.bytes() + (rows.scales ? rows.scales.bytes() : 0);
+  EXPECT_EQ(pool.page_bytes(), pool.layers() * static_cast<int64_t>(bytes) / pool.pages());
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
-                         ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", true},
-                                           Variant{"tiny-pro"}, Variant{"tiny-embedded"}),
+                         ::testing::Values(Variant{"nano-ultra"},
+                                           Variant{"nano-ultra", DType::bf16},
+                                           Variant{"nano-ultra", DType::f32, DType::i8},
+                                           Variant{"tiny-pro"}, Variant{"tiny-embedded"},
+                                           Variant{"tiny-embedded", DType::f32, DType::i8}),
                          [](const auto& info) {
                            std::string name = ::testing::PrintToString(info.param);
                            std::replace(name.begin(), name.end(), '-', '_');

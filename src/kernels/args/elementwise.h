@@ -17,11 +17,12 @@ struct Add {
 /// within a row. rows_x and rows_y say which rows those are: a gather, a scatter.
 struct CopyBlocks {
   int64_t rows = 0, blocks = 1, width = 0;
-  const float* x = nullptr;
+  const void* x = nullptr;
   int64_t ldx = 0, block_x = 0;
-  float* y = nullptr;
+  void* y = nullptr;
   int64_t ldy = 0, block_y = 0;
   const int32_t *rows_x = nullptr, *rows_y = nullptr;  ///< [rows]; null: row r is row r
+  int64_t element_bytes = 4;                           ///< of x and y
 };
 
 /// Decoupled weight decay Adam (Loshchilov & Hutter 2019), one fused pass:

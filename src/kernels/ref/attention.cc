@@ -39,12 +39,23 @@ struct HeadView {
     return head * (a.q_offsets[a.sequences] - a.first_row) + q_begin + query;
   }
 
-  double score(int64_t query, int64_t key) const {
+  double key(int64_t j, int64_t c) const {
+    return a.is_int8() ? int8(a.k_int8, j, kv_head * a.k_head_stride + c) : a.k[k_at(j) + c];
+  }
+  double value(int64_t j, int64_t c) const {
+    return a.is_int8() ? int8(a.v_int8, j, kv_head * a.v_head_stride + c) : a.v[v_at(j) + c];
+  }
+  double int8(const Int8Rows& rows, int64_t j, int64_t channel) const {
+    return float(rows.values[key_row(j) * rows.ld + channel]) *
+           rows.scales[key_row(j) * rows.ld_scales + channel / kInt8Group];
+  }
+
+  double score(int64_t query, int64_t key_index) const {
     const float* q = a.q + q_at(query);
     double sum = 0;
-    for (int64_t c = 0; c < a.qk_dim; c++) sum += double(q[c]) * a.k[k_at(key) + c];
+    for (int64_t c = 0; c < a.qk_dim; c++) sum += double(q[c]) * key(key_index, c);
     for (int64_t c = 0; c < a.rope_dim; c++) {
-      sum += double(q[a.qk_dim + c]) * a.k_rope[rope_at(key) + c];
+      sum += double(q[a.qk_dim + c]) * a.k_rope[rope_at(key_index) + c];
     }
     return sum * a.scale;
   }
@@ -68,7 +79,7 @@ void attend_query(const HeadView& view, int64_t query) {
   for (int64_t j = 0; j < keys; j++) {
     const double p = std::exp(score[j] - largest);
     total += p;
-    for (int64_t c = 0; c < a.v_dim; c++) sum[c] += p * a.v[view.v_at(j) + c];
+    for (int64_t c = 0; c < a.v_dim; c++) sum[c] += p * view.value(j, c);
   }
   for (int64_t c = 0; c < a.v_dim; c++) a.out[view.out_at(query) + c] = float(sum[c] / total);
   if (a.lse != nullptr) a.lse[view.lse_at(query)] = float(largest + std::log(total));

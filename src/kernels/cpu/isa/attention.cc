@@ -36,9 +36,11 @@ struct Partial {
 
 /// Sizes that follow from the arguments.
 struct Shape {
-  int64_t q_pad, v_pad, rows;
+  int64_t q_pad, v_pad, rows, widened;
   explicit Shape(const Attention& a)
-      : q_pad(round_up(a.qk_dim + a.rope_dim, kWidth)), v_pad(round_up(a.v_dim, kWidth)) {
+      : q_pad(round_up(a.qk_dim + a.rope_dim, kWidth)),
+        v_pad(round_up(a.v_dim, kWidth)),
+        widened(HeadRows::widened_floats(a)) {
     rows = smaller(kMaxRows, larger(kMaxSums / v_pad / kKeys, 1) * kKeys);
   }
   int64_t partial_floats() const { return rows * (v_pad + kWidth + 1) + 64; }
@@ -54,16 +56,18 @@ struct Shape {
 
 /// One thread's buffers for a key block and a strip of rows.
 struct Workspace {
-  float *keys, *values, *q, *scores, *factor;
+  float *keys, *values, *q, *scores, *factor, *widened;
   Workspace(const Shape& shape, Carver& carver) {
     keys = carver.take(shape.q_pad * kKeys);
     values = carver.take(kKeys * shape.v_pad);
     q = carver.take(kStrip * shape.q_pad);
     scores = carver.take(kStrip * kKeys);
     factor = carver.take(kStrip);
+    widened = carver.take(shape.widened);
   }
   static int64_t floats(const Shape& shape) {
-    return kKeys * (shape.q_pad + shape.v_pad) + kStrip * (shape.q_pad + kKeys) + 64;
+    return kKeys * (shape.q_pad + shape.v_pad) + kStrip * (shape.q_pad + kKeys) + shape.widened +
+           80;
   }
 };
 
@@ -131,17 +135,17 @@ struct KeyBlock {
   int64_t ld_values;
 };
 
-/// In the absorbed form the values are channels of the keys just read: they are used in place.
+/// Values just read (in the absorbed form they are channels of the keys) are used in place.
 KeyBlock pack_key_block(const HeadRows& head, const Shape& shape, const Workspace& w, int64_t key,
                         int64_t end) {
   const Attention& a = head.a;
   const int64_t count = smaller(kKeys, end - key);
-  head.pack_keys_transposed(key, count, end, w.keys);
-  const float* values = a.v + head.v_at(key);
-  if (a.v == a.k && a.v_dim <= a.qk_dim && a.v_dim % kWidth == 0) {
-    return {key, count, values, a.ldv};
-  }
-  pack_rows(values, a.ldv, count, a.v_dim, head.coming_v(key + count, end), w.values, shape.v_pad);
+  const KeyRows rows = head.key_rows(key, count, w.widened);
+  head.pack_keys_transposed(rows, key, count, end, w.keys);
+  const bool read = a.values_in_keys() ? a.v_dim <= a.qk_dim : a.is_int8();
+  if (read && a.v_dim % kWidth == 0) return {key, count, rows.v, rows.ldv};
+  pack_rows(rows.v, rows.ldv, count, a.v_dim, head.coming_v(key + count, end), w.values,
+            shape.v_pad);
   return {key, count, w.values, shape.v_pad};
 }
 

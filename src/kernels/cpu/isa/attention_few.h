@@ -22,16 +22,20 @@ struct FewRows {
   float *queries, *queries_t;  ///< [rows, q_pad], [width, lanes]
   float *scores, *sums;        ///< [kKeys, lanes], [kWidth, lanes]
   float *largest, *factor;     ///< [lanes]
+  float* widened;              ///< HeadRows::key_rows
 
-  FewRows(int64_t count, int64_t width, Scratch& scratch)
-      : rows(count), lanes(round_up(count, kWidth)), q_pad(round_up(width, kWidth)) {
-    Carver carver(scratch.floats(rows * q_pad + (width + kKeys + kWidth + 2) * lanes + 96));
+  FewRows(int64_t count, const Attention& a, Scratch& scratch)
+      : rows(count), lanes(round_up(count, kWidth)), q_pad(round_up(a.qk_dim, kWidth)) {
+    const int64_t width = a.qk_dim, widened_floats = HeadRows::widened_floats(a);
+    Carver carver(
+        scratch.floats(rows * q_pad + (width + kKeys + kWidth + 2) * lanes + widened_floats + 112));
     queries = carver.take(rows * q_pad);
     queries_t = carver.take(width * lanes);
     scores = carver.take(kKeys * lanes);
     sums = carver.take(kWidth * lanes);
     largest = carver.take(lanes);
     factor = carver.take(lanes);
+    widened = carver.take(widened_floats);
   }
 };
 
@@ -106,7 +110,7 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
   static thread_local Scratch scratch;
   const Attention& a = head.a;
   const int64_t rows = row_end - row_begin, end = smaller(key_end, head.visible(row_end - 1));
-  const FewRows w(rows, a.qk_dim, scratch);
+  const FewRows w(rows, a, scratch);
   for (int64_t r = 0; r < rows; r++) {
     copy_scaled(a.q + head.q_at(row_begin + r), a.qk_dim, a.scale * kLog2E,
                 w.queries + r * w.q_pad);
@@ -117,13 +121,13 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
   for (int64_t r = 0; r < w.lanes; r++) w.largest[r] = kLowest;
   for (int64_t key = key_begin; key < end; key += kKeys) {
     const int64_t count = smaller(kKeys, end - key);
-    const float* keys = a.k + head.k_at(key);
+    const KeyRows block = head.key_rows(key, count, w.widened);
     Along next{head.coming_k(key + count, end), a.ldk, a.qk_dim};
-    Along values{a.v == a.k ? Coming{} : head.coming_v(key, end), a.ldv, a.v_dim};
+    Along values{a.values_in_keys() ? Coming{} : head.coming_v(key, end), a.ldv, a.v_dim};
     for (int64_t column = 0; column < w.lanes;) {
       const bool two = column + 2 * kWidth <= w.lanes;
-      (two ? score_columns<2> : score_columns<1>)(w, column, keys, a.ldk, count, a.qk_dim, next,
-                                                  values);
+      (two ? score_columns<2> : score_columns<1>)(w, column, block.k, block.ldk, count, a.qk_dim,
+                                                  next, values);
       next = values = {};
       column += two ? 2 * kWidth : kWidth;
     }
@@ -133,8 +137,8 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
       }
     }
     for (int64_t c = 0; c < w.lanes; c += kWidth) softmax_column(w, c, count);
-    product<true, Start::scale>(rows, a.v_dim, count, w.scores, w.lanes, a.v + head.v_at(key),
-                                a.ldv, out, a.v_dim, w.factor);
+    product<true, Start::scale>(rows, a.v_dim, count, w.scores, w.lanes, block.v, block.ldv, out,
+                                a.v_dim, w.factor);
   }
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t i = 0; i < kWidth; i++) sums[r * kWidth + i] = w.sums[i * w.lanes + r];

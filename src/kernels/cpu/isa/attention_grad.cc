@@ -72,7 +72,7 @@ Scratch& unit_scratch() {
 
 void pack_key_block(const HeadRows& head, int64_t key, int64_t keys, const Workspace& w) {
   const Attention& a = head.a;
-  head.pack_keys_transposed(key, keys, head.kv_len, w.keys_t);
+  head.pack_keys_transposed(head.key_rows(key, keys, nullptr), key, keys, head.kv_len, w.keys_t);
   pack_transposed(a.v + head.v_at(key), a.ldv, keys, a.v_dim,
                   head.coming_v(key + keys, head.kv_len), w.values_t, kKeys);
   for (int64_t j = 0; j < keys; j++) {

@@ -11,6 +11,7 @@
 
 #include "kernels/args.h"
 #include "kernels/cpu/isa/gemm_transpose.h"
+#include "kernels/cpu/isa/int8_rows.h"
 #include "kernels/cpu/isa/rows.h"
 #include "kernels/cpu/isa/simd.h"
 
@@ -214,6 +215,14 @@ inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width
   }
 }
 
+/// A block of keys and values as f32 rows: where they lie, or widened from int8.
+struct KeyRows {
+  const float* k;
+  int64_t ldk;
+  const float* v;
+  int64_t ldv;
+};
+
 /// One sequence's rows for one key/value head. Rows are (query, query head of the group), query
 /// first: row r is query r/group under head kv_head*group + r%group.
 struct HeadRows {
@@ -255,18 +264,45 @@ struct HeadRows {
 
   /// The block of keys (their parts in k, k_rope or v) from `key` on, of those below `end`.
   Coming coming_k(int64_t key, int64_t end) const {
-    return key < end ? Coming{a.k + k_at(key), smaller(end - key, kKeys)} : Coming{};
+    return key < end && !a.is_int8() ? Coming{a.k + k_at(key), smaller(end - key, kKeys)}
+                                     : Coming{};
   }
   Coming coming_rope(int64_t key, int64_t end) const {
     return key < end ? Coming{a.k_rope + rope_at(key), smaller(end - key, kKeys)} : Coming{};
   }
   Coming coming_v(int64_t key, int64_t end) const {
-    return key < end ? Coming{a.v + v_at(key), smaller(end - key, kKeys)} : Coming{};
+    return key < end && !a.is_int8() ? Coming{a.v + v_at(key), smaller(end - key, kKeys)}
+                                     : Coming{};
+  }
+
+  /// Floats of the buffer that key_rows() wants.
+  static int64_t widened_floats(const Attention& a) {
+    if (!a.is_int8()) return 0;
+    return kKeys * (round_up(a.qk_dim, 16) + (a.values_in_keys() ? 0 : round_up(a.v_dim, 16)));
+  }
+  /// Keys and values key..key+count; int8 ones are widened into `widened`.
+  KeyRows key_rows(int64_t key, int64_t count, float* widened) const {
+    if (!a.is_int8()) return {a.k + k_at(key), a.ldk, a.v + v_at(key), a.ldv};
+    const int64_t ldk = round_up(a.qk_dim, 16), ldv = round_up(a.v_dim, 16);
+    widen(a.k_int8, key, count, kv_head * a.k_head_stride, a.qk_dim, widened, ldk);
+    if (a.values_in_keys()) return {widened, ldk, widened, ldk};
+    float* values = widened + kKeys * ldk;
+    widen(a.v_int8, key, count, kv_head * a.v_head_stride, a.v_dim, values, ldv);
+    return {widened, ldk, values, ldv};
+  }
+  void widen(const Int8Rows& from, int64_t key, int64_t count, int64_t begin, int64_t width,
+             float* to, int64_t ld) const {
+    const int64_t row = key_row(key);
+    for (int64_t j = 0; j < count; j++) {
+      widen_int8(from.values + (row + j) * from.ld, from.scales + (row + j) * from.ld_scales, begin,
+                 width, to + j * ld);
+    }
   }
 
   /// [width, kKeys] keys key..key+count, transposed; those up to `end` will be read after them.
-  void pack_keys_transposed(int64_t key, int64_t count, int64_t end, float* to) const {
-    pack_transposed(a.k + k_at(key), a.ldk, count, a.qk_dim, coming_k(key + count, end), to, kKeys);
+  void pack_keys_transposed(const KeyRows& rows, int64_t key, int64_t count, int64_t end,
+                            float* to) const {
+    pack_transposed(rows.k, rows.ldk, count, a.qk_dim, coming_k(key + count, end), to, kKeys);
     if (a.rope_dim > 0) {
       pack_transposed(a.k_rope + rope_at(key), a.ld_k_rope, count, a.rope_dim,
                       coming_rope(key + count, end), to + a.qk_dim * kKeys, kKeys);
@@ -287,7 +323,8 @@ class Ahead {
         rows_(smaller(row_end - row_begin, kMost)),
         dout_(dout),
         dq_(dq) {
-    keys_ = rows_ > 0 ? smaller(head.visible(row_end - 1), kMost) : 0;
+    const bool keys = rows_ > 0 && !head.a.is_int8();
+    keys_ = keys ? smaller(head.visible(row_end - 1), kMost) : 0;
   }
 
   void step() {

@@ -1,4 +1,6 @@
 // The reference is memcpy already: here the threads share its rows.
+#include <cstddef>
+
 #include "kernels/cpu/isa/rows.h"
 #include "kernels/kernels.h"
 
@@ -11,12 +13,12 @@ void copy_blocks(const CopyBlocks& args) {
     if (args.rows_x) {
       part.rows_x += begin;
     } else {
-      part.x += begin * args.ldx;
+      part.x = static_cast<const std::byte*>(args.x) + begin * args.ldx * args.element_bytes;
     }
     if (args.rows_y) {
       part.rows_y += begin;
     } else {
-      part.y += begin * args.ldy;
+      part.y = static_cast<std::byte*>(args.y) + begin * args.ldy * args.element_bytes;
     }
     ref::copy_blocks(part);
   });

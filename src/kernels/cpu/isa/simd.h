@@ -51,6 +51,14 @@ inline Vec load(const uint16_t* p) {
 inline Vec load_part(const uint16_t* p, int64_t n) {
   return widen(_mm256_maskz_loadu_epi16(lanes(n), p));
 }
+/// kWidth int8 values as f32; back, rounded to nearest (magnitudes of at most 127).
+inline Vec load(const int8_t* p) {
+  return {_mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+inline void store(int8_t* p, Vec a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
 /// The bits of 2 * kWidth bf16 values, or of the first n of them: a pair per lane.
 inline Vec load_pairs(const uint16_t* p) {
   return {_mm512_loadu_ps(p)};
@@ -179,6 +187,17 @@ inline Vec load_part(const uint16_t* p, int64_t n) {
   uint16_t values[kWidth] = {};
   for (int64_t i = 0; i < n; ++i) values[i] = p[i];
   return load(values);
+}
+/// kWidth int8 values as f32; back, rounded to nearest (magnitudes of at most 127).
+inline Vec load(const int8_t* p) {
+  return {_mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+}
+inline void store(int8_t* p, Vec a) {
+  const __m256i whole = _mm256_cvtps_epi32(a.v);
+  const __m128i shorts =
+      _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(shorts, shorts));
 }
 /// The bits of 2 * kWidth bf16 values, or of the first n of them: a pair per lane.
 inline Vec load_pairs(const uint16_t* p) {

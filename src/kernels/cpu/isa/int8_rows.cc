@@ -1,0 +1,64 @@
+// Packing f32 rows into int8 groups and back.
+#include "kernels/cpu/isa/int8_rows.h"
+
+#include <cmath>
+
+#include "kernels/cpu/isa/rows.h"
+#include "kernels/kernels.h"
+
+namespace um::UM_ISA {
+namespace {
+
+/// A whole group with finite values; else the reference does it.
+bool quantize_group(const float* x, int8_t* values, float* scale) {
+  const Vec zero = splat(0.0f);
+  Vec top = zero, check = zero;
+  for (int64_t c = 0; c < kInt8Group; c += kWidth) {
+    const Vec v = load(x + c);
+    top = max(top, max(v, zero - v));
+    check = fma(v, zero, check);  // zero, or NaN where a value is not finite
+  }
+  const float largest = max_lane(top);
+  if (!(sum(check) == 0.0f) || largest < 1e-35f) return false;
+  *scale = largest / 127.0f;
+  const Vec inverse = splat(127.0f / largest);
+  for (int64_t c = 0; c < kInt8Group; c += kWidth) store(values + c, load(x + c) * inverse);
+  return true;
+}
+
+void quantize_row(const float* x, int64_t width, int8_t* values, float* scales) {
+  for (int64_t c = 0; c < width; c += kInt8Group) {
+    float* scale = scales + c / kInt8Group;
+    const int64_t left = width - c;
+    if (left >= kInt8Group && quantize_group(x + c, values + c, scale)) continue;
+    ref::quantize_rows({.rows = 1,
+                        .width = left < kInt8Group ? left : kInt8Group,
+                        .x = x + c,
+                        .values = values + c,
+                        .scales = scale});
+  }
+}
+
+}  // namespace
+
+void quantize_rows(const QuantizeRows& args) {
+  parallel_for(args.rows, args.rows * args.width, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      const int64_t to = args.slots ? args.slots[r] : r;
+      quantize_row(args.x + r * args.ldx, args.width, args.values + to * args.ld_values,
+                   args.scales + to * args.ld_scales);
+    }
+  });
+}
+
+void dequantize_rows(const DequantizeRows& args) {
+  parallel_for(args.rows, args.rows * args.width, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      const int64_t from = args.slots ? args.slots[r] : r;
+      widen_int8(args.x.values + from * args.x.ld, args.x.scales + from * args.x.ld_scales, 0,
+                 args.width, args.y + r * args.ldy);
+    }
+  });
+}
+
+}  // namespace um::UM_ISA

@@ -1,0 +1,45 @@
+// Rows of int8 groups: packing and unpacking, as kernels/args/int8_rows.h defines them.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/kernels.h"
+
+namespace um::ref {
+namespace {
+
+void quantize_group(const float* x, int64_t width, int8_t* values, float* scale) {
+  float largest = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < width; ++i) {
+    largest = std::max(largest, std::fabs(x[i]));
+    finite = finite && std::isfinite(x[i]);
+  }
+  *scale = finite ? largest / 127.0f : NAN;
+  // (The largest may be so small that its inverse is infinite: such a group becomes zero.)
+  const float inverse = largest >= 1e-35f ? 127.0f / largest : 0.0f;
+  for (int64_t i = 0; i < width; ++i)
+    values[i] = finite ? static_cast<int8_t>(std::nearbyint(x[i] * inverse)) : int8_t{0};
+}
+
+}  // namespace
+
+void quantize_rows(const QuantizeRows& args) {
+  for (int64_t row = 0; row < args.rows; ++row) {
+    const int64_t to = args.slots ? args.slots[row] : row;
+    for (int64_t c = 0; c < args.width; c += kInt8Group)
+      quantize_group(args.x + row * args.ldx + c, std::min(kInt8Group, args.width - c),
+                     args.values + to * args.ld_values + c,
+                     args.scales + to * args.ld_scales + c / kInt8Group);
+  }
+}
+
+void dequantize_rows(const DequantizeRows& args) {
+  for (int64_t row = 0; row < args.rows; ++row) {
+    const int64_t from = args.slots ? args.slots[row] : row;
+    for (int64_t c = 0; c < args.width; ++c)
+      args.y[row * args.ldy + c] = static_cast<float>(args.x.values[from * args.x.ld + c]) *
+                                   args.x.scales[from * args.x.ld_scales + c / kInt8Group];
+  }
+}
+
+}  // namespace um::ref
