@@ -189,14 +189,16 @@ mtp() {
 }
 
 # A second head: from the start, or as a copy of the first and a little training (techniques: MTP expansion).
+# Twenty layers, four of them MoE: a draft must cost little beside the trunk to pay.
 expand() {
   local steps=${expand_steps:=600} more=${expand_more:=120} train name init freeze prompts=$out/prompts.txt
-  stage "MTP expansion: tiny-ultra, $steps steps, then $more for the second head"
+  local deep=num_hidden_layers=20,first_k_dense_replace=16
+  stage "MTP expansion: tiny-ultra with 20 layers, $steps steps, then $more for the second head"
   train=(--train.batch 16 --train.mtp_weight 0.3)
   printf '%s:\n' "lantern (noun.artifact)" "to run, jog (verb.motion)" "river (noun.object)" "quiet (adj.all)" \
     "oak (noun.plant)" "to think (verb.cognition)" "teacher (noun.person)" "winter (noun.time)" >"$prompts"
-  arm expand-one "$steps" "${train[@]}" --model.set num_nextn_predict_layers=1
-  arm expand-two "$steps" "${train[@]}" --model.set num_nextn_predict_layers=2
+  arm expand-one "$steps" "${train[@]}" --model.set "$deep,num_nextn_predict_layers=1"
+  arm expand-two "$steps" "${train[@]}" --model.set "$deep,num_nextn_predict_layers=2"
   for name in full frozen random; do
     init=copy freeze=first_head
     [[ $name != full ]] || freeze=none

@@ -1,10 +1,12 @@
 // `ultramoe bench serve`: drives a running server as its clients would: requests arrive at random
-// (Poisson), prompts and answers have the lengths of a mix, and what users feel is measured.
+// (Poisson), prompts and answers have the lengths of a mix, and what users feel is measured. Or it
+// gives the same requests to an engine in this process, to see what the server costs.
 #include <httplib.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -14,6 +16,9 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/rng.h"
+#include "engine/engine.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
 
 namespace um {
 namespace {
@@ -22,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 struct Options {
   std::string url = "http://127.0.0.1:8000", api_key;
+  std::string model;  ///< in this process, in place of the server
   int64_t requests = 64, concurrency = 256, seed = 1;
   double rate = 0;
   std::vector<int64_t> prompts = {32, 128, 512}, answers = {32, 128};
@@ -32,11 +38,23 @@ struct Options {
 
 /// What one request felt like, in seconds from when it was due.
 struct Sample {
-  bool good = false;
   std::string error;
   int64_t prompt = 0, tokens = 0;
-  double first = 0, total = 0;
-  std::vector<double> gaps;  // between tokens, one each
+  double first = 0, total = 0, last = 0;  // last: of the tokens so far
+  std::vector<double> gaps;               // between tokens, one each
+
+  /// Tokens that came at once share the time since the last ones.
+  void add(size_t count, double now) {
+    if (count == 0) return;
+    size_t later = count;
+    if (tokens == 0) {
+      first = now;
+      later -= 1;
+    }
+    for (size_t i = 0; i < later; ++i) gaps.push_back((now - last) / static_cast<double>(later));
+    tokens += static_cast<int64_t>(count);
+    last = now;
+  }
 };
 
 double seconds_since(Clock::time_point start) {
@@ -48,21 +66,16 @@ httplib::Headers headers_of(const Options& options) {
   return {{"Authorization", "Bearer " + options.api_key}};
 }
 
-/// The vocabulary and context of the model behind the URL.
-std::pair<int64_t, int64_t> ask_model(const Options& options) {
-  httplib::Client client(options.url);
-  UM_CHECK(client.is_valid(), "{}: not a URL of a server", options.url);
-  client.set_connection_timeout(10);
-  const auto result = client.Get("/v1/models", headers_of(options));
-  UM_CHECK(result, "{}: cannot be reached ({}); is a server running there?", options.url,
-           httplib::to_string(result.error()));
-  UM_CHECK(result->status == 200, "{}: GET /v1/models: status {}", options.url, result->status);
-  const Json json = parse_json(result->body, options.url);
-  const Json& model = json.at("data").at(0);
-  int64_t vocab = 256;
-  if (model.contains("meta")) vocab = model["meta"].value("n_vocab", vocab);
-  return {vocab, model.value("max_model_len", int64_t{0})};
-}
+/// What answers the requests.
+class Target {
+ public:
+  virtual ~Target() = default;
+  virtual std::string name() const = 0;
+  virtual int64_t vocab() const = 0;
+  virtual int64_t context() const = 0;  ///< 0: not known
+  /// Waits for the whole answer.
+  virtual Sample ask(std::vector<int32_t> prompt, int64_t tokens, Clock::time_point due) = 0;
+};
 
 /// Reads server-sent events and takes their times.
 class Listener {
@@ -95,59 +108,119 @@ class Listener {
     const bool counted = choice.contains("token_ids") && choice["token_ids"].is_array();
     const size_t tokens =
         counted ? choice["token_ids"].size() : static_cast<size_t>(choice.value("text", "") != "");
-    if (tokens == 0) return;
-    const double now = seconds_since(due_);
-    size_t later = tokens;
-    if (sample_.tokens == 0) {
-      sample_.first = now;
-      later -= 1;
-    }
-    // Tokens that came at once share the time since the last ones.
-    for (size_t i = 0; i < later; ++i)
-      sample_.gaps.push_back((now - last_) / static_cast<double>(later));
-    sample_.tokens += static_cast<int64_t>(tokens);
-    last_ = now;
+    sample_.add(tokens, seconds_since(due_));
   }
 
   Clock::time_point due_;
   Sample& sample_;
   std::string held_;
-  double last_ = 0;
   bool done_ = false;
 };
 
-Sample ask(const Options& options, std::vector<int32_t> prompt, int64_t tokens,
-           Clock::time_point due) {
-  Sample sample;
-  sample.prompt = std::ssize(prompt);
-  httplib::Client client(options.url);
-  client.set_connection_timeout(30);
-  client.set_read_timeout(600);
-  client.set_tcp_nodelay(true);
-  Listener listener(due, sample);
-  httplib::Request request;
-  request.method = "POST";
-  request.path = "/v1/completions";
-  request.headers = headers_of(options);
-  request.set_header("Content-Type", "application/json");
-  request.body = Json{{"prompt", prompt},   {"max_tokens", tokens},     {"temperature", 0},
-                      {"ignore_eos", true}, {"return_token_ids", true}, {"stream", true}}
-                     .dump();
-  std::string refusal;
-  request.response_handler = [](const httplib::Response&) { return true; };
-  request.content_receiver = [&](const char* data, size_t size, uint64_t, uint64_t) {
-    if (refusal.size() < 1000) refusal.append(data, std::min<size_t>(size, 1000));
-    return listener.take({data, size});
+/// A server at a URL.
+class Server : public Target {
+ public:
+  explicit Server(const Options& options) : options_(options) {
+    httplib::Client client(options.url);
+    UM_CHECK(client.is_valid(), "{}: not a URL of a server", options.url);
+    client.set_connection_timeout(10);
+    const auto result = client.Get("/v1/models", headers_of(options));
+    UM_CHECK(result, "{}: cannot be reached ({}); is a server running there?", options.url,
+             httplib::to_string(result.error()));
+    UM_CHECK(result->status == 200, "{}: GET /v1/models: status {}", options.url, result->status);
+    const Json json = parse_json(result->body, options.url);
+    const Json& model = json.at("data").at(0);
+    if (model.contains("meta")) vocab_ = model["meta"].value("n_vocab", vocab_);
+    context_ = model.value("max_model_len", context_);
+  }
+  std::string name() const override { return options_.url; }
+  int64_t vocab() const override { return vocab_; }
+  int64_t context() const override { return context_; }
+
+  Sample ask(std::vector<int32_t> prompt, int64_t tokens, Clock::time_point due) override {
+    Sample sample;
+    sample.prompt = std::ssize(prompt);
+    httplib::Client client(options_.url);
+    client.set_connection_timeout(30);
+    client.set_read_timeout(600);
+    client.set_tcp_nodelay(true);
+    Listener listener(due, sample);
+    httplib::Request request;
+    request.method = "POST";
+    request.path = "/v1/completions";
+    request.headers = headers_of(options_);
+    request.set_header("Content-Type", "application/json");
+    request.body = Json{{"prompt", prompt},   {"max_tokens", tokens},     {"temperature", 0},
+                        {"ignore_eos", true}, {"return_token_ids", true}, {"stream", true}}
+                       .dump();
+    std::string refusal;
+    request.response_handler = [](const httplib::Response&) { return true; };
+    request.content_receiver = [&](const char* data, size_t size, uint64_t, uint64_t) {
+      if (refusal.size() < 1000) refusal.append(data, std::min<size_t>(size, 1000));
+      return listener.take({data, size});
+    };
+    const httplib::Result result = client.send(request);
+    sample.total = seconds_since(due);
+    if (sample.error.empty() && !result) sample.error = httplib::to_string(result.error());
+    if (sample.error.empty() && result->status != 200)
+      sample.error = fmt::format("status {}: {}", result->status, quote(refusal));
+    if (sample.error.empty() && !listener.done()) sample.error = "the stream ended early";
+    return sample;
+  }
+
+ private:
+  const Options& options_;
+  int64_t vocab_ = 256, context_ = 0;
+};
+
+/// An engine in this process, as the server has one.
+class LocalEngine : public Target {
+ public:
+  LocalEngine(const Options& options, Device& device)
+      : name_(options.model),
+        model_(load_model(find_model(options.model), device, nullptr, std::nullopt)),
+        engine_(*model_, {}),
+        thread_([this] { engine_.run(); }) {}
+  LocalEngine(const LocalEngine&) = delete;
+  ~LocalEngine() override {
+    engine_.stop();
+    thread_.join();
+  }
+  std::string name() const override { return name_; }
+  int64_t vocab() const override { return model_->config().vocab; }
+  int64_t context() const override { return engine_.options().context; }
+
+  Sample ask(std::vector<int32_t> prompt, int64_t tokens, Clock::time_point due) override {
+    const auto sink = std::make_shared<Sink>(due);
+    sink->sample.prompt = std::ssize(prompt);
+    engine_.submit(
+        {.prompt = std::move(prompt), .sampling = {.temperature = 0}, .max_tokens = tokens}, sink);
+    sink->done.get_future().wait();
+    sink->sample.total = seconds_since(due);
+    return sink->sample;
+  }
+
+ private:
+  struct Sink : RequestSink {
+    explicit Sink(Clock::time_point begin) : due(begin) {}
+    size_t on_tokens(std::span<const TokenOutput> outputs) override {
+      sample.add(outputs.size(), seconds_since(due));
+      return outputs.size();
+    }
+    void on_finish(FinishReason, const RequestStats&, std::string_view error) override {
+      sample.error = error;
+      done.set_value();
+    }
+    Clock::time_point due;
+    Sample sample;
+    std::promise<void> done;
   };
-  const httplib::Result result = client.send(request);
-  sample.total = seconds_since(due);
-  if (sample.error.empty() && !result) sample.error = httplib::to_string(result.error());
-  if (sample.error.empty() && result->status != 200)
-    sample.error = fmt::format("status {}: {}", result->status, quote(refusal));
-  if (sample.error.empty() && !listener.done()) sample.error = "the stream ended early";
-  sample.good = sample.error.empty() && sample.tokens > 0;
-  return sample;
-}
+
+  const std::string name_;
+  std::unique_ptr<Model> model_;
+  Engine engine_;
+  std::thread thread_;
+};
 
 /// Value below which the share `p` of the sorted values lies.
 double percentile(const std::vector<double>& sorted, double p) {
@@ -167,8 +240,8 @@ struct Summary {
 Summary summarize(const Options& options, const std::vector<Sample>& samples) {
   Summary summary;
   for (const Sample& sample : samples) {
-    if (!sample.good) {
-      summary.error = sample.error;
+    if (!sample.error.empty() || sample.tokens == 0) {
+      summary.error = sample.error.empty() ? "no token came" : sample.error;
       continue;
     }
     ++summary.good;
@@ -186,7 +259,8 @@ Summary summarize(const Options& options, const std::vector<Sample>& samples) {
   return summary;
 }
 
-void print(const Options& options, const Summary& summary, int64_t failed, double seconds) {
+void print(const Options& options, const std::string& target, const Summary& summary,
+           int64_t failed, double seconds) {
   const auto per_s = [&](int64_t count) { return static_cast<double>(count) / seconds; };
   if (options.json) {
     const auto spread = [](const std::vector<double>& values) {
@@ -194,7 +268,7 @@ void print(const Options& options, const Summary& summary, int64_t failed, doubl
                                     {"p95", percentile(values, 0.95)},
                                     {"p99", percentile(values, 0.99)}};
     };
-    print_json({{"url", options.url},
+    print_json({{"target", target},
                 {"requests", summary.good},
                 {"failed", failed},
                 {"seconds", seconds},
@@ -225,8 +299,13 @@ void print(const Options& options, const Summary& summary, int64_t failed, doubl
   row("whole request", summary.total);
 }
 
-void bench_serve(const Options& options) {
-  const auto [vocab, context] = ask_model(options);
+void bench_serve(const Options& options, Device& device) {
+  std::unique_ptr<Target> target;
+  if (options.model.empty())
+    target = std::make_unique<Server>(options);
+  else
+    target = std::make_unique<LocalEngine>(options, device);
+  const int64_t vocab = target->vocab(), context = target->context();
   const RandomStream random(static_cast<uint64_t>(options.seed), hash_name("bench serve"));
   uint64_t drawn = 0;
   const auto pick = [&](const std::vector<int64_t>& list) {
@@ -258,7 +337,7 @@ void bench_serve(const Options& options) {
     std::this_thread::sleep_until(due);
     const auto counted_from = options.rate > 0 ? due : Clock::now();
     threads.emplace_back([&, i, tokens, counted_from, prompt = std::move(prompt)]() mutable {
-      samples[i] = ask(options, std::move(prompt), tokens, counted_from);
+      samples[i] = target->ask(std::move(prompt), tokens, counted_from);
       const std::lock_guard done(mutex);
       --open;
       room.notify_one();
@@ -270,7 +349,7 @@ void bench_serve(const Options& options) {
   const int64_t failed = options.requests - summary.good;
   if (failed > 0) fmt::print(stderr, "{} requests failed: {}\n", failed, summary.error);
   UM_CHECK(summary.good > 0, "no request succeeded");
-  print(options, summary, failed, seconds);
+  print(options, target->name(), summary, failed, seconds);
 }
 
 }  // namespace
@@ -281,7 +360,9 @@ void add_bench_serve(CLI::App& family, Globals& globals) {
   const auto add = [&](const char* name, auto& value, const char* help) {
     return command->add_option(name, value, help)->capture_default_str();
   };
-  add("--url", options->url, "the server");
+  CLI::Option* url = add("--url", options->url, "the server");
+  add("--model", options->model, "no server: the model in this process, to see what HTTP costs")
+      ->excludes(url);
   add("--api-key", options->api_key, "its key");
   add("--requests", options->requests, "requests in all")->check(CLI::Range(1, 1000000));
   add("--rate", options->rate,
@@ -297,7 +378,7 @@ void add_bench_serve(CLI::App& family, Globals& globals) {
   add("--itl-limit", options->next_limit, "goodput: seconds per token after it, on average");
   add("--seed", options->seed, "of arrivals and prompts");
   add_json_flag(command, options->json);
-  run_with(command, globals, [options] { bench_serve(*options); });
+  run_with(command, globals, [options, &globals] { bench_serve(*options, globals.device()); });
 }
 
 }  // namespace um
