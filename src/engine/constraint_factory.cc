@@ -56,8 +56,7 @@ Grammar regex_grammar(std::string_view pattern) {
 Grammar choice_grammar(std::span<const std::string> texts) {
   Grammar grammar;
   const Grammar::Rule rule = grammar.add_rule();
-  for (const std::string& text : texts)
-    grammar.add_literal(grammar.start(rule), text, grammar.end(rule));
+  grammar.add_literals(grammar.start(rule), texts, grammar.end(rule));
   grammar.finish(rule);
   return grammar;
 }

@@ -148,6 +148,33 @@ TEST(ChoiceConstraint, OnlyTheTexts) {
   EXPECT_FALSE(lets_through(*constraint, "yesno"));
 }
 
+TEST(ChoiceConstraint, ThousandsOfTexts) {
+  std::vector<std::string> texts;
+  std::string schema = "{\"enum\": [0";
+  for (int i = 0; i < 5000; ++i) {
+    texts.push_back("item number " + std::to_string(i * i));
+    schema += ", \"" + texts.back() + "\"";
+  }
+  const auto choice = walk_factory().choice(texts);
+  const auto listed = walk_factory().json_schema(schema + "]}");
+  for (const std::string& text : texts) {
+    ASSERT_TRUE(lets_through(*choice, text)) << text;
+    ASSERT_TRUE(lets_through(*listed, "\"" + text + "\"")) << text;
+  }
+}
+
+TEST(RegexConstraint, AHostilePatternHasBoundedMasks) {
+  // Determinised it has 2^40 states; ambiguous nested repeats have as many places.
+  for (const char* pattern :
+       {"(a|b|[a-z ])*a[a-z ]{40}", "((a*)*b*)*c{3}", "(.?){2000}(a?){2000}"}) {
+    const auto constraint = walk_factory().regex(pattern);
+    for (uint64_t seed = 0; seed < 3; ++seed) {
+      const std::string text = random_walk(*constraint->clone(), seed, 100);
+      EXPECT_FALSE(text.starts_with("! nothing")) << text;
+    }
+  }
+}
+
 TEST(AfterThinking, EverythingPassesUntilItIsClosed) {
   const auto inner = walk_factory().choice(std::vector<std::string>{"yes"});
   auto constraint = after_thinking(inner->clone(), walk_eos() + 1);

@@ -14,6 +14,10 @@ constexpr size_t kMaxHeld = size_t{16} << 20;
 /// texts that would be right, but never lets a wrong one through, and each place can be finished.
 constexpr size_t kMaxPlaces = 2048;
 
+/// What one walk over the vocabulary may cost, in places of new states. A hostile grammar has a new
+/// state for every token; then some tokens are left out, as above.
+constexpr size_t kMaxWork = 20'000;
+
 uint64_t pair_key(int32_t a, int32_t b) {
   return static_cast<uint64_t>(static_cast<uint32_t>(a)) << 32 | static_cast<uint32_t>(b);
 }
@@ -160,15 +164,35 @@ const TokenMask& Automaton::mask(int32_t state) {
   return *nodes_[static_cast<size_t>(state)].mask;
 }
 
+/// False if the present walk has met too much to go on into a state that is new to it. That depends
+/// on the grammar and the state alone, not on what is known from earlier walks.
+bool Automaton::afford(int32_t state) {
+  seen_in_.resize(nodes_.size(), 0);
+  uint32_t& seen = seen_in_[static_cast<size_t>(state)];
+  if (seen == walk_) return true;
+  if (work_ > kMaxWork) return false;
+  work_ += 8 + nodes_[static_cast<size_t>(state)].places.size();
+  seen = walk_;
+  return true;
+}
+
 /// The tokens of a trie that go on from `state`.
 void Automaton::walk(const TokenTrie::Part& part, int32_t state, TokenMask& mask) {
   std::array<int32_t, 257> path;
   path[0] = state;
+  // The first bytes are always affordable: with tokens for single bytes there is a way on.
+  ++walk_;
+  work_ = 0;
+  for (size_t byte_class = 0; byte_class < classes_; ++byte_class) {
+    const int32_t to = next(state, grammar_->class_byte(static_cast<int>(byte_class)));
+    if (to != kDead) afford(to);
+    work_ = 0;
+  }
   const TokenTrie::Node* nodes = part.nodes.data();
   for (size_t i = 0; i + 1 < part.nodes.size();) {
     const TokenTrie::Node& node = nodes[i];
     const int32_t to = next(path[node.depth], node.byte);
-    if (to == kDead) {
+    if (to == kDead || !afford(to)) {
       i += node.branch;
       continue;
     }

@@ -70,6 +70,7 @@ class Automaton {
   int32_t intern(bool complete);
   int32_t push_frame(int32_t below, Grammar::State back);
   void walk(const TokenTrie::Part& part, int32_t state, TokenMask& mask);
+  bool afford(int32_t state);
   bool is_called_by(const Place& place, const Place& from) const;
   std::unique_ptr<TokenMask> make_mask(int32_t state);
 
@@ -85,6 +86,9 @@ class Automaton {
   std::vector<Frame> stacks_;
   std::unordered_map<uint64_t, int32_t> stack_of_;  // (below, back) → stack
   size_t held_ = 0;                                 // bytes, about
+  std::vector<uint32_t> seen_in_;                   // by state: the last walk that met it
+  uint32_t walk_ = 0;
+  size_t work_ = 0;  // of the present walk
   // Scratch of close_over().
   Places found_, open_;
   std::unordered_map<uint64_t, bool> visited_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <queue>
+#include <set>
 #include <tuple>
 
 #include "core/error.h"
@@ -95,6 +96,27 @@ void Grammar::add_literal(State from, std::string_view text, State to) {
     const auto byte = static_cast<uint8_t>(text[i]);
     add_bytes(from, byte, byte, next);
     from = next;
+  }
+}
+
+void Grammar::add_literals(State from, std::span<const std::string> texts, State to) {
+  std::map<std::pair<State, char>, State> known;
+  std::set<std::pair<State, char>> ends;
+  for (const std::string& text : texts) {
+    State at = from;
+    for (size_t i = 0; i < text.size(); ++i) {
+      const auto byte = static_cast<uint8_t>(text[i]);
+      if (i + 1 == text.size()) {
+        if (ends.emplace(at, text[i]).second) add_bytes(at, byte, byte, to);
+        break;
+      }
+      const auto [next, is_new] = known.try_emplace({at, text[i]}, -1);
+      if (is_new) {
+        next->second = add_state();
+        add_bytes(at, byte, byte, next->second);
+      }
+      at = next->second;
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -48,6 +49,8 @@ class Grammar {
   void add_call(State from, Rule rule, State to);
   /// The bytes of `text`, one after the other. Not for an empty text.
   void add_literal(State from, std::string_view text, State to);
+  /// Any of the texts, none of them empty; their common beginnings share states.
+  void add_literals(State from, std::span<const std::string> texts, State to);
   /// One character of the set in UTF-8: by edges of its own, or by a rule that all uses share.
   void add_utf8(State from, const CodeSet& set, State to);
   void add_characters(State from, const CodeSet& set, State to);

@@ -20,6 +20,7 @@ using State = Grammar::State;
 
 constexpr size_t kMaxSchema = size_t{1} << 20;
 constexpr int64_t kMaxCount = 65'536;  // of characters or items
+constexpr size_t kMaxChoices = 1000;   // of properties or branches at one place: see kMaxPlaces
 
 bool is_one_of(std::string_view word, std::initializer_list<std::string_view> list) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -202,7 +203,9 @@ class Compiler {
     const Node& branches = node[keyword];
     if (!branches.is_array() || branches.empty())
       refuse(path, fmt::format("\"{}\": expected a list of schemas", keyword));
-    Node beside = without_annotations(node, keyword);
+    if (branches.size() > kMaxChoices)
+      refuse(path, fmt::format("\"{}\": more than {} schemas", keyword, kMaxChoices));
+    const Node beside = without_annotations(node, keyword);
     if (keyword == "allOf") {
       Node joined = Node::object();
       for (const Node& branch : branches) join(joined, branch, path);
@@ -283,12 +286,14 @@ class Compiler {
     const Node values = listed ? node["enum"] : Node::array({node["const"]});
     if (!values.is_array() || values.empty()) refuse(path, "\"enum\": expected a list of values");
     const std::set<std::string> types = types_of(node, path);
+    std::vector<std::string> texts;
     for (const Node& value : values) {
       const std::string type = type_of_value(value);
       const bool fits =
           types.empty() || types.contains(type) || (type == "integer" && types.contains("number"));
-      if (fits) rules_.literal(from, value.dump(), to);
+      if (fits) texts.push_back(value.dump());
     }
+    grammar_.add_literals(from, texts, to);
   }
 
   static std::set<std::string> types_of(const Node& node, const std::string& path) {
@@ -425,6 +430,8 @@ class Compiler {
     const bool listed = node.contains("properties") || node.contains("required");
     const bool open_ended = *others != false && (given || !listed);
     const std::vector<Property> properties = properties_of(node, *others, path);
+    if (properties.size() > kMaxChoices)
+      refuse(path, fmt::format("more than {} properties", kMaxChoices));
     const State open = grammar_.add_state(), close = grammar_.add_state();
     grammar_.add_bytes(from, '{', '{', open);
     grammar_.add_bytes(close, '}', '}', to);
