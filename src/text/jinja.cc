@@ -1,0 +1,517 @@
+// The interpreter of chat templates; see jinja.h.
+#include "text/jinja.h"
+
+#include <algorithm>
+#include <ctime>
+#include <deque>
+#include <set>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "text/jinja_ast.h"
+#include "text/jinja_runtime.h"
+#include "text/utf8.h"
+
+namespace um {
+namespace {
+
+class Interpreter {
+ public:
+  Interpreter(const JinjaTemplate::Variables& variables, const JinjaOptions& options)
+      : context_(options.work) {
+    context_.now = options.now.value_or(static_cast<int64_t>(std::time(nullptr)));
+    scopes_.emplace_back();
+    for (const auto& [name, value] : variables) scopes_[0].emplace_back(name, value);
+  }
+
+  MarkedText run(const JinjaNodes& nodes) {
+    execute(nodes);
+    return std::move(out_);
+  }
+  int line() const { return line_; }
+
+ private:
+  using Value = JinjaValue;
+  using Scope = std::vector<std::pair<std::string_view, Value>>;
+  enum class Flow { kOn, kBreak, kContinue };
+
+  /// A scope for names set while it lives.
+  struct Inner {
+    explicit Inner(Interpreter& self) : self(self) { self.scopes_.emplace_back(); }
+    ~Inner() { self.scopes_.pop_back(); }
+    Inner(const Inner&) = delete;
+    Interpreter& self;
+  };
+
+  // ---- names ----
+
+  void set(std::string_view name, Value value) {
+    Scope& scope = scopes_.back();
+    context_.budget.spend(scope.size() + 1);
+    for (auto& [key, old] : scope) {
+      if (key == name) {
+        old = std::move(value);
+        return;
+      }
+    }
+    scope.emplace_back(name, std::move(value));
+  }
+
+  /// The innermost of that name; in a macro its own scopes and the outermost count.
+  const Value* find(std::string_view name) {
+    for (size_t i = scopes_.size(); i-- > 0;) {
+      if (i < first_scope_ && i > 0) i = 0;
+      context_.budget.spend(scopes_[i].size() + 1);
+      for (const auto& [key, value] : scopes_[i])
+        if (key == name) return &value;
+    }
+    return nullptr;
+  }
+
+  Value name(const std::string& text) {
+    if (const Value* found = find(text)) return *found;
+    if (jinja_is_function(text)) return Value::function({nullptr, text});
+    return Value::undefined(text);
+  }
+
+  // ---- statements ----
+
+  Flow execute(const JinjaNodes& nodes) {
+    const JinjaLevel level(context_);
+    for (const auto& node : nodes) {
+      const Flow flow = execute(*node);
+      if (flow != Flow::kOn) return flow;
+    }
+    return Flow::kOn;
+  }
+
+  Flow execute(const JinjaNode& node) {
+    line_ = node.line;
+    context_.budget.spend(JinjaBudget::kStep);
+    switch (node.kind) {
+      case JinjaNode::kText:
+        write(MarkedText::own(node.text));
+        return Flow::kOn;
+      case JinjaNode::kOutput:
+        write(jinja_text(evaluate(*node.expr), context_.budget));
+        return Flow::kOn;
+      case JinjaNode::kIf:
+        return execute(evaluate(*node.expr).truthy() ? node.body : node.other);
+      case JinjaNode::kFor:
+        return loop(node);
+      case JinjaNode::kSet:
+        assign(node);
+        return Flow::kOn;
+      case JinjaNode::kSetBlock:
+        set(node.names[0], captured(node));
+        return Flow::kOn;
+      case JinjaNode::kFilterBlock:
+        write(jinja_text(captured(node), context_.budget));
+        return Flow::kOn;
+      case JinjaNode::kMacro:
+        set(node.text, Value::function({&node, {}}));
+        return Flow::kOn;
+      case JinjaNode::kBlock:
+        return block(node);
+      case JinjaNode::kBreak:
+        return Flow::kBreak;
+      case JinjaNode::kContinue:
+        return Flow::kContinue;
+    }
+    return Flow::kOn;
+  }
+
+  void write(const MarkedText& text) {
+    context_.budget.spend(text.size());
+    out_.append(text);
+  }
+
+  void assign(const JinjaNode& node) {
+    Value value = evaluate(*node.expr);
+    if (node.attribute.empty()) return bind(node.names, value);
+    const Value* holder = find(node.names[0]);
+    Value::Namespace* space = holder != nullptr ? holder->as_namespace() : nullptr;
+    UM_CHECK(space != nullptr, "set {}.{}: expected a namespace, found {}", node.names[0],
+             node.attribute, holder != nullptr ? holder->type_name() : "undefined");
+    context_.budget.spend(space->fields.size() + 1);
+    for (auto& [key, old] : space->fields) {
+      if (key == node.attribute) {
+        old = std::move(value);
+        return;
+      }
+    }
+    space->fields.emplace_back(node.attribute, std::move(value));
+  }
+
+  /// One name, or several which take a list apart.
+  void bind(const std::vector<std::string>& names, const Value& value) {
+    if (names.size() == 1) return set(names[0], value);
+    const Value items = jinja_items(context_, value);
+    UM_CHECK(items.items()->size() == names.size(), "expected {} values to unpack, found {}",
+             names.size(), items.items()->size());
+    for (size_t i = 0; i < names.size(); ++i) set(names[i], (*items.items())[i]);
+  }
+
+  /// What the body writes, through the node's filters.
+  Value captured(const JinjaNode& node) {
+    const Inner inner(*this);
+    Value body = Value::text(written(node.body));
+    if (node.expr == nullptr) return body;
+    set(kJinjaBody, std::move(body));
+    return evaluate(*node.expr);
+  }
+
+  MarkedText written(const JinjaNodes& nodes) {
+    MarkedText outer = std::exchange(out_, {});
+    execute(nodes);
+    return std::exchange(out_, std::move(outer));
+  }
+
+  Flow block(const JinjaNode& node) {
+    std::vector<Value> values;
+    for (const auto& value : node.defaults) values.push_back(evaluate(*value));
+    const Inner inner(*this);
+    for (size_t i = 0; i < values.size(); ++i) set(node.names[i], values[i]);
+    return execute(node.body);
+  }
+
+  Flow loop(const JinjaNode& node) {
+    Value items = jinja_items(context_, evaluate(*node.expr));
+    if (node.condition != nullptr) items = filtered(node, items);
+    const Value::List& list = *items.items();
+    if (list.empty()) {
+      const Inner inner(*this);
+      return execute(node.other);
+    }
+    auto state = std::make_shared<Value::Loop>();
+    state->items = items;
+    UM_CHECK(items.depth() < 200, "a loop over a value nested too deep");
+    for (size_t i = 0; i < list.size(); ++i) {
+      context_.budget.spend(JinjaBudget::kStep);
+      state->index = i;
+      const Inner inner(*this);
+      set("loop", Value::loop(state));
+      bind(node.names, list[i]);
+      if (execute(node.body) == Flow::kBreak) break;
+    }
+    return Flow::kOn;
+  }
+
+  Value filtered(const JinjaNode& node, const Value& items) {
+    Value::List kept;
+    for (const Value& item : *items.items()) {
+      context_.budget.spend(JinjaBudget::kStep);
+      const Inner inner(*this);
+      bind(node.names, item);
+      if (evaluate(*node.condition).truthy()) kept.push_back(item);
+    }
+    return Value::list(std::move(kept));
+  }
+
+  // ---- expressions ----
+
+  Value evaluate(const JinjaExpr& e) {
+    const JinjaLevel level(context_);
+    line_ = e.line;
+    context_.budget.spend(JinjaBudget::kStep);
+    switch (e.kind) {
+      case JinjaExpr::kLiteral:
+        return e.value;
+      case JinjaExpr::kName:
+        return name(e.text);
+      case JinjaExpr::kList:
+      case JinjaExpr::kTuple:
+        return Value::list(all(e.children), e.kind == JinjaExpr::kTuple);
+      case JinjaExpr::kDict:
+        return dict(e);
+      case JinjaExpr::kUnary:
+        return unary(e);
+      case JinjaExpr::kBinary:
+        return binary(e);
+      case JinjaExpr::kAnd:
+      case JinjaExpr::kOr: {
+        Value left = evaluate(*e.children[0]);
+        return left.truthy() == (e.kind == JinjaExpr::kOr) ? left : evaluate(*e.children[1]);
+      }
+      case JinjaExpr::kCompare:
+        return Value::boolean(compare(e));
+      case JinjaExpr::kIf:
+        if (evaluate(*e.children[1]).truthy()) return evaluate(*e.children[0]);
+        return e.children.size() > 2 ? evaluate(*e.children[2]) : Value::undefined("the value");
+      case JinjaExpr::kAttribute:
+        return jinja_attribute(context_, evaluate(*e.children[0]), e.text);
+      case JinjaExpr::kIndex: {
+        const Value object = evaluate(*e.children[0]);
+        return jinja_index(context_, object, evaluate(*e.children[1]));
+      }
+      case JinjaExpr::kSlice:
+        return slice(e);
+      case JinjaExpr::kCall:
+        return call(e);
+      case JinjaExpr::kFilter: {
+        const Value value = evaluate(*e.children[0]);
+        return at(e, [&](const JinjaArguments& given) {
+          return jinja_filter(context_, e.text, value, given);
+        });
+      }
+      case JinjaExpr::kTest: {
+        const Value value = evaluate(*e.children[0]);
+        return at(e, [&](const JinjaArguments& given) {
+          return Value::boolean(jinja_test(context_, e.text, value, given));
+        });
+      }
+    }
+    return {};
+  }
+
+  Value::List all(const std::vector<JinjaExprPtr>& list) {
+    Value::List values;
+    values.reserve(list.size());
+    for (const auto& e : list) values.push_back(evaluate(*e));
+    return values;
+  }
+
+  /// `use` with the arguments of `e`; faults are then on its line.
+  template <class Use>
+  Value at(const JinjaExpr& e, Use use) {
+    JinjaArguments given{all(e.arguments), {}};
+    for (const auto& [key, value] : e.named) given.named.emplace_back(key, evaluate(*value));
+    line_ = e.line;
+    return use(given);
+  }
+
+  Value dict(const JinjaExpr& e) {
+    Value::Dict fields;
+    for (size_t i = 0; i + 1 < e.children.size(); i += 2) {
+      Value key = evaluate(*e.children[i]), value = evaluate(*e.children[i + 1]);
+      UM_CHECK(key.as_text() != nullptr, "a key of a dict: expected a text, found {}",
+               key.type_name());
+      context_.budget.spend(fields.size() + JinjaBudget::kStep);
+      const auto same = [&](const auto& f) {
+        return f.first.as_text()->bytes == key.as_text()->bytes;
+      };
+      const auto old = std::find_if(fields.begin(), fields.end(), same);
+      if (old != fields.end())
+        old->second = std::move(value);
+      else
+        fields.emplace_back(std::move(key), std::move(value));
+    }
+    return Value::dict(std::move(fields));
+  }
+
+  Value unary(const JinjaExpr& e) {
+    const Value value = evaluate(*e.children[0]);
+    if (e.text == "not") return Value::boolean(!value.truthy());
+    const Value sign = Value::integer(e.text == "-" ? -1 : 1);
+    UM_CHECK(value.is_number(), "{}: expected a number, found {}", e.text, value.type_name());
+    return jinja_arithmetic(context_, "*", sign, value);
+  }
+
+  void need_defined(const Value& value) {
+    if (const auto* missing = value.get_if<Value::Undefined>())
+      fail("{} is undefined", missing->name.empty() ? "a value" : missing->name);
+  }
+
+  Value binary(const JinjaExpr& e) {
+    const Value left = evaluate(*e.children[0]), right = evaluate(*e.children[1]);
+    line_ = e.line;
+    if (e.text == "~") {
+      MarkedText text = jinja_text(left, context_.budget);
+      text.append(jinja_text(right, context_.budget));
+      return Value::text(std::move(text));
+    }
+    need_defined(left);
+    need_defined(right);
+    return jinja_arithmetic(context_, e.text, left, right);
+  }
+
+  bool compare(const JinjaExpr& e) {
+    Value left = evaluate(*e.children[0]);
+    for (size_t i = 0; i < e.operators.size(); ++i) {
+      Value right = evaluate(*e.children[i + 1]);
+      line_ = e.line;
+      if (!holds(e.operators[i], left, right)) return false;
+      left = std::move(right);
+    }
+    return true;
+  }
+
+  bool holds(const std::string& op, const Value& a, const Value& b) {
+    if (op == "==") return jinja_equal(a, b, context_.budget);
+    if (op == "!=") return !jinja_equal(a, b, context_.budget);
+    if (op == "in") return jinja_contains(context_, b, a);
+    if (op == "not in") return !jinja_contains(context_, b, a);
+    need_defined(a);
+    need_defined(b);
+    const int order = jinja_compare(a, b, context_.budget);
+    if (op == "<") return order < 0;
+    if (op == "<=") return order <= 0;
+    return op == ">" ? order > 0 : order >= 0;
+  }
+
+  Value slice(const JinjaExpr& e) {
+    const Value object = evaluate(*e.children[0]);
+    const auto place = [&](size_t i) -> std::optional<int64_t> {
+      if (e.children[i] == nullptr) return {};
+      const Value value = evaluate(*e.children[i]);
+      return value.is_none() ? std::optional<int64_t>() : value.as_integer("a slice");
+    };
+    const auto start = place(1), stop = place(2);
+    const int64_t step = place(3).value_or(1);
+    if (object.as_text() != nullptr)
+      return Value::text(jinja_slice(*object.as_text(), start, stop, step, context_.budget));
+    need_defined(object);
+    UM_CHECK(object.items() != nullptr, "a slice of a {}: expected a list or a text",
+             object.type_name());
+    const Value::List& items = *object.items();
+    context_.budget.spend(8 * items.size());
+    Value::List out;
+    for (const size_t i : jinja_slice_places(items.size(), start, stop, step)) {
+      context_.budget.spend(JinjaBudget::kStep);
+      out.push_back(items[i]);
+    }
+    return Value::list(std::move(out), object.is_tuple());
+  }
+
+  // ---- calls ----
+
+  Value call(const JinjaExpr& e) {
+    const JinjaExpr& callee = *e.children[0];
+    if (callee.kind != JinjaExpr::kAttribute) {
+      const Value function = evaluate(callee);
+      return at(e, [&](const JinjaArguments& given) { return apply(function, callee, given); });
+    }
+    const Value object = evaluate(*callee.children[0]);
+    return at(e, [&](const JinjaArguments& given) {
+      if (object.as_loop() != nullptr) return loop_method(*object.as_loop(), callee.text, given);
+      if (auto result = jinja_method(context_, object, callee.text, given)) return *result;
+      return apply(jinja_attribute(context_, object, callee.text), callee, given);
+    });
+  }
+
+  Value loop_method(Value::Loop& loop, const std::string& name, const JinjaArguments& given) {
+    UM_CHECK(name == "cycle" || name == "changed", "loop.{} is not a method", name);
+    UM_CHECK(!given.positional.empty(), "loop.{}: expected arguments", name);
+    if (name == "cycle") return given.positional[loop.index % given.positional.size()];
+    const Value& now = given.positional[0];
+    UM_CHECK(now.depth() == 0, "loop.changed: expected a text or a number");
+    const bool changed = loop.index == 0 || !jinja_equal(loop.changed, now, context_.budget);
+    loop.changed = now;
+    return Value::boolean(changed);
+  }
+
+  Value apply(const Value& function, const JinjaExpr& callee, const JinjaArguments& given) {
+    const Value::Function* known = function.as_function();
+    UM_CHECK(known != nullptr, "{} is {} and cannot be called",
+             quote(callee.text.empty() ? "the value" : callee.text), function.type_name());
+    if (known->macro != nullptr) return macro(*known->macro, given);
+    if (known->global == "namespace") return make_namespace(given);
+    return jinja_function(context_, known->global, given);
+  }
+
+  Value make_namespace(const JinjaArguments& given) {
+    UM_CHECK(given.positional.size() <= 1, "namespace: expected named values");
+    Value::Namespace& space = spaces_.emplace_back();
+    context_.budget.spend(JinjaBudget::kStep * (1 + given.named.size()));
+    if (!given.positional.empty()) {
+      const Value::Dict* from = given.positional[0].fields();
+      UM_CHECK(from != nullptr, "namespace: expected a dict");
+      for (const auto& [key, value] : *from) {
+        context_.budget.spend(JinjaBudget::kStep + key.as_text()->size());
+        space.fields.emplace_back(key.as_text()->bytes, value);
+      }
+    }
+    for (const auto& [key, value] : given.named) {
+      std::erase_if(space.fields, [&, &key = key](const auto& f) { return f.first == key; });
+      space.fields.emplace_back(key, value);
+    }
+    return Value::space(&space);
+  }
+
+  Value macro(const JinjaNode& node, const JinjaArguments& given) {
+    UM_CHECK(given.positional.size() <= node.names.size(),
+             "macro {}: expected {} arguments, found {}", node.text, node.names.size(),
+             given.positional.size());
+    for (const auto& [key, value] : given.named)
+      UM_CHECK(std::find(node.names.begin(), node.names.end(), key) != node.names.end(),
+               "macro {}: there is no argument {}", node.text, key);
+    const Inner inner(*this);
+    const size_t outer = std::exchange(first_scope_, scopes_.size() - 1);
+    struct Restore {
+      size_t& place;
+      size_t value;
+      ~Restore() { place = value; }
+    } restore{first_scope_, outer};
+    for (size_t i = 0; i < node.names.size(); ++i) {
+      const Value* value = given.find(i, node.names[i]);
+      if (value != nullptr)
+        set(node.names[i], *value);
+      else if (node.defaults[i] != nullptr)
+        set(node.names[i], evaluate(*node.defaults[i]));
+      else
+        set(node.names[i], Value::undefined(node.names[i]));
+    }
+    return Value::text(written(node.body));
+  }
+
+  JinjaContext context_;
+  std::deque<Value::Namespace> spaces_;  // live as long as the rendering
+  std::vector<Scope> scopes_;
+  size_t first_scope_ = 0;  // of the macro that runs
+  MarkedText out_;
+  int line_ = 1;
+};
+
+void collect(const JinjaExpr& e, std::set<std::string, std::less<>>& names);
+void collect(const std::vector<JinjaExprPtr>& list, std::set<std::string, std::less<>>& names) {
+  for (const auto& e : list)
+    if (e != nullptr) collect(*e, names);
+}
+void collect(const JinjaExpr& e, std::set<std::string, std::less<>>& names) {
+  if (e.kind == JinjaExpr::kName) names.insert(e.text);
+  collect(e.children, names);
+  collect(e.arguments, names);
+  for (const auto& [key, value] : e.named) collect(*value, names);
+}
+void collect(const JinjaNodes& nodes, std::set<std::string, std::less<>>& names) {
+  for (const auto& node : nodes) {
+    if (node->expr != nullptr) collect(*node->expr, names);
+    if (node->condition != nullptr) collect(*node->condition, names);
+    collect(node->defaults, names);
+    collect(node->body, names);
+    collect(node->other, names);
+  }
+}
+
+}  // namespace
+
+struct JinjaTemplate::Tree {
+  JinjaNodes nodes;
+  std::set<std::string, std::less<>> names;  // of variables that it reads
+};
+
+JinjaTemplate::JinjaTemplate(std::string_view source, std::string name) : name_(std::move(name)) {
+  UM_CHECK(is_utf8(source), "{}: the template is not valid UTF-8", name_);
+  auto tree = std::make_unique<Tree>();
+  tree->nodes = parse_jinja(source, name_);
+  collect(tree->nodes, tree->names);
+  tree_ = std::move(tree);
+}
+
+JinjaTemplate::JinjaTemplate(JinjaTemplate&&) noexcept = default;
+JinjaTemplate::~JinjaTemplate() = default;
+
+MarkedText JinjaTemplate::render(const Variables& variables, const JinjaOptions& options) const {
+  Interpreter interpreter(variables, options);
+  try {
+    return interpreter.run(tree_->nodes);
+  } catch (const Error& error) {
+    fail("{}: line {}: {}", name_, interpreter.line(), error.what());
+  }
+}
+
+bool JinjaTemplate::mentions(std::string_view variable) const {
+  return tree_->names.contains(variable);
+}
+
+}  // namespace um

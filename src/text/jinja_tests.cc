@@ -1,0 +1,113 @@
+// The tests of chat templates: `x is NAME(arguments)`.
+#include <unordered_map>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "text/jinja_runtime.h"
+
+namespace um {
+namespace {
+
+using Args = JinjaArguments;
+using Test = bool (*)(JinjaContext&, const JinjaValue&, const Args&);
+
+bool is_integer(const JinjaValue& v) {
+  return v.get_if<int64_t>() != nullptr;
+}
+
+int64_t remainder(const JinjaValue& v, int64_t by) {
+  UM_CHECK(by != 0, "divisibleby: division by zero");
+  return by == -1 ? 0 : v.as_integer("is even, odd or divisibleby") % by;
+}
+
+const JinjaValue& other(const Args& args) {
+  return args.need(0, "other", "test");
+}
+
+template <bool kEqual>
+bool equal(JinjaContext& c, const JinjaValue& v, const Args& args) {
+  return jinja_equal(v, other(args), c.budget) == kEqual;
+}
+
+/// Bit 0: less, bit 1: equal, bit 2: greater.
+template <int kOrders>
+bool ordered(JinjaContext& c, const JinjaValue& v, const Args& args) {
+  return (kOrders >> (jinja_compare(v, other(args), c.budget) + 1) & 1) != 0;
+}
+
+/// Has letters, and none of the other case.
+template <JinjaCase kMode>
+bool in_case(JinjaContext& c, const JinjaValue& v, const Args&) {
+  const MarkedText text = jinja_text(v, c.budget);
+  constexpr JinjaCase kOther = kMode == JinjaCase::kUpper ? JinjaCase::kLower : JinjaCase::kUpper;
+  return jinja_case(text, kMode, c.budget).bytes == text.bytes &&
+         jinja_case(text, kOther, c.budget).bytes != text.bytes;
+}
+
+template <bool kWanted>
+bool is_flag(JinjaContext&, const JinjaValue& v, const Args&) {
+  const auto* flag = v.get_if<bool>();
+  return flag != nullptr && *flag == kWanted;
+}
+
+bool same_as(JinjaContext& c, const JinjaValue& v, const Args& args) {
+  return v.type_name() == other(args).type_name() && jinja_equal(v, other(args), c.budget);
+}
+
+const std::unordered_map<std::string_view, Test> kTests = {
+    {"defined", [](auto&, const auto& v, const Args&) { return !v.is_undefined(); }},
+    {"undefined", [](auto&, const auto& v, const Args&) { return v.is_undefined(); }},
+    {"none", [](auto&, const auto& v, const Args&) { return v.is_none(); }},
+    {"string", [](auto&, const auto& v, const Args&) { return v.as_text() != nullptr; }},
+    {"mapping", [](auto&, const auto& v, const Args&) { return v.fields() != nullptr; }},
+    {"sequence",
+     [](auto&, const auto& v, const Args&) { return v.as_text() || v.items() || v.fields(); }},
+    {"iterable",
+     [](auto&, const auto& v, const Args&) {
+       return v.as_text() || v.items() || v.fields() || v.is_undefined();
+     }},
+    {"number", [](auto&, const auto& v, const Args&) { return v.is_number(); }},
+    {"integer", [](auto&, const auto& v, const Args&) { return is_integer(v); }},
+    {"float",
+     [](auto&, const auto& v, const Args&) { return v.template get_if<double>() != nullptr; }},
+    {"boolean", [](auto&, const auto& v, const Args&) { return v.is_bool(); }},
+    {"true", is_flag<true>},
+    {"false", is_flag<false>},
+    {"callable", [](auto&, const auto& v, const Args&) { return v.as_function() != nullptr; }},
+    {"sameas", same_as},
+    {"in",
+     [](auto& c, const auto& v, const Args& args) { return jinja_contains(c, other(args), v); }},
+    {"even", [](auto&, const auto& v, const Args&) { return remainder(v, 2) == 0; }},
+    {"odd", [](auto&, const auto& v, const Args&) { return remainder(v, 2) != 0; }},
+    {"divisibleby",
+     [](auto&, const auto& v, const Args& args) {
+       return remainder(v, args.need(0, "num", "divisibleby").as_integer("divisibleby")) == 0;
+     }},
+    {"upper", in_case<JinjaCase::kUpper>},
+    {"lower", in_case<JinjaCase::kLower>},
+    {"==", equal<true>},
+    {"eq", equal<true>},
+    {"equalto", equal<true>},
+    {"!=", equal<false>},
+    {"ne", equal<false>},
+    {"<", ordered<1>},
+    {"lt", ordered<1>},
+    {"lessthan", ordered<1>},
+    {"<=", ordered<3>},
+    {"le", ordered<3>},
+    {">", ordered<4>},
+    {"gt", ordered<4>},
+    {"greaterthan", ordered<4>},
+    {">=", ordered<6>},
+    {"ge", ordered<6>}};
+
+}  // namespace
+
+bool jinja_test(JinjaContext& context, const std::string& name, const JinjaValue& value,
+                const JinjaArguments& arguments) {
+  const auto found = kTests.find(name);
+  UM_CHECK(found != kTests.end(), "there is no test {}", quote(name));
+  return found->second(context, value, arguments);
+}
+
+}  // namespace um
