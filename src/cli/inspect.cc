@@ -48,18 +48,15 @@ std::vector<Part> parts_of(const ParameterCount& count) {
 
 Weights check_weights(ModelConfig config, const fs::path& directory) {
   Weights weights;
-  std::error_code ignored;
-  if (!fs::exists(directory / "model.safetensors", ignored) &&
-      !fs::exists(directory / "model.safetensors.index.json", ignored))
-    return weights;
-  const CheckpointReader reader(directory);
+  if (!has_weights(directory)) return weights;
+  const WeightSource reader = open_weights(directory);
   weights.found = true;
   weights.bytes = reader.total_bytes();
   weights.tensors = reader.tensors().size();
   infer_tied_embeddings(config, reader);
   const std::unique_ptr<Model> model = make_model(config, dry_device());
   for (const TensorSpec& spec : checkpoint_specs(model->params(), config.dtype)) {
-    const TensorView* stored = reader.find(spec.name);
+    const StoredWeight* stored = reader.find(spec.name);
     if (stored == nullptr) {
       weights.problems.push_back(fmt::format("missing: {}", spec.name));
     } else if (stored->shape != spec.shape) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <unordered_set>
 
+#include "core/block_types.h"
 #include "core/error.h"
 #include "core/json.h"
 
@@ -173,6 +174,25 @@ void Gguf::read_tensors(Reader& reader, uint64_t count) {
     tensor.offset = reader.number<uint64_t>("a tensor's offset");
     tensors_.push_back(std::move(tensor));
   }
+}
+
+std::span<const std::byte> Gguf::contents(const GgufTensor& tensor) const {
+  const BlockFormat* format = find_block_format(tensor.type);
+  UM_CHECK(format != nullptr, "{}: tensor {}: type {} ({}), expected one of {}", name_,
+           quote(tensor.name), tensor.type, block_type_name(tensor.type), readable_block_types());
+  const uint64_t row = tensor.shape.empty() ? 1 : static_cast<uint64_t>(tensor.shape.back());
+  UM_CHECK(row % format->elements == 0, "{}: tensor {}: rows of {} values, expected blocks of {}",
+           name_, quote(tensor.name), row, format->elements);
+  uint64_t blocks = row / format->elements;
+  for (size_t d = 0; d + 1 < tensor.shape.size(); ++d)
+    blocks *= static_cast<uint64_t>(tensor.shape[d]);  // the product of all was found to fit
+  UM_CHECK(
+      tensor.offset <= data_.size() && blocks <= (data_.size() - tensor.offset) / format->bytes,
+      "{}: cut off: tensor {} needs {} blocks of {} bytes from offset {}, the file has {} bytes "
+      "there",
+      name_, quote(tensor.name), blocks, format->bytes, tensor.offset,
+      data_.size() - std::min<uint64_t>(tensor.offset, data_.size()));
+  return data_.subspan(tensor.offset, blocks * format->bytes);
 }
 
 const Gguf::Value* Gguf::find(std::string_view key) const {

@@ -1,5 +1,5 @@
 // GGUF files (version 2 and 3, little-endian): metadata and the table of tensors, memory-mapped.
-// The contents of the blocks are not looked at here. Facts: interop.md 3.1.
+// What the types of tensors mean is in block_types.h. Facts: interop.md 3.1.
 #pragma once
 
 #include <cstdint>
@@ -64,8 +64,9 @@ class Gguf {
   std::vector<float> floats(std::string_view key) const;
 
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
-  /// The bytes from the first tensor on.
-  std::span<const std::byte> tensor_data() const { return data_; }
+  /// The bytes of one of these tensors. Throws Error if its type is not one that we read, its rows
+  /// are no whole blocks, or it does not lie inside the file.
+  std::span<const std::byte> contents(const GgufTensor& tensor) const;
 
  private:
   /// Where a value lies; for arrays `element` and `count` describe it.

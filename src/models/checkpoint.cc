@@ -3,6 +3,7 @@
 
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -16,25 +17,24 @@ namespace {
 
 constexpr size_t kChunk = size_t{1} << 16;  // elements converted at a time
 
-/// `count` elements of a stored tensor into a parameter, from its element `begin` on.
-void load_values(const TensorView& stored, const Tensor& value, int64_t begin, size_t count) {
-  if (value.dtype() == DType::f32)
-    return convert_to_f32(stored.dtype, stored.bytes.data(), value.f32() + begin, count);
-  auto* target = value.data<uint16_t>() + begin;
-  if (stored.dtype == DType::bf16) {
-    std::memcpy(target, stored.bytes.data(), count * sizeof(uint16_t));
+/// Rows [row, row + count) of a stored tensor into a parameter, from its element `begin` on.
+void load_rows(const StoredWeight& stored, const Tensor& value, int64_t begin, int64_t row,
+               int64_t count) {
+  const int64_t columns = stored.columns(), at = begin + row * columns;
+  if (value.dtype() == DType::f32) return stored.read(row, count, value.f32() + at);
+  const auto elements = static_cast<size_t>(count * columns);
+  uint16_t* target = value.data<uint16_t>() + at;
+  if (stored.dtype == DType::bf16 && !stored.plain.empty()) {
+    std::memcpy(target, stored.plain.data() + static_cast<size_t>(row * columns) * sizeof(uint16_t),
+                elements * sizeof(uint16_t));
     return;
   }
-  std::vector<float> wide(std::min(count, kChunk));
-  for (size_t i = 0; i < count; i += kChunk) {
-    const size_t n = std::min(kChunk, count - i);
-    convert_to_f32(stored.dtype, stored.bytes.data() + i * dtype_size(stored.dtype), wide.data(),
-                   n);
-    convert_from_f32(DType::bf16, wide.data(), target + i, n);
-  }
+  std::vector<float> wide(elements);
+  stored.read(row, count, wide.data());
+  convert_from_f32(DType::bf16, wide.data(), target, elements);
 }
 
-void load_piece(const Param& param, const Piece& piece, const TensorView& stored,
+void load_piece(const Param& param, const Piece& piece, const StoredWeight& stored,
                 const std::string& where) {
   std::vector<int64_t> expected;
   expected.reserve(static_cast<size_t>(piece.shape.rank()));
@@ -42,7 +42,14 @@ void load_piece(const Param& param, const Piece& piece, const TensorView& stored
   UM_CHECK(stored.shape == expected, "{}: tensor {}: expected shape [{}], found [{}]", where,
            piece.name, fmt::join(expected, ", "), fmt::join(stored.shape, ", "));
   if (param.value.device().dry()) return;
-  load_values(stored, param.value, piece.begin, static_cast<size_t>(piece.shape.count()));
+  UM_CHECK(stored.read, "{}: tensor {}: {} cannot be read as numbers", where, piece.name,
+           stored.format);
+  const int64_t rows = stored.rows();
+  const int64_t step =
+      std::max<int64_t>(1, static_cast<int64_t>(kChunk) / std::max<int64_t>(1, stored.columns()));
+#pragma omp parallel for schedule(dynamic) if (rows > step)
+  for (int64_t row = 0; row < rows; row += step)
+    load_rows(stored, param.value, piece.begin, row, std::min(step, rows - row));
 }
 
 /// Passes values of type `from` on as type `to`.
@@ -80,53 +87,57 @@ nlohmann::json generation_config(const ModelConfig& config) {
 
 }  // namespace
 
-void infer_tied_embeddings(ModelConfig& config, const CheckpointReader& reader) {
-  if (reader.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
+void infer_tied_embeddings(ModelConfig& config, const WeightSource& source) {
+  if (source.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
 }
 
-void load_weights(Model& model, const CheckpointReader& reader,
-                  std::vector<std::string>* warnings) {
-  const std::string where = reader.path().string();
+void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings,
+                  const LoadProgress& progress) {
   std::set<std::string_view> used;
+  uint64_t done = 0;
+  const uint64_t total = source.total_bytes();
   for (const auto& param : model.params().all())
     for (const Piece& piece : param->pieces) {
-      load_piece(*param, piece, reader.at(piece.name), where);
+      const StoredWeight& stored = source.at(piece.name);
+      load_piece(*param, piece, stored, source.where());
       used.insert(piece.name);
+      done += stored.bytes;
+      if (progress) progress(done, total);
     }
   if (warnings == nullptr) return;
-  *warnings = reader.warnings();
-  for (const auto& [name, view] : reader.tensors())
+  *warnings = source.warnings();
+  for (const auto& [name, stored] : source.tensors())
     if (!used.contains(name) && !is_redundant(name, model.config()))
-      warnings->push_back(fmt::format("{}: tensor {} is not part of the model", where, name));
+      warnings->push_back(
+          fmt::format("{}: tensor {} is not part of the model", source.where(), name));
 }
 
-DType stored_weights(const ModelConfig& config, const CheckpointReader& reader) {
+DType stored_weights(const ModelConfig& config, const WeightSource& source) {
   const auto model = make_model(config, dry_device(), DType::bf16);
   for (const auto& param : model->params().all())
     for (const Piece& piece : param->pieces) {
-      const TensorView* stored = reader.find(piece.name);
+      const StoredWeight* stored = source.find(piece.name);
       if (param->value.dtype() == DType::bf16 && stored != nullptr && stored->dtype != DType::bf16)
         return DType::f32;
     }
   return DType::bf16;
 }
 
-std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device& device,
-                                  std::vector<std::string>* warnings,
-                                  std::optional<DType> weights) {
-  ModelConfig config = read_config(directory);
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
+                                  std::vector<std::string>* warnings, std::optional<DType> weights,
+                                  const LoadProgress& progress) {
+  ModelConfig config = read_config(path);
   UM_CHECK(
-      std::filesystem::exists(directory / "model.safetensors") ||
-          std::filesystem::exists(directory / "model.safetensors.index.json"),
+      has_weights(path),
       "{}: no weights (model.safetensors or model.safetensors.index.json); `ultramoe init` makes "
       "random ones, `ultramoe train` trains them",
-      directory.string());
-  const CheckpointReader reader(directory);
-  infer_tied_embeddings(config, reader);
-  if (!weights) weights = stored_weights(config, reader);
-  check_fits_memory(config, *weights, 1, "loading " + directory.string());
+      path.string());
+  const WeightSource source = open_weights(path);
+  infer_tied_embeddings(config, source);
+  if (!weights) weights = stored_weights(config, source);
+  check_fits_memory(config, *weights, 1, "loading " + path.string());
   auto model = make_model(config, device, *weights);
-  load_weights(*model, reader, warnings);
+  load_weights(*model, source, warnings, progress);
   return model;
 }
 

@@ -1,4 +1,4 @@
-// Models on disk: a directory in Hugging Face form (config.json and safetensors).
+// Models on disk: a directory in Hugging Face form (config.json and safetensors), or a GGUF file.
 #pragma once
 
 #include <cstdint>
@@ -11,27 +11,33 @@
 
 #include "core/safetensors.h"
 #include "models/model.h"
+#include "models/weights.h"
 
 namespace um {
 
-/// Loads a checkpoint directory (or a preset that has weights). Every tensor of the model must be
+/// Is told while weights are loaded: bytes read of all.
+using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
+
+/// Loads a checkpoint directory or a .gguf file. Every tensor of the model must be
 /// there with the published name and shape. Throws Error naming file and tensor. `warnings`
 /// receives tensors that the model does not use. Matrices are kept in `weights` (f32, or bf16 to
 /// run the model without training it; nothing: `stored_weights`), everything else in f32.
-std::unique_ptr<Model> load_model(const std::filesystem::path& directory, Device& device,
+std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings = nullptr,
-                                  std::optional<DType> weights = DType::f32);
+                                  std::optional<DType> weights = DType::f32,
+                                  const LoadProgress& progress = {});
 
-/// The type that loses nothing: bf16 if every matrix of the model is stored so, else f32.
-DType stored_weights(const ModelConfig& config, const CheckpointReader& reader);
+/// bf16 if every matrix of the model is stored so or in fewer bits (blocks of integers lose far
+/// more to begin with), else f32, which loses nothing.
+DType stored_weights(const ModelConfig& config, const WeightSource& source);
 
 /// Some exports leave `tie_word_embeddings` out: a checkpoint without an output head means that the
 /// embedding serves as one.
-void infer_tied_embeddings(ModelConfig& config, const CheckpointReader& reader);
+void infer_tied_embeddings(ModelConfig& config, const WeightSource& source);
 
 /// Fills a model's weights from an opened checkpoint.
-void load_weights(Model& model, const CheckpointReader& reader,
-                  std::vector<std::string>* warnings = nullptr);
+void load_weights(Model& model, const WeightSource& source,
+                  std::vector<std::string>* warnings = nullptr, const LoadProgress& progress = {});
 
 /// Writes config.json and the weights (in the config's dtype), replacing what is there.
 void save_model(const Model& model, const std::filesystem::path& directory,

@@ -11,6 +11,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "models/count.h"
+#include "models/gguf_model.h"
 
 namespace um {
 namespace {
@@ -340,6 +341,10 @@ ModelConfig read_named_config(const std::string& name_or_directory) {
 }
 
 ModelConfig read_config(const std::filesystem::path& path) {
+  if (is_gguf(path)) {
+    const GgufModel model(path);
+    return load_config(gguf_config(model), path.string());
+  }
   std::error_code ignored;
   const bool directory = std::filesystem::is_directory(path, ignored);
   const std::filesystem::path file = directory ? path / "config.json" : path;

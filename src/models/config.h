@@ -22,7 +22,7 @@ std::string_view architecture_name(Family family);
 /// quantised weights, group-limited routing).
 ModelConfig load_config(const nlohmann::json& json, const std::string& where);
 
-/// Reads a config.json, or that of a model directory.
+/// Reads a config.json, that of a model directory, or the metadata of a .gguf file.
 ModelConfig read_config(const std::filesystem::path& path);
 
 /// Checks ranges, divisibility and total size of a resolved config, also of one made by hand.
@@ -39,15 +39,16 @@ struct ConfigText {
   std::string where;
 };
 
-/// The config.json of a model directory or of a preset: one of $UM_CONFIGS, else one that is built
-/// into the program (configs/ of the sources). Throws Error naming the nearest preset.
+/// The config.json of a model directory, of a .gguf file (made from its metadata) or of a preset:
+/// one of $UM_CONFIGS, else one that is built into the program (configs/ of the sources). Throws
+/// Error naming the nearest preset.
 ConfigText find_config(const std::string& name_or_directory);
 
 /// The same, read.
 ModelConfig read_named_config(const std::string& name_or_directory);
 
-/// A directory with a model's files: as it is given, or of $UM_CONFIGS. Throws Error for the name
-/// of a preset that is built in: it has no weights.
+/// A directory with a model's files or a .gguf file: as it is given, or of $UM_CONFIGS. Throws
+/// Error for the name of a preset that is built in: it has no weights.
 std::filesystem::path find_model(const std::string& name_or_directory);
 
 /// Names of all presets, sorted.

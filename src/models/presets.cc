@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "core/suggest.h"
 #include "models/config.h"
+#include "models/gguf_model.h"
 
 namespace um {
 namespace {
@@ -41,6 +42,11 @@ std::optional<fs::path> find_directory(const std::string& name) {
   return std::nullopt;
 }
 
+bool is_gguf_file(const std::string& name) {
+  std::error_code ignored;
+  return is_gguf(name) && fs::exists(name, ignored);
+}
+
 std::optional<std::string_view> built_in(std::string_view name) {
   for (const auto& [preset, text] : embedded::kPresets)
     if (preset == name) return text;
@@ -49,8 +55,8 @@ std::optional<std::string_view> built_in(std::string_view name) {
 
 [[noreturn]] void unknown(const std::string& name) {
   const std::vector<std::string> known = preset_names();
-  fail("{}: no such preset or model directory; did you mean {}? known presets: {}", quote(name),
-       nearest(name, known), fmt::join(known, ", "));
+  fail("{}: no such preset, model directory or .gguf file; did you mean {}? known presets: {}",
+       quote(name), nearest(name, known), fmt::join(known, ", "));
 }
 
 }  // namespace
@@ -70,6 +76,8 @@ std::vector<std::string> preset_names() {
 }
 
 ConfigText find_config(const std::string& name_or_directory) {
+  if (is_gguf_file(name_or_directory))
+    return {to_text(gguf_config(GgufModel(name_or_directory)), 2), name_or_directory};
   if (const auto directory = find_directory(name_or_directory)) {
     const fs::path file = *directory / "config.json";
     return {read_file(file, kMaxConfigBytes), file.string()};
@@ -80,6 +88,7 @@ ConfigText find_config(const std::string& name_or_directory) {
 }
 
 fs::path find_model(const std::string& name_or_directory) {
+  if (is_gguf_file(name_or_directory)) return name_or_directory;
   if (const auto directory = find_directory(name_or_directory)) return *directory;
   if (!built_in(name_or_directory)) unknown(name_or_directory);
   fail(

@@ -145,7 +145,7 @@ RunState load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& op
   state.main_steps = object.integer("main_steps", 0, kMaxSteps);
   state.skipped = object.integer("skipped", 0, state.step);
   state.loader = object.object("loader").json();
-  load_weights(model, CheckpointReader(checkpoint));
+  load_weights(model, open_weights(checkpoint));
   const fs::path states = checkpoint / kOptimizerFile;
   const SafetensorsFile file(states);
   for (const auto& param : model.params().all()) {

@@ -123,7 +123,7 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   check_options(options_);
   ModelConfig config = configure_model(options_.model);
   const fs::path origin = find_origin(run_dir_, resume, options_.model.from);
-  if (!origin.empty()) infer_tied_embeddings(config, CheckpointReader(origin));
+  if (!origin.empty()) infer_tied_embeddings(config, open_weights(origin));
   phases_ = plan_phases(options_.train, main_steps());
   for (const Phase& phase : phases_)
     if (phase.seq_len > config.max_positions)
@@ -180,7 +180,7 @@ void Trainer::load_or_initialize(const fs::path& origin) {
   if (!last_checkpoint_.empty())
     state_ = load_checkpoint(last_checkpoint_, *model_, *optimizer_);
   else if (!origin.empty())
-    load_weights(*model_, CheckpointReader(origin));
+    load_weights(*model_, open_weights(origin));
   else
     model_->params().initialize(static_cast<uint64_t>(options_.model.seed));
 }

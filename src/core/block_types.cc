@@ -1,0 +1,238 @@
+// The table of types and their decoding; see block_types.h.
+#include "core/block_types.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstring>
+
+#include "core/dtype.h"
+#include "core/error.h"
+
+namespace um {
+namespace {
+
+constexpr std::array<BlockFormat, 13> kFormats{{
+    {BlockType::f32, "F32", 1, 4},
+    {BlockType::f16, "F16", 1, 2},
+    {BlockType::q4_0, "Q4_0", 32, 18},
+    {BlockType::q4_1, "Q4_1", 32, 20},
+    {BlockType::q5_0, "Q5_0", 32, 22},
+    {BlockType::q5_1, "Q5_1", 32, 24},
+    {BlockType::q8_0, "Q8_0", 32, 34},
+    {BlockType::q2_k, "Q2_K", 256, 84},
+    {BlockType::q3_k, "Q3_K", 256, 110},
+    {BlockType::q4_k, "Q4_K", 256, 144},
+    {BlockType::q5_k, "Q5_K", 256, 176},
+    {BlockType::q6_k, "Q6_K", 256, 210},
+    {BlockType::bf16, "BF16", 1, 2},
+}};
+
+/// Names by number, empty where the number is not in use.
+constexpr std::array<std::string_view, 43> kNames{
+    "F32",     "F16",   "Q4_0",   "Q4_1",  "",      "",       "Q5_0", "Q5_1",    "Q8_0",
+    "Q8_1",    "Q2_K",  "Q3_K",   "Q4_K",  "Q5_K",  "Q6_K",   "Q8_K", "IQ2_XXS", "IQ2_XS",
+    "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8",   "I16",     "I32",
+    "I64",     "F64",   "IQ1_M",  "BF16",  "",      "",       "",     "TQ1_0",   "TQ2_0",
+    "",        "",      "",       "MXFP4", "NVFP4", "Q1_0",   "Q2_0"};
+
+using Bytes = const uint8_t*;
+
+float half_at(Bytes at) {
+  uint16_t bits;
+  std::memcpy(&bits, at, sizeof bits);
+  return f32_from_f16(bits);
+}
+
+// Legacy blocks of 32: element i < 16 is the low nibble of byte i, element 16 + i the high one.
+
+void decode_q4_0(Bytes in, float* out) {
+  const float d = half_at(in);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = static_cast<float>((in[2 + i] & 15) - 8) * d;
+    out[i + 16] = static_cast<float>((in[2 + i] >> 4) - 8) * d;
+  }
+}
+
+void decode_q4_1(Bytes in, float* out) {
+  const float d = half_at(in), m = half_at(in + 2);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = static_cast<float>(in[4 + i] & 15) * d + m;
+    out[i + 16] = static_cast<float>(in[4 + i] >> 4) * d + m;
+  }
+}
+
+/// The fifth bits of 32 elements lie together in `high`.
+int five_bits(Bytes low, uint32_t high, int i) {
+  const int nibble = i < 16 ? low[i] & 15 : low[i - 16] >> 4;
+  return nibble | static_cast<int>(high >> i & 1) << 4;
+}
+
+void decode_q5_0(Bytes in, float* out) {
+  const float d = half_at(in);
+  uint32_t high;
+  std::memcpy(&high, in + 2, sizeof high);
+  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(five_bits(in + 6, high, i) - 16) * d;
+}
+
+void decode_q5_1(Bytes in, float* out) {
+  const float d = half_at(in), m = half_at(in + 2);
+  uint32_t high;
+  std::memcpy(&high, in + 4, sizeof high);
+  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(five_bits(in + 8, high, i)) * d + m;
+}
+
+void decode_q8_0(Bytes in, float* out) {
+  const float d = half_at(in);
+  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(static_cast<int8_t>(in[2 + i])) * d;
+}
+
+// K-quants: 256 elements in sub-blocks of 16 or 32, whose scales are small integers themselves.
+
+/// scales[16] | qs[64] | d | dmin. Each half of 128 elements takes 32 bytes, two bits at a time.
+void decode_q2_k(Bytes in, float* out) {
+  const Bytes scales = in, qs = in + 16;
+  const float d = half_at(in + 80), dmin = half_at(in + 82);
+  for (int i = 0; i < 256; ++i) {
+    const uint8_t scale = scales[i / 16];
+    const float dl = d * static_cast<float>(scale & 15), ml = dmin * static_cast<float>(scale >> 4);
+    const int q = qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+    out[i] = dl * static_cast<float>(q) - ml;
+  }
+}
+
+/// hmask[32] | qs[64] | scales[12] | d. A scale's low four bits are in bytes 0-7, the high two in
+/// bytes 8-11; a bit of hmask that is not set takes 4 away.
+void decode_q3_k(Bytes in, float* out) {
+  const Bytes hmask = in, qs = in + 32, packed = in + 96;
+  const float d = half_at(in + 108);
+  std::array<float, 16> scales;
+  for (int j = 0; j < 16; ++j) {
+    const int low = j < 8 ? packed[j] & 15 : packed[j - 8] >> 4;
+    const int high = packed[8 + j % 4] >> (j / 4 * 2) & 3;
+    scales[static_cast<size_t>(j)] = d * static_cast<float>((low | high << 4) - 32);
+  }
+  for (int i = 0; i < 256; ++i) {
+    const int low = qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+    const int high = hmask[i % 32] >> (i / 32) & 1;
+    out[i] = scales[static_cast<size_t>(i / 16)] * static_cast<float>(low - (high != 0 ? 0 : 4));
+  }
+}
+
+/// Scale and minimum of sub-block j in the 12 bytes that Q4_K and Q5_K share: six bits each.
+void scale_min(Bytes s, int j, int& scale, int& min) {
+  if (j < 4) {
+    scale = s[j] & 63;
+    min = s[j + 4] & 63;
+  } else {
+    scale = (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
+    min = s[j + 4] >> 4 | s[j] >> 6 << 4;
+  }
+}
+
+/// d | dmin | scales[12] | qs[128]: 64 elements to 32 bytes, low nibbles first. Q5_K has qh[32]
+/// before qs, a bit plane for each sub-block.
+void decode_q4_or_q5_k(Bytes in, Bytes high, Bytes qs, float* out) {
+  const float d = half_at(in), dmin = half_at(in + 2);
+  for (int j = 0; j < 8; ++j) {
+    int scale = 0, min = 0;
+    scale_min(in + 4, j, scale, min);
+    const float dl = d * static_cast<float>(scale), ml = dmin * static_cast<float>(min);
+    for (int l = 0; l < 32; ++l) {
+      const uint8_t both = qs[j / 2 * 32 + l];
+      int q = j % 2 == 0 ? both & 15 : both >> 4;
+      if (high != nullptr) q |= (high[l] >> j & 1) << 4;
+      out[j * 32 + l] = dl * static_cast<float>(q) - ml;
+    }
+  }
+}
+
+void decode_q4_k(Bytes in, float* out) {
+  decode_q4_or_q5_k(in, nullptr, in + 16, out);
+}
+
+void decode_q5_k(Bytes in, float* out) {
+  decode_q4_or_q5_k(in, in + 16, in + 48, out);
+}
+
+/// ql[128] | qh[64] | scales[16] | d, in two halves of 128 elements.
+void decode_q6_k(Bytes in, float* out) {
+  const float d = half_at(in + 208);
+  for (int i = 0; i < 256; ++i) {
+    const int half = i / 128, quarter = i % 128 / 32, l = i % 32;
+    const uint8_t both = in[half * 64 + quarter % 2 * 32 + l];
+    const int low = quarter < 2 ? both & 15 : both >> 4;
+    const int high = in[128 + half * 32 + l] >> (quarter * 2) & 3;
+    const auto scale = static_cast<float>(static_cast<int8_t>(in[192 + i / 16]));
+    out[i] = d * scale * static_cast<float>((low | high << 4) - 32);
+  }
+}
+
+template <void (*decode)(Bytes, float*)>
+void for_blocks(const BlockFormat& format, const std::byte* source, float* target, size_t count) {
+  const auto* in = reinterpret_cast<Bytes>(source);
+  for (size_t i = 0; i < count / format.elements; ++i)
+    decode(in + i * format.bytes, target + i * format.elements);
+}
+
+}  // namespace
+
+const BlockFormat* find_block_format(uint32_t type) {
+  for (const BlockFormat& format : kFormats)
+    if (static_cast<uint32_t>(format.type) == type) return &format;
+  return nullptr;
+}
+
+const BlockFormat& block_format(BlockType type) {
+  return *find_block_format(static_cast<uint32_t>(type));
+}
+
+const BlockFormat& block_format(std::string_view name) {
+  std::string upper(name);
+  for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const BlockFormat& format : kFormats)
+    if (format.name == upper) return format;
+  fail("\"{}\": no such type; known: {}", name, readable_block_types());
+}
+
+std::string_view block_type_name(uint32_t type) {
+  return type < kNames.size() && !kNames[type].empty() ? kNames[type] : "of an unknown number";
+}
+
+std::string_view readable_block_types() {
+  return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
+}
+
+void decode_blocks(BlockType type, const std::byte* source, float* target, size_t count) {
+  const BlockFormat& format = block_format(type);
+  switch (type) {
+    case BlockType::f32:
+      return convert_to_f32(DType::f32, source, target, count);
+    case BlockType::f16:
+      return convert_to_f32(DType::f16, source, target, count);
+    case BlockType::bf16:
+      return convert_to_f32(DType::bf16, source, target, count);
+    case BlockType::q4_0:
+      return for_blocks<decode_q4_0>(format, source, target, count);
+    case BlockType::q4_1:
+      return for_blocks<decode_q4_1>(format, source, target, count);
+    case BlockType::q5_0:
+      return for_blocks<decode_q5_0>(format, source, target, count);
+    case BlockType::q5_1:
+      return for_blocks<decode_q5_1>(format, source, target, count);
+    case BlockType::q8_0:
+      return for_blocks<decode_q8_0>(format, source, target, count);
+    case BlockType::q2_k:
+      return for_blocks<decode_q2_k>(format, source, target, count);
+    case BlockType::q3_k:
+      return for_blocks<decode_q3_k>(format, source, target, count);
+    case BlockType::q4_k:
+      return for_blocks<decode_q4_k>(format, source, target, count);
+    case BlockType::q5_k:
+      return for_blocks<decode_q5_k>(format, source, target, count);
+    case BlockType::q6_k:
+      return for_blocks<decode_q6_k>(format, source, target, count);
+  }
+}
+
+}  // namespace um
