@@ -335,9 +335,15 @@ ModelConfig load_config(const Json& json, const std::string& where) {
   return resolved;
 }
 
+/// A file of a checkpoint: quantised weights are converted when they are read (quantized.h).
+static ModelConfig load_file(Json json, const std::string& where) {
+  if (json.is_object()) json.erase("quantization_config");
+  return load_config(json, where);
+}
+
 ModelConfig read_named_config(const std::string& name_or_directory) {
   const ConfigText config = find_config(name_or_directory);
-  return load_config(parse_json(config.text, config.where), config.where);
+  return load_file(parse_json(config.text, config.where), config.where);
 }
 
 ModelConfig read_config(const std::filesystem::path& path) {
@@ -348,7 +354,7 @@ ModelConfig read_config(const std::filesystem::path& path) {
   std::error_code ignored;
   const bool directory = std::filesystem::is_directory(path, ignored);
   const std::filesystem::path file = directory ? path / "config.json" : path;
-  return load_config(read_json_file(file, uint64_t{16} << 20), file.string());
+  return load_file(read_json_file(file, uint64_t{16} << 20), file.string());
 }
 
 }  // namespace um

@@ -43,6 +43,10 @@ const Rules kMla{{"attn_norm.weight", "input_layernorm.weight"},
                  {"attn_v_b.weight", "self_attn.kv_b_proj.weight", GgufLayout::mla_v},
                  {"attn_output.weight", "self_attn.o_proj.weight"}};
 
+// Ultra MoE with grouped-query attention instead of MLA.
+const Rules kPlainHeads{{"attn_k.weight", "self_attn.k_proj.weight"},
+                        {"attn_v.weight", "self_attn.v_proj.weight"}};
+
 const Rules kHeadNorms{{"attn_q_norm.weight", "self_attn.q_norm.weight"},
                        {"attn_k_norm.weight", "self_attn.k_norm.weight"}};
 
@@ -88,9 +92,8 @@ const std::vector<GgufNames>& all_names() {
            Rules{{"exp_probs_b.bias", "mlp.gate.e_score_correction_bias"}},
        kGlobal},
       {"pangu-ultra-moe",
-       kMla + attention(false) + kSandwichNorms + kMlp + kExperts +
-           shared_experts("shared_experts") + kMtp +
-           Rules{{"exp_probs_b.bias", "mlp.e_score_correction_bias"}},
+       kMla + kPlainHeads + kSandwichNorms + kMlp + kExperts + shared_experts("shared_experts") +
+           kMtp + Rules{{"exp_probs_b.bias", "mlp.e_score_correction_bias"}},
        kGlobal},
       {"pangu-pro-moe",
        attention(false) + kMlpNorm + kMlp + kExperts + shared_experts("shared_expert") +

@@ -102,28 +102,7 @@ class Translation {
              "{}: tensor {}: {} rows for {} heads", model_.name(), quote(tensor.name), rows, heads);
     const auto order = [head = rows / heads](int64_t row) { return interleaved_row(row, head); };
     if (weight.shape.size() != 1) return reorder_rows(weight, order);
-    return reshaped_vector(reorder_rows(as_column(weight), order));
-  }
-
-  /// A vector as a matrix of one column, and back.
-  static StoredWeight as_column(StoredWeight vector) {
-    const int64_t n = vector.columns();
-    vector.shape = {n, 1};
-    vector.plain = {};
-    vector.read = [read = vector.read, n](int64_t row, int64_t count, float* out) {
-      std::vector<float> all(static_cast<size_t>(n));
-      read(0, 1, all.data());
-      std::copy_n(all.begin() + row, count, out);
-    };
-    return vector;
-  }
-  static StoredWeight reshaped_vector(StoredWeight column) {
-    const int64_t n = column.rows();
-    column.shape = {n};
-    column.read = [read = column.read, n](int64_t, int64_t count, float* out) {
-      if (count > 0) read(0, n, out);
-    };
-    return column;
+    return reorder_values(weight, order);
   }
 
   void check_experts(const GgufTensor& tensor, const StoredWeight& weight) const {

@@ -154,6 +154,18 @@ StoredWeight reorder_rows(const StoredWeight& weight, std::function<int64_t(int6
   return view;
 }
 
+StoredWeight reorder_values(const StoredWeight& vector, std::function<int64_t(int64_t)> order) {
+  StoredWeight view = view_of(vector, vector.shape);
+  view.read = [read = vector.read, order = std::move(order), n = vector.columns()](
+                  int64_t, int64_t count, float* out) {
+    if (count == 0) return;
+    std::vector<float> all(static_cast<size_t>(n));
+    read(0, 1, all.data());
+    for (int64_t i = 0; i < n; ++i) out[i] = all[static_cast<size_t>(order(i))];
+  };
+  return view;
+}
+
 StoredWeight swap_last(const StoredWeight& weight) {
   UM_CHECK(weight.shape.size() == 3, "expected three dimensions to swap two of, found {}",
            weight.shape.size());

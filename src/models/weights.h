@@ -81,6 +81,8 @@ StoredWeight row_slice(const StoredWeight& weight, int64_t begin, std::vector<in
 StoredWeight stack(const std::vector<StoredWeight>& weights);
 /// Row i of the result is row `order(i)` of `weight`.
 StoredWeight reorder_rows(const StoredWeight& weight, std::function<int64_t(int64_t)> order);
+/// The same of a vector's values.
+StoredWeight reorder_values(const StoredWeight& vector, std::function<int64_t(int64_t)> order);
 /// [n, a, b] with the last two extents swapped: [n, b, a].
 StoredWeight swap_last(const StoredWeight& weight);
 /// [n, a, c] and [n, b, c] side by side: [n, a + b, c].

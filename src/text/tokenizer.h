@@ -97,6 +97,7 @@ class Tokenizer {
   void save(const std::filesystem::path& directory) const;
 
   struct Impl;
+  const Impl& impl() const { return *impl_; }  ///< see tokenizer_impl.h
 
  private:
   friend class Detokenizer;

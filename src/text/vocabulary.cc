@@ -178,12 +178,15 @@ Vocabulary read_vocabulary(const Gguf& file) {
   v.add_bos = file.boolean("tokenizer.ggml.add_bos_token");
   v.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
   v.chat_template = text("tokenizer.chat_template");
+  v.json = text("tokenizer.huggingface.json");
   return v;
 }
 
 Tokenizer make_tokenizer(const Vocabulary& v, const std::string& name) {
   check(v, name);
   Json config = tokenizer_config(v);
+  if (v.model == "gpt2" && !v.json.empty())
+    return Tokenizer::from_json(v.json, to_text(config), name);
   if (v.model == "gpt2")
     return Tokenizer::from_json(tokenizer_json(v, name), to_text(config), name);
   UM_CHECK(v.model == "llama", "{}: vocabulary of model {}, expected \"llama\" or \"gpt2\"", name,

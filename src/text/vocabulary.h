@@ -23,9 +23,11 @@ struct Vocabulary {
   std::vector<int32_t> types;       // by id: TokenType
   std::vector<std::string> merges;  // "a b", for "gpt2"
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
+  int32_t eot = -1, eom = -1;  // further ends of a turn; only written
   std::optional<bool> add_bos;
   bool add_space_prefix = true;  // for "llama"
   std::string chat_template;
+  std::string json;  // `tokenizer.huggingface.json`: the whole tokenizer.json, where it is carried
 };
 
 /// Reads the vocabulary of a GGUF file. Throws Error naming the key if there is none.

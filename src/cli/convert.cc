@@ -1,0 +1,109 @@
+// `ultramoe convert`: a model in another file format.
+#include "models/convert.h"
+
+#include "cli/commands.h"
+#include "cli/terminal.h"
+#include "core/error.h"
+#include "models/config.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+using OrderedJson = nlohmann::ordered_json;
+
+struct Flags {
+  std::string from, out, type = "auto";
+  double shard_gb = 5;
+  bool dry_run = false, json = false;
+};
+
+/// "model.layers.3.mlp.up_proj.weight and 12 more"
+std::string listed(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 3;
+  std::string text;
+  for (size_t i = 0; i < std::min(kShown, names.size()); ++i)
+    text += (i > 0 ? ", " : "") + names[i];
+  return names.size() > kShown ? text + fmt::format(" and {} more", names.size() - kShown) : text;
+}
+
+void print_plan(const Conversion& conversion, const Flags& flags) {
+  fmt::print("{}  {}, {}\n", bold(flags.out), conversion.to_gguf() ? "GGUF" : "safetensors",
+             bytes_text(static_cast<double>(conversion.bytes())));
+  for (const auto& [types, step] : conversion.steps())
+    fmt::print("  {:<40} {:>6} tensors {:>12}{}\n",
+               types.first == types.second ? types.first : types.first + " → " + types.second,
+               digits(static_cast<int64_t>(step.tensors)),
+               bytes_text(static_cast<double>(step.bytes)), step.exact ? "" : "  rounded");
+  if (!conversion.lost_tensors().empty())
+    fmt::print("  lost: {} tensors: {}\n", conversion.lost_tensors().size(),
+               listed(conversion.lost_tensors()));
+  for (const std::string& note : conversion.notes()) fmt::print("  note: {}\n", note);
+}
+
+OrderedJson to_json(const Conversion& conversion, const Flags& flags) {
+  OrderedJson steps = OrderedJson::array();
+  for (const auto& [types, step] : conversion.steps())
+    steps.push_back({{"from", types.first},
+                     {"to", types.second},
+                     {"tensors", step.tensors},
+                     {"bytes", step.bytes},
+                     {"exact", step.exact}});
+  return {{"out", flags.out},
+          {"format", conversion.to_gguf() ? "gguf" : "safetensors"},
+          {"bytes", conversion.bytes()},
+          {"steps", steps},
+          {"lost", conversion.lost_tensors()},
+          {"notes", conversion.notes()},
+          {"written", !flags.dry_run}};
+}
+
+void run(const Flags& flags) {
+  const std::optional<BlockType> type =
+      flags.type == "auto" ? std::nullopt : std::optional<BlockType>(block_format(flags.type).type);
+  if (!(flags.shard_gb >= 0 && flags.shard_gb <= 1e6))
+    throw UsageError("--shard-size: expected 0 to 1000000 GB");
+  const Conversion conversion(find_model(flags.from), flags.out, type);
+  if (!flags.json) print_plan(conversion, flags);
+  if (!flags.dry_run) {
+    Progress progress;
+    conversion.write(static_cast<uint64_t>(flags.shard_gb * 1e9),
+                     [&](uint64_t done, uint64_t total) {
+                       if (!progress.due()) return;
+                       progress.show(fmt::format("{} of {}", bytes_text(static_cast<double>(done)),
+                                                 bytes_text(static_cast<double>(total))));
+                     });
+  }
+  if (flags.json) print_json(to_json(conversion, flags));
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, Globals& globals) {
+  CLI::App* command = add_command(
+      app, "convert", "a model in another format: safetensors to GGUF, and back", globals);
+  auto flags = std::make_shared<Flags>();
+  command->add_option("model", flags->from, "model directory or .gguf file")
+      ->required()
+      ->type_name("DIR|FILE.gguf");
+  command
+      ->add_option("--out", flags->out, "what to write: a name that ends in .gguf, or a directory")
+      ->required()
+      ->type_name("DIR|FILE.gguf");
+  command
+      ->add_option("--type", flags->type,
+                   "of matrices; auto: as they are stored, quantised ones in bf16. The last three "
+                   "are for GGUF only")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k"}).description(""))
+      ->type_name("TYPE")
+      ->capture_default_str();
+  command
+      ->add_option("--shard-size", flags->shard_gb, "largest safetensors file in GB; 0: no limit")
+      ->type_name("GB")
+      ->capture_default_str();
+  command->add_flag("--dry-run", flags->dry_run, "only say what would be written, and what lost");
+  add_json_flag(command, flags->json);
+  run_with(command, globals, [flags] { run(*flags); });
+}
+
+}  // namespace um

@@ -1,0 +1,241 @@
+// See convert.h.
+#include "models/convert.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "models/config.h"
+#include "models/gguf_model.h"
+#include "text/vocabulary_export.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
+constexpr int64_t kChunk = int64_t{1} << 20;  // elements converted at a time
+
+Json config_of(const fs::path& from) {
+  if (is_gguf(from)) return gguf_config(GgufModel(from));
+  Json config = read_json_file(from / "config.json", kMaxConfigBytes);
+  UM_CHECK(config.is_object(), "{}: config.json: expected an object", from.string());
+  config.erase("quantization_config");  // converted when they are read
+  return config;
+}
+
+DType dtype_of_block(BlockType type) {
+  switch (type) {
+    case BlockType::f32:
+      return DType::f32;
+    case BlockType::f16:
+      return DType::f16;
+    case BlockType::bf16:
+      return DType::bf16;
+    default:
+      fail("{}: safetensors files are written in F32, F16 or BF16", block_format(type).name);
+  }
+}
+
+/// Whether every value survives in the narrower type.
+bool holds_all(const StoredWeight& weight, DType narrow) {
+  const int64_t columns = weight.columns(), rows = weight.rows();
+  std::vector<float> values(static_cast<size_t>(columns)), back(values.size());
+  std::vector<uint16_t> bits(values.size());
+  for (int64_t row = 0; row < rows; ++row) {
+    weight.read(row, 1, values.data());
+    convert_from_f32(narrow, values.data(), bits.data(), values.size());
+    convert_to_f32(narrow, bits.data(), back.data(), values.size());
+    if (std::memcmp(values.data(), back.data(), values.size() * sizeof(float)) != 0) return false;
+  }
+  return true;
+}
+
+/// GGUF keeps vectors and routers in F32 whatever the model is in; they go back to its type if that
+/// changes nothing. The router's correction bias is F32 as published.
+DType published_type(const std::string& name, const StoredWeight& weight, DType of_model) {
+  if (!weight.exact) return DType::bf16;
+  if (weight.dtype != DType::f32 || of_model == DType::f32) return weight.dtype;
+  if (name.ends_with("e_score_correction_bias")) return DType::f32;
+  return holds_all(weight, of_model) ? of_model : DType::f32;
+}
+
+/// The rows of a tensor in `dtype`.
+void write_rows(const StoredWeight& weight, DType dtype, const TensorSink& sink) {
+  if (weight.dtype == dtype && !weight.plain.empty()) return sink(weight.plain);
+  const int64_t columns = weight.columns(), rows = weight.rows();
+  const int64_t step = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, columns));
+  std::vector<float> wide(static_cast<size_t>(std::min(step, rows) * columns));
+  std::vector<std::byte> narrow(wide.size() * dtype_size(dtype));
+  for (int64_t row = 0; row < rows; row += step) {
+    const int64_t count = std::min(step, rows - row);
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t r = 0; r < count; ++r) weight.read(row + r, 1, wide.data() + r * columns);
+    const auto elements = static_cast<size_t>(count * columns);
+    convert_from_f32(dtype, wide.data(), narrow.data(), elements);
+    sink(std::span(narrow).first(elements * dtype_size(dtype)));
+  }
+}
+
+/// Whether a value of the one format is always a value of the other.
+bool widens(std::string_view from, std::string_view to) {
+  return from == to || (to == "F32" && (from == "BF16" || from == "F16" || from.empty()));
+}
+
+std::string name_of(const fs::path& from) {
+  const fs::path clean = fs::absolute(from).lexically_normal();
+  return clean.has_filename() ? clean.stem().string() : clean.parent_path().filename().string();
+}
+
+}  // namespace
+
+Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<BlockType> type)
+    : from_(from),
+      to_(to),
+      to_gguf_(to.extension() == ".gguf"),
+      config_(config_of(from)),
+      source_(open_weights(from)) {
+  UM_CHECK(!type || can_encode(*type), "{}: this type can be read, not written",
+           block_format(*type).name);
+  if (to_gguf_)
+    plan_gguf_file(type);
+  else
+    plan_directory(type);
+}
+
+void Conversion::count(const StoredWeight& weight, std::string_view format, uint64_t bytes) {
+  ConvertStep& step =
+      steps_[{weight.format.empty() ? "computed" : weight.format, std::string(format)}];
+  ++step.tensors;
+  step.bytes += bytes;
+  step.exact = step.exact && widens(weight.format, format);
+}
+
+void Conversion::plan_gguf_file(std::optional<BlockType> type) {
+  gguf_ = plan_gguf(config_, source_, name_of(from_));
+  choose_types(gguf_, type);
+  for (const GgufOutput& output : gguf_.tensors)
+    count(output.weight, block_format(output.spec.type).name, output.spec.byte_size());
+  lost_ = gguf_.lost;
+  if (gguf_.architecture.starts_with("pangu-") && gguf_.architecture != "pangu-embedded")
+    notes_.push_back(fmt::format(
+        "architecture {} is ours: llama.cpp does not know it, ultramoe does", gguf_.architecture));
+}
+
+void Conversion::plan_directory(std::optional<BlockType> type) {
+  const ModelConfig resolved = load_config(config_, source_.where());
+  // Two variables: gcc 12 takes an optional one for uninitialised.
+  const bool chosen = type.has_value();
+  const DType wanted = chosen ? dtype_of_block(*type) : resolved.dtype;
+  for (const auto& [name, weight] : source_.tensors()) {
+    if (!name.starts_with("model.") && name != "lm_head.weight") {
+      lost_.push_back(name);
+      continue;
+    }
+    UM_CHECK(weight.read, "{}: tensor {}: {} cannot be converted", source_.where(), name,
+             weight.format);
+    TensorSpec spec{name, published_type(name, weight, resolved.dtype), weight.shape};
+    if (chosen && !name.ends_with("e_score_correction_bias")) spec.dtype = wanted;
+    count(weight, dtype_file_name(spec.dtype), spec.byte_size());
+    // Values were looked at: going back to the model's type loses nothing.
+    if (!chosen && weight.exact)
+      steps_[{weight.format, std::string(dtype_file_name(spec.dtype))}].exact = true;
+    tensors_.push_back(std::move(spec));
+  }
+  config_.erase("dtype");
+  const bool quantised = !source_.tensors().empty() && !source_.tensors().begin()->second.exact;
+  config_["torch_dtype"] = dtype_config_name(!chosen && quantised ? DType::bf16 : wanted);
+}
+
+uint64_t Conversion::bytes() const {
+  uint64_t total = 0;
+  for (const auto& [types, step] : steps_) total += step.bytes;
+  return total;
+}
+
+/// The tokenizer's tables; what begins and ends a text is what the model's config says.
+Vocabulary Conversion::vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const {
+  Vocabulary v = vocabulary_of(tokenizer, rows);
+  const ModelConfig config = load_config(config_, source_.where());
+  const auto role = [&](int32_t& id, int64_t stated) {
+    if (stated >= 0) id = static_cast<int32_t>(stated);
+    if (id >= rows) id = -1;
+  };
+  role(v.bos, config.bos);
+  role(v.pad, config.pad);
+  role(v.unk, -1);
+  role(v.eos, config.eos.empty() ? -1 : config.eos[0]);
+  if (config.eos.size() > 1) v.eot = static_cast<int32_t>(config.eos[1]);
+  if (config.eos.size() > 2) v.eom = static_cast<int32_t>(config.eos[2]);
+  return v;
+}
+
+void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) const {
+  std::vector<GgufEntry> metadata = gguf_.metadata;
+  const Tokenizer tokenizer = Tokenizer::load(from_);
+  const int64_t rows = source_.at("model.embed_tokens.weight").shape.at(0);
+  for (GgufEntry& entry : vocabulary_entries(vocabulary_for(tokenizer, rows)))
+    metadata.push_back(std::move(entry));
+  std::map<std::string_view, const GgufOutput*> by_name;
+  std::vector<GgufTensorSpec> specs;
+  for (const GgufOutput& output : gguf_.tensors) {
+    specs.push_back(output.spec);
+    by_name[output.spec.name] = &output;
+  }
+  write_gguf(to_, metadata, specs, [&](const GgufTensorSpec& spec, const GgufSink& sink) {
+    write_values(*by_name.at(spec.name), sink);
+    done(spec.byte_size());
+  });
+}
+
+/// config.json, and the tokenizer: files as they are, or made from a GGUF vocabulary.
+void Conversion::write_texts() const {
+  write_file_atomic(to_ / "config.json", config_.dump(2) + "\n");
+  if (is_gguf(from_)) {
+    Tokenizer::load(from_).save(to_);
+    Json generation = Json::object();
+    for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"})
+      if (config_.contains(key)) generation[key] = config_[key];
+    return write_file_atomic(to_ / "generation_config.json", generation.dump(2) + "\n");
+  }
+  for (const char* name :
+       {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "generation_config.json", "chat_template.jinja"}) {
+    std::error_code error;
+    if (!fs::exists(from_ / name, error)) continue;
+    fs::copy_file(from_ / name, to_ / name, fs::copy_options::overwrite_existing, error);
+    UM_CHECK(!error, "{}: {}", (to_ / name).string(), error.message());
+  }
+}
+
+void Conversion::write_directory(uint64_t shard_bytes,
+                                 const std::function<void(uint64_t)>& done) const {
+  write_checkpoint(
+      to_, tensors_,
+      [&](const TensorSpec& spec, const TensorSink& sink) {
+        write_rows(source_.at(spec.name), spec.dtype, sink);
+        done(spec.byte_size());
+      },
+      shard_bytes);
+  write_texts();
+}
+
+void Conversion::write(uint64_t shard_bytes,
+                       const std::function<void(uint64_t, uint64_t)>& progress) const {
+  std::error_code ignored;
+  UM_CHECK(!fs::exists(to_gguf_ ? to_ : to_ / "config.json", ignored),
+           "{}: there is a model here; name a new one or remove it", to_.string());
+  uint64_t written = 0;
+  const auto done = [&](uint64_t bytes) {
+    written += bytes;
+    if (progress) progress(written, this->bytes());
+  };
+  if (to_gguf_)
+    write_gguf_file(done);
+  else
+    write_directory(shard_bytes, done);
+}
+
+}  // namespace um

@@ -1,0 +1,67 @@
+// From one file format to another: any checkpoint that can be loaded as Hugging Face safetensors or
+// as GGUF. A plan says what will be written before anything is.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/block_types.h"
+#include "models/gguf_export.h"
+#include "models/weights.h"
+#include "text/tokenizer.h"
+#include "text/vocabulary.h"
+
+namespace um {
+
+/// One kind of conversion: "Q4_1" to "BF16".
+struct ConvertStep {
+  size_t tensors = 0;
+  uint64_t bytes = 0;  ///< in the new files
+  bool exact = true;   ///< no value changes
+};
+
+class Conversion {
+ public:
+  /// Opens `from` (a directory or a .gguf file) and plans files of type `type` (nothing: as stored)
+  /// at `to`: GGUF if it ends in .gguf, else a directory. Throws Error if it cannot be done.
+  Conversion(const std::filesystem::path& from, const std::filesystem::path& to,
+             std::optional<BlockType> type);
+
+  bool to_gguf() const { return to_gguf_; }
+  const WeightSource& source() const { return source_; }
+  /// By the types on both sides.
+  const std::map<std::pair<std::string, std::string>, ConvertStep>& steps() const { return steps_; }
+  uint64_t bytes() const;
+  /// What the new files will not have: tensors by name, and other things in words.
+  const std::vector<std::string>& lost_tensors() const { return lost_; }
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// Writes the files; a directory in shards of at most `shard_bytes` (0: one file). `progress`
+  /// hears of every tensor that is done: bytes of all.
+  void write(uint64_t shard_bytes, const std::function<void(uint64_t, uint64_t)>& progress) const;
+
+ private:
+  void plan_gguf_file(std::optional<BlockType> type);
+  void plan_directory(std::optional<BlockType> type);
+  void count(const StoredWeight& weight, std::string_view format, uint64_t bytes);
+  Vocabulary vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const;
+  void write_gguf_file(const std::function<void(uint64_t)>& done) const;
+  void write_directory(uint64_t shard_bytes, const std::function<void(uint64_t)>& done) const;
+  void write_texts() const;
+
+  std::filesystem::path from_, to_;
+  bool to_gguf_ = false;
+  nlohmann::json config_;
+  WeightSource source_;
+  GgufPlan gguf_;
+  std::vector<TensorSpec> tensors_;  // of a directory
+  std::map<std::pair<std::string, std::string>, ConvertStep> steps_;
+  std::vector<std::string> lost_, notes_;
+};
+
+}  // namespace um

@@ -1,0 +1,222 @@
+// Conversions: there and back with the same bits for every family and type, files that the Python
+// package `gguf` reads, what is rounded and lost, shards.
+#include "models/convert.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
+#include "models/gguf_model.h"
+#include "ops/devices.h"
+#include "tests/engine/tiny_model_util.h"
+#include "tests/text/peer_util.h"
+#include "tests/text/tiny_tokenizer_util.h"
+#include "text/tokenizer.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ConvertTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+    for (char& c : name)
+      if (c == '/') c = '_';
+    base_ = fs::path(testing::TempDir()) / ("convert_" + name);
+    fs::remove_all(base_);
+    fs::create_directories(base_);
+  }
+  void TearDown() override { fs::remove_all(base_); }
+
+  /// A random model of a preset with a tokenizer, stored in `dtype`.
+  fs::path save(const std::string& preset, DType dtype) const {
+    const auto model = random_model(preset);
+    ModelConfig config = model->config();
+    config.dtype = dtype;
+    const auto copy = make_model(config, cpu_device());
+    for (size_t i = 0; i < copy->params().all().size(); ++i) {
+      const Tensor &to = copy->params().all()[i]->value, &from = model->params().all()[i]->value;
+      std::copy_n(from.f32(), from.count(), to.f32());
+    }
+    save_model(*copy, base_ / "hf");
+    tiny_tokenizer().save(base_ / "hf");
+    return base_ / "hf";
+  }
+
+  static void convert(const fs::path& from, const fs::path& to, std::optional<BlockType> type = {},
+                      uint64_t shard = 0) {
+    Conversion(from, to, type).write(shard, {});
+  }
+
+  /// Both checkpoints have the same tensors: names, types, bytes.
+  static void expect_same(const fs::path& a, const fs::path& b) {
+    const CheckpointReader first(a), second(b);
+    ASSERT_EQ(first.tensors().size(), second.tensors().size());
+    for (const auto& [name, tensor] : first.tensors()) {
+      const TensorView& other = second.at(name);
+      EXPECT_EQ(tensor->dtype, other.dtype) << name;
+      EXPECT_EQ(tensor->shape, other.shape) << name;
+      EXPECT_TRUE(std::equal(tensor->bytes.begin(), tensor->bytes.end(), other.bytes.begin(),
+                             other.bytes.end()))
+          << name;
+    }
+  }
+
+  fs::path base_;
+};
+
+struct Case {
+  const char* preset;
+  DType dtype;
+};
+
+class RoundTrip : public ConvertTest, public ::testing::WithParamInterface<Case> {};
+
+TEST_P(RoundTrip, BitsComeBack) {
+  const fs::path hf = save(GetParam().preset, GetParam().dtype), file = base_ / "model.gguf";
+  convert(hf, file);
+  const Conversion back(file, base_ / "back", {});
+  for (const auto& [types, step] : back.steps()) EXPECT_TRUE(step.exact) << types.first;
+  EXPECT_TRUE(back.lost_tensors().empty());
+  back.write(0, {});
+  expect_same(hf, base_ / "back");
+  // Training fields are not in a GGUF file; everything that runs the model is.
+  const ModelConfig expected = read_config(hf);
+  ModelConfig found = read_config(base_ / "back");
+  found.initializer_range = expected.initializer_range;
+  found.init = expected.init;
+  found.embedding_init_std = expected.embedding_init_std;
+  found.c_attn = expected.c_attn;
+  found.c_mlp = expected.c_mlp;
+  EXPECT_EQ(found.attention, expected.attention);
+  EXPECT_EQ(found.moe, expected.moe);
+  EXPECT_EQ(found, expected);
+  // And the file runs as it is.
+  const std::vector<int32_t> ids = random_ids(12, expected.vocab);
+  std::vector<std::string> warnings;
+  EXPECT_EQ(full_logits(*load_model(file, cpu_device(), &warnings), ids),
+            full_logits(*load_model(hf, cpu_device()), ids));
+  EXPECT_TRUE(warnings.empty());
+  const Tokenizer before = Tokenizer::load(hf), after = Tokenizer::load(file);
+  const std::string text = "the cat [unused9] sat, 12 é 鸭";
+  EXPECT_EQ(before.encode(text), after.encode(text));
+  EXPECT_EQ(before.encode(text, {.parse_special = true}),
+            after.encode(text, {.parse_special = true}));
+  EXPECT_EQ(after.eos_id(), expected.eos.at(0));
+  EXPECT_EQ(before.bos_id(), after.bos_id());
+  // Nothing is overwritten.
+  EXPECT_THROW(convert(hf, file), Error);
+  EXPECT_THROW(convert(file, base_ / "back"), Error);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Families, RoundTrip,
+    ::testing::Values(Case{"nano-ultra", DType::f32}, Case{"nano-ultra", DType::bf16},
+                      Case{"tiny-pro", DType::bf16}, Case{"tiny-embedded", DType::bf16},
+                      Case{"tiny-embedded", DType::f16}),
+    [](const auto& info) {
+      std::string name = fmt::format("{}_{}", info.param.preset, dtype_name(info.param.dtype));
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
+/// Every golden model of tests/golden that GGUF has an architecture for: through GGUF in F32, its
+/// weights come back with the same bits under the same names, and config and logits with them.
+TEST_F(ConvertTest, GoldenModelsThroughGguf) {
+  size_t seen = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(UM_SOURCE_DIR) / "tests" / "golden")) {
+    const std::string name = entry.path().filename().string();
+    if (!fs::exists(entry.path() / "model.safetensors")) continue;  // another one's weights
+    const fs::path hf = base_ / name, file = base_ / (name + ".gguf");
+    fs::create_directories(hf);
+    for (const char* part : {"config.json", "model.safetensors"})
+      fs::copy_file(entry.path() / part, hf / part);
+    tiny_tokenizer().save(hf);
+    std::optional<Conversion> there;
+    try {
+      there.emplace(hf, file, std::nullopt);
+    } catch (const Error& error) {
+      // A family that GGUF has no name for, and Llama 3 with other limits than the published ones.
+      EXPECT_NE(std::string(error.what()).find("no GGUF architecture"), std::string::npos)
+          << error.what();
+      continue;
+    }
+    SCOPED_TRACE(name);
+    try {
+      there->write(0, {});
+      const ModelConfig expected = read_config(hf);
+      const std::vector<int32_t> ids = random_ids(9, expected.vocab);
+      const auto model = load_model(file, cpu_device());
+      EXPECT_EQ(full_logits(*model, ids), full_logits(*load_model(hf, cpu_device()), ids));
+      for (const std::string& lost : there->lost_tensors())
+        EXPECT_GE(std::atoi(lost.substr(std::string("model.layers.").size()).c_str()),
+                  expected.layers)
+            << lost;  // MTP only
+      ++seen;
+    } catch (const Error& error) {
+      EXPECT_EQ(name, "llama3_rope") << error.what();
+    }
+  }
+  EXPECT_GE(seen, 5u);
+}
+
+TEST_F(ConvertTest, ThePackageReadsOurFiles) {
+  const fs::path hf = save("tiny-embedded", DType::bf16);
+  for (const BlockType type : {BlockType::bf16, BlockType::f16, BlockType::f32, BlockType::q8_0,
+                               BlockType::q4_0, BlockType::q4_k}) {
+    const std::string name(block_format(type).name);
+    const fs::path file = base_ / (name + ".gguf");
+    convert(hf, file, type);
+    const auto reply = ask_python("../core/gguf_peer.py", {{"read", file.string()}});
+    if (!reply) GTEST_SKIP() << "Python or its package gguf is missing (set UM_PYTHON)";
+    EXPECT_EQ((*reply)["keys"]["general.architecture"], "pangu-embedded");
+    const Gguf ours(file);
+    ASSERT_EQ((*reply)["tensors"].size(), ours.tensors().size());
+    for (const GgufTensor& tensor : ours.tensors()) {
+      const auto& theirs = (*reply)["tensors"][tensor.name];
+      EXPECT_EQ(theirs["type"], block_type_name(tensor.type)) << tensor.name;
+      std::vector<int64_t> shape = theirs["shape"];
+      std::reverse(shape.begin(), shape.end());
+      EXPECT_EQ(shape, tensor.shape) << tensor.name;
+      int64_t count = 1;
+      for (const int64_t extent : tensor.shape) count *= extent;
+      std::vector<float> values(static_cast<size_t>(count));
+      decode_blocks(static_cast<BlockType>(tensor.type), ours.contents(tensor).data(),
+                    values.data(), values.size());
+      const std::vector<uint32_t> bits = theirs["bits"];
+      for (size_t i = 0; i < bits.size(); ++i)
+        ASSERT_EQ(std::bit_cast<uint32_t>(values[i]), bits[i]) << tensor.name << " " << i;
+    }
+  }
+}
+
+TEST_F(ConvertTest, QuantisedFilesRunAndSayWhatTheyLose) {
+  const fs::path hf = save("tiny-embedded", DType::f32);
+  const Conversion plan(hf, base_ / "q8.gguf", BlockType::q8_0);
+  bool rounded = false;
+  for (const auto& [types, step] : plan.steps()) rounded = rounded || !step.exact;
+  EXPECT_TRUE(rounded);
+  EXPECT_FALSE(fs::exists(base_ / "q8.gguf"));  // planning writes nothing
+  plan.write(0, {});
+  EXPECT_EQ(stored_weights(read_config(base_ / "q8.gguf"), open_weights(base_ / "q8.gguf")),
+            DType::bf16);
+  EXPECT_THROW(Conversion(hf, base_ / "dir", BlockType::q8_0), Error);  // safetensors
+  EXPECT_THROW(Conversion(hf, base_ / "x.gguf", BlockType::q6_k), Error);
+}
+
+TEST_F(ConvertTest, DirectoriesInShards) {
+  const fs::path hf = save("tiny-embedded", DType::bf16);
+  convert(hf, base_ / "shards", {}, 20000);
+  EXPECT_TRUE(fs::exists(base_ / "shards" / "model.safetensors.index.json"));
+  expect_same(hf, base_ / "shards");
+  EXPECT_EQ(Tokenizer::load(base_ / "shards").hash(), Tokenizer::load(hf).hash());
+}
+
+}  // namespace
+}  // namespace um
