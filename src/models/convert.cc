@@ -79,9 +79,10 @@ void write_rows(const StoredWeight& weight, DType dtype, const TensorSink& sink)
   }
 }
 
-/// Whether a value of the one format is always a value of the other.
+/// Whether a value of the one format is always a value of the other. Blocks decode to F32.
 bool widens(std::string_view from, std::string_view to) {
-  return from == to || (to == "F32" && (from == "BF16" || from == "F16" || from.empty()));
+  const bool beyond = from.ends_with("64") || from == "I32" || from == "U32";
+  return from == to || (to == "F32" && !beyond);
 }
 
 std::string name_of(const fs::path& from) {
