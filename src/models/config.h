@@ -1,5 +1,5 @@
 // Reading a ModelConfig from a Hugging Face config.json (every published spelling), strict
-// validation, writing, and the search for presets. Facts: interop.md 1.0-1.5, techniques.md 1-3
+// validation, writing, and the search for presets. Facts: interop.md 1.0-1.10, techniques.md 1-3
 // and 8.
 #pragma once
 
@@ -18,8 +18,8 @@ namespace um {
 std::string_view architecture_name(Family family);
 
 /// Resolves and validates a config. `where` starts every error. Throws Error for an unknown
-/// architecture, missing, absurd or contradictory values, and for what we cannot run (rope scaling,
-/// quantised weights, group-limited routing).
+/// architecture, missing, absurd or contradictory values, and for what we cannot run (sliding
+/// windows, other rope scalings, quantised weights).
 ModelConfig load_config(const nlohmann::json& json, const std::string& where);
 
 /// Reads a config.json, that of a model directory, or the metadata of a .gguf file.

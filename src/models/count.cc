@@ -36,7 +36,9 @@ Wide attention_all(const ModelConfig& c) {
   const AttentionConfig& a = c.attention;
   const Wide latent_norms = a.is_mla() ? a.q_lora_rank + a.kv_lora_rank : 0;
   const Wide qkv = Wide{a.heads} * a.qk_dim() + Wide{a.kv_heads} * (a.qk_dim() + a.v_dim);
-  return attention_matrices(c) + latent_norms + (a.qkv_bias ? qkv : 0) + (a.o_bias ? c.hidden : 0);
+  const Wide head_norms = Wide{a.qk_dim()} * ((a.q_norm ? 1 : 0) + (a.k_norm ? 1 : 0));
+  return attention_matrices(c) + latent_norms + head_norms + (a.qkv_bias ? qkv : 0) +
+         (a.o_bias ? c.hidden : 0);
 }
 
 Wide swiglu(const ModelConfig& c, int64_t width) {

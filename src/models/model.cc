@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "nn/rotary.h"
 #include "ops/embedding.h"
 #include "ops/linear.h"
 #include "ops/recompute.h"
@@ -21,12 +22,12 @@ Model::Model(ModelConfig config, Device& device, DType weights)
 }
 
 std::unique_ptr<DecoderLayer> Model::make_layer(const std::string& prefix, bool moe,
-                                                const MoeNames& names) {
+                                                const LayerNames& names) {
   std::unique_ptr<AttentionBlock> attention;
   if (config_.attention.is_mla())
     attention = std::make_unique<Mla>(params_, prefix + "self_attn.", config_);
   else
-    attention = std::make_unique<Gqa>(params_, prefix + "self_attn.", config_);
+    attention = std::make_unique<Gqa>(params_, prefix + "self_attn.", config_, names);
   if (!moe) {
     auto mlp = std::make_unique<Mlp>(params_, prefix + "mlp.", config_.hidden, config_.dense_width,
                                      config_.weight_init_std());
@@ -39,12 +40,15 @@ std::unique_ptr<DecoderLayer> Model::make_layer(const std::string& prefix, bool 
                                         std::move(experts), moe_layers_++);
 }
 
-void Model::add_layer(const std::string& prefix, bool moe, const MoeNames& names) {
-  layers_.push_back(make_layer(prefix, moe, names));
+void Model::add_layers(const LayerNames& names) {
+  const auto prefix = [](int64_t layer) { return fmt::format("model.layers.{}.", layer); };
+  for (int64_t i = 0; i < config_.layers; ++i)
+    layers_.push_back(make_layer(prefix(i), config_.is_moe_layer(i), names));
   trunk_moe_layers_ = moe_layers_;
+  for (int64_t k = 0; k < config_.mtp_layers; ++k) add_mtp(prefix(config_.layers + k), names);
 }
 
-void Model::add_mtp(const std::string& prefix, const MoeNames& names) {
+void Model::add_mtp(const std::string& prefix, const LayerNames& names) {
   const int64_t D = config_.hidden;
   MtpHead head;
   head.embed_norm = params_.vector(prefix + "enorm.weight", D, 1);
@@ -60,7 +64,8 @@ Tensor Model::rope_for(const Ragged& rows) const {
   const int64_t needed = rows.max_position;
   if (!rope_table_ || rope_table_.rows() < needed || rope_theta_ != theta) {
     const int64_t grown = std::max(needed, std::min<int64_t>(2 * needed, config_.max_positions));
-    rope_table_ = rope_table(device(), grown, config_.attention.qk_rope_dim, theta);
+    rope_table_ = rope_table(device(), grown, rope_frequencies(config_.attention),
+                             rope_amplitude(config_.attention));
     rope_theta_ = theta;
   }
   return rope_table_;

@@ -69,13 +69,14 @@ class Model {
   /// A cache of `pages` pages for the trunk and its MTP heads, in f32 or i8.
   KvPool make_pool(int64_t pages, DType dtype = DType::f32) const;
 
-  /// For the architecture files: appends a trunk layer or an MTP head. `moe` names the MoE tensors.
-  void add_layer(const std::string& prefix, bool moe_layer, const MoeNames& names = {});
-  void add_mtp(const std::string& prefix, const MoeNames& names = {});
+  /// For the architecture files: appends the trunk's layers and the MTP heads behind them, as the
+  /// config has them, called model.layers.N.
+  void add_layers(const LayerNames& names = {});
 
  private:
+  void add_mtp(const std::string& prefix, const LayerNames& names);
   std::unique_ptr<DecoderLayer> make_layer(const std::string& prefix, bool moe,
-                                           const MoeNames& names);
+                                           const LayerNames& names);
   Residual run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
                      Pass pass, int64_t index, bool recompute_layer) const;
   Tensor rope_for(const Ragged& rows) const;
@@ -95,10 +96,5 @@ class Model {
 /// `weights`: f32, or bf16 for a model that only runs.
 std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device,
                                   DType weights = DType::f32);
-
-// The architecture files, one function each (models/registry.cc lists them).
-void build_pangu_ultra_moe(Model& model);
-void build_pangu_pro_moe(Model& model);
-void build_pangu_embedded(Model& model);
 
 }  // namespace um

@@ -1,12 +1,31 @@
-// Pangu Embedded (PanguEmbeddedForCausalLM; arXiv 2505.22375, openPangu-Embedded 1B and 7B): dense,
-// pre-norm, GQA with biases on q, k, v and o. Llama is the same without biases.
-#include "models/model.h"
+// Pangu Embedded (PanguEmbeddedForCausalLM; arXiv 2505.22375, openPangu-Embedded 1B and 7B,
+// interop.md 1.1): dense, pre-norm, GQA with biases on q, k, v and o unless `bias` is false.
+#include "models/architecture.h"
+#include "models/config_fields.h"
 
 namespace um {
+namespace {
 
-void build_pangu_embedded(Model& model) {
-  for (int64_t i = 0; i < model.config().layers; ++i)
-    model.add_layer(fmt::format("model.layers.{}.", i), false);
+ModelConfig read(const JsonObject& config) {
+  ModelConfig c = fields::common(config, Family::embedded, {.norm_eps = 1e-5});
+  c.attention = fields::read_gqa(config, c.hidden, 16000000.0, true);
+  c.dense_layers = c.layers;
+  c.dense_width = config.integer("intermediate_size", 1, fields::kMaxWidth);
+  return c;
 }
+
+void write(const ModelConfig& c, Json& out) {
+  out["bias"] = c.attention.qkv_bias;
+  out["intermediate_size"] = c.dense_width;
+}
+
+void build(Model& model) {
+  model.add_layers();
+}
+
+}  // namespace
+
+const Architecture kPanguEmbedded{
+    Family::embedded, "PanguEmbeddedForCausalLM", "PanguEmbedded", read, write, build};
 
 }  // namespace um

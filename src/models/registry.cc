@@ -1,22 +1,41 @@
-// Which file builds which family.
-#include "models/model.h"
+// The architectures that the program runs; each is a file of its own.
+#include <array>
+
+#include "models/architecture.h"
+#include "models/config.h"
 
 namespace um {
+namespace {
+
+constexpr std::array kArchitectures{
+    &kPanguUltraMoe,  //
+    &kPanguProMoe,    //
+    &kPanguEmbedded,  //
+    &kLlama,          //
+    &kQwen2,          //
+    &kQwen3,          //
+    &kQwen3Moe,       //
+    &kDeepseekV2,     //
+    &kDeepseekV3,     //
+};
+
+}  // namespace
+
+std::span<const Architecture* const> architectures() {
+  return kArchitectures;
+}
+
+const Architecture& architecture(Family family) {
+  return *kArchitectures[static_cast<size_t>(family)];
+}
+
+std::string_view architecture_name(Family family) {
+  return architecture(family).name;
+}
 
 std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device, DType weights) {
   auto model = std::make_unique<Model>(config, device, weights);
-  switch (config.family) {
-    case Family::ultra_moe:
-      build_pangu_ultra_moe(*model);
-      break;
-    case Family::pro_moe:
-      build_pangu_pro_moe(*model);
-      break;
-    case Family::embedded:
-    case Family::llama:
-      build_pangu_embedded(*model);
-      break;
-  }
+  architecture(config.family).build(*model);
   return model;
 }
 

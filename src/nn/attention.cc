@@ -1,8 +1,7 @@
 // See attention.h. Shapes: T new rows, D hidden, H heads.
 #include "nn/attention.h"
 
-#include <cmath>
-
+#include "nn/rotary.h"
 #include "ops/launch.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
@@ -19,8 +18,7 @@ PageTable page_table(const KvView& view, int64_t begin, int64_t end) {
 }  // namespace
 
 Mla::Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config)
-    : config_(config.attention),
-      scale_(static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.attention.qk_dim())))) {
+    : config_(config.attention), scale_(static_cast<float>(attention_scale(config.attention))) {
   const AttentionConfig& a = config_;
   const double std = config.weight_init_std();
   const int64_t q_width = a.heads * a.qk_dim();
@@ -140,9 +138,11 @@ void Mla::absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows
                         .stride_c = a.v_dim});
 }
 
-Gqa::Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config)
+Gqa::Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config,
+         const LayerNames& names)
     : config_(config.attention),
-      scale_(static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.attention.qk_dim())))) {
+      eps_(static_cast<float>(config.norm_eps)),
+      scale_(static_cast<float>(attention_scale(config.attention))) {
   const AttentionConfig& a = config_;
   const double std = config.weight_init_std();
   const int64_t q_width = a.heads * a.qk_dim(), k_width = a.kv_heads * a.qk_dim();
@@ -156,15 +156,20 @@ Gqa::Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config
     v_bias_ = store.vector(prefix + "v_proj.bias", a.kv_heads * a.v_dim, 0);
   }
   if (a.o_bias) o_bias_ = store.vector(prefix + "o_proj.bias", config.hidden, 0);
+  if (a.q_norm) q_norm_ = store.vector(prefix + names.q_norm, a.qk_dim(), 1);
+  if (a.k_norm) k_norm_ = store.vector(prefix + names.k_norm, a.qk_dim(), 1);
+}
+
+Tensor Gqa::rotated(const Tensor& heads, const Param* norm, int64_t count, const Pass& pass) const {
+  const Tensor normed = norm == nullptr ? heads : rmsnorm(heads, norm->value, eps_);
+  return rope(normed, pass.rows.positions, pass.rope, count, config_.qk_nope_dim,
+              config_.rope_interleave);
 }
 
 Tensor Gqa::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
   const AttentionConfig& a = config_;
-  const Tensor& positions = pass.rows.positions;
-  const Tensor q = rope(linear(z, q_->value, value_of(q_bias_)), positions, pass.rope, a.heads, 0,
-                        a.rope_interleave);
-  const Tensor k = rope(linear(z, k_->value, value_of(k_bias_)), positions, pass.rope, a.kv_heads,
-                        0, a.rope_interleave);
+  const Tensor q = rotated(linear(z, q_->value, value_of(q_bias_)), q_norm_, a.heads, pass);
+  const Tensor k = rotated(linear(z, k_->value, value_of(k_bias_)), k_norm_, a.kv_heads, pass);
   const Tensor v = linear(z, v_->value, value_of(v_bias_));
   const auto attend = [&] {
     if (pass.cache == nullptr)

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "nn/config.h"
+#include "nn/layer_names.h"
 #include "nn/module.h"
 #include "nn/pass.h"
 #include "ops/attention.h"
@@ -41,16 +42,22 @@ class Mla : public AttentionBlock {
   Param *kv_a_, *kv_norm_, *kv_b_, *o_;
 };
 
-/// GQA (Ainslie et al. 2023) with optional biases and rotary positions over the whole head.
+/// GQA (Ainslie et al. 2023) with optional biases and norms on each query and key head before they
+/// are rotated (Qwen3).
 class Gqa : public AttentionBlock {
  public:
-  Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config);
+  Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config,
+      const LayerNames& names = {});
   Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const override;
 
  private:
+  /// Queries or keys [T, count*dim], normed if there is a gain, with their positions.
+  Tensor rotated(const Tensor& heads, const Param* norm, int64_t count, const Pass& pass) const;
+
   const AttentionConfig config_;
-  float scale_;
+  float eps_, scale_;
   Param *q_, *k_, *v_, *o_;
+  Param *q_norm_ = nullptr, *k_norm_ = nullptr;
   Param *q_bias_ = nullptr, *k_bias_ = nullptr, *v_bias_ = nullptr, *o_bias_ = nullptr;
 };
 

@@ -1,5 +1,5 @@
 // ModelConfig: one resolved description of a model of any family; models/config.h reads and writes
-// it. Facts: interop.md 1.0-1.5, techniques.md 1-3 and 8.
+// it. Facts: interop.md 1.0-1.10, techniques.md 1-3 and 8.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,43 @@
 
 namespace um {
 
-/// PanguUltraMoEForCausalLM, PanguProMoEForCausalLM, PanguEmbeddedForCausalLM, LlamaForCausalLM.
-enum class Family { ultra_moe, pro_moe, embedded, llama };
+/// One per architecture file of models/ (models/architecture.h has their published names).
+enum class Family {
+  ultra_moe,
+  pro_moe,
+  embedded,
+  llama,
+  qwen2,
+  qwen3,
+  qwen3_moe,
+  deepseek_v2,
+  deepseek_v3,
+};
 enum class RouterScore { sigmoid, softmax };
 /// tiny: N(0, 1/(2 d L)) for matrices (TinyInit); normal: N(0, initializer_range^2).
 enum class InitRule { tiny, normal };
 
 /// The q- and kv-latent norms use this eps whatever `norm_eps` says, as the released code does.
 inline constexpr double kLatentNormEps = 1e-6;
+
+/// How rotary frequencies change to reach further than a model was trained (nn/rotary.h).
+enum class RopeKind { plain, linear, llama3, yarn };
+
+struct RopeScaling {
+  RopeKind kind = RopeKind::plain;
+  double factor = 1;
+  int64_t original_positions = 0;  // llama3, yarn: the context it was trained with
+  double low_freq = 1;             // llama3: wavelengths above original/low_freq are stretched,
+  double high_freq = 4;            // those below original/high_freq are kept
+  double beta_fast = 32;           // yarn: turns within the original context above which a
+  double beta_slow = 1;            // channel is kept, and below which it is stretched
+  bool truncate = true;            // yarn: that range of channels is rounded outwards
+  double mscale = 0;               // yarn as DeepSeek has it; 0: not given
+  double mscale_all_dim = 0;       // also scales the scores; 0: not given
+  double attention_factor = 0;     // yarn: factor on cosines and sines; 0: from the others
+
+  bool operator==(const RopeScaling&) const = default;
+};
 
 /// Multi-head latent attention, or grouped-query attention where `kv_lora_rank` is 0.
 struct AttentionConfig {
@@ -31,6 +60,9 @@ struct AttentionConfig {
   bool o_bias = false;
   double rope_theta = 10000.0;
   bool rope_interleave = false;  // rotary pairs (x0,x1),(x2,x3)...; else halves (x0,xd/2)...
+  RopeScaling rope_scaling;
+  bool q_norm = false;  // GQA: RMSNorm on each query head before the rotation
+  bool k_norm = false;  // the same on each key head
 
   bool is_mla() const { return kv_lora_rank > 0; }
   int64_t qk_dim() const { return qk_nope_dim + qk_rope_dim; }
@@ -43,6 +75,7 @@ struct MoeConfig {
   int64_t experts = 0;       // routed experts
   int64_t top_k = 0;         // experts per token
   int64_t groups = 1;        // MoGE: top_k/groups experts from each group of experts/groups
+  int64_t limit_groups = 0;  // DeepSeek: only from the best so many groups; 0: MoGE or no groups
   int64_t expert_width = 0;  // intermediate channels of one routed expert
   int64_t shared_width = 0;  // intermediate channels of all shared experts together, 0 = none
   int64_t shared_experts = 0;

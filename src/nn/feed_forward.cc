@@ -20,18 +20,18 @@ Tensor Mlp::forward(const Tensor& z, const Pass&) const {
 }
 
 Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config, int64_t moe_layer,
-         const MoeNames& names)
+         const LayerNames& names)
     : config_(config.moe),
       rule_{.sigmoid = config.moe.score == RouterScore::sigmoid,
             .normalize = config.moe.norm_topk,
             .scaling_factor = static_cast<float>(config.moe.scaling),
             .groups = config.moe.groups,
-            .limit_groups = 0},
+            .limit_groups = config.moe.limit_groups},
       moe_layer_(moe_layer) {
   const int64_t E = config_.experts, F = config_.expert_width, D = config.hidden;
   const double std = config.weight_init_std();
   router_ = store.add(prefix + "gate.weight", {E, D}, {0, std}, true);
-  if (config_.router_bias) bias_ = store.buffer(prefix + "e_score_correction_bias", E);
+  if (config_.router_bias) bias_ = store.buffer(prefix + names.router_bias, E);
   if (config_.router_scale)
     expert_scale_ =
         store.stacked(prefix + "router_scale", {E}, {{prefix + "router_scale", 0, {1, E}}}, {1, 0});

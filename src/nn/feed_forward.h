@@ -4,6 +4,7 @@
 #include <string>
 
 #include "nn/config.h"
+#include "nn/layer_names.h"
 #include "nn/module.h"
 #include "nn/pass.h"
 
@@ -26,18 +27,13 @@ class Mlp : public FeedForwardBlock {
   Param *gate_up_, *down_;
 };
 
-/// Names that differ between families.
-struct MoeNames {
-  std::string shared = "shared_experts.";  ///< prefix of the shared experts' matrices
-};
-
 /// Router, routed experts (stacked in two parameters, stored per expert) and shared experts, which
 /// are one SwiGLU of their joint width.
 class Moe : public FeedForwardBlock {
  public:
   /// `moe_layer`: this layer's number among the MoE layers, for load statistics.
   Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config, int64_t moe_layer,
-      const MoeNames& names = {});
+      const LayerNames& names = {});
   Tensor forward(const Tensor& z, const Pass& pass) const override;
 
   Param* router_bias() const { return bias_; }

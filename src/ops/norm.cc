@@ -7,17 +7,21 @@
 namespace um {
 namespace {
 
-/// One RMSNorm from x into a column range of y; returns the rows' inverse RMS.
+/// One RMSNorm from x into a column range of y; returns the inverse RMS of what was normed. A gain
+/// narrower than x norms each part of a row of its width (all contiguous then).
 Tensor norm_into(const Tensor& x, const Tensor& gain, float eps, const Tensor& y) {
-  Tensor inv = Tensor::empty(x.device(), {x.rows()});
-  launch(x.device(), RmsNorm{.rows = x.rows(),
-                             .cols = x.cols(),
+  const int64_t cols = gain.count(), parts = x.cols() / cols;
+  UM_CHECK(x.cols() % cols == 0 && (parts == 1 || x.contiguous()), "rmsnorm: a gain of {} for {}",
+           cols, x.shape().text());
+  Tensor inv = Tensor::empty(x.device(), {x.rows() * parts});
+  launch(x.device(), RmsNorm{.rows = x.rows() * parts,
+                             .cols = cols,
                              .x = x.f32(),
-                             .ldx = x.ld(),
+                             .ldx = parts == 1 ? x.ld() : cols,
                              .gain = gain.f32(),
                              .eps = eps,
                              .y = y.f32(),
-                             .ldy = y.ld(),
+                             .ldy = parts == 1 ? y.ld() : cols,
                              .inv_rms = inv.f32()});
   return inv;
 }
@@ -25,16 +29,17 @@ Tensor norm_into(const Tensor& x, const Tensor& gain, float eps, const Tensor& y
 void norm_grad(const Tensor& dy, const Tensor& x, const Tensor& gain, const Tensor& inv,
                GradSlot* x_slot, GradSlot* gain_slot) {
   const GradOut dx = grad_out(x_slot, x), dgain = grad_out(gain_slot, gain);
-  launch(dy.device(), RmsNormGrad{.rows = x.rows(),
-                                  .cols = x.cols(),
+  const int64_t cols = gain.count(), parts = x.cols() / cols;
+  launch(dy.device(), RmsNormGrad{.rows = x.rows() * parts,
+                                  .cols = cols,
                                   .dy = dy.f32(),
-                                  .ldy = dy.ld(),
+                                  .ldy = parts == 1 ? dy.ld() : cols,
                                   .x = x.f32(),
-                                  .ldx = x.ld(),
+                                  .ldx = parts == 1 ? x.ld() : cols,
                                   .gain = gain.f32(),
                                   .inv_rms = inv.f32(),
                                   .dx = dx.data,
-                                  .lddx = x.cols(),
+                                  .lddx = cols,
                                   .accumulate_dx = dx.accumulate,
                                   .dgain = dgain.data,
                                   .accumulate_dgain = dgain.accumulate});

@@ -5,7 +5,8 @@
 
 namespace um {
 
-/// x [T, D], gain [D] → gain * x / sqrt(mean(x²) + eps).
+/// x [T, D], gain [D] → gain * x / sqrt(mean(x²) + eps). With a gain [d] each of the D/d parts of a
+/// row (the heads of a query or key) is normed on its own.
 Tensor rmsnorm(const Tensor& x, const Tensor& gain, float eps);
 
 /// Both outputs of a step along the residual stream.

@@ -87,20 +87,18 @@ struct LatentNode {
 
 }  // namespace
 
-Tensor rope_table(Device& device, int64_t positions, int64_t dim, double base) {
-  UM_CHECK(dim > 0 && dim % 2 == 0, "rope: an even number of channels, found {}", dim);
+Tensor rope_table(Device& device, int64_t positions, std::span<const double> frequencies,
+                  double amplitude) {
+  const int64_t pairs = std::ssize(frequencies), dim = 2 * pairs;
   Tensor table = Tensor::empty(device, {positions, dim});
   float* values = table.f32();
   if (values == nullptr) return table;
-  for (int64_t i = 0; i < dim / 2; ++i) {
-    const double frequency =
-        std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
+  for (int64_t i = 0; i < pairs; ++i)
     for (int64_t p = 0; p < positions; ++p) {
-      const double angle = static_cast<double>(p) * frequency;
-      values[p * dim + i] = static_cast<float>(std::cos(angle));
-      values[p * dim + dim / 2 + i] = static_cast<float>(std::sin(angle));
+      const double angle = static_cast<double>(p) * frequencies[static_cast<size_t>(i)];
+      values[p * dim + i] = static_cast<float>(amplitude * std::cos(angle));
+      values[p * dim + pairs + i] = static_cast<float>(amplitude * std::sin(angle));
     }
-  }
   return table;
 }
 

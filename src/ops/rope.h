@@ -2,14 +2,17 @@
 // rope.
 #pragma once
 
+#include <span>
+
 #include "core/tensor.h"
 #include "ops/cache_rows.h"
 
 namespace um {
 
-/// Cosines and sines: [positions, dim], dim/2 cosines then dim/2 sines of position *
-/// base^(-2i/dim). Angles are computed in f64.
-Tensor rope_table(Device& device, int64_t positions, int64_t dim, double base);
+/// Cosines and sines: [positions, dim], dim/2 cosines then dim/2 sines of position * frequency of
+/// the dim/2 pairs of channels, times `amplitude`. Angles are computed in f64.
+Tensor rope_table(Device& device, int64_t positions, std::span<const double> frequencies,
+                  double amplitude = 1.0);
 
 /// Rotates channels [begin, begin+table.cols) of each head of x [T, heads*head_dim].
 /// interleave: pairs are (2i, 2i+1), else (i, i+dim/2).

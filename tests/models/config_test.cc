@@ -264,18 +264,92 @@ TEST(ConfigTest, Llama) {
   EXPECT_EQ(load_config(config_to_json(config), "c"), config);
 }
 
+/// A config of a golden case, which has the published spelling of its family.
+Json golden_json(const std::string& name) {
+  return read_json_file(fs::path(UM_SOURCE_DIR "/tests/golden") / name / "config.json");
+}
+
+TEST(ConfigTest, EveryGoldenConfigSurvivesARoundTrip) {
+  for (const auto& entry : fs::directory_iterator(UM_SOURCE_DIR "/tests/golden")) {
+    if (!fs::exists(entry.path() / "config.json")) continue;
+    const ModelConfig config = read_config(entry.path());
+    EXPECT_EQ(load_config(config_to_json(config), "written"), config) << entry.path();
+  }
+}
+
+TEST(ConfigTest, RopeScaling) {
+  const Json llama = golden_json("llama3_rope");
+  const RopeScaling three = load_config(llama, "c").attention.rope_scaling;
+  EXPECT_EQ(three.kind, RopeKind::llama3);
+  EXPECT_EQ(three.factor, 8);
+  EXPECT_EQ(three.original_positions, 32);
+  Json four = llama;  // the same as transformers 4 writes it
+  four["rope_scaling"] = four["rope_parameters"];
+  four["rope_theta"] = four["rope_scaling"]["rope_theta"];
+  four["rope_scaling"].erase("rope_theta");
+  four.erase("rope_parameters");
+  EXPECT_EQ(load_config(four, "c"), load_config(llama, "c"));
+  four["rope_parameters"] = {{"rope_type", "default"}};
+  EXPECT_THROW(load_config(four, "c"), Error);  // they disagree
+  four.erase("rope_parameters");
+  const auto scaling = [&](const char* key, const Json& value) {
+    Json changed = four["rope_scaling"];
+    changed[key] = value;
+    return refusal(four, "rope_scaling", changed);
+  };
+  EXPECT_EQ(scaling("factor", 2.0), "");
+  for (const Json& bad : {Json(0.5), Json(-1), Json("x"), Json(1e300)})
+    EXPECT_NE(scaling("factor", bad), "") << bad;
+  EXPECT_NE(scaling("low_freq_factor", 5.0), "");  // above high_freq_factor
+  EXPECT_NE(scaling("original_max_position_embeddings", 0), "");
+  EXPECT_NE(scaling("rope_type", "longrope"), "");
+  EXPECT_NE(scaling("type", "yarn").find("disagree"), std::string::npos);
+  EXPECT_NE(scaling("partial_rotary_factor", 0.5), "");
+}
+
+TEST(ConfigTest, RefusesWhatOtherFamiliesCannotDo) {
+  const Json qwen2 = golden_json("qwen2_yarn"), moe = golden_json("qwen3_moe");
+  const Json v2 = golden_json("deepseek_v2"), v3 = golden_json("deepseek_v3");
+  EXPECT_NE(refusal(qwen2, "use_sliding_window", true), "");
+  EXPECT_EQ(refusal(moe, "mlp_only_layers", {0, 1}), "");
+  EXPECT_NE(refusal(moe, "mlp_only_layers", {1}).find("mlp_only_layers"), std::string::npos);
+  EXPECT_NE(refusal(moe, "mlp_only_layers", 3), "");
+  EXPECT_NE(refusal(moe, "decoder_sparse_step", 2), "");
+  EXPECT_NE(refusal(v2, "topk_method", "noaux_tc"), "");
+  EXPECT_NE(refusal(v2, "scoring_func", "sigmoid"), "");
+  EXPECT_NE(refusal(v3, "topk_method", "greedy"), "");
+  EXPECT_NE(refusal(v3, "n_group", 5), "");     // does not divide 12 experts
+  EXPECT_NE(refusal(v3, "topk_group", 5), "");  // of 4 groups
+  EXPECT_NE(refusal(v3, "moe_layer_freq", 2), "");
+  EXPECT_NE(refusal(v3, "num_experts_per_tok", 7).find("per token"), std::string::npos);
+  EXPECT_EQ(load_config(v3, "c").moe.limit_groups, 2);
+  Json all = v3;
+  all["topk_group"] = 4;
+  EXPECT_EQ(load_config(all, "c").moe.groups, 1);  // no limit: no groups
+}
+
 TEST(ConfigTest, RefusesUnknownAndUnsupported) {
   const Json ultra = preset_json("nano-ultra"), dense = preset_json("tiny-embedded");
-  EXPECT_EQ(refusal(ultra, "architectures", {"PanguUltraMoE"}),
-            "c.json: field \"architectures\": expected one of PanguUltraMoEForCausalLM, "
-            "PanguProMoEForCausalLM, PanguEmbeddedForCausalLM, LlamaForCausalLM, found "
-            "\"PanguUltraMoE\"");
-  EXPECT_NE(refusal(ultra, "architectures", nullptr), "");
+  const std::string unknown = refusal(ultra, "architectures", {"PanguUltraMoE"});
+  EXPECT_EQ(
+      unknown.rfind("c.json: field \"architectures\": expected one of PanguUltraMoEForCausalLM, "
+                    "PanguProMoEForCausalLM, ",
+                    0),
+      0u);
+  EXPECT_TRUE(unknown.ends_with(", found \"PanguUltraMoE\"")) << unknown;
+  EXPECT_EQ(refusal(ultra, "architectures", nullptr), "");  // there is model_type
+  Json nameless = ultra;
+  nameless.erase("architectures");
+  EXPECT_NE(refusal(nameless, "model_type", "gpt2"), "");
+  EXPECT_NE(refusal(nameless, "model_type", nullptr), "");
   EXPECT_NE(refusal(ultra, "architectures", "PanguUltraMoEForCausalLM"), "");
   EXPECT_NE(refusal(dense, "quantization_config", {{"quant_method", "fp8"}}), "");
-  EXPECT_NE(refusal(dense, "rope_scaling", {{"type", "yarn"}, {"factor", 40}}).find("\"yarn\""),
+  EXPECT_NE(refusal(dense, "rope_scaling", {{"type", "dynamic"}, {"factor", 40}}).find("dynamic"),
             std::string::npos);
-  EXPECT_NE(refusal(dense, "rope_parameters", {{"rope_type", "llama3"}}), "");
+  EXPECT_NE(refusal(dense, "rope_parameters", {{"rope_type", "llama3"}}).find("factor"),
+            std::string::npos);
+  EXPECT_NE(refusal(dense, "sliding_window", 4096), "");
+  EXPECT_NE(refusal(dense, "layer_types", {"full_attention", "sliding_attention"}), "");
   EXPECT_NE(refusal(ultra, "n_group", 4), "");
   EXPECT_NE(refusal(ultra, "attention_bias", true), "");
   EXPECT_NE(refusal(dense, "hidden_act", "gelu"), "");

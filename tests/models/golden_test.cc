@@ -1,5 +1,6 @@
-// Every architecture against the independent PyTorch implementation of tests/oracle: all logits and
-// all gradients of a ragged batch, on every kernel table this machine runs.
+// Every architecture against independent implementations (the PyTorch oracle of tests/oracle, or
+// Hugging Face transformers): all logits and all gradients of a ragged batch, on every kernel table
+// this machine runs.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -24,7 +25,8 @@ struct Case {
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char* name : {"ultra_v1", "ultra_deepseek_spelling", "ultra_half_rope", "pro_moe",
-                           "embedded", "llama_tied"})
+                           "embedded", "llama_tied", "llama3_rope", "llama_linear", "qwen2_yarn",
+                           "qwen3", "qwen3_moe", "deepseek_v2_lite", "deepseek_v2", "deepseek_v3"})
     for (const Kernels* kernels : available_kernels()) all.push_back({name, kernels->name});
   return all;
 }
