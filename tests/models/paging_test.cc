@@ -141,7 +141,7 @@ class Served {
   KvPool pool_;
 };
 
-/// A preset, the types of its weights and of its cache.
+/// A preset or golden case, the types of its weights and of its cache.
 struct Variant {
   std::string preset;
   DType weights = DType::f32, cache = DType::f32;
@@ -170,7 +170,9 @@ class PagingTest : public ::testing::TestWithParam<Variant> {
  protected:
   void SetUp() override {
     const auto& [preset, weights, cache] = GetParam();
-    ModelConfig config = read_config(std::filesystem::path(UM_SOURCE_DIR) / "configs" / preset);
+    const std::filesystem::path root = UM_SOURCE_DIR;
+    const bool golden = !std::filesystem::exists(root / "configs" / preset);
+    ModelConfig config = read_config(root / (golden ? "tests/golden" : "configs") / preset);
     config.vocab = 300;
     config.init = InitRule::normal;
     config.initializer_range = 0.1;
@@ -316,17 +318,17 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
   EXPECT_EQ(pool.page_bytes(), pool.layers() * static_cast<int64_t>(bytes) / pool.pages());
 }
 
-INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
-                         ::testing::Values(Variant{"nano-ultra"},
-                                           Variant{"nano-ultra", DType::bf16},
-                                           Variant{"nano-ultra", DType::f32, DType::i8},
-                                           Variant{"tiny-pro"}, Variant{"tiny-embedded"},
-                                           Variant{"tiny-embedded", DType::f32, DType::i8}),
-                         [](const auto& info) {
-                           std::string name = ::testing::PrintToString(info.param);
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Presets, PagingTest,
+    ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", DType::bf16},
+                      Variant{"nano-ultra", DType::f32, DType::i8}, Variant{"tiny-pro"},
+                      Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"},
+                      Variant{"deepseek_v2"}, Variant{"tiny-embedded", DType::f32, DType::i8}),
+    [](const auto& info) {
+      std::string name = ::testing::PrintToString(info.param);
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 }  // namespace
 }  // namespace um

@@ -205,6 +205,123 @@ CASES = {
             "vocab_size": 67,
         },
     },
+    # DeepSeek-V3's MTP head, which transformers leaves out: groups, the bias as the gate's child, no sandwich.
+    "deepseek_v3_mtp": {
+        "seed": 707,
+        "lengths": [11, 2, 6, 1],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "config": {
+            "architectures": ["DeepseekV3ForCausalLM"],
+            "model_type": "deepseek_v3",
+            "attention_bias": False,
+            "hidden_act": "silu",
+            "max_position_embeddings": 256,
+            "vocab_size": 37,
+            "hidden_size": 16,
+            "intermediate_size": 21,
+            "moe_intermediate_size": 5,
+            "num_hidden_layers": 2,
+            "num_nextn_predict_layers": 1,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "q_lora_rank": 10,
+            "kv_lora_rank": 9,
+            "qk_nope_head_dim": 6,
+            "qk_rope_head_dim": 8,
+            "v_head_dim": 5,
+            "n_routed_experts": 12,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 3,
+            "n_group": 4,
+            "topk_group": 2,
+            "topk_method": "noaux_tc",
+            "scoring_func": "sigmoid",
+            "norm_topk_prob": True,
+            "routed_scaling_factor": 2.5,
+            "first_k_dense_replace": 1,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 100.0,
+            "tie_word_embeddings": False,
+            "torch_dtype": "float32",
+        },
+    },
+    # openPangu-R-72B: sinks with values, keys normed, values narrower than keys, the first channels turn, an MTP head.
+    "pro_moe_v2": {
+        "seed": 808,
+        "lengths": [13, 1, 70, 2],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "config": {
+            "architectures": ["PanguProMoEV2ForCausalLM"],
+            "model_type": "PanguProMoE",
+            "hidden_act": "silu",
+            "max_position_embeddings": 256,
+            "vocab_size": 37,
+            "hidden_size": 18,
+            "intermediate_size": 23,
+            "moe_intermediate_size": 5,
+            "num_hidden_layers": 2,
+            "num_mtp_layers": 1,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "qk_nope_dim": 5,
+            "qk_rope_dim": 4,
+            "v_channels": 7,
+            "param_sink_number": 64,
+            "param_sink_with_value": True,
+            "n_routed_experts": 8,
+            "n_shared_experts": 2,
+            "num_experts_per_tok": 3,
+            "first_k_dense_replace": 1,
+            "router_enable_expert_bias": True,
+            "norm_topk_prob": True,
+            "routed_scaling_factor": 2.5,
+            "sandwich_norm": True,
+            "rms_norm_eps": 1e-3,
+            "rope_theta": 200.0,
+            "tie_word_embeddings": False,
+            "torch_dtype": "float32",
+        },
+    },
+    # The same without values of the sinks (they are zeros), half-rotate pairs, no sandwich, no bias.
+    "pro_moe_v2_keys": {
+        "seed": 909,
+        "lengths": [5, 19],
+        "mtp_weight": 0.0,
+        "balance_weight": 0.0,
+        "config": {
+            "architectures": ["PanguProMoEV2ForCausalLM"],
+            "model_type": "PanguProMoE",
+            "hidden_act": "silu",
+            "max_position_embeddings": 256,
+            "vocab_size": 31,
+            "hidden_size": 12,
+            "intermediate_size": 23,
+            "moe_intermediate_size": 5,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "qk_nope_dim": 3,
+            "qk_rope_dim": 6,
+            "v_channels": 11,
+            "param_sink_number": 128,
+            "param_sink_with_value": False,
+            "n_routed_experts": 6,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 2,
+            "first_k_dense_replace": 0,
+            "router_enable_expert_bias": False,
+            "norm_topk_prob": True,
+            "routed_scaling_factor": 1.5,
+            "sandwich_norm": False,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 200.0,
+            "rope_interleave": False,
+            "tie_word_embeddings": False,
+            "torch_dtype": "float32",
+        },
+    },
 }
 
 
@@ -242,10 +359,24 @@ def _gqa(name, c, bias):
     return out
 
 
+def _sink_gqa(name, c):
+    h, heads, groups = c.hidden_size, c.num_attention_heads, c.num_key_value_heads
+    d, v, sinks = c.qk_nope_dim + c.qk_rope_dim, c.v_channels, c.param_sink_number
+    out = {
+        f"{name}.qkv_proj.weight": (heads * d + groups * (d + v), h),
+        f"{name}.o_proj.weight": (h, heads * v),
+        f"{name}.k_layernorm.weight": (d,),
+        f"{name}.param_sink_key": (sinks, groups, d),
+    }
+    if c.param_sink_with_value:
+        out[f"{name}.param_sink_value"] = (sinks, groups, v)
+    return out
+
+
 def _ultra_layer(name, c, dense):
-    h, out = c.hidden_size, _mla(name + ".self_attn", c)
+    h, out = c.hidden_size, (_sink_gqa if hasattr(c, "param_sink_number") else _mla)(name + ".self_attn", c)
     norms = ["input_layernorm", "post_attention_layernorm"]
-    if c.sandwich_norm:
+    if c.get("sandwich_norm", False):
         norms += ["pre_mlp_layernorm", "post_mlp_layernorm"]
     out.update({f"{name}.{n}.weight": (h,) for n in norms})
     if dense:
@@ -253,6 +384,8 @@ def _ultra_layer(name, c, dense):
     out[f"{name}.mlp.gate.weight"] = (c.n_routed_experts, h)
     if c.get("router_enable_expert_bias", False):
         out[f"{name}.mlp.e_score_correction_bias"] = (c.n_routed_experts,)
+    if c.architecture == "DeepseekV3ForCausalLM":
+        out[f"{name}.mlp.gate.e_score_correction_bias"] = (c.n_routed_experts,)
     for e in range(c.n_routed_experts):
         out.update(_mlp(f"{name}.mlp.experts.{e}", h, c.moe_intermediate_size))
     return {**out, **_mlp(name + ".mlp.shared_experts", h, c.n_shared_experts * c.moe_intermediate_size)}
@@ -282,7 +415,7 @@ def shapes(c):
         out["lm_head.weight"] = (c.vocab_size, h)
     for i in range(layers):
         name = f"model.layers.{i}"
-        if c.architecture == "PanguUltraMoEForCausalLM":
+        if hasattr(c, "n_routed_experts"):
             out.update(_ultra_layer(name, c, i < c.first_k_dense_replace))
         elif c.architecture == "PanguProMoEForCausalLM":
             out.update(_pro_layer(name, c))

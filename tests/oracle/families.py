@@ -109,6 +109,28 @@ def gqa(x, params, name, c):
     return linear(causal_attention(q, k, v), params, name + ".o_proj")
 
 
+def sink_gqa(x, params, name, c):
+    """Attention of openPangu-R-72B: one matrix for q, k and v, keys normed before the rotation, which turns the first
+    qk_rope_dim channels of a head, values of another width, and learned entries before the first key that every token sees."""
+    T, H, G, S = x.shape[0], c.num_attention_heads, c.num_key_value_heads, c.param_sink_number
+    rot, d, vd = c.qk_rope_dim, c.qk_rope_dim + c.qk_nope_dim, c.v_channels
+    pairs = c.get("rope_interleave", True)
+    gain = params[name + ".k_layernorm.weight"]
+
+    def turned(a):
+        return torch.cat((rope(a[..., :rot], c.rope_theta, pairs), a[..., rot:]), -1)
+
+    q, k, v = linear(x, params, name + ".qkv_proj").split((H * d, G * d, G * vd), -1)
+    q, k, v = turned(q.reshape(T, H, d)), turned(rms_norm(k.reshape(T, G, d), gain, c.rms_norm_eps)), v.reshape(T, G, vd)
+    sink_k = rms_norm(params[name + ".param_sink_key"], gain, c.rms_norm_eps)  # [S, G, d], not rotated
+    sink_v = params[name + ".param_sink_value"] if c.get("param_sink_with_value", False) else v.new_zeros(S, G, vd)
+    k, v = (torch.cat(t).repeat_interleave(H // G, dim=1) for t in ((sink_k, k), (sink_v, v)))
+    score = torch.einsum("thd,shd->hts", q, k) * d**-0.5
+    hidden = torch.cat((torch.zeros(T, S, dtype=torch.bool), torch.ones(T, T, dtype=torch.bool).triu(1)), 1)
+    prob = torch.softmax(score.masked_fill(hidden, float("-inf")), -1)
+    return linear(torch.einsum("hts,shd->thd", prob, v).reshape(T, -1), params, name + ".o_proj")
+
+
 # --------------------------------------------------------------------------------------------------------- routing
 class RouterStats:
     """What one MoE layer saw over the whole batch: scores normalised per token, and how often each expert was chosen."""
@@ -139,11 +161,23 @@ def choose(select, groups, per_group):
     return mask.reshape(T, N), gap
 
 
+def keep_groups(select, groups, kept):
+    """DeepSeek-V3: -inf for experts outside the `kept` groups whose best two sum highest, and the gap of that decision."""
+    T, N = select.shape
+    by_group = select.detach().reshape(T, groups, N // groups).topk(2, -1).values.sum(-1)
+    mask, gap = choose(by_group, 1, kept)
+    return select.masked_fill(~mask.repeat_interleave(N // groups, 1), float("-inf")), gap
+
+
 def ultra_route(x, params, name, c, stats):
     """Sigmoid scores, top-k of score (+ bias), weights = chosen scores / sum * routed_scaling_factor."""
     s = torch.sigmoid(linear(x, params, name + ".gate"))
-    bias = params.get(name + ".e_score_correction_bias")
-    mask, gap = choose(s if bias is None else s + bias, 1, c.num_experts_per_tok)
+    bias = params.get(name + ".e_score_correction_bias", params.get(name + ".gate.e_score_correction_bias"))
+    select, group_gap = s if bias is None else s + bias, float("inf")
+    if c.get("n_group", 1) > 1:
+        select, group_gap = keep_groups(select, c.n_group, c.topk_group)
+    mask, gap = choose(select, 1, c.num_experts_per_tok)
+    gap = min(gap, group_gap)
     if stats is not None:
         stats.add(s / s.sum(-1, keepdim=True), mask, gap)
     w = s * mask
@@ -180,7 +214,7 @@ class Model:
     def __init__(self, config, params):
         self.c, self.p = Config(config), params
         arch = self.c.architecture
-        self.ultra = arch == "PanguUltraMoEForCausalLM"
+        self.ultra = arch in ("PanguUltraMoEForCausalLM", "PanguProMoEV2ForCausalLM", "DeepseekV3ForCausalLM")
         self.moge = arch == "PanguProMoEForCausalLM"
         if not (self.ultra or self.moge or arch in ("PanguEmbeddedForCausalLM", "LlamaForCausalLM")):
             raise ValueError("unknown architecture " + arch)
@@ -208,6 +242,8 @@ class Model:
     def layer(self, x, index):
         name = f"model.layers.{index}"
         attention = mla if self.ultra else gqa
+        if self.c.architecture == "PanguProMoEV2ForCausalLM":
+            attention = sink_gqa
         a = attention(self.norm(x, name + ".input_layernorm"), self.p, name + ".self_attn", self.c)
         if self.ultra and self.c.get("sandwich_norm", False):
             x = x + self.norm(a, name + ".post_attention_layernorm")
