@@ -12,11 +12,14 @@
 #include "models/config_fields.h"
 #include "models/count.h"
 #include "models/gguf_model.h"
+#include "nn/kv_pool.h"
 
 namespace um {
 namespace {
 
 using namespace fields;
+
+constexpr int64_t kMaxSinks = int64_t{1} << 16;
 
 /// Fields of other models whose layers look like ours. Absent or as here is fine.
 void refuse_unsupported(const JsonObject& config) {
@@ -39,6 +42,10 @@ const Architecture& find_architecture(const JsonObject& config) {
   const std::span<const Architecture* const> known = architectures();
   if (!config.has("architectures") && config.has("model_type")) {
     const std::string type = config.string("model_type");
+    // Two architectures are called PanguProMoE: the second has these fields (interop.md 1.0).
+    if (type == kPanguProMoeV2.model_type &&
+        (config.has("n_routed_experts") || config.has("param_sink_number")))
+      return kPanguProMoeV2;
     for (const Architecture* one : known)
       if (type == one->model_type) return *one;
     fail("{}: no field \"architectures\", and field \"model_type\" is unknown: {}", config.where(),
@@ -77,8 +84,13 @@ void validate_attention(const AttentionConfig& a, const std::string& where) {
            where, s.low_freq, s.high_freq, s.beta_slow, s.beta_fast);
   UM_CHECK(s.kind != RopeKind::yarn || a.rope_theta > 1, "{}: yarn needs a rope_theta above 1",
            where);
-  UM_CHECK(a.is_mla() || (a.qk_nope_dim == 0 && a.q_lora_rank == 0),
-           "{}: position-free channels and query latents need a key-value latent", where);
+  UM_CHECK(a.is_mla() || a.q_lora_rank == 0, "{}: query latents need a key-value latent", where);
+  UM_CHECK(a.sinks >= 0 && a.sinks % kPageRows == 0 && a.sinks <= kMaxSinks,
+           "{}: expected attention sinks in multiples of {} up to {}, found {}", where, kPageRows,
+           kMaxSinks, a.sinks);
+  UM_CHECK(a.sinks == 0 || (a.k_norm && !a.is_mla()),
+           "{}: attention sinks need grouped-query attention with a norm on keys", where);
+  UM_CHECK(!a.fused_qkv || !a.qkv_bias, "{}: fused q, k and v have no biases here", where);
 }
 
 void validate_moe(const MoeConfig& m, const std::string& where) {

@@ -25,7 +25,7 @@ Json config_to_json(const ModelConfig& config) {
   out["num_hidden_layers"] = config.layers;
   out["num_attention_heads"] = config.attention.heads;
   out["num_key_value_heads"] = config.attention.kv_heads;
-  if (!config.attention.is_mla()) out["head_dim"] = config.attention.qk_rope_dim;
+  if (!config.attention.is_mla()) out["head_dim"] = config.attention.qk_dim();
   fields::write_rope(config.attention, out);
   out["max_position_embeddings"] = config.max_positions;
   out["rms_norm_eps"] = config.norm_eps;

@@ -37,7 +37,8 @@ Wide attention_all(const ModelConfig& c) {
   const Wide latent_norms = a.is_mla() ? a.q_lora_rank + a.kv_lora_rank : 0;
   const Wide qkv = Wide{a.heads} * a.qk_dim() + Wide{a.kv_heads} * (a.qk_dim() + a.v_dim);
   const Wide head_norms = Wide{a.qk_dim()} * ((a.q_norm ? 1 : 0) + (a.k_norm ? 1 : 0));
-  return attention_matrices(c) + latent_norms + head_norms + (a.qkv_bias ? qkv : 0) +
+  const Wide sinks = Wide{a.sinks} * a.kv_heads * (a.qk_dim() + (a.sink_values ? a.v_dim : 0));
+  return attention_matrices(c) + latent_norms + head_norms + sinks + (a.qkv_bias ? qkv : 0) +
          (a.o_bias ? c.hidden : 0);
 }
 

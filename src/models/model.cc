@@ -2,12 +2,14 @@
 #include "models/model.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "nn/rotary.h"
 #include "ops/embedding.h"
 #include "ops/linear.h"
 #include "ops/recompute.h"
 #include "ops/rope.h"
+#include "ops/tape.h"
 
 namespace um {
 
@@ -71,6 +73,10 @@ Tensor Model::rope_for(const Ragged& rows) const {
   return rope_table_;
 }
 
+Ragged Model::with_sinks(const Ragged& rows) const {
+  return config_.attention.sinks > 0 ? rows.with_sinks(config_.attention.sinks) : rows;
+}
+
 Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
                           Pass pass, int64_t index, bool recompute_layer) const {
   if (pass.balance != nullptr && layer.moe_layer() >= 0)
@@ -100,7 +106,8 @@ void check_view(const KvView* view, const Ragged& rows) {
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
   check_view(options.cache, rows);
-  const Pass pass{rows,    rope_for(rows),    options.cache, options.balance,
+  const Ragged seen = with_sinks(rows);
+  const Pass pass{seen,    rope_for(rows),    options.cache, options.balance,
                   nullptr, options.expert_ids};
   Residual stream;
   stream.y = embedding(tokens, embed_->value);
@@ -124,7 +131,8 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   check_view(options.cache, rows);
   const MtpHead& head = mtp_[static_cast<size_t>(k)];
   const auto eps = static_cast<float>(config_.norm_eps);
-  const Pass pass{rows, rope_for(rows), options.cache, options.balance, nullptr};
+  const Ragged seen = with_sinks(rows);
+  const Pass pass{seen, rope_for(rows), options.cache, options.balance, nullptr};
   const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
                                     head.hidden_norm->value, eps);
   Residual stream;
@@ -140,7 +148,20 @@ KvPool Model::make_pool(int64_t pages, DType dtype) const {
   const AttentionConfig& a = config_.attention;
   const auto layers = static_cast<int64_t>(layers_.size() + mtp_.size());
   if (a.is_mla()) return {device(), layers, pages, a.kv_lora_rank + a.qk_rope_dim, 0, dtype};
-  return {device(), layers, pages, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim, dtype};
+  KvPool pool(device(), layers, pages, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim, dtype,
+              a.sinks);
+  if (a.sinks == 0) return pool;
+  std::vector<int32_t> slots(static_cast<size_t>(a.sinks));
+  std::iota(slots.begin(), slots.end(), static_cast<int32_t>(pages * kPageRows));
+  const Tensor rows = Tensor::from(device(), {a.sinks}, std::span<const int32_t>(slots));
+  const Tape::Recording off(nullptr);
+  for (int64_t i = 0; i < layers; ++i) {
+    const auto trunk = static_cast<int64_t>(layers_.size());
+    const DecoderLayer& layer =
+        i < trunk ? *layers_[static_cast<size_t>(i)] : *mtp_[static_cast<size_t>(i - trunk)].layer;
+    layer.attention().write_sinks(pool.layer(i), rows);
+  }
+  return pool;
 }
 
 }  // namespace um

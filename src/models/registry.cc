@@ -17,6 +17,7 @@ constexpr std::array kArchitectures{
     &kQwen3Moe,       //
     &kDeepseekV2,     //
     &kDeepseekV3,     //
+    &kPanguProMoeV2,  //
 };
 
 }  // namespace

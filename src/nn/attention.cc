@@ -6,6 +6,7 @@
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
+#include "ops/rows_columns.h"
 
 namespace um {
 namespace {
@@ -146,42 +147,89 @@ Gqa::Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config
   const AttentionConfig& a = config_;
   const double std = config.weight_init_std();
   const int64_t q_width = a.heads * a.qk_dim(), k_width = a.kv_heads * a.qk_dim();
-  q_ = store.matrix(prefix + "q_proj.weight", q_width, config.hidden, std);
-  k_ = store.matrix(prefix + "k_proj.weight", k_width, config.hidden, std);
-  v_ = store.matrix(prefix + "v_proj.weight", a.kv_heads * a.v_dim, config.hidden, std);
+  const int64_t v_width = a.kv_heads * a.v_dim;
+  if (a.fused_qkv) {
+    qkv_ =
+        store.matrix(prefix + "qkv_proj.weight", q_width + k_width + v_width, config.hidden, std);
+  } else {
+    q_ = store.matrix(prefix + "q_proj.weight", q_width, config.hidden, std);
+    k_ = store.matrix(prefix + "k_proj.weight", k_width, config.hidden, std);
+    v_ = store.matrix(prefix + "v_proj.weight", v_width, config.hidden, std);
+  }
   o_ = store.matrix(prefix + "o_proj.weight", config.hidden, a.heads * a.v_dim, std);
   if (a.qkv_bias) {
     q_bias_ = store.vector(prefix + "q_proj.bias", q_width, 0);
     k_bias_ = store.vector(prefix + "k_proj.bias", k_width, 0);
-    v_bias_ = store.vector(prefix + "v_proj.bias", a.kv_heads * a.v_dim, 0);
+    v_bias_ = store.vector(prefix + "v_proj.bias", v_width, 0);
   }
   if (a.o_bias) o_bias_ = store.vector(prefix + "o_proj.bias", config.hidden, 0);
   if (a.q_norm) q_norm_ = store.vector(prefix + names.q_norm, a.qk_dim(), 1);
   if (a.k_norm) k_norm_ = store.vector(prefix + names.k_norm, a.qk_dim(), 1);
+  if (a.sinks == 0) return;
+  // One vector each in memory: they stay in f32 and do not decay.
+  const auto sinks = [&](const char* name, int64_t dim) {
+    Param* param = store.stacked(prefix + name, {a.sinks * a.kv_heads * dim},
+                                 {{prefix + name, 0, {a.sinks, a.kv_heads, dim}}}, {0, std});
+    param->decay = false;
+    return param;
+  };
+  sink_key_ = sinks("param_sink_key", a.qk_dim());
+  if (a.sink_values)
+    sink_value_ = sinks("param_sink_value", a.v_dim);
+  else
+    sink_zeros_ = Tensor::zeros(store.device(), {a.sinks, v_width});
+}
+
+Gqa::Heads Gqa::project(const Tensor& z) const {
+  if (qkv_ == nullptr)
+    return {linear(z, q_->value, value_of(q_bias_)), linear(z, k_->value, value_of(k_bias_)),
+            linear(z, v_->value, value_of(v_bias_))};
+  const AttentionConfig& a = config_;
+  auto [q, k, v] =
+      split_columns(linear(z, qkv_->value),
+                    {a.heads * a.qk_dim(), a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim});
+  return {q, k, v};
+}
+
+Tensor Gqa::attend(const Heads& heads, const Pass& pass) const {
+  const AttentionConfig& a = config_;
+  if (a.sinks == 0)
+    return attention_gqa(heads.q, heads.k, heads.v, a.heads, a.kv_heads, scale_, pass.rows);
+  const Tensor& sink_values = sink_value_ != nullptr ? sink_value_->value : sink_zeros_;
+  const Tensor k =
+      prepend_rows(rmsnorm(sink_key_->value, k_norm_->value, eps_), heads.k, pass.rows);
+  const Tensor v = prepend_rows(sink_values, heads.v, pass.rows);
+  return attention_gqa(heads.q, k, v, a.heads, a.kv_heads, scale_, pass.rows);
+}
+
+void Gqa::write_sinks(const LayerCache& cache, const Tensor& slots) const {
+  const AttentionConfig& a = config_;
+  if (a.sinks == 0) return;
+  const Tensor keys = rmsnorm(sink_key_->value, k_norm_->value, eps_);
+  const Tensor values = sink_value_ != nullptr ? sink_value_->value : sink_zeros_;
+  scatter_rows(keys.reshape({a.sinks, cache.k.width()}), slots, cache.k);
+  scatter_rows(values.reshape({a.sinks, cache.v.width()}), slots, cache.v);
 }
 
 Tensor Gqa::rotated(const Tensor& heads, const Param* norm, int64_t count, const Pass& pass) const {
   const Tensor normed = norm == nullptr ? heads : rmsnorm(heads, norm->value, eps_);
-  return rope(normed, pass.rows.positions, pass.rope, count, config_.qk_nope_dim,
-              config_.rope_interleave);
+  return rope(normed, pass.rows.positions, pass.rope, count,
+              config_.rope_first ? 0 : config_.qk_nope_dim, config_.rope_interleave);
 }
 
 Tensor Gqa::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
   const AttentionConfig& a = config_;
-  const Tensor q = rotated(linear(z, q_->value, value_of(q_bias_)), q_norm_, a.heads, pass);
-  const Tensor k = rotated(linear(z, k_->value, value_of(k_bias_)), k_norm_, a.kv_heads, pass);
-  const Tensor v = linear(z, v_->value, value_of(v_bias_));
-  const auto attend = [&] {
-    if (pass.cache == nullptr)
-      return attention_gqa(q, k, v, a.heads, a.kv_heads, scale_, pass.rows);
-    const KvView& view = *pass.cache;
-    const LayerCache& pool = view.pool->layer(layer);
-    scatter_rows(k, view.slots, pool.k);
-    scatter_rows(v, view.slots, pool.v);
-    return attention_gqa_cached(q, pool.k, pool.v, a.heads, a.kv_heads, scale_, pass.rows,
-                                page_table(view, 0, pass.rows.sequences));
-  };
-  return linear(attend(), o_->value, value_of(o_bias_));
+  Heads heads = project(z);
+  heads.q = rotated(heads.q, q_norm_, a.heads, pass);
+  heads.k = rotated(heads.k, k_norm_, a.kv_heads, pass);
+  if (pass.cache == nullptr) return linear(attend(heads, pass), o_->value, value_of(o_bias_));
+  const KvView& view = *pass.cache;
+  const LayerCache& pool = view.pool->layer(layer);
+  scatter_rows(heads.k, view.slots, pool.k);
+  scatter_rows(heads.v, view.slots, pool.v);
+  const Tensor context = attention_gqa_cached(heads.q, pool.k, pool.v, a.heads, a.kv_heads, scale_,
+                                              pass.rows, page_table(view, 0, pass.rows.sequences));
+  return linear(context, o_->value, value_of(o_bias_));
 }
 
 }  // namespace um

@@ -16,6 +16,8 @@ class AttentionBlock {
  public:
   virtual ~AttentionBlock() = default;
   virtual Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const = 0;
+  /// Writes the layer's sinks, if it has any, to rows `slots` (i32) of its cache.
+  virtual void write_sinks(const LayerCache&, const Tensor& /*slots*/) const {}
 };
 
 /// MLA (DeepSeek-V2, arXiv 2405.04434): queries from a latent of q_lora_rank, keys and values from
@@ -42,22 +44,33 @@ class Mla : public AttentionBlock {
   Param *kv_a_, *kv_norm_, *kv_b_, *o_;
 };
 
-/// GQA (Ainslie et al. 2023) with optional biases and norms on each query and key head before they
-/// are rotated (Qwen3).
+/// GQA (Ainslie et al. 2023) with optional biases, norms on each query and key head before they are
+/// rotated (Qwen3), and sinks: learned keys and values before those of each sequence, which every
+/// token sees (openPangu-R-72B). The rows of a pass then are those of Ragged::with_sinks.
 class Gqa : public AttentionBlock {
  public:
   Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config,
       const LayerNames& names = {});
   Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const override;
+  void write_sinks(const LayerCache& cache, const Tensor& slots) const override;
 
  private:
+  struct Heads {
+    Tensor q, k, v;
+  };
+  /// The projections, before norms and positions.
+  Heads project(const Tensor& z) const;
+  /// Without a cache: sinks, if any, before each sequence's keys and values.
+  Tensor attend(const Heads& heads, const Pass& pass) const;
   /// Queries or keys [T, count*dim], normed if there is a gain, with their positions.
   Tensor rotated(const Tensor& heads, const Param* norm, int64_t count, const Pass& pass) const;
 
   const AttentionConfig config_;
   float eps_, scale_;
-  Param *q_, *k_, *v_, *o_;
+  Param *qkv_ = nullptr, *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *o_;
   Param *q_norm_ = nullptr, *k_norm_ = nullptr;
+  Param *sink_key_ = nullptr, *sink_value_ = nullptr;
+  Tensor sink_zeros_;  ///< in place of sink_value_
   Param *q_bias_ = nullptr, *k_bias_ = nullptr, *v_bias_ = nullptr, *o_bias_ = nullptr;
 };
 

@@ -20,6 +20,7 @@ enum class Family {
   qwen3_moe,
   deepseek_v2,
   deepseek_v3,
+  pro_moe_v2,
 };
 enum class RouterScore { sigmoid, softmax };
 /// tiny: N(0, 1/(2 d L)) for matrices (TinyInit); normal: N(0, initializer_range^2).
@@ -51,8 +52,8 @@ struct RopeScaling {
 struct AttentionConfig {
   int64_t heads = 0;
   int64_t kv_heads = 0;      // GQA: divides heads; MLA: equals heads
-  int64_t qk_nope_dim = 0;   // MLA: channels of a head without positions; GQA: 0
-  int64_t qk_rope_dim = 0;   // channels with rotary positions; GQA: the whole head
+  int64_t qk_nope_dim = 0;   // channels of a query or key head without positions
+  int64_t qk_rope_dim = 0;   // those with rotary positions
   int64_t v_dim = 0;         // value channels of a head
   int64_t q_lora_rank = 0;   // MLA: query latent, 0 = queries straight from the hidden state
   int64_t kv_lora_rank = 0;  // MLA: key and value latent
@@ -61,8 +62,12 @@ struct AttentionConfig {
   double rope_theta = 10000.0;
   bool rope_interleave = false;  // rotary pairs (x0,x1),(x2,x3)...; else halves (x0,xd/2)...
   RopeScaling rope_scaling;
-  bool q_norm = false;  // GQA: RMSNorm on each query head before the rotation
-  bool k_norm = false;  // the same on each key head
+  bool q_norm = false;       // GQA: RMSNorm on each query head before the rotation
+  bool k_norm = false;       // the same on each key head
+  bool rope_first = false;   // GQA: the rotary channels of a head come first, not last
+  bool fused_qkv = false;    // GQA: q, k and v are stored as one matrix
+  int64_t sinks = 0;         // GQA: learned keys that every token sees, normed but not rotated
+  bool sink_values = false;  // they have learned values, too; else zeros
 
   bool is_mla() const { return kv_lora_rank > 0; }
   int64_t qk_dim() const { return qk_nope_dim + qk_rope_dim; }

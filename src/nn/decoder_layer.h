@@ -29,6 +29,7 @@ class DecoderLayer {
   /// Number among the MoE layers, -1 for a dense one.
   int64_t moe_layer() const { return moe_layer_; }
   const FeedForwardBlock& feed_forward() const { return *feed_forward_; }
+  const AttentionBlock& attention() const { return *attention_; }
 
  private:
   float eps_;

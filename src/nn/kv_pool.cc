@@ -3,19 +3,22 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace um {
 
 KvPool::KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width,
-               DType dtype)
+               DType dtype, int64_t sinks)
     : device_(device),
       pages_(pages),
+      sinks_(sinks),
       page_bytes_(layers * kPageRows *
                   (CacheRows::row_bytes(k_width, dtype) + CacheRows::row_bytes(v_width, dtype))) {
-  UM_CHECK(pages > 0 && pages <= std::numeric_limits<int32_t>::max() / kPageRows,
-           "a KV cache of {} pages: expected 1 to {}", pages,
-           std::numeric_limits<int32_t>::max() / kPageRows);
-  const int64_t rows = pages * kPageRows;
+  const int64_t most = (std::numeric_limits<int32_t>::max() - sinks) / kPageRows;
+  UM_CHECK(pages > 0 && pages <= most, "a KV cache of {} pages: expected 1 to {}", pages, most);
+  UM_CHECK(sinks >= 0 && sinks % kPageRows == 0, "a KV cache with {} sinks: a multiple of {}",
+           sinks, kPageRows);
+  const int64_t rows = pages * kPageRows + sinks;
   for (int64_t i = 0; i < layers; ++i)
     layers_.push_back({CacheRows::empty(device, rows, k_width, dtype),
                        v_width > 0 ? CacheRows::empty(device, rows, v_width, dtype) : CacheRows()});
@@ -68,10 +71,17 @@ KvView KvView::make(KvPool& pool, std::span<const KvSequence> sequences) {
     view.prompt_rows += sequence.rows;
     add_slots(sequence.pages, 0, end, prompt_slots);
   }
+  // The pages of the sinks come first in every table.
+  const auto sink_pages = static_cast<size_t>(pool.sinks() / kPageRows);
+  longest += sink_pages;
   std::vector<int32_t> table(sequences.size() * longest, 0);
-  for (size_t s = 0; s < sequences.size(); ++s)
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const auto row = table.begin() + static_cast<std::ptrdiff_t>(s * longest);
+    std::iota(row, row + static_cast<std::ptrdiff_t>(sink_pages),
+              static_cast<int32_t>(pool.pages()));
     std::copy(sequences[s].pages.begin(), sequences[s].pages.end(),
-              table.begin() + static_cast<std::ptrdiff_t>(s * longest));
+              row + static_cast<std::ptrdiff_t>(sink_pages));
+  }
   view.pages = Tensor::from(pool.device(), {std::ssize(sequences), static_cast<int64_t>(longest)},
                             std::span(table));
   view.slots = ids(pool.device(), slots);

@@ -26,12 +26,15 @@ struct LayerCache {
 class KvPool {
  public:
   /// v_width 0: no values beside the keys (MLA). `dtype`: f32, or i8 (a quarter of the bytes).
+  /// `sinks`: rows, a multiple of kPageRows, that lie before every sequence's own in pages of their
+  /// own, behind the others; the model writes them once.
   KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width,
-         DType dtype = DType::f32);
+         DType dtype = DType::f32, int64_t sinks = 0);
 
   const LayerCache& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
   int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
   int64_t pages() const { return pages_; }
+  int64_t sinks() const { return sinks_; }
   Device& device() const { return device_; }
   /// Bytes of one page in all layers.
   int64_t page_bytes() const { return page_bytes_; }
@@ -42,7 +45,7 @@ class KvPool {
  private:
   Device& device_;
   std::vector<LayerCache> layers_;
-  int64_t pages_, page_bytes_;
+  int64_t pages_, sinks_, page_bytes_;
 };
 
 /// One sequence's part of a forward: `rows` new rows behind `past` rows in the cache.
@@ -57,7 +60,7 @@ struct KvSequence {
 /// absorbed. So a row has the same bits in every chunk and in every company.
 struct KvView {
   KvPool* pool = nullptr;
-  Tensor pages;         ///< i32 [sequences, longest page table]
+  Tensor pages;         ///< i32 [sequences, longest page table], the sinks' pages first
   Tensor slots;         ///< i32 [rows], the pool row which each new row is written to
   Tensor prompt_slots;  ///< i32 [all positions of the prompt sequences], the pool row of each
   int64_t prompt_sequences = 0, prompt_rows = 0;  ///< the first so many hold prompt rows

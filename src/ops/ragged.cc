@@ -28,6 +28,7 @@ Ragged Ragged::full(Device& device, std::span<const int64_t> offsets,
     const int64_t length = offsets[static_cast<size_t>(s) + 1] - offsets[static_cast<size_t>(s)];
     UM_CHECK(length >= 0, "sequence offsets ascend, found {} rows in sequence {}", length, s);
     sequence_of.insert(sequence_of.end(), static_cast<size_t>(length), static_cast<int32_t>(s));
+    ragged.layout.push_back({0, length});
   }
   for (const int32_t position : positions) {
     UM_CHECK(position >= 0, "positions are not negative, found {}", position);
@@ -43,6 +44,7 @@ Ragged Ragged::full(Device& device, std::span<const int64_t> offsets,
 Ragged Ragged::batch(Device& device, std::span<const SequenceRows> sequences) {
   Ragged ragged;
   ragged.sequences = std::ssize(sequences);
+  ragged.layout.assign(sequences.begin(), sequences.end());
   std::vector<int64_t> q_offsets = {0}, kv_offsets = {0};
   std::vector<int32_t> positions, sequence_of;
   for (const auto& [past, rows] : sequences) {
@@ -63,6 +65,34 @@ Ragged Ragged::batch(Device& device, std::span<const SequenceRows> sequences) {
   return ragged;
 }
 
+Ragged Ragged::with_sinks(int64_t count) const {
+  UM_CHECK(count > 0 && sinks == 0 && first_row == 0, "{} sinks before a layout with {}", count,
+           sinks);
+  Ragged with = *this;
+  with.sinks = count;
+  std::vector<int64_t> offsets = {0};
+  std::vector<int32_t> own, copies, which;
+  for (const SequenceRows& sequence : layout) {
+    const int64_t begin = offsets.back(), end = begin + count + sequence.past + sequence.rows;
+    UM_CHECK(end <= std::numeric_limits<int32_t>::max(), "{} keys in a batch", end);
+    for (int64_t i = 0; i < count; ++i) {
+      copies.push_back(static_cast<int32_t>(begin + i));
+      which.push_back(static_cast<int32_t>(i));
+    }
+    for (int64_t i = end - sequence.rows; i < end; ++i) own.push_back(static_cast<int32_t>(i));
+    offsets.push_back(end);
+  }
+  Device& device = q_offsets.device();
+  const auto ids = [&](const std::vector<int32_t>& values) {
+    return Tensor::from(device, {std::ssize(values)}, std::span(values));
+  };
+  with.kv_offsets = Tensor::from(device, {sequences + 1}, std::span<const int64_t>(offsets));
+  with.own_rows = ids(own);
+  with.sink_rows = ids(copies);
+  with.sink_of = ids(which);
+  return with;
+}
+
 Ragged Ragged::part(int64_t begin, int64_t end, int64_t row_begin, int64_t row_end) const {
   Ragged part = *this;
   part.rows = row_end - row_begin;
@@ -72,6 +102,7 @@ Ragged Ragged::part(int64_t begin, int64_t end, int64_t row_begin, int64_t row_e
   part.kv_offsets = kv_offsets.col_range(begin, end + 1);
   part.positions = positions.col_range(row_begin, row_end);
   part.sequence_of = sequence_of.col_range(row_begin, row_end);
+  part.layout.assign(layout.begin() + begin, layout.begin() + end);
   return part;
 }
 

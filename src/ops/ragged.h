@@ -20,11 +20,17 @@ struct SequenceRows {
 /// cache). In a part of a batch both count from the beginning of the batch.
 struct Ragged {
   int64_t rows = 0, sequences = 0;
-  int64_t first_row = 0;         ///< of a part: the batch's row which is row 0 here
-  int64_t max_position = 0;      ///< one more than the largest position (host side)
-  Tensor q_offsets, kv_offsets;  ///< i64 [sequences+1]
-  Tensor positions;              ///< i32 [rows], absolute position of each row in its sequence
-  Tensor sequence_of;            ///< i32 [rows]
+  int64_t first_row = 0;             ///< of a part: the batch's row which is row 0 here
+  int64_t max_position = 0;          ///< one more than the largest position (host side)
+  Tensor q_offsets, kv_offsets;      ///< i64 [sequences+1]
+  Tensor positions;                  ///< i32 [rows], absolute position of each row in its sequence
+  Tensor sequence_of;                ///< i32 [rows]
+  std::vector<SequenceRows> layout;  ///< host side: past and rows of each sequence
+
+  int64_t sinks = 0;  ///< of with_sinks: learned keys before each sequence's own
+  Tensor own_rows;    ///< i32 [rows], without a cache: where each row's own key goes
+  Tensor sink_rows;   ///< i32 [sequences*sinks], where the sinks' copies go
+  Tensor sink_of;     ///< i32 [sequences*sinks], which sink each copy is of
 
   /// Full sequences without past. `offsets` ascends from 0 to the number of rows.
   static Ragged full(Device& device, std::span<const int64_t> offsets);
@@ -33,6 +39,10 @@ struct Ragged {
                      std::span<const int32_t> positions);
   /// New rows of many sequences, each behind its past in a cache.
   static Ragged batch(Device& device, std::span<const SequenceRows> sequences);
+
+  /// The same rows, each sequence's keys behind `count` others that all of its rows see: kv_offsets
+  /// counts them in, positions do not.
+  Ragged with_sinks(int64_t count) const;
 
   /// Sequences [begin, end), which are the rows [row_begin, row_end).
   Ragged part(int64_t begin, int64_t end, int64_t row_begin, int64_t row_end) const;

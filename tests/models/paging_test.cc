@@ -57,7 +57,7 @@ class Served {
       for (const CacheRows& rows : {pool_.layer(i).k, pool_.layer(i).v})
         if (rows) {
           const Tensor& all = rows.is_int8() ? rows.scales : rows.values;
-          std::fill_n(all.f32(), all.count(), NAN);
+          std::fill_n(all.f32(), pool_.pages() * kPageRows * all.cols(), NAN);
         }
   }
 
@@ -318,17 +318,20 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
   EXPECT_EQ(pool.page_bytes(), pool.layers() * static_cast<int64_t>(bytes) / pool.pages());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Presets, PagingTest,
-    ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", DType::bf16},
-                      Variant{"nano-ultra", DType::f32, DType::i8}, Variant{"tiny-pro"},
-                      Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"},
-                      Variant{"deepseek_v2"}, Variant{"tiny-embedded", DType::f32, DType::i8}),
-    [](const auto& info) {
-      std::string name = ::testing::PrintToString(info.param);
-      std::replace(name.begin(), name.end(), '-', '_');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
+                         ::testing::Values(Variant{"nano-ultra"},
+                                           Variant{"nano-ultra", DType::bf16},
+                                           Variant{"nano-ultra", DType::f32, DType::i8},
+                                           Variant{"tiny-pro"}, Variant{"tiny-embedded"},
+                                           Variant{"qwen3"}, Variant{"qwen2_yarn"},
+                                           Variant{"deepseek_v2"}, Variant{"pro_moe_v2"},
+                                           Variant{"pro_moe_v2", DType::f32, DType::i8},
+                                           Variant{"tiny-embedded", DType::f32, DType::i8}),
+                         [](const auto& info) {
+                           std::string name = ::testing::PrintToString(info.param);
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace um
