@@ -90,6 +90,22 @@ TEST(CountTest, Embedded) {
   EXPECT_NEAR(static_cast<double>(count_parameters(one).total()), 1.39e9, 0.006e9);
 }
 
+// What Hugging Face transformers counts in the same configs.
+TEST(CountTest, ModelsOfOthers) {
+  const std::pair<const char*, int64_t> totals[] = {
+      {"smollm2-135m", 134515008},    {"llama-3.2-1b", 1235814400},
+      {"qwen2.5-0.5b", 494032768},    {"qwen3-0.6b", 596049920},
+      {"qwen3-30b-a3b", 30532122624}, {"deepseek-v2-lite", 15706484224},
+      {"deepseek-v3", 671026419200},  {"pangu-r-72b", 73765885408}};
+  for (const auto& [name, total] : totals)
+    EXPECT_EQ(count_parameters(preset(name)).total(), total) << name;
+  // As published: 3.3B active of Qwen3-30B-A3B, 37B of DeepSeek-V3, 15B of R-72B.
+  EXPECT_NEAR(static_cast<double>(count_parameters(preset("qwen3-30b-a3b")).active()), 3.35e9, 5e7);
+  EXPECT_NEAR(static_cast<double>(count_parameters(preset("deepseek-v3")).active()), 37.5e9, 5e8);
+  EXPECT_NEAR(static_cast<double>(count_parameters(preset("pangu-r-72b")).active()), 15e9, 5e8);
+  EXPECT_EQ(kv_bytes_per_token(preset("pangu-r-72b"), DType::bf16), 50 * 4 * (192 + 128) * 2);
+}
+
 // Values that shared/bench/torch_train_baseline.py prints: parameters and matrix_flops.
 TEST(CountTest, BenchShapesMatchTheBaseline) {
   const ModelConfig small = preset("bench-d256"), large = preset("bench-d512");
@@ -326,6 +342,32 @@ TEST(ConfigTest, RefusesWhatOtherFamiliesCannotDo) {
   Json all = v3;
   all["topk_group"] = 4;
   EXPECT_EQ(load_config(all, "c").moe.groups, 1);  // no limit: no groups
+}
+
+TEST(ConfigTest, TwoAreCalledPanguProMoE) {
+  for (const auto& [name, family] :
+       {std::pair{"tiny-pro", Family::pro_moe}, std::pair{"pangu-r-72b", Family::pro_moe_v2}}) {
+    Json json = preset_json(name);
+    json["model_type"] = "PanguProMoE";
+    json.erase("architectures");
+    EXPECT_EQ(load_config(json, "c").family, family) << name;
+  }
+}
+
+TEST(ConfigTest, PanguR72B) {
+  const Json json = preset_json("pangu-r-72b");
+  const ModelConfig config = load_config(json, "c");
+  EXPECT_EQ(config.attention.qk_dim(), 192);
+  EXPECT_TRUE(config.attention.rope_first && config.attention.rope_interleave);
+  EXPECT_TRUE(config.attention.k_norm && !config.attention.q_norm);
+  EXPECT_EQ(config.attention.sinks, 128);
+  EXPECT_NE(refusal(json, "param_sink_number", 100).find("multiples of 64"), std::string::npos);
+  EXPECT_NE(refusal(json, "param_sink_number", 0), "");
+  EXPECT_NE(refusal(json, "param_sink_number", nullptr), "");
+  EXPECT_NE(refusal(json, "param_sink_scalar", 4), "");
+  EXPECT_NE(refusal(json, "attention_bias", true), "");
+  EXPECT_NE(refusal(json, "qk_rope_dim", 63), "");
+  EXPECT_NE(refusal(json, "head_dim", 72), "");
 }
 
 TEST(ConfigTest, RefusesUnknownAndUnsupported) {

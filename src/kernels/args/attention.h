@@ -97,8 +97,8 @@ struct Attention {
   bool values_in_keys() const { return is_int8() ? k_int8.values == v_int8.values : k == v; }
 };
 /// Gradients have the strides of their tensors (dq like q, dk like k, dk_rope like k_rope, dv like
-/// v) and are overwritten, or added to by `accumulate_*`. Only used without past (q_offsets ==
-/// kv_offsets) and pages, in f32.
+/// v) and are overwritten, or added to by `accumulate_*`. Only used in f32 and without
+/// pages; a past (more keys than queries) is then sinks, which come before a sequence's own keys.
 struct AttentionGrad {
   Attention forward;            ///< the forward's arguments: out and lse are read
   const float* dout = nullptr;  ///< [T, heads*v_dim], row stride forward.ld_out
