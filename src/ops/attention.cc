@@ -52,7 +52,7 @@ Tensor run(Attention& args, const Tensor& q, Tensor* lse) {
 /// Keeps every tensor the argument struct points into.
 struct AttentionNode {
   Attention args;
-  Tensor q, k, v, k_rope, out, lse, q_offsets;
+  Tensor q, k, v, k_rope, out, lse, q_offsets, kv_offsets;
   GradSlot *out_slot, *q_slot, *k_slot, *v_slot, *k_rope_slot;
 
   void backward() {
@@ -84,8 +84,8 @@ Tensor run_recorded(Attention& args, const Tensor& q, const Tensor& k, const Ten
   Tensor out = run(args, q, &lse);
   GradSlot* out_slot = track(out);
   Tape::current()->record(AttentionNode{args, detach(q), detach(k), detach(v), detach(k_rope),
-                                        detach(out), lse, rows.q_offsets, out_slot, q.slot(),
-                                        k.slot(), v.slot(), k_rope.slot()});
+                                        detach(out), lse, rows.q_offsets, rows.kv_offsets, out_slot,
+                                        q.slot(), k.slot(), v.slot(), k_rope.slot()});
   return out;
 }
 

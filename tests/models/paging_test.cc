@@ -315,7 +315,8 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
   size_t bytes = 0;
   for (const CacheRows& rows : {pool.layer(0).k, pool.layer(0).v})
     if (rows) bytes += rows.values.bytes() + (rows.scales ? rows.scales.bytes() : 0);
-  EXPECT_EQ(pool.page_bytes(), pool.layers() * static_cast<int64_t>(bytes) / pool.pages());
+  EXPECT_EQ(pool.page_bytes(), pool.layers() * static_cast<int64_t>(bytes) /
+                                   (pool.pages() + pool.sinks() / kPageRows));
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
@@ -325,7 +326,7 @@ INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
                                            Variant{"tiny-pro"}, Variant{"tiny-embedded"},
                                            Variant{"qwen3"}, Variant{"qwen2_yarn"},
                                            Variant{"deepseek_v2"}, Variant{"pro_moe_v2"},
-                                           Variant{"pro_moe_v2", DType::f32, DType::i8},
+
                                            Variant{"tiny-embedded", DType::f32, DType::i8}),
                          [](const auto& info) {
                            std::string name = ::testing::PrintToString(info.param);

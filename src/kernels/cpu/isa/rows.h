@@ -205,7 +205,8 @@ inline void rope_heads(const float* x, const float* table, int64_t heads, int64_
       const float* from = x + h * stride + 2 * i;
       const float a = from[0], b = from[1];
       float* to = y + h * stride + 2 * i;
-      const float first = a * c - b * s, second = a * s + b * c;
+      // Written out: else the compiler fuses them as it likes, by how x and y lie in memory.
+      const float first = __builtin_fmaf(a, c, -(b * s)), second = __builtin_fmaf(b, c, a * s);
       to[0] = accumulate ? to[0] + first : first;
       to[1] = accumulate ? to[1] + second : second;
     }
