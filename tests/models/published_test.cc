@@ -96,15 +96,15 @@ class PublishedTest : public ::testing::TestWithParam<std::string> {
 TEST_P(PublishedTest, NothingIsMissingOrUnexpected) {
   const ModelConfig config = read_named_config(preset_);
   const auto model = make_model(config, dry_device());
-  const CheckpointReader reader(directory_);
-  EXPECT_EQ(reader.tensors().size(), tensors_.size());
+  const WeightSource source = open_weights(directory_);
+  EXPECT_EQ(source.tensors().size(), tensors_.size());
   std::vector<std::string> unused;
-  load_weights(*model, reader, &unused);  // throws where one is missing or of another shape
+  load_weights(*model, source, &unused);  // throws where one is missing or of another shape
   EXPECT_TRUE(unused.empty()) << unused.size() << ", the first: " << unused.front();
   EXPECT_EQ(model->params().count(), count_parameters(config).total_with_mtp());
   if (preset_ != "pangu-embedded-7b") return;
-  EXPECT_EQ(reader.tensors().size(), 479u);
-  EXPECT_EQ(reader.total_bytes(), 16061784576u);
+  EXPECT_EQ(source.tensors().size(), 479u);
+  EXPECT_EQ(source.total_bytes(), 16061784576u);
 }
 
 TEST(PublishedNames, OneLessIsMissed) {
@@ -116,11 +116,11 @@ TEST(PublishedNames, OneLessIsMissed) {
   std::erase_if(tensors, [](const Stored& tensor) { return tensor.name == "model.norm.weight"; });
   tensors.push_back({"model.layers.0.surplus.weight", {3}});
   write_hollow(directory / "model.safetensors", tensors);
-  EXPECT_THROW(load_weights(*model, CheckpointReader(directory)), Error);
+  EXPECT_THROW(load_weights(*model, open_weights(directory)), Error);
   tensors.push_back({"model.norm.weight", {model->config().hidden}});
   write_hollow(directory / "model.safetensors", tensors);
   std::vector<std::string> unused;
-  load_weights(*model, CheckpointReader(directory), &unused);
+  load_weights(*model, open_weights(directory), &unused);
   EXPECT_EQ(unused.size(), 1u);
   fs::remove_all(directory);
 }
