@@ -23,14 +23,9 @@ constexpr int64_t kMaxSinks = int64_t{1} << 16;
 
 /// Fields of other models whose layers look like ours. Absent or as here is fine.
 void refuse_unsupported(const JsonObject& config) {
-  if (config.has("quantization_config")) {  // models/quantized.cc reads the weights
-    const JsonObject quantized = config.object("quantization_config");
-    const std::string method = quantized.string_or("quant_method", "");
-    UM_CHECK(method == "fp8" || method == "compressed-tensors" || method == "ascend",
-             "{}: field \"quantization_config\": quant_method: expected fp8, compressed-tensors or "
-             "ascend, found {}",
-             config.where(), quote(method));
-  }
+  UM_CHECK(!config.has("quantization_config"),
+           "{}: field \"quantization_config\": quantised checkpoints are not supported here",
+           config.where());
   only(config, "hidden_act", "silu");
   only(config, "mlp_bias", false);
   only(config, "partial_rotary_factor", 1.0);
