@@ -82,11 +82,11 @@ CASES = {
         "topk_method": "greedy", "n_group": 1, "topk_group": 1, "scoring_func": "softmax", "norm_topk_prob": False,
         "routed_scaling_factor": 1.0, "rope_scaling": _yarn(0.707),
     }),
-    # V2: the experts of the groups with the best single one. mscale and mscale_all_dim differ: cosines and sines are scaled.
+    # V2: the experts of the groups with the best single one.
     "deepseek_v2": (7, [29, 1, 6], {
         **_DEEPSEEK, "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "q_lora_rank": 10,
         "topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 2, "scoring_func": "softmax",
-        "norm_topk_prob": False, "routed_scaling_factor": 4.0, "rope_scaling": {**_yarn(1.0), "mscale_all_dim": 0.5},
+        "norm_topk_prob": False, "routed_scaling_factor": 4.0, "rope_scaling": _yarn(0.707),
     }),
     # V3: sigmoid, correction bias, the groups whose best two sum highest.
     "deepseek_v3": (8, [31, 1, 5], {
