@@ -31,6 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     try {
       const um::ChatRequest chat = um::parse_chat_request(body, limits);
       if (!um::is_utf8(um::chat_prompt_text(chat))) __builtin_trap();
+      if (chat.input.messages.size() != chat.messages.size()) __builtin_trap();
       um::calls_schema(chat.tools, chat.tool_choice, chat.parallel_tool_calls);
     } catch (const um::ApiError&) {
     }

@@ -11,6 +11,8 @@
 #include "core/error.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "server/chat_marks.h"
+#include "text/chat_template.h"
 
 namespace um {
 namespace {
@@ -64,6 +66,8 @@ class Chat {
         system_(flags.system),
         directory_(find_model(flags.model)),
         tokenizer_(Tokenizer::load(directory_)),
+        template_(ChatTemplate::load(directory_, tokenizer_)),
+        marks_(ChatMarks::of(tokenizer_, template_.source())),
         model_(load_model(directory_, globals.device(), nullptr, weights_of(flags.dtype))),
         engine_(*model_,
                 {.cache_type = dtype_from_name(flags.cache_dtype), .context = context(flags)}) {
@@ -72,11 +76,11 @@ class Chat {
                 .seed = flags.sampling.resolve_seed(),
                 .max_tokens = flags.max_tokens,
                 .eos = defaults.eos};
-    think_open_ = tokenizer_.id(kThinkOpen).value_or(-1);
-    think_close_ = tokenizer_.id(kThinkClose).value_or(-1);
-    if (const auto close = tokenizer_.id(kTurnClose)) options_.eos.push_back(*close);
+    options_.eos.insert(options_.eos.end(), marks_.turn_closes.begin(), marks_.turn_closes.end());
     reset();
-    prompt_ids();  // fails here, not in the first turn, if the tokenizer has no chat tokens
+    // Fails here, not in the first turn.
+    UM_CHECK(template_.fault().empty(), "{}: {}", directory_.string(), template_.fault());
+    if (template_.is_pangu()) prompt_ids();
   }
 
   void reset() {
@@ -91,11 +95,11 @@ class Chat {
     while (std::ssize(prompt) + options_.max_tokens > engine_.options().context && forget_oldest())
       prompt = prompt_ids();
     interrupted = 0;
-    bool thinking = false;
+    bool thinking = marks_.opens_thinking(tokenizer_, prompt);
     const Generation out =
         generate(engine_, &tokenizer_, prompt, options_, [&](int32_t id, std::string_view text) {
-          if (id == think_open_ && id >= 0) thinking = true;
-          if (id == think_close_ && id >= 0) thinking = false, fmt::print("\n");
+          if (id == marks_.think_open && id >= 0) thinking = true;
+          if (id == marks_.think_close && id >= 0) thinking = false, fmt::print("\n");
           fmt::print("{}", thinking ? dim(text) : std::string(text));
           std::fflush(stdout);
           return interrupted == 0;
@@ -114,7 +118,13 @@ class Chat {
   }
 
   std::vector<int32_t> prompt_ids() const {
-    return encode_chat(tokenizer_, messages_, {.mode = mode_});
+    if (template_.is_pangu()) return encode_chat(tokenizer_, messages_, {.mode = mode_});
+    TemplateInput input;
+    for (const Message& message : messages_)
+      input.messages.push_back({{"role", message.role}, {"content", message.content}});
+    if (mode_ == ThinkMode::kFast) input.thinking = false;
+    input.trust_assistant = true;  // what the model wrote
+    return template_.encode(tokenizer_, input);
   }
 
   /// Drops the oldest question and its answer; false if only the last question is left.
@@ -141,11 +151,12 @@ class Chat {
   std::string system_;
   std::filesystem::path directory_;
   Tokenizer tokenizer_;
+  ChatTemplate template_;
+  ChatMarks marks_;
   std::unique_ptr<Model> model_;
   Engine engine_;
   GenerateOptions options_;
   std::vector<Message> messages_;
-  int32_t think_open_ = -1, think_close_ = -1;
 };
 
 void run_chat(const Flags& flags, const Globals& globals) {

@@ -163,7 +163,7 @@ void route_chat(Service& service, const HttpRequest& request, HttpResponse& resp
   const Body body(request.body);
   const auto chat = std::make_shared<const ChatRequest>(parse_chat_request(body, service.limits()));
   AnswerRequest prompt;
-  prompt.prompt = chat_prompt(service.tokenizer(), *chat);
+  prompt.prompt = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
   prompt.chat = true;
   prompt.include_stop = chat->params.include_stop;
   prompt.want_tokens = wants_tokens(chat->params);

@@ -3,21 +3,7 @@
 
 #include <utility>
 
-#include "text/chat.h"
-
 namespace um {
-
-ChatMarks ChatMarks::of(const Tokenizer& tokenizer) {
-  const auto id = [&](std::string_view mark) {
-    const auto found = tokenizer.id(mark);
-    return found && tokenizer.is_special(*found) ? *found : -1;
-  };
-  return {.turn_close = id(kTurnClose),
-          .think_open = id(kThinkOpen),
-          .think_close = id(kThinkClose),
-          .tool_open = id(kToolOpen),
-          .tool_close = id(kToolClose)};
-}
 
 void AnswerDelta::append(AnswerDelta&& later) {
   reasoning += later.reasoning;
@@ -34,11 +20,7 @@ AnswerStream::AnswerStream(const Tokenizer& tokenizer, const ChatMarks& marks,
                            const std::vector<int32_t>& prompt, AnswerOptions options)
     : tokenizer_(tokenizer), marks_(marks), options_(std::move(options)) {
   // A prompt may end inside the thinking: an answer that is continued.
-  bool thinking = false;
-  if (options_.split && marks_.think_open >= 0)
-    for (const int32_t id : prompt)
-      thinking = id == marks_.think_open ||
-                 (thinking && id != marks_.think_close && id != marks_.turn_close);
+  const bool thinking = options_.split && marks_.opens_thinking(tokenizer, prompt);
   begin(thinking ? Part::kReasoning : Part::kContent, prompt);
 }
 

@@ -8,16 +8,11 @@
 #include <vector>
 
 #include "engine/text_stream.h"
+#include "server/chat_marks.h"
 #include "server/tool_calls.h"
 #include "text/tokenizer.h"
 
 namespace um {
-
-/// The ids of the chat format's marks; -1 where the tokenizer has none.
-struct ChatMarks {
-  int32_t turn_close = -1, think_open = -1, think_close = -1, tool_open = -1, tool_close = -1;
-  static ChatMarks of(const Tokenizer& tokenizer);
-};
 
 /// What tokens add to the parts of an answer.
 struct AnswerDelta {

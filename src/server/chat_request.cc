@@ -110,6 +110,15 @@ void read_thinking_budget(const Json& body, int64_t& budget) {
     read_field(*kwargs, "thinking_budget", budget, -1, kMax);
 }
 
+/// Whether the client says anything about thinking.
+bool asks_to_think(const Json& body) {
+  if (field_of(body, "reasoning_effort") != nullptr) return true;
+  const Json* kwargs = field_of(body, "chat_template_kwargs");
+  if (kwargs == nullptr) return false;
+  return field_of(*kwargs, "enable_thinking") != nullptr ||
+         field_of(*kwargs, "thinking") != nullptr || field_of(*kwargs, "mode") != nullptr;
+}
+
 void read_chat_logprobs(const Json& body, const RequestLimits& limits, GenerationParams& params) {
   bool logprobs = false;
   read_field(body, "logprobs", logprobs);
@@ -193,6 +202,35 @@ ThinkMode parse_thinking(const Json& body, ThinkMode standard) {
   return parse_think_mode(name);
 }
 
+// Contents in parts are one text, calls have their arguments as objects, "developer" is "system".
+TemplateInput template_input(const Body& body, const std::vector<Message>& messages) {
+  TemplateInput input;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    OrderedJson message = body.ordered.at("messages").at(i);
+    message["role"] = messages[i].role;
+    if (message.contains("content") && message["content"].is_array())
+      message["content"] = messages[i].content;
+    if (!message.contains("content")) message["content"] = nullptr;
+    const bool calls = message.contains("tool_calls") && !message["tool_calls"].is_null();
+    if (!calls || messages[i].role != "assistant") {
+      message.erase("tool_calls");
+    } else {
+      for (auto& call : message["tool_calls"]) {
+        auto& arguments = call["function"]["arguments"];
+        const bool text = arguments.is_string() && !arguments.get_ref<std::string&>().empty();
+        if (text) arguments = OrderedJson::parse(arguments.get<std::string>());
+        if (arguments.is_null() || arguments.is_string()) arguments = OrderedJson::object();
+      }
+    }
+    input.messages.push_back(std::move(message));
+  }
+  const auto tools = body.ordered.find("tools");
+  if (tools != body.ordered.end() && tools->is_array()) input.tools = *tools;
+  const auto kwargs = body.ordered.find("chat_template_kwargs");
+  if (kwargs != body.ordered.end() && kwargs->is_object()) input.kwargs = *kwargs;
+  return input;
+}
+
 ChatRequest parse_chat_request(const Body& given, const RequestLimits& limits) {
   const Json& body = given.json;
   ChatRequest request;
@@ -205,15 +243,22 @@ ChatRequest parse_chat_request(const Body& given, const RequestLimits& limits) {
   request.tool_choice = parse_tool_choice(body, request.tools);
   read_field(body, "parallel_tool_calls", request.parallel_tool_calls);
   request.mode = parse_thinking(body, limits.mode);
+  request.input = template_input(given, request.messages);
+  if (request.tool_choice.kind == ToolChoice::kNone) request.input.tools = OrderedJson::array();
+  // A template has its own idea of what it does where nobody says anything.
+  if (request.mode == ThinkMode::kFast || (request.mode == ThinkMode::kSlow && asks_to_think(body)))
+    request.input.thinking = request.mode == ThinkMode::kSlow;
   read_thinking_budget(body, request.thinking_budget);
   read_field(body, "include_reasoning", request.include_reasoning);
   read_field(body, "add_generation_prompt", request.add_generation_prompt);
   read_field(body, "continue_final_message", request.continue_final_message);
   if (request.continue_final_message) {
+    request.input.continue_final = true;
     request.add_generation_prompt = false;
     if (request.messages.back().role != "assistant")
       bad_field("continue_final_message", "the last message is not the assistant's");
   }
+  request.input.add_generation_prompt = request.add_generation_prompt;
   const bool forced = request.tool_choice.kind == ToolChoice::kRequired ||
                       request.tool_choice.kind == ToolChoice::kNamed;
   if (forced && request.params.format.kind != FormatSpec::kText)

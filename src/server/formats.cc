@@ -49,7 +49,7 @@ std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choic
 
 Formats::Formats(const Tokenizer& tokenizer, const ChatMarks& marks, std::vector<int32_t> eos)
     : marks_(marks), eos_(std::move(eos)), chat_eos_(eos_) {
-  add_id(chat_eos_, marks.turn_close);
+  for (const int32_t id : marks.turn_closes) add_id(chat_eos_, id);
   text_ = make_factory(tokenizer, eos_);
   chat_ = make_factory(tokenizer, chat_eos_);
   if (marks.tool_open >= 0 && marks.tool_close >= 0)

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "server/api_error.h"
+
 namespace um {
 namespace {
 
@@ -16,6 +18,36 @@ ChatOptions options_of(const ChatRequest& request) {
 std::vector<Message> messages_of(const ChatRequest& request) {
   if (request.tool_choice.kind == ToolChoice::kNone) return request.messages;
   return with_tools(request.messages, request.tools);
+}
+
+/// Tools are described by us where the template does not know of any, as Hermes models are told.
+TemplateInput input_of(const ChatTemplate& form, const ChatRequest& request) {
+  TemplateInput input = request.input;
+  if (input.tools.empty() || form.mentions("tools")) return input;
+  std::string text = "You can call these functions:\n<tools>\n";
+  for (const auto& tool : input.tools) text += tool.dump() + "\n";
+  text +=
+      "</tools>\nTo call one, answer with its name and arguments:\n<tool_call>\n"
+      "{\"name\": \"…\", \"arguments\": {…}}\n</tool_call>";
+  OrderedJson& messages = input.messages;
+  if (messages.empty() || messages[0]["role"] != "system")
+    messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", ""}});
+  auto& content = messages[0]["content"];
+  const std::string told = content.is_string() ? content.get<std::string>() : std::string();
+  content = told.empty() ? text : told + "\n\n" + text;
+  return input;
+}
+
+/// What goes wrong in a template is for the client to know.
+template <class Make>
+auto checked(Make make) {
+  try {
+    return make();
+  } catch (const ApiError&) {
+    throw;
+  } catch (const Error& error) {
+    throw ApiError(400, error.what(), "messages");
+  }
 }
 
 }  // namespace
@@ -42,6 +74,20 @@ std::vector<Message> with_tools(std::vector<Message> messages, const std::vector
   system.trusted =
       fmt::format("{}[{{\"name\": \"…\", \"arguments\": {{…}}}}]{}", kToolOpen, kToolClose);
   return messages;
+}
+
+std::string chat_prompt_text(const ChatTemplate& form, const ChatRequest& request) {
+  return checked([&] {
+    return form.is_pangu() ? chat_prompt_text(request) : form.render(input_of(form, request)).bytes;
+  });
+}
+
+std::vector<int32_t> chat_prompt(const ChatTemplate& form, const Tokenizer& tokenizer,
+                                 const ChatRequest& request) {
+  return checked([&] {
+    return form.is_pangu() ? chat_prompt(tokenizer, request)
+                           : form.encode(tokenizer, input_of(form, request));
+  });
 }
 
 std::string chat_prompt_text(const ChatRequest& request) {

@@ -1,5 +1,5 @@
-// From a chat request to the prompt: tools are described in the system's turn, then the Pangu chat
-// format (text/chat.h).
+// From a chat request to the prompt, by the model's chat template; in the Pangu chat format
+// (text/chat.h) tools are described in the system's turn.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,11 @@ namespace um {
 /// none), and how the model is to call them.
 std::vector<Message> with_tools(std::vector<Message> messages, const std::vector<Tool>& tools);
 
-/// The prompt of a chat, as text and as ids.
+/// The prompt of a chat, as text and as ids. Throws ApiError 400 where the template fails.
+std::string chat_prompt_text(const ChatTemplate& form, const ChatRequest& request);
+std::vector<int32_t> chat_prompt(const ChatTemplate& form, const Tokenizer& tokenizer,
+                                 const ChatRequest& request);
+/// The same in the Pangu format.
 std::string chat_prompt_text(const ChatRequest& request);
 std::vector<int32_t> chat_prompt(const Tokenizer& tokenizer, const ChatRequest& request);
 

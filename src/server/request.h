@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "engine/sampler.h"
 #include "text/chat.h"
+#include "text/chat_template.h"
 
 namespace um {
 
@@ -59,6 +60,7 @@ struct ToolChoice {
 struct ChatRequest {
   GenerationParams params;
   std::vector<Message> messages;  ///< tools are not in it yet, see chat_prompt
+  TemplateInput input;            ///< the same conversation, with all that templates may read
   std::vector<Tool> tools;
   ToolChoice tool_choice;
   bool parallel_tool_calls = true;
@@ -105,6 +107,8 @@ CompletionRequest parse_completion_request(const Body& body, const RequestLimits
 
 /// The messages of a chat body (also of /tokenize and /apply-template).
 std::vector<Message> parse_messages(const Json& body);
+/// A body that parse_chat_request takes, as templates see it.
+TemplateInput template_input(const Body& body, const std::vector<Message>& messages);
 /// `tools` of a chat body.
 std::vector<Tool> parse_tools(const Body& body);
 /// The mode that chat_template_kwargs and reasoning_effort ask for.

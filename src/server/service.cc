@@ -138,7 +138,10 @@ Service::~Service() {
 void Service::load(Device& device, std::optional<DType> weights,
                    std::vector<std::string>* warnings) {
   tokenizer_ = Tokenizer::load(directory_);
-  marks_ = ChatMarks::of(*tokenizer_);
+  template_ = ChatTemplate::load(directory_, *tokenizer_);
+  if (!template_->fault().empty() && warnings != nullptr)
+    warnings->push_back("no chat: " + template_->fault());
+  marks_ = ChatMarks::of(*tokenizer_, template_->source());
   model_ = load_model(directory_, device, warnings, weights);
   const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
   eos_ = defaults.eos;
@@ -216,7 +219,8 @@ uint64_t Service::submit(const GenerationParams& params, const AnswerRequest& re
   engine.min_tokens = held ? 0 : std::min(params.min_tokens, engine.max_tokens);
   if (!params.ignore_eos || held) {
     engine.eos = eos_;
-    if (request.chat && marks_.turn_close >= 0) engine.eos.push_back(marks_.turn_close);
+    if (request.chat)
+      engine.eos.insert(engine.eos.end(), marks_.turn_closes.begin(), marks_.turn_closes.end());
   }
   engine.eos.insert(engine.eos.end(), params.stop_token_ids.begin(), params.stop_token_ids.end());
   engine.top_logprobs = params.top_logprobs;

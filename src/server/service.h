@@ -80,6 +80,7 @@ class Service {
   // All that follows is for a loaded service.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Model& model() const { return *model_; }
+  const ChatTemplate& chat_template() const { return *template_; }
   const ChatMarks& marks() const { return marks_; }
   const RequestLimits& limits() const { return limits_; }
   Formats& formats() { return *formats_; }
@@ -107,6 +108,7 @@ class Service {
   std::atomic<State> state_{State::kLoading};
   ServerMetrics metrics_;
   std::optional<Tokenizer> tokenizer_;
+  std::optional<ChatTemplate> template_;
   ChatMarks marks_;
   RequestLimits limits_;
   std::unique_ptr<Formats> formats_;

@@ -104,7 +104,7 @@ void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& 
   const Tokenizer& tokenizer = service.tokenizer();
   std::vector<int32_t> ids;
   if (field_of(body, "messages") != nullptr) {
-    ids = chat_prompt(tokenizer, parse_for_prompt(service, request));
+    ids = chat_prompt(service.chat_template(), tokenizer, parse_for_prompt(service, request));
   } else {
     std::string text;
     const bool vllm = field_of(body, "prompt") != nullptr;
@@ -146,7 +146,7 @@ void route_detokenize(Service& service, const HttpRequest& request, HttpResponse
 void route_template(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const ChatRequest chat = parse_for_prompt(service, request);
-  set_json(response, {{"prompt", chat_prompt_text(chat)}});
+  set_json(response, {{"prompt", chat_prompt_text(service.chat_template(), chat)}});
 }
 
 void route_health(Service& service, const HttpRequest&, HttpResponse& response) {

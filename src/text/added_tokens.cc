@@ -72,12 +72,13 @@ const AddedToken* AddedTokens::match(std::string_view text) const {
 }
 
 void AddedTokens::cut(std::string_view text, const std::function<void(std::string_view)>& plain,
-                      const std::function<void(const AddedToken&)>& token) const {
+                      const std::function<void(const AddedToken&)>& token,
+                      const Accept& accept) const {
   size_t begin = 0, at = 0;
   while (!tokens_.empty() && at < text.size()) {
     const AddedToken* found =
         begins_[static_cast<uint8_t>(text[at])] ? match(text.substr(at)) : nullptr;
-    if (found == nullptr) {
+    if (found == nullptr || (accept && !accept(*found, at))) {
       ++at;
       continue;
     }

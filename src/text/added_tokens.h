@@ -29,9 +29,11 @@ class AddedTokens {
   void finish();
   bool empty() const { return tokens_.empty(); }
 
+  using Accept = std::function<bool(const AddedToken&, size_t at)>;
   /// Calls `plain(stretch)` and `token(added)` for the parts of `text` (valid UTF-8) in order.
+  /// `accept`, if given: whether a token counts at this place of the text.
   void cut(std::string_view text, const std::function<void(std::string_view)>& plain,
-           const std::function<void(const AddedToken&)>& token) const;
+           const std::function<void(const AddedToken&)>& token, const Accept& accept = {}) const;
 
  private:
   const AddedToken* match(std::string_view text) const;

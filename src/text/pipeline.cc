@@ -9,7 +9,9 @@ Pipeline::Pipeline(Normalizer normalizer, PreTokenizer pre_tokenizer, Bpe bpe,
       pre_tokenizer_(std::move(pre_tokenizer)),
       bpe_(std::move(bpe)),
       all_(make_cut(added)),
-      literal_(make_cut(literal)) {}
+      literal_(make_cut(literal)) {
+  for (const AddedToken& token : literal) literal_ids_.insert(token.id);
+}
 
 Pipeline::Cut Pipeline::make_cut(const std::vector<AddedToken>& tokens) const {
   PcreScratch scratch;
@@ -24,7 +26,8 @@ Pipeline::Cut Pipeline::make_cut(const std::vector<AddedToken>& tokens) const {
   return cut;
 }
 
-void Pipeline::encode(std::string_view text, bool parse_special, std::vector<int32_t>& ids) const {
+void Pipeline::encode(std::string_view text, bool parse_special, std::vector<int32_t>& ids,
+                      std::string_view outside) const {
   const Cut& cut = parse_special ? all_ : literal_;
   auto work = pool_.borrow();
   bool first = true;
@@ -37,13 +40,30 @@ void Pipeline::encode(std::string_view text, bool parse_special, std::vector<int
     pre_tokenizer_.split(part, first, work->regex, word);
     first = false;
   };
+  /// Special tokens count where no byte of theirs is from outside.
+  const auto inside = [&](std::string_view marks) -> AddedTokens::Accept {
+    if (marks.empty()) return {};
+    return [this, marks](const AddedToken& added, size_t at) {
+      const bool own =
+          marks.substr(at, added.text.size()).find_first_not_of('\0') == std::string_view::npos;
+      return own || literal_ids_.contains(added.id);
+    };
+  };
   cut.raw.cut(
       text,
       [&](std::string_view part) {
-        if (normalizer_.empty()) return cut.normalized.cut(part, plain, token);
-        cut.normalized.cut(normalizer_.apply(std::string(part), work->regex), plain, token);
+        const auto marks =
+            outside.empty()
+                ? std::string_view()
+                : outside.substr(static_cast<size_t>(part.data() - text.data()), part.size());
+        if (normalizer_.empty()) return cut.normalized.cut(part, plain, token, inside(marks));
+        const std::string normal = normalizer_.apply(std::string(part), work->regex);
+        if (normal == part) return cut.normalized.cut(normal, plain, token, inside(marks));
+        // The places have moved: with any byte from outside, nothing here is certain.
+        const bool own = marks.find_first_not_of('\0') == std::string_view::npos;
+        (own ? cut : literal_).normalized.cut(normal, plain, token);
       },
-      token);
+      token, inside(outside));
 }
 
 }  // namespace um

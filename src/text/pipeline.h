@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -21,8 +22,10 @@ class Pipeline {
   Pipeline(Normalizer normalizer, PreTokenizer pre_tokenizer, Bpe bpe,
            const std::vector<AddedToken>& added, const std::vector<AddedToken>& literal);
 
-  /// Appends the ids of `text`, valid UTF-8. May be called from several threads.
-  void encode(std::string_view text, bool parse_special, std::vector<int32_t>& ids) const;
+  /// Appends the ids of `text`, valid UTF-8. `outside` as in EncodeOptions. May be called from
+  /// several threads.
+  void encode(std::string_view text, bool parse_special, std::vector<int32_t>& ids,
+              std::string_view outside = {}) const;
 
  private:
   struct Workspace {
@@ -39,6 +42,7 @@ class Pipeline {
   PreTokenizer pre_tokenizer_;
   Bpe bpe_;
   Cut all_, literal_;
+  std::set<int32_t> literal_ids_;
   mutable WorkspacePool<Workspace> pool_;
 };
 

@@ -53,13 +53,21 @@ void encode_bytes(const Impl& impl, std::string_view text, std::vector<int32_t>&
   }
 }
 
-/// Calls `plain(text)` and `special(token)` for the stretches of `text` in order.
+bool any_marked(std::string_view marks) {
+  return marks.find_first_not_of('\0') != std::string_view::npos;
+}
+
+/// Calls `plain(text)` and `special(token)` for the stretches of `text` in order. Bytes marked in
+/// `outside` (may be empty) are part of no special token.
 template <class Plain, class Special>
-void cut_specials(const Impl& impl, std::string_view text, Plain plain, Special special) {
+void cut_specials(const Impl& impl, std::string_view text, std::string_view outside, Plain plain,
+                  Special special) {
   size_t begin = 0, at = 0;
   while (at < text.size()) {
     const SpecialToken* token = match_special(impl, text.substr(at));
-    if (token == nullptr) {
+    const bool marked =
+        token != nullptr && !outside.empty() && any_marked(outside.substr(at, token->text.size()));
+    if (token == nullptr || marked) {
       ++at;
       continue;
     }
@@ -85,7 +93,7 @@ void encode_literal(const Impl& impl, std::string_view text, std::vector<int32_t
   if (clean) return;
   ids.resize(first);
   cut_specials(
-      impl, text, [&](std::string_view part) { encode_plain(impl, part, ids); },
+      impl, text, {}, [&](std::string_view part) { encode_plain(impl, part, ids); },
       [&](const SpecialToken& token) { encode_bytes(impl, token.text, ids); });
 }
 
@@ -112,6 +120,9 @@ int32_t find_piece(const Impl& impl, const std::string& piece) {
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  UM_CHECK(options.outside.empty() || (options.outside.size() == text.size() && is_utf8(text)),
+           "tokenizer: {} marks for {} bytes, or bytes that are not UTF-8", options.outside.size(),
+           text.size());
   std::string repaired;
   if (!is_utf8(text)) text = repaired = repair_utf8(text);
   std::vector<int32_t> ids;
@@ -120,11 +131,16 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
     ids.push_back(bos_id());
   }
   if (impl_->json) {
-    impl_->pipeline->encode(text, options.parse_special, ids);
+    impl_->pipeline->encode(text, options.parse_special, ids, options.outside);
   } else if (options.parse_special) {
-    cut_specials(
-        *impl_, text, [&](std::string_view part) { encode_plain(*impl_, part, ids); },
-        [&](const SpecialToken& token) { ids.push_back(token.id); });
+    const auto plain = [&](std::string_view part) {
+      const bool marked = !options.outside.empty() &&
+                          any_marked(options.outside.substr(
+                              static_cast<size_t>(part.data() - text.data()), part.size()));
+      (marked ? encode_literal : encode_plain)(*impl_, part, ids);
+    };
+    cut_specials(*impl_, text, options.outside, plain,
+                 [&](const SpecialToken& token) { ids.push_back(token.id); });
   } else {
     encode_literal(*impl_, text, ids);
   }

@@ -32,6 +32,9 @@ struct EncodeOptions {
   /// True: special tokens written in the text become their ids. False (for text of users): they are
   /// plain text, and no special id can come out.
   bool parse_special = false;
+  /// With `parse_special`: empty, or one byte for each of the text's, which is not 0 where that
+  /// byte must not be part of a special token (see MarkedText). The text must be valid UTF-8.
+  std::string_view outside = {};
 };
 
 /// Ids to fall back on where tokenizer_config.json names no token; -1 is none.

@@ -1,0 +1,72 @@
+// The chat template of a model: its own, else one of ours by the special tokens it has; and the
+// prompt it makes of a conversation. See docs/templates.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/jinja.h"
+#include "text/tokenizer.h"
+
+namespace um {
+
+/// A conversation as templates see it.
+struct TemplateInput {
+  /// Objects with role, content (text or null) and, from clients, tool_calls with parsed arguments,
+  /// tool_call_id, name, reasoning_content. The roles must be checked: they are trusted.
+  OrderedJson messages = OrderedJson::array();
+  OrderedJson tools = OrderedJson::array();    ///< as clients send them; empty: none
+  OrderedJson kwargs = OrderedJson::object();  ///< more variables
+  std::optional<bool> thinking = {};           ///< enable_thinking and thinking; nothing: unset
+  bool add_generation_prompt = true;
+  bool continue_final = false;   ///< leave the last turn open behind its content
+  bool trust_assistant = false;  ///< special tokens in the assistant's texts count
+};
+
+class ChatTemplate {
+ public:
+  /// Finds the template of the model at `path` (a directory or a GGUF file), in this order:
+  /// `given`; chat_template.jinja; chat_template in tokenizer_config.json; tokenizer.chat_template
+  /// in the GGUF file; a built-in one. Throws Error for files that cannot be read; a template that
+  /// cannot be parsed is an Error when it is used, see fault().
+  static ChatTemplate load(const std::filesystem::path& path, const Tokenizer& tokenizer,
+                           std::string_view given = {});
+  /// The same from a template's source, empty for a built-in one.
+  static ChatTemplate from_source(std::string source, const std::string& name,
+                                  const Tokenizer& tokenizer);
+
+  /// The template does what text/chat.h does, which knows more (thinking modes, tools): use that.
+  bool is_pangu() const { return pangu_; }
+  /// Why there is no usable template; empty if there is one.
+  const std::string& fault() const { return fault_; }
+  /// Of the template without tools; empty for the Pangu format.
+  const std::string& source() const { return source_; }
+  /// Whether some template of the model reads this variable.
+  bool mentions(std::string_view variable) const;
+
+  /// The prompt. Texts of the conversation are marked as from outside. Throws Error; it begins with
+  /// the template's name and line.
+  MarkedText render(const TemplateInput& input) const;
+  /// The prompt as ids: special tokens of the template count, those in the conversation's texts are
+  /// plain text. BOS comes in front if the tokenizer wants one and the template wrote none.
+  std::vector<int32_t> encode(const Tokenizer& tokenizer, const TemplateInput& input) const;
+
+ private:
+  ChatTemplate() = default;
+  MarkedText render_once(const TemplateInput& input, const OrderedJson& messages) const;
+
+  std::string source_, fault_, bos_, eos_;
+  bool pangu_ = false;
+  std::shared_ptr<const JinjaTemplate> main_, tools_;  // tools_: null if it is the same
+};
+
+/// Sources of the built-in templates: ours, in Jinja. Null if the tokenizer is of no family we
+/// know.
+const char* builtin_template(const Tokenizer& tokenizer);
+
+}  // namespace um
