@@ -26,6 +26,7 @@ class AnswerConstraint : public Constraint {
  public:
   explicit AnswerConstraint(AnswerRules rules)
       : rules_(std::make_shared<const AnswerRules>(std::move(rules))),
+        part_(rules_->begun && rules_->marks.think_close >= 0 ? Part::kThinking : Part::kStart),
         content_(copy(rules_->content)) {}
   AnswerConstraint(const AnswerConstraint& other)
       : rules_(other.rules_),
@@ -115,7 +116,7 @@ class AnswerConstraint : public Constraint {
   }
 
   std::shared_ptr<const AnswerRules> rules_;
-  Part part_ = Part::kStart;
+  Part part_;
   int64_t thought_ = 0;
   std::unique_ptr<Constraint> content_, calls_;
 };

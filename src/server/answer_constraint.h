@@ -18,6 +18,7 @@ struct AnswerRules {
   ChatMarks marks = {};
   std::vector<int32_t> eos = {};
   bool thinking = true;          ///< the answer may begin with thinking
+  bool begun = false;            ///< the answer goes on inside the thinking
   int64_t thinking_budget = -1;  ///< tokens of thinking at most; -1: no limit
   std::unique_ptr<Constraint> content = {};
   /// Between the marks of tool calls; it allows only `tool_close` once the list is complete.

@@ -171,7 +171,9 @@ void route_chat(Service& service, const HttpRequest& request, HttpResponse& resp
   prompt.text.split = true;
   prompt.text.tools = chat->tool_choice.kind != ToolChoice::kNone;
   prompt.text.parallel_tools = chat->parallel_tool_calls;
-  prompt.constraint = service.formats().of_chat(*chat);
+  for (const Tool& tool : chat->tools) prompt.text.tool_names.push_back(tool.name);
+  prompt.constraint = service.formats().of_chat(
+      *chat, service.marks().opens_thinking(service.tokenizer(), prompt.prompt));
   auto reply =
       std::make_shared<ChatReply>(make_head(service, "chatcmpl-"), service.tokenizer(), chat);
   answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));

@@ -23,7 +23,9 @@ std::unique_ptr<ConstraintFactory> make_factory(const Tokenizer& tokenizer,
 
 }  // namespace
 
-std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choice, bool parallel) {
+std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choice, bool parallel,
+                         CallSyntax syntax) {
+  const std::string key = syntax == CallSyntax::kLlama ? "parameters" : "arguments";
   Ordered any = Ordered::array(), definitions = Ordered::object();
   for (const Tool& tool : tools) {
     if (choice.kind == ToolChoice::kNamed && tool.name != choice.name) continue;
@@ -36,13 +38,19 @@ std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choic
       arguments.erase(key);
     }
     any.push_back({{"type", "object"},
-                   {"properties", {{"name", {{"const", tool.name}}}, {"arguments", arguments}}},
-                   {"required", {"name", "arguments"}},
+                   {"properties", {{"name", {{"const", tool.name}}}, {key, arguments}}},
+                   {"required", {"name", key}},
                    {"additionalProperties", false}});
   }
   Ordered schema = {{"type", "array"}, {"minItems", 1}};
+  const Ordered one = any.size() == 1 ? any[0] : Ordered{{"anyOf", any}};
+  if (syntax != CallSyntax::kList) {
+    schema = one;
+    schema.update(definitions);
+    return schema.dump();
+  }
   if (!parallel || choice.kind == ToolChoice::kNamed) schema["maxItems"] = 1;
-  schema["items"] = any.size() == 1 ? any[0] : Ordered{{"anyOf", any}};
+  schema["items"] = one;
   schema.update(definitions);
   return schema.dump();
 }
@@ -52,7 +60,8 @@ Formats::Formats(const Tokenizer& tokenizer, const ChatMarks& marks, std::vector
   for (const int32_t id : marks.turn_closes) add_id(chat_eos_, id);
   text_ = make_factory(tokenizer, eos_);
   chat_ = make_factory(tokenizer, chat_eos_);
-  if (marks.tool_open >= 0 && marks.tool_close >= 0)
+  const bool json = marks.calls == CallSyntax::kList || marks.calls == CallSyntax::kObject;
+  if (json && marks.tool_open >= 0 && marks.tool_close >= 0)
     calls_ = make_factory(tokenizer, {marks.tool_close});
 }
 
@@ -84,29 +93,42 @@ std::unique_ptr<Constraint> Formats::of_tools(const ChatRequest& request) {
   if (choice.kind == ToolChoice::kNone || request.tools.empty()) return nullptr;
   const bool must = choice.kind != ToolChoice::kAuto;
   if (calls_ == nullptr) {
-    if (must) bad_field("tool_choice", "this model's tokenizer has no marks for tool calls");
+    if (must)
+      bad_field("tool_choice",
+                "calls cannot be required of this model: its tokenizer has no marks "
+                "for them, or they are not written in JSON alone");
     return nullptr;
   }
   try {
-    return calls_->json_schema(calls_schema(request.tools, choice, request.parallel_tool_calls));
+    return calls_->json_schema(
+        calls_schema(request.tools, choice, request.parallel_tool_calls, marks_.calls));
   } catch (const Error& error) {
     if (must) throw ApiError(400, error.what(), "tools");
     return nullptr;
   }
 }
 
-std::unique_ptr<Constraint> Formats::of_chat(const ChatRequest& request) {
+std::unique_ptr<Constraint> Formats::of_chat(const ChatRequest& request, bool thinking) {
   const FormatSpec& format = request.params.format;
   AnswerRules rules{.marks = marks_,
                     .eos = chat_eos_,
                     .thinking = request.mode != ThinkMode::kFast,
+                    .begun = thinking,
                     .thinking_budget = request.thinking_budget};
   if (format.kind != FormatSpec::kText && chat_ == nullptr)
     bad_field("response_format", "this model has no token that ends an answer");
   if (format.kind != FormatSpec::kText) rules.content = of_format(*chat_, format);
-  rules.calls = of_tools(request);
-  rules.must_call = request.tool_choice.kind == ToolChoice::kRequired ||
+  const bool must = request.tool_choice.kind == ToolChoice::kRequired ||
                     request.tool_choice.kind == ToolChoice::kNamed;
+  if (must && marks_.calls == CallSyntax::kLlama && chat_ != nullptr) {
+    // Llama's call is the whole answer.
+    const std::string schema =
+        calls_schema(request.tools, request.tool_choice, false, marks_.calls);
+    rules.content = of_format(*chat_, {.kind = FormatSpec::kJsonSchema, .schema = schema});
+  } else {
+    rules.calls = of_tools(request);
+    rules.must_call = must;
+  }
   return make_answer_constraint(std::move(rules));
 }
 

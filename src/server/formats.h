@@ -18,7 +18,8 @@ class Formats {
 
   /// Null where the request asks for nothing. Throws ApiError 400 for schemas and patterns that are
   /// wrong or not supported.
-  std::unique_ptr<Constraint> of_chat(const ChatRequest& request);
+  /// `thinking`: the prompt ends inside the thinking.
+  std::unique_ptr<Constraint> of_chat(const ChatRequest& request, bool thinking = false);
   std::unique_ptr<Constraint> of_completion(const GenerationParams& params);
 
  private:
@@ -30,7 +31,8 @@ class Formats {
   std::unique_ptr<ConstraintFactory> text_, chat_, calls_;  // null: no token could end it
 };
 
-/// The JSON schema of a list of calls to these tools.
-std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choice, bool parallel);
+/// The JSON schema of what the model writes to call these tools: a list of calls, or one.
+std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choice, bool parallel,
+                         CallSyntax syntax = CallSyntax::kList);
 
 }  // namespace um

@@ -1,6 +1,8 @@
 // See tool_calls.h.
 #include "server/tool_calls.h"
 
+#include <algorithm>
+
 #include "core/json.h"
 
 namespace um {
@@ -17,6 +19,24 @@ std::string unquoted(const std::string& json) {
 }
 
 }  // namespace
+
+void CallParser::begin_call(const std::string& name, std::vector<ToolCallDelta>& out) {
+  out.push_back({calls_++, name, {}});
+}
+
+void CallParser::add_arguments(std::string_view text, std::vector<ToolCallDelta>& out) const {
+  // Characters that come one after the other make one piece.
+  if (!out.empty() && out.back().index + 1 == calls_)
+    out.back().arguments += text;
+  else
+    out.push_back({calls_ - 1, {}, std::string(text)});
+}
+
+std::unique_ptr<CallParser> make_call_parser(CallSyntax syntax, std::vector<std::string> names) {
+  if (syntax == CallSyntax::kDeepSeek) return std::make_unique<DeepSeekCallParser>();
+  if (syntax != CallSyntax::kLlama) names.clear();
+  return std::make_unique<ToolCallParser>(std::move(names));
+}
 
 void ToolCallParser::push(std::string_view text, std::vector<ToolCallDelta>& out) {
   for (const char c : text) {
@@ -35,7 +55,7 @@ void ToolCallParser::step(char c, std::vector<ToolCallDelta>& out) {
     case State::kList:
       if (c == '{')
         state_ = State::kMembers;
-      else if (!is_space(c) && c != '[' && c != ']' && c != ',')
+      else if (!is_space(c) && c != '[' && c != ']' && c != ',' && c != ';')
         state_ = State::kBroken;
       return;
     case State::kMembers:
@@ -126,13 +146,17 @@ void ToolCallParser::end_value(std::vector<ToolCallDelta>& out) {
     give_arguments(unquoted(value_), out);
   }
   done_ = done_ || (is_arguments() && state_ != State::kScalar);
-  state_ = State::kMembers;
+  const bool known = names_.empty() || name_.empty() ||
+                     std::find(names_.begin(), names_.end(), name_) != names_.end();
+  state_ = known ? State::kMembers : State::kBroken;
 }
 
 void ToolCallParser::give_name(std::vector<ToolCallDelta>& out) {
-  if (open_ || name_.empty()) return;
+  const bool known =
+      names_.empty() || std::find(names_.begin(), names_.end(), name_) != names_.end();
+  if (open_ || name_.empty() || !known) return;
   open_ = true;
-  out.push_back({calls_++, name_, {}});
+  begin_call(name_, out);
   if (!waiting_.empty()) give_arguments(std::exchange(waiting_, {}), out);
 }
 
@@ -142,11 +166,7 @@ void ToolCallParser::give_arguments(std::string_view text, std::vector<ToolCallD
     return;
   }
   given_ = given_ || !text.empty();
-  // Characters that come one after the other make one piece.
-  if (!out.empty() && out.back().index + 1 == calls_)
-    out.back().arguments += text;
-  else
-    out.push_back({calls_ - 1, {}, std::string(text)});
+  add_arguments(text, out);
 }
 
 void ToolCallParser::end_call(std::vector<ToolCallDelta>& out) {
@@ -155,6 +175,93 @@ void ToolCallParser::end_call(std::vector<ToolCallDelta>& out) {
   name_.clear();
   waiting_.clear();
   state_ = State::kList;
+}
+
+namespace {
+
+constexpr std::string_view kCallBegin = "<｜tool▁call▁begin｜>", kCallEnd = "<｜tool▁call▁end｜>",
+                           kSeparator = "<｜tool▁sep｜>";
+constexpr size_t kMaxHead = 4096;
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+}  // namespace
+
+void DeepSeekCallParser::push(std::string_view text, std::vector<ToolCallDelta>& out) {
+  for (const char c : text) step(c, out);
+}
+
+/// Whether `mark` is complete; then it is taken off the text.
+bool DeepSeekCallParser::reached(std::string_view mark) {
+  if (!text_.ends_with(mark)) return false;
+  text_.resize(text_.size() - mark.size());
+  return true;
+}
+
+void DeepSeekCallParser::step(char c, std::vector<ToolCallDelta>& out) {
+  if (state_ == State::kBroken) return;
+  if (state_ == State::kArguments) return argument(c, out);
+  text_ += c;
+  if (state_ == State::kOutside) {
+    if (reached(kCallBegin)) text_.clear(), state_ = State::kHead;
+    if (text_.size() > 2 * kCallBegin.size()) text_.erase(0, text_.size() - kCallBegin.size());
+  } else if (state_ == State::kHead) {
+    if (reached(kSeparator)) head_ = std::exchange(text_, {}), state_ = State::kName;
+  } else if (state_ == State::kName) {
+    if (trimmed(text_) == "{") {  // V3.1: the name stood before
+      named(head_, out);
+      argument('{', out);
+    } else if (reached(kCallEnd)) {
+      named(text_, out);
+      finish(out);
+    } else if (c == '\n' && !trimmed(text_).empty()) {
+      named(text_, out);
+    }
+  } else if (c == '{') {
+    argument(c, out);
+  } else if (reached(kCallEnd)) {
+    finish(out);
+  }
+  if (text_.size() > kMaxHead) state_ = State::kBroken;
+}
+
+void DeepSeekCallParser::named(std::string_view name, std::vector<ToolCallDelta>& out) {
+  name = trimmed(name);
+  state_ = name.empty() ? State::kBroken : State::kSeek;
+  if (!name.empty()) begin_call(std::string(name), out);
+  text_.clear();
+}
+
+void DeepSeekCallParser::argument(char c, std::vector<ToolCallDelta>& out) {
+  if (state_ == State::kBroken) return;
+  if (state_ != State::kArguments) depth_ = 0, quoted_ = escape_ = false;
+  state_ = State::kArguments;
+  add_arguments(std::string_view(&c, 1), out);
+  if (quoted_) {
+    if (escape_)
+      escape_ = false;
+    else if (c == '\\')
+      escape_ = true;
+    else if (c == '"')
+      quoted_ = false;
+  } else if (c == '"') {
+    quoted_ = true;
+  } else if (c == '{' || c == '[') {
+    ++depth_;
+  } else if ((c == '}' || c == ']') && --depth_ == 0) {
+    text_.clear();
+    state_ = State::kOutside;
+  }
+}
+
+void DeepSeekCallParser::finish(std::vector<ToolCallDelta>& out) {
+  if (state_ == State::kSeek) add_arguments("{}", out);
+  if (state_ != State::kBroken) state_ = State::kOutside;
+  text_.clear();
 }
 
 }  // namespace um

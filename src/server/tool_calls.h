@@ -1,10 +1,13 @@
-// ToolCallParser: the calls in a generated JSON list, as the text arrives.
+// The calls in generated text, as it arrives: a JSON list of them, or DeepSeek's own form.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "server/chat_marks.h"
 
 namespace um {
 
@@ -15,20 +18,40 @@ struct ToolCallDelta {
   std::string arguments;  ///< a piece
 };
 
-/// Reads `[{"name": …, "arguments"|"parameters": {…}}, …]` or one such object. The arguments are
-/// handed on as they come, as the text that the model wrote; a string is read as JSON text in
-/// quotes. What follows a fault is ignored.
-class ToolCallParser {
+class CallParser {
  public:
+  virtual ~CallParser() = default;
   /// Appends what `text` adds. It may be cut anywhere.
-  void push(std::string_view text, std::vector<ToolCallDelta>& out);
+  virtual void push(std::string_view text, std::vector<ToolCallDelta>& out) = 0;
   /// No more text comes: ends a call that is not closed yet.
-  void finish(std::vector<ToolCallDelta>& out);
+  virtual void finish(std::vector<ToolCallDelta>& out) = 0;
+  /// False once the text was not what it should be.
+  virtual bool well_formed() const = 0;
 
   /// Calls that have begun to come out.
   size_t calls() const { return calls_; }
-  /// False once the text was not what it should be.
-  bool well_formed() const { return state_ != State::kBroken; }
+
+ protected:
+  void begin_call(const std::string& name, std::vector<ToolCallDelta>& out);
+  void add_arguments(std::string_view text, std::vector<ToolCallDelta>& out) const;
+
+ private:
+  size_t calls_ = 0;
+};
+
+/// `names`: what may be called, for syntaxes whose calls look like other answers.
+std::unique_ptr<CallParser> make_call_parser(CallSyntax syntax, std::vector<std::string> names);
+
+/// Reads `[{"name": …, "arguments"|"parameters": {…}}, …]` or such objects alone, with commas,
+/// semicolons or nothing between. The arguments are handed on as they come, as the text that the
+/// model wrote; a string is read as JSON text in quotes. What follows a fault is ignored.
+class ToolCallParser : public CallParser {
+ public:
+  /// `names`: a call of another name is a fault; empty: all names are good.
+  explicit ToolCallParser(std::vector<std::string> names = {}) : names_(std::move(names)) {}
+  void push(std::string_view text, std::vector<ToolCallDelta>& out) override;
+  void finish(std::vector<ToolCallDelta>& out) override;
+  bool well_formed() const override { return state_ != State::kBroken; }
 
  private:
   enum class State {
@@ -52,8 +75,8 @@ class ToolCallParser {
   void give_arguments(std::string_view text, std::vector<ToolCallDelta>& out);
   bool is_arguments() const { return key_ == "arguments" || key_ == "parameters"; }
 
+  std::vector<std::string> names_;
   State state_ = State::kList;
-  size_t calls_ = 0;
   bool open_ = false;   // the present call's name has come out
   bool given_ = false;  // and some of its arguments
   bool done_ = false;   // its arguments are complete: later members of that name are ignored
@@ -61,6 +84,29 @@ class ToolCallParser {
   int depth_ = 0;  // of a nested value
   std::string key_, name_, value_;
   std::string waiting_;  // arguments that came before the name
+};
+
+/// Reads DeepSeek's calls, in which the marks are part of the text: of V3 and R1, `begin TYPE sep
+/// NAME`, a line end, the arguments in a block of code, `end`; and of V3.1, `begin NAME sep
+/// ARGUMENTS end`.
+class DeepSeekCallParser : public CallParser {
+ public:
+  void push(std::string_view text, std::vector<ToolCallDelta>& out) override;
+  void finish(std::vector<ToolCallDelta>& out) override;
+  bool well_formed() const override { return state_ != State::kBroken; }
+
+ private:
+  enum class State { kOutside, kHead, kName, kSeek, kArguments, kBroken };
+
+  void step(char c, std::vector<ToolCallDelta>& out);
+  void named(std::string_view name, std::vector<ToolCallDelta>& out);
+  void argument(char c, std::vector<ToolCallDelta>& out);
+  bool reached(std::string_view mark);
+
+  State state_ = State::kOutside;
+  std::string text_, head_;  // since the last mark; what stood before the separator
+  bool quoted_ = false, escape_ = false;
+  int depth_ = 0;
 };
 
 }  // namespace um
