@@ -13,8 +13,10 @@
 
 namespace um {
 
-Model::Model(ModelConfig config, Device& device, DType weights)
+Model::Model(ModelConfig config, Device& device, DType weights,
+             std::unique_ptr<ExpertCache> experts)
     : config_(std::move(config)), params_(device, weights) {
+  params_.set_expert_cache(std::move(experts));
   embed_ = params_.matrix("model.embed_tokens.weight", config_.vocab, config_.hidden,
                           config_.embedding_init_std);
   final_norm_ = params_.vector("model.norm.weight", config_.hidden, 1);

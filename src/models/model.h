@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "nn/decoder_layer.h"
+#include "nn/expert_cache.h"
 
 namespace um {
 
@@ -37,7 +38,9 @@ struct ForwardOptions {
 
 class Model {
  public:
-  Model(ModelConfig config, Device& device, DType weights = DType::f32);
+  /// With `experts` the routed experts are no parameters: the cache has them.
+  Model(ModelConfig config, Device& device, DType weights = DType::f32,
+        std::unique_ptr<ExpertCache> experts = nullptr);
 
   const ModelConfig& config() const { return config_; }
   /// Changes the base of the rotary positions (a long-context phase); checkpoints then carry it.
@@ -95,8 +98,9 @@ class Model {
 };
 
 /// Builds a model of the config's family with unset weights. On a dry device nothing is allocated.
-/// `weights`: f32, or bf16 for a model that only runs.
+/// `weights`: f32, or bf16 for a model that only runs. `experts`: see Model.
 std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device,
-                                  DType weights = DType::f32);
+                                  DType weights = DType::f32,
+                                  std::unique_ptr<ExpertCache> experts = nullptr);
 
 }  // namespace um

@@ -34,9 +34,9 @@ std::string_view architecture_name(Family family) {
   return architecture(family).name;
 }
 
-std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device, DType weights) {
-  auto model = std::make_unique<Model>(config, device, weights);
-  architecture(config.family).build(*model);
+std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device, DType weights,
+                                  std::unique_ptr<ExpertCache> experts) {
+  auto model = std::make_unique<Model>(config, device, weights, std::move(experts));
   return model;
 }
 

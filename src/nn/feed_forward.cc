@@ -1,6 +1,7 @@
 // See feed_forward.h.
 #include "nn/feed_forward.h"
 
+#include "nn/expert_cache.h"
 #include "ops/linear.h"
 #include "ops/mlp.h"
 #include "ops/moe.h"
@@ -28,7 +29,7 @@ Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config
             .groups = config.moe.groups,
             .limit_groups = config.moe.limit_groups},
       moe_layer_(moe_layer) {
-  const int64_t E = config_.experts, F = config_.expert_width, D = config.hidden;
+  const int64_t E = config_.experts, D = config.hidden;
   const double std = config.weight_init_std();
   router_ = store.add(prefix + "gate.weight", {E, D}, {0, std}, true);
   if (config_.router_bias) bias_ = store.buffer(prefix + names.router_bias, E);
@@ -36,6 +37,16 @@ Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config
     expert_scale_ =
         store.stacked(prefix + "router_scale", {E}, {{prefix + "router_scale", 0, {1, E}}}, {1, 0});
   if (expert_scale_ != nullptr) expert_scale_->decay = false;
+  if (store.expert_cache() != nullptr)
+    cached_ = store.expert_cache()->add_layer(prefix + "experts.", E);
+  else
+    add_experts(store, prefix, D, std);
+  if (config_.shared_width > 0)
+    shared_ = std::make_unique<Mlp>(store, prefix + names.shared, D, config_.shared_width, std);
+}
+
+void Moe::add_experts(ParamStore& store, const std::string& prefix, int64_t D, double std) {
+  const int64_t E = config_.experts, F = config_.expert_width;
   std::vector<Piece> gate_up, down;
   for (int64_t e = 0; e < E; ++e) {
     const std::string expert = fmt::format("{}experts.{}.", prefix, e);
@@ -46,8 +57,6 @@ Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config
   gate_up_ =
       store.stacked(prefix + "experts.gate_up_proj", {E, 2 * F, D}, std::move(gate_up), {0, std});
   down_ = store.stacked(prefix + "experts.down_proj", {E, D, F}, std::move(down), {0, std});
-  if (config_.shared_width > 0)
-    shared_ = std::make_unique<Mlp>(store, prefix + names.shared, D, config_.shared_width, std);
 }
 
 Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
@@ -57,6 +66,7 @@ Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
     pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, pass.balance_term);
   if (pass.expert_ids != nullptr) pass.expert_ids->push_back(routing.ids);
   const Tensor base = shared_ ? shared_->forward(z, pass) : Tensor();
+  if (cached_ != nullptr) return moe_experts(z, routing, *cached_, base);
   return moe_experts(z, routing, gate_up_->value, down_->value, base);
 }
 

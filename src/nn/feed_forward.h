@@ -7,6 +7,7 @@
 #include "nn/layer_names.h"
 #include "nn/module.h"
 #include "nn/pass.h"
+#include "ops/expert_slots.h"
 
 namespace um {
 
@@ -39,10 +40,13 @@ class Moe : public FeedForwardBlock {
   Param* router_bias() const { return bias_; }
 
  private:
+  void add_experts(ParamStore& store, const std::string& prefix, int64_t hidden, double std);
+
   const MoeConfig config_;
   RouterRule rule_;
   int64_t moe_layer_;
-  Param *router_, *gate_up_, *down_;
+  Param *router_, *gate_up_ = nullptr, *down_ = nullptr;
+  ExpertSlots* cached_ = nullptr;  // in place of gate_up_ and down_
   Param *bias_ = nullptr, *expert_scale_ = nullptr;
   std::unique_ptr<Mlp> shared_;
 };

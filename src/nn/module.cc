@@ -2,6 +2,7 @@
 #include "nn/module.h"
 
 #include "core/rng.h"
+#include "nn/expert_cache.h"
 
 namespace um {
 
@@ -16,6 +17,12 @@ void Param::set_trainable(bool on) {
 ParamStore::ParamStore(Device& device, DType weights) : device_(&device), weights_(weights) {
   UM_CHECK(weights == DType::f32 || weights == DType::bf16,
            "weights of type {}: expected f32 or bf16", dtype_name(weights));
+}
+
+ParamStore::~ParamStore() = default;
+
+void ParamStore::set_expert_cache(std::unique_ptr<ExpertCache> cache) {
+  expert_cache_ = std::move(cache);
 }
 
 Param* ParamStore::create(const std::string& name, Shape shape, std::vector<Piece> pieces,

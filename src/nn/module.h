@@ -48,13 +48,20 @@ inline Tensor value_of(const Param* param) {
   return param == nullptr ? Tensor() : param->value;
 }
 
+class ExpertCache;
+
 class ParamStore {
  public:
   /// Matrices are kept in `weights`: f32, or bf16 for a model that only runs (its parameters do not
   /// train). Gains, biases and routers are f32 always. Throws Error for another type.
   explicit ParamStore(Device& device, DType weights = DType::f32);
+  ~ParamStore();
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
+
+  /// Routed experts of modules made from now on live in `cache` and are no parameters.
+  void set_expert_cache(std::unique_ptr<ExpertCache> cache);
+  ExpertCache* expert_cache() const { return expert_cache_.get(); }
 
   Device& device() const { return *device_; }
   DType weights_dtype() const { return weights_; }
@@ -88,6 +95,7 @@ class ParamStore {
   Device* device_;
   DType weights_;
   std::vector<std::unique_ptr<Param>> params_;
+  std::unique_ptr<ExpertCache> expert_cache_;
 };
 
 }  // namespace um

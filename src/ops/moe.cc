@@ -168,51 +168,96 @@ Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_sca
   return out;
 }
 
+namespace {
+
+/// What of experts' work is kept for the gradient, and the result.
+struct ExpertRows {
+  Tensor h;    ///< [A, 2F] gate and up
+  Tensor act;  ///< [A, F]
+  Tensor y;    ///< [A, D]
+  ExpertRows(Device& device, int64_t assignments, int64_t width, int64_t hidden)
+      : h(Tensor::empty(device, {assignments, 2 * width})),
+        act(Tensor::empty(device, {assignments, width})),
+        y(Tensor::empty(device, {assignments, hidden})) {}
+};
+
+/// Experts [begin, end): expert e has the weights of index e, or slots[e - begin] where `slots` is
+/// defined.
+void run_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up, const Tensor& down,
+                 int64_t begin, int64_t end, const Tensor& slots, const ExpertRows& rows) {
+  Device& device = x.device();
+  const int64_t width = rows.act.cols(), hidden = x.cols();
+  const auto part = [&](int64_t n, int64_t k) {
+    GroupedMatmul args = grouped(GroupedMatmul::Kind::forward, routing, n, k);
+    args.groups = end - begin;
+    if (args.offsets != nullptr) {
+      args.offsets += begin;
+      args.rows = args.offsets[end - begin] - args.offsets[0];
+    }
+    if (slots) args.slots = slots.i32();
+    return args;
+  };
+  GroupedMatmul up = part(2 * width, hidden);
+  up.a = x.f32();
+  up.lda = x.ld();
+  up.gather_a = routing.token.i32();
+  up.b = weight_ptr(gate_up);
+  up.c = rows.h.f32();
+  up.ldc = 2 * width;
+  up.swiglu = rows.act.f32();
+  launch(device, up);
+  GroupedMatmul back = part(hidden, width);
+  back.a = rows.act.f32();
+  back.lda = width;
+  back.b = weight_ptr(down);
+  back.c = rows.y.f32();
+  back.ldc = hidden;
+  launch(device, back);
+}
+
+Tensor combine(const Tensor& x, const Routing& routing, const Tensor& y, const Tensor& base) {
+  Tensor out = Tensor::empty(x.device(), {x.rows(), x.cols()});
+  launch(x.device(), MoeCombine{.tokens = x.rows(),
+                                .top_k = routing.ids.cols(),
+                                .cols = x.cols(),
+                                .y = y.f32(),
+                                .slot = routing.slot.i32(),
+                                .weights = routing.weights.f32(),
+                                .base = base ? base.f32() : nullptr,
+                                .out = out.f32()});
+  return out;
+}
+
+}  // namespace
+
 Tensor moe_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up,
                    const Tensor& down, const Tensor& base) {
-  Device& device = x.device();
-  const int64_t assignments = routing.token.count(), top_k = routing.ids.cols();
-  const int64_t width = down.cols(), hidden = x.cols();
-  Tensor h = Tensor::empty(device, {assignments, 2 * width});
-  Tensor y;
-  {
-    const Tensor act = Tensor::empty(device, {assignments, width});
-    GroupedMatmul up = grouped(GroupedMatmul::Kind::forward, routing, 2 * width, hidden);
-    up.a = x.f32();
-    up.lda = x.ld();
-    up.gather_a = routing.token.i32();
-    up.b = weight_ptr(gate_up);
-    up.c = h.f32();
-    up.ldc = 2 * width;
-    up.swiglu = act.f32();
-    launch(device, up);
-    y = Tensor::empty(device, {assignments, hidden});
-    GroupedMatmul back = grouped(GroupedMatmul::Kind::forward, routing, hidden, width);
-    back.a = act.f32();
-    back.lda = width;
-    back.b = weight_ptr(down);
-    back.c = y.f32();
-    back.ldc = hidden;
-    launch(device, back);
-  }
-  Tensor out = Tensor::empty(device, {x.rows(), hidden});
-  launch(device, MoeCombine{.tokens = x.rows(),
-                            .top_k = top_k,
-                            .cols = hidden,
-                            .y = y.f32(),
-                            .slot = routing.slot.i32(),
-                            .weights = routing.weights.f32(),
-                            .base = base ? base.f32() : nullptr,
-                            .out = out.f32()});
+  const int64_t experts = routing.counts.count();
+  ExpertRows rows(x.device(), routing.token.count(), down.cols(), x.cols());
+  run_experts(x, routing, gate_up, down, 0, experts, {}, rows);
+  rows.act = {};
+  Tensor out = combine(x, routing, rows.y, base);
   if (needs_grad(x, routing.weights, gate_up, down, base)) {
     GradSlot* out_slot = track(out);
     Routing kept = routing;
     kept.weights = detach(routing.weights);
-    Tape::current()->record(ExpertsNode{std::move(kept), detach(x), std::move(h), gate_up, down,
-                                        out_slot, x.slot(), routing.weights.slot(), gate_up.slot(),
-                                        down.slot(), base.slot()});
+    Tape::current()->record(ExpertsNode{std::move(kept), detach(x), std::move(rows.h), gate_up,
+                                        down, out_slot, x.slot(), routing.weights.slot(),
+                                        gate_up.slot(), down.slot(), base.slot()});
   }
   return out;
+}
+
+Tensor moe_experts(const Tensor& x, const Routing& routing, ExpertSlots& experts,
+                   const Tensor& base) {
+  const int64_t count = routing.counts.count();
+  const ExpertRows rows(x.device(), routing.token.count(), experts.down().cols(), x.cols());
+  for (int64_t begin = 0; begin < count;) {
+    const ExpertSlots::Fetched now = experts.fetch(routing.offsets, begin);
+    run_experts(x, routing, experts.gate_up(), experts.down(), begin, now.end, now.slots, rows);
+    begin = now.end;
+  }
+  return combine(x, routing, rows.y, base);
 }
 
 }  // namespace um

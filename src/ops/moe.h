@@ -6,6 +6,7 @@
 
 #include "core/tensor.h"
 #include "kernels/args.h"
+#include "ops/expert_slots.h"
 #include "ops/ragged.h"
 
 namespace um {
@@ -44,5 +45,8 @@ Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_sca
 /// (the shared experts' output) or undefined → [T, D]. Every assignment is computed (dropless).
 Tensor moe_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up,
                    const Tensor& down, const Tensor& base);
+/// The same, bit by bit, with experts of which only some are in memory. No gradient.
+Tensor moe_experts(const Tensor& x, const Routing& routing, ExpertSlots& experts,
+                   const Tensor& base);
 
 }  // namespace um

@@ -42,7 +42,8 @@ struct GroupedMatmul {
   int64_t lda = 0;
   const int32_t* gather_a = nullptr;  ///< row of `a` for each slot; null: the slot itself
   WeightPtr b{};                      ///< weights [groups,n,k], contiguous, f32 or bf16
-  const float* x = nullptr;           ///< grad_weight only
+  const int32_t* slots = nullptr;  ///< forward only: the weights of g are b[slots[g]]; null: b[g]
+  const float* x = nullptr;        ///< grad_weight only
   int64_t ldx = 0;
   const int32_t* gather_x = nullptr;
   float* c = nullptr;

@@ -15,7 +15,8 @@ int64_t source_row(const int32_t* gather, int64_t slot) {
 /// One slot's row: dot products with the rows of the expert's weights, then the activation.
 void forward_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
   const float* a = args.a + source_row(args.gather_a, slot) * args.lda;
-  const WeightPtr w = args.b + group * args.n * args.k;
+  const int64_t index = args.slots != nullptr ? args.slots[group] : group;
+  const WeightPtr w = args.b + index * args.n * args.k;
   float* c = args.c + slot * args.ldc;
   for (int64_t j = 0; j < args.n; ++j) {
     double sum = 0;

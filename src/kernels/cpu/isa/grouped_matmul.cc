@@ -35,7 +35,7 @@ Gemm group_problem(const void* p, int64_t group) {
   g.m = rows;
   g.n = forward ? args.n : args.k;
   g.k = forward ? args.k : args.n;
-  g.b = args.b + group * args.n * args.k;
+  g.b = args.b + (args.slots != nullptr ? args.slots[group] : group) * args.n * args.k;
   g.ldb = args.k;
   g.trans_b = forward;
   g.c = args.c + first * args.ldc;

@@ -1,0 +1,65 @@
+// ExpertCache: the routed experts of a model that does not fit in memory. They stay in the files;
+// those in use lately are in slots of memory that all layers share, the one longest unused goes
+// first (LRU).
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/expert_slots.h"
+
+namespace um {
+
+class ExpertCache {
+ public:
+  /// Reads an expert of an MoE layer: gate_up [2F, D] and down [D, F], in the cache's type. Never
+  /// throws; called by several threads.
+  using Load =
+      std::function<void(int64_t layer, int64_t expert, const Tensor& gate_up, const Tensor& down)>;
+  struct Stats {
+    int64_t hits = 0, misses = 0;  ///< of experts that a forward wanted, one per layer and forward
+  };
+
+  /// Room for `slots` experts of `width` channels over states of `hidden`, in f32 or bf16.
+  ExpertCache(Device& device, DType dtype, int64_t slots, int64_t hidden, int64_t width);
+  ~ExpertCache();
+  ExpertCache(const ExpertCache&) = delete;
+
+  /// Bytes of one expert.
+  static int64_t expert_bytes(DType dtype, int64_t hidden, int64_t width);
+
+  /// For modules: a layer of `experts` experts whose tensors' names begin with `prefix`
+  /// ("model.layers.3.mlp.experts."). Valid as long as this cache.
+  ExpertSlots* add_layer(std::string prefix, int64_t experts);
+  /// The prefixes of the layers, in order.
+  const std::vector<std::string>& layers() const { return prefixes_; }
+  int64_t experts(int64_t layer) const;
+
+  /// Must be set before the first forward.
+  void set_load(Load load) { load_ = std::move(load); }
+  Stats stats() const { return stats_; }
+  int64_t slots() const { return gate_up_.shape()[0]; }
+
+ private:
+  class Layer;
+  struct Slot {
+    int64_t layer = -1, expert = -1;
+  };
+  ExpertSlots::Fetched fetch(Layer& layer, const Tensor& offsets, int64_t begin);
+  int32_t take_oldest(int64_t layer, int64_t expert);
+
+  Device& device_;
+  Tensor gate_up_, down_;
+  std::vector<Slot> slots_;
+  std::list<int32_t> by_use_;  // the latest first
+  std::vector<std::list<int32_t>::iterator> place_;
+  std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<std::string> prefixes_;
+  Load load_;
+  Stats stats_;
+};
+
+}  // namespace um

@@ -1,0 +1,135 @@
+// Experts that stay on disk: a model that has room for few of them computes the same bits as one
+// that has all, whatever the room; and what is used most stays.
+#include "nn/expert_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.h"
+#include "models/config.h"
+#include "ops/devices.h"
+#include "tests/engine/tiny_model_util.h"
+
+namespace um {
+namespace {
+
+/// Copies an expert out of a model that has all of them.
+ExpertCache::Load from_model(const Model& model, const ExpertCache& cache) {
+  return [&](int64_t layer, int64_t expert, const Tensor& gate_up, const Tensor& down) {
+    const auto copy = [&](const char* name, const Tensor& to) {
+      const Param* all = model.params().find(cache.layers()[static_cast<size_t>(layer)] + name);
+      const int64_t size = to.count();
+      const size_t bytes = to.bytes();
+      if (to.dtype() == DType::bf16)
+        std::memcpy(to.data<uint16_t>(), all->value.data<uint16_t>() + expert * size, bytes);
+      else
+        std::memcpy(to.f32(), all->value.f32() + expert * size, bytes);
+    };
+    copy("gate_up_proj", gate_up);
+    copy("down_proj", down);
+  };
+}
+
+ModelConfig config_of(const char* preset) {
+  ModelConfig config = read_named_config(preset);
+  config.vocab = 200;
+  config.init = InitRule::normal;
+  config.initializer_range = 0.1;
+  return config;
+}
+
+std::unique_ptr<Model> with_cache(const Model& whole, int64_t slots) {
+  const ModelConfig& config = whole.config();
+  auto cache = std::make_unique<ExpertCache>(whole.device(), whole.params().weights_dtype(), slots,
+                                             config.hidden, config.moe.expert_width);
+  ExpertCache& kept = *cache;
+  auto model = make_model(config, whole.device(), whole.params().weights_dtype(), std::move(cache));
+  kept.set_load(from_model(whole, kept));
+  for (const auto& param : model->params().all()) {
+    const Param* source = whole.params().find(param->name);
+    const size_t bytes = param->value.bytes();
+    if (param->value.dtype() == DType::bf16)
+      std::memcpy(param->value.data<uint16_t>(), source->value.data<uint16_t>(), bytes);
+    else
+      std::memcpy(param->value.f32(), source->value.f32(), bytes);
+  }
+  return model;
+}
+
+TEST(ExpertCache, AModelWithFewExpertsInMemoryComputesTheSameBits) {
+  for (const char* preset : {"nano-ultra", "tiny-pro"})
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const ModelConfig config = config_of(preset);
+      const auto whole = make_model(config, cpu_device(), dtype);
+      whole->params().initialize(4);
+      const std::vector<int32_t> ids = random_ids(40, config.vocab);
+      const std::vector<float> expected = full_logits(*whole, ids);
+      for (const int64_t slots : {int64_t{1}, int64_t{3}, config.moe.experts, int64_t{1000}}) {
+        const auto model = with_cache(*whole, slots);
+        EXPECT_EQ(full_logits(*model, ids), expected) << preset << ", room for " << slots;
+        EXPECT_EQ(full_logits(*model, ids), expected) << preset << ", room for " << slots;
+        const ExpertCache::Stats stats = model->params().expert_cache()->stats();
+        EXPECT_GT(stats.misses, 0);
+        if (slots == 1000) {
+          EXPECT_EQ(stats.hits, stats.misses) << "the second forward finds what the first loaded";
+        }
+        EXPECT_LT(model->params().count(), whole->params().count());
+      }
+    }
+}
+
+/// Offsets of a routing in which only these experts have a token each.
+Tensor offsets_of(const std::vector<int64_t>& used, int64_t experts) {
+  std::vector<int64_t> offsets = {0};
+  for (int64_t e = 0; e < experts; ++e)
+    offsets.push_back(offsets.back() + std::count(used.begin(), used.end(), e));
+  return Tensor::from(cpu_device(), {experts + 1}, std::span<const int64_t>(offsets));
+}
+
+TEST(ExpertCache, TheLongestUnusedGoesFirst) {
+  ExpertCache cache(cpu_device(), DType::f32, 3, 4, 2);
+  ExpertSlots* layer = cache.add_layer("a.", 6);
+  ExpertSlots* other = cache.add_layer("b.", 6);
+  std::vector<std::pair<int64_t, int64_t>> loaded;
+  cache.set_load([&](int64_t l, int64_t e, const Tensor& gate_up, const Tensor& down) {
+#pragma omp critical
+    loaded.emplace_back(l, e);
+    EXPECT_EQ(gate_up.shape(), Shape({4, 4}));
+    EXPECT_EQ(down.shape(), Shape({4, 2}));
+  });
+  const auto use = [&](ExpertSlots* from, const std::vector<int64_t>& experts) {
+    loaded.clear();
+    from->fetch(offsets_of(experts, 6), 0);
+    std::sort(loaded.begin(), loaded.end());
+    return loaded;
+  };
+  using Pairs = std::vector<std::pair<int64_t, int64_t>>;
+  EXPECT_EQ(use(layer, {0, 1, 2}), (Pairs{{0, 0}, {0, 1}, {0, 2}}));
+  EXPECT_EQ(use(layer, {0, 2}), Pairs{});
+  EXPECT_EQ(use(other, {1}), (Pairs{{1, 1}})) << "in place of expert 1 of the first layer";
+  EXPECT_EQ(use(layer, {0, 2}), Pairs{});
+  EXPECT_EQ(use(layer, {1}), (Pairs{{0, 1}}));
+  EXPECT_EQ(use(other, {1}), (Pairs{{1, 1}}));
+  EXPECT_EQ(use(layer, {2, 3, 5}), (Pairs{{0, 3}, {0, 5}})) << "what is wanted now stays";
+  const auto stats = cache.stats();
+  EXPECT_EQ(stats.hits, 5);
+  EXPECT_EQ(stats.misses, 3 + 1 + 1 + 1 + 2);
+}
+
+TEST(ExpertCache, MoreThanFitComeInTurns) {
+  ExpertCache cache(cpu_device(), DType::f32, 2, 4, 2);
+  ExpertSlots* layer = cache.add_layer("a.", 8);
+  cache.set_load([](int64_t, int64_t, const Tensor&, const Tensor&) {});
+  const Tensor offsets = offsets_of({1, 2, 4, 7}, 8);
+  EXPECT_EQ(layer->fetch(offsets, 0).end, 4);
+  const ExpertSlots::Fetched last = layer->fetch(offsets, 4);
+  EXPECT_EQ(last.end, 8);
+  EXPECT_EQ(last.slots.count(), 4);
+  EXPECT_NE(last.slots.i32()[0], last.slots.i32()[3]);
+  EXPECT_THROW(ExpertCache(cpu_device(), DType::f32, 0, 4, 2), Error);
+}
+
+}  // namespace
+}  // namespace um
