@@ -3,8 +3,12 @@
 
 #include <omp.h>
 
+#include <algorithm>
+
+#include "cli/terminal.h"
 #include "core/error.h"
 #include "core/fields.h"
+#include "models/expert_files.h"
 #include "ops/devices.h"
 
 namespace um {
@@ -73,6 +77,26 @@ CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype) {
 std::optional<DType> weights_of(const std::string& dtype) {
   if (dtype == "auto") return std::nullopt;
   return dtype_from_name(dtype);
+}
+
+CLI::Option* add_expert_memory_option(CLI::App* command, double& gigabytes) {
+  return command
+      ->add_option("--expert-memory", gigabytes,
+                   "memory for routed experts, in GB; the others stay on disk (0: all of them, or "
+                   "as many as fit)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("GB")
+      ->capture_default_str();
+}
+
+int64_t expert_bytes_of(double gigabytes) {
+  if (gigabytes <= 0) return kExpertsThatFit;
+  return static_cast<int64_t>(std::clamp(1e9 * gigabytes, 1.0, 1e15));
+}
+
+void note_experts(const Model& model) {
+  const std::string where = describe_experts(model);
+  if (!where.empty()) fmt::print(stderr, "{}\n", dim(where, true));
 }
 
 CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype) {

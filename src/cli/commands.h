@@ -10,6 +10,7 @@
 
 #include "core/device.h"
 #include "core/dtype.h"
+#include "models/model.h"
 
 namespace um {
 
@@ -37,6 +38,12 @@ CLI::Option* add_model_option(CLI::App* command, std::string& model);
 /// load_model takes (nothing: as the checkpoint stores them).
 CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype);
 std::optional<DType> weights_of(const std::string& dtype);
+/// --expert-memory GB: how much memory routed experts get; `expert_bytes_of` gives what load_model
+/// takes.
+CLI::Option* add_expert_memory_option(CLI::App* command, double& gigabytes);
+int64_t expert_bytes_of(double gigabytes);
+/// Says on standard error where a model's experts are, if not all are in memory.
+void note_experts(const Model& model);
 /// --cache-dtype f32|int8: the type of the KV cache.
 CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype);
 /// --json

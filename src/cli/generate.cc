@@ -11,6 +11,7 @@ namespace um {
 namespace {
 
 struct Flags {
+  double expert_memory = 0;
   std::string model, prompt, prompt_file, dtype = "auto", cache_dtype = "f32";
   SamplingFlags sampling;
   int64_t max_tokens = 256;
@@ -62,7 +63,9 @@ void run_generate(const Flags& flags, const Globals& globals) {
                                  : read_input(flags.prompt, flags.prompt_file, "prompt");
   const std::filesystem::path directory = find_model(flags.model);
   const Tokenizer tokenizer = Tokenizer::load(directory);
-  const auto model = load_model(directory, globals.device(), nullptr, weights_of(flags.dtype));
+  const auto model = load_model(directory, globals.device(), nullptr, weights_of(flags.dtype), {},
+                                expert_bytes_of(flags.expert_memory));
+  note_experts(*model);
   const GenerationDefaults defaults = generation_defaults(model->config(), directory);
   GenerateOptions options{.sampling = flags.sampling.resolve(defaults),
                           .seed = flags.sampling.resolve_seed(),
@@ -97,6 +100,14 @@ void run_generate(const Flags& flags, const Globals& globals) {
   fmt::print("\n");
   std::fflush(stdout);
   fmt::print(stderr, "{}\n", dim(speed_line(out, options.seed), true));
+  const EngineStats stats = engine.stats();
+  if (const int64_t wanted = stats.expert_hits + stats.expert_misses; wanted > 0)
+    fmt::print(stderr, "{}\n",
+               dim(fmt::format(
+                       "{:.1f} % of {} wanted experts were in memory",
+                       100.0 * static_cast<double>(stats.expert_hits) / static_cast<double>(wanted),
+                       digits(wanted)),
+                   true));
 }
 
 }  // namespace
@@ -106,6 +117,7 @@ void add_generate(CLI::App& app, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
   add_dtype_option(command, flags->dtype);
+  add_expert_memory_option(command, flags->expert_memory);
   add_cache_dtype_option(command, flags->cache_dtype);
   command->add_option("--prompt", flags->prompt, "the text to continue (default: none)");
   command->add_option("--prompt-file", flags->prompt_file, "file with it, - for standard input")

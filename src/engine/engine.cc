@@ -443,6 +443,10 @@ void Engine::Impl::finish_done() {
 
 void Engine::Impl::publish(double seconds) {
   counters_.step_s += seconds;
+  if (const ExpertCache* experts = model_.params().expert_cache()) {
+    counters_.expert_hits = experts->stats().hits;
+    counters_.expert_misses = experts->stats().misses;
+  }
   counters_.running = scheduler_.running();
   counters_.waiting = scheduler_.waiting();
   counters_.preemptions = scheduler_.preemptions();

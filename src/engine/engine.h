@@ -88,8 +88,9 @@ struct EngineStats {
   int64_t prompt_tokens = 0, cached_prompt_tokens = 0, generated_tokens = 0;
   int64_t finished = 0, preemptions = 0;
   int64_t steps = 0, drafts = 0, draft_tokens = 0;
-  std::vector<int64_t> accepted_at = {};  ///< accepted drafts by their place (from 0)
-  double step_s = 0, forward_s = 0;       ///< forward_s: inside the model
+  std::vector<int64_t> accepted_at = {};       ///< accepted drafts by their place (from 0)
+  double step_s = 0, forward_s = 0;            ///< forward_s: inside the model
+  int64_t expert_hits = 0, expert_misses = 0;  ///< where experts stay on disk (nn/expert_cache.h)
 };
 
 /// Thrown by submit when the queue is full or the engine is draining.

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "models/config.h"
 #include "models/count.h"
+#include "models/expert_files.h"
 #include "ops/devices.h"
 
 namespace um {
@@ -17,39 +19,13 @@ namespace {
 
 constexpr size_t kChunk = size_t{1} << 16;  // elements converted at a time
 
-/// Rows [row, row + count) of a stored tensor into a parameter, from its element `begin` on.
-void load_rows(const StoredWeight& stored, const Tensor& value, int64_t begin, int64_t row,
-               int64_t count) {
-  const int64_t columns = stored.columns(), at = begin + row * columns;
-  if (value.dtype() == DType::f32) return stored.read(row, count, value.f32() + at);
-  const auto elements = static_cast<size_t>(count * columns);
-  uint16_t* target = value.data<uint16_t>() + at;
-  if (stored.dtype == DType::bf16 && !stored.plain.empty()) {
-    std::memcpy(target, stored.plain.data() + static_cast<size_t>(row * columns) * sizeof(uint16_t),
-                elements * sizeof(uint16_t));
-    return;
-  }
-  std::vector<float> wide(elements);
-  stored.read(row, count, wide.data());
-  convert_from_f32(DType::bf16, wide.data(), target, elements);
-}
-
 void load_piece(const Param& param, const Piece& piece, const StoredWeight& stored,
                 const std::string& where) {
   std::vector<int64_t> expected;
   expected.reserve(static_cast<size_t>(piece.shape.rank()));
   for (int i = 0; i < piece.shape.rank(); ++i) expected.push_back(piece.shape[i]);
-  UM_CHECK(stored.shape == expected, "{}: tensor {}: expected shape [{}], found [{}]", where,
-           piece.name, fmt::join(expected, ", "), fmt::join(stored.shape, ", "));
-  if (param.value.device().dry()) return;
-  UM_CHECK(stored.read, "{}: tensor {}: {} cannot be read as numbers", where, piece.name,
-           stored.format);
-  const int64_t rows = stored.rows();
-  const int64_t step =
-      std::max<int64_t>(1, static_cast<int64_t>(kChunk) / std::max<int64_t>(1, stored.columns()));
-#pragma omp parallel for schedule(dynamic) if (rows > step)
-  for (int64_t row = 0; row < rows; row += step)
-    load_rows(stored, param.value, piece.begin, row, std::min(step, rows - row));
+  check_weight(stored, piece.name, expected, where);
+  if (!param.value.device().dry()) read_weight(stored, param.value, piece.begin);
 }
 
 /// Passes values of type `from` on as type `to`.
@@ -104,8 +80,9 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
       done += stored.bytes;
       if (progress) progress(done, total);
     }
+  connect_experts(model, source, used);
   if (warnings == nullptr) return;
-  *warnings = source.warnings();
+  warnings->insert(warnings->end(), source.warnings().begin(), source.warnings().end());
   for (const auto& [name, stored] : source.tensors())
     if (!used.contains(name) && !is_redundant(name, model.config()))
       warnings->push_back(
@@ -125,7 +102,7 @@ DType stored_weights(const ModelConfig& config, const WeightSource& source) {
 
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings, std::optional<DType> weights,
-                                  const LoadProgress& progress) {
+                                  const LoadProgress& progress, int64_t expert_bytes) {
   ModelConfig config = read_config(path);
   UM_CHECK(
       has_weights(path),
@@ -135,8 +112,10 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& dev
   const WeightSource source = open_weights(path);
   infer_tied_embeddings(config, source);
   if (!weights) weights = stored_weights(config, source);
-  check_fits_memory(config, *weights, 1, "loading " + path.string());
-  auto model = make_model(config, device, *weights);
+  const std::string what = "loading " + path.string();
+  auto experts = plan_experts(config, device, *weights, expert_bytes, what);
+  if (experts == nullptr) check_fits_memory(config, *weights, 1, what);
+  auto model = make_model(config, device, *weights, std::move(experts));
   load_weights(*model, source, warnings, progress);
   return model;
 }
@@ -193,11 +172,15 @@ int64_t weight_bytes(const ModelConfig& config, DType weights) {
   return make_model(config, dry_device(), weights)->params().bytes();
 }
 
+int64_t memory_bytes() {
+  struct sysinfo info {};
+  if (::sysinfo(&info) != 0) return std::numeric_limits<int64_t>::max();
+  return static_cast<int64_t>(info.totalram) * static_cast<int64_t>(info.mem_unit);
+}
+
 void check_fits_memory(const ModelConfig& config, DType weights, int64_t copies,
                        const std::string& what) {
-  struct sysinfo info {};
-  if (::sysinfo(&info) != 0) return;
-  const double available = static_cast<double>(info.totalram) * static_cast<double>(info.mem_unit);
+  const auto available = static_cast<double>(memory_bytes());
   const double needed =
       static_cast<double>(weight_bytes(config, weights)) * static_cast<double>(copies);
   const auto params = static_cast<double>(count_parameters(config).total_with_mtp());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/safetensors.h"
+#include "models/expert_files.h"
 #include "models/model.h"
 #include "models/weights.h"
 
@@ -22,10 +23,12 @@ using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 /// there with the published name and shape. Throws Error naming file and tensor. `warnings`
 /// receives tensors that the model does not use. Matrices are kept in `weights` (f32, or bf16 to
 /// run the model without training it; nothing: `stored_weights`), everything else in f32.
+/// `expert_bytes`: memory for routed experts (expert_files.h).
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings = nullptr,
                                   std::optional<DType> weights = DType::f32,
-                                  const LoadProgress& progress = {});
+                                  const LoadProgress& progress = {},
+                                  int64_t expert_bytes = kAllExperts);
 
 /// bf16 if every matrix of the model is stored so or in fewer bits (blocks of integers lose far
 /// more to begin with), else f32, which loses nothing.
@@ -56,6 +59,9 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
 
 /// Bytes of a model's weights in memory, MTP heads included, with matrices in `weights`.
 int64_t weight_bytes(const ModelConfig& config, DType weights);
+
+/// The machine's memory.
+int64_t memory_bytes();
 
 /// Makes sure that the machine's memory can hold a model of this size, MTP heads included: throws
 /// Error with the numbers otherwise. Activations come on top. `copies`: 1 to run it, 4 to train it

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -80,6 +81,43 @@ uint64_t WeightSource::total_bytes() const {
   uint64_t total = 0;
   for (const auto& [name, weight] : tensors_) total += weight.bytes;
   return total;
+}
+
+void check_weight(const StoredWeight& weight, std::string_view name,
+                  const std::vector<int64_t>& shape, const std::string& where) {
+  UM_CHECK(weight.shape == shape, "{}: tensor {}: expected shape [{}], found [{}]", where, name,
+           fmt::join(shape, ", "), fmt::join(weight.shape, ", "));
+  UM_CHECK(weight.read, "{}: tensor {}: {} cannot be read as numbers", where, name, weight.format);
+}
+
+namespace {
+
+constexpr int64_t kChunk = int64_t{1} << 16;  // elements converted at a time
+
+void read_rows(const StoredWeight& weight, const Tensor& to, int64_t begin, int64_t row,
+               int64_t count) {
+  const int64_t columns = weight.columns(), at = begin + row * columns;
+  if (to.dtype() == DType::f32) return weight.read(row, count, to.f32() + at);
+  const auto elements = static_cast<size_t>(count * columns);
+  uint16_t* target = to.data<uint16_t>() + at;
+  if (weight.dtype == DType::bf16 && !weight.plain.empty()) {
+    std::memcpy(target, weight.plain.data() + static_cast<size_t>(row * columns) * sizeof(uint16_t),
+                elements * sizeof(uint16_t));
+    return;
+  }
+  std::vector<float> wide(elements);
+  weight.read(row, count, wide.data());
+  convert_from_f32(DType::bf16, wide.data(), target, elements);
+}
+
+}  // namespace
+
+void read_weight(const StoredWeight& weight, const Tensor& to, int64_t begin) {
+  const int64_t rows = weight.rows();
+  const int64_t step = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, weight.columns()));
+#pragma omp parallel for schedule(dynamic) if (rows > step)
+  for (int64_t row = 0; row < rows; row += step)
+    read_rows(weight, to, begin, row, std::min(step, rows - row));
 }
 
 StoredWeight plain_weight(const TensorView& view) {

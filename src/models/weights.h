@@ -15,6 +15,7 @@
 
 #include "core/dtype.h"
 #include "core/safetensors.h"
+#include "core/tensor.h"
 
 namespace um {
 
@@ -71,6 +72,12 @@ class WeightSource {
 WeightSource open_weights(const std::filesystem::path& path);
 /// Whether open_weights would find files of weights there.
 bool has_weights(const std::filesystem::path& path);
+
+/// Throws Error unless the weight has this shape and can be read as numbers.
+void check_weight(const StoredWeight& weight, std::string_view name,
+                  const std::vector<int64_t>& shape, const std::string& where);
+/// A whole weight into elements of `to` (f32 or bf16) from `begin` on, with all threads.
+void read_weight(const StoredWeight& weight, const Tensor& to, int64_t begin);
 
 /// A tensor in one of the types that convert_to_f32 reads; of others only the shape is known.
 StoredWeight plain_weight(const TensorView& view);

@@ -1,10 +1,10 @@
 // ExpertCache: the routed experts of a model that does not fit in memory. They stay in the files;
-// those in use lately are in slots of memory that all layers share, the one longest unused goes
-// first (LRU).
+// those in use lately are in slots of memory, an equal share of them for every layer, where the one
+// longest unused goes first (LRU). (One LRU over all layers would forget each layer's experts while
+// the others run.)
 #pragma once
 
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,8 +31,10 @@ class ExpertCache {
   /// Bytes of one expert.
   static int64_t expert_bytes(DType dtype, int64_t hidden, int64_t width);
 
-  /// For modules: a layer of `experts` experts whose tensors' names begin with `prefix`
-  /// ("model.layers.3.mlp.experts."). Valid as long as this cache.
+  /// For modules, before the first forward: a layer of `experts` experts whose tensors' names begin
+  /// with `prefix`
+  /// ("model.layers.3.mlp.experts."). Valid as long as this cache. There must be a slot for each
+  /// layer: fetch() throws Error otherwise.
   ExpertSlots* add_layer(std::string prefix, int64_t experts);
   /// The prefixes of the layers, in order.
   const std::vector<std::string>& layers() const { return prefixes_; }
@@ -45,17 +47,9 @@ class ExpertCache {
 
  private:
   class Layer;
-  struct Slot {
-    int64_t layer = -1, expert = -1;
-  };
-  ExpertSlots::Fetched fetch(Layer& layer, const Tensor& offsets, int64_t begin);
-  int32_t take_oldest(int64_t layer, int64_t expert);
 
   Device& device_;
   Tensor gate_up_, down_;
-  std::vector<Slot> slots_;
-  std::list<int32_t> by_use_;  // the latest first
-  std::vector<std::list<int32_t>::iterator> place_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::string> prefixes_;
   Load load_;

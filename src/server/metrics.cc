@@ -74,6 +74,10 @@ void write_engine(std::string& out, const EngineStats& stats, const std::string&
   out += fmt::format("# HELP {0} Accepted draft tokens by place.\n# TYPE {0} counter\n", per_place);
   for (size_t i = 0; i < stats.accepted_at.size(); ++i)
     out += fmt::format("{}{{{},position=\"{}\"}} {}\n", per_place, labels, i, stats.accepted_at[i]);
+  counter("ultramoe:expert_cache_hits_total", "Experts on disk that were in memory when wanted.",
+          stats.expert_hits);
+  counter("ultramoe:expert_cache_misses_total", "Experts that were read from disk.",
+          stats.expert_misses);
   counter("ultramoe:engine_steps_total", "Forwards of the engine.", stats.steps);
   counter("ultramoe:engine_step_seconds_total", "Time in steps.", stats.step_s);
   counter("ultramoe:engine_forward_seconds_total", "Of that, inside the model.", stats.forward_s);

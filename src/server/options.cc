@@ -40,6 +40,9 @@ void ServeOptions::fields(Fields& f) {
         "tokens that the KV cache holds; 0: one context, at least 8192", {.min = 0});
   f.add("cache-dtype", cache_dtype, "type of the KV cache; int8 takes a quarter of the memory",
         {.choices = {"f32", "int8"}});
+  f.add("expert-memory", expert_memory,
+        "memory for routed experts, the others stay on disk; 0: all, or as many as fit",
+        {.unit = "GB", .min = 0, .max = 1e6});
   f.add("context", engine.context, "longest prompt with its answer, in tokens; 0: the model's",
         {.min = 0});
   f.add("max-batch", engine.max_batch, "requests in one forward", {.min = 1, .max = 4096});

@@ -30,6 +30,7 @@ struct ServeOptions {
   bool page = true;
   EngineOptions engine;
   std::string cache_dtype = "f32";
+  double expert_memory = 0;
 
   void fields(Fields& f);
   /// Throws UsageError for settings that do not fit together; reads api_key_file.

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "models/checkpoint.h"
 #include "models/config.h"
 #include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
@@ -66,13 +67,14 @@ TEST(ExpertCache, AModelWithFewExpertsInMemoryComputesTheSameBits) {
       whole->params().initialize(4);
       const std::vector<int32_t> ids = random_ids(40, config.vocab);
       const std::vector<float> expected = full_logits(*whole, ids);
-      for (const int64_t slots : {int64_t{1}, int64_t{3}, config.moe.experts, int64_t{1000}}) {
+      const int64_t layers = whole->moe_layers();
+      for (const int64_t slots : {layers, 3 * layers + 1, layers * config.moe.experts}) {
         const auto model = with_cache(*whole, slots);
         EXPECT_EQ(full_logits(*model, ids), expected) << preset << ", room for " << slots;
         EXPECT_EQ(full_logits(*model, ids), expected) << preset << ", room for " << slots;
         const ExpertCache::Stats stats = model->params().expert_cache()->stats();
         EXPECT_GT(stats.misses, 0);
-        if (slots == 1000) {
+        if (slots == layers * config.moe.experts) {
           EXPECT_EQ(stats.hits, stats.misses) << "the second forward finds what the first loaded";
         }
         EXPECT_LT(model->params().count(), whole->params().count());
@@ -88,11 +90,13 @@ Tensor offsets_of(const std::vector<int64_t>& used, int64_t experts) {
   return Tensor::from(cpu_device(), {experts + 1}, std::span<const int64_t>(offsets));
 }
 
-TEST(ExpertCache, TheLongestUnusedGoesFirst) {
-  ExpertCache cache(cpu_device(), DType::f32, 3, 4, 2);
+using Pairs = std::vector<std::pair<int64_t, int64_t>>;
+
+TEST(ExpertCache, TheLongestUnusedOfTheLayerGoesFirst) {
+  ExpertCache cache(cpu_device(), DType::f32, 7, 4, 2);  // three for each of two layers
   ExpertSlots* layer = cache.add_layer("a.", 6);
   ExpertSlots* other = cache.add_layer("b.", 6);
-  std::vector<std::pair<int64_t, int64_t>> loaded;
+  Pairs loaded;
   cache.set_load([&](int64_t l, int64_t e, const Tensor& gate_up, const Tensor& down) {
 #pragma omp critical
     loaded.emplace_back(l, e);
@@ -105,17 +109,15 @@ TEST(ExpertCache, TheLongestUnusedGoesFirst) {
     std::sort(loaded.begin(), loaded.end());
     return loaded;
   };
-  using Pairs = std::vector<std::pair<int64_t, int64_t>>;
   EXPECT_EQ(use(layer, {0, 1, 2}), (Pairs{{0, 0}, {0, 1}, {0, 2}}));
   EXPECT_EQ(use(layer, {0, 2}), Pairs{});
-  EXPECT_EQ(use(other, {1}), (Pairs{{1, 1}})) << "in place of expert 1 of the first layer";
-  EXPECT_EQ(use(layer, {0, 2}), Pairs{});
-  EXPECT_EQ(use(layer, {1}), (Pairs{{0, 1}}));
-  EXPECT_EQ(use(other, {1}), (Pairs{{1, 1}}));
-  EXPECT_EQ(use(layer, {2, 3, 5}), (Pairs{{0, 3}, {0, 5}})) << "what is wanted now stays";
-  const auto stats = cache.stats();
-  EXPECT_EQ(stats.hits, 5);
-  EXPECT_EQ(stats.misses, 3 + 1 + 1 + 1 + 2);
+  EXPECT_EQ(use(other, {1, 4}), (Pairs{{1, 1}, {1, 4}})) << "takes nothing from the first layer";
+  EXPECT_EQ(use(layer, {1}), Pairs{});
+  EXPECT_EQ(use(layer, {5}), (Pairs{{0, 5}})) << "in place of 0";
+  EXPECT_EQ(use(layer, {0, 1}), (Pairs{{0, 0}})) << "in place of 2: what is wanted now stays";
+  EXPECT_EQ(use(other, {1, 4}), Pairs{});
+  EXPECT_EQ(cache.stats().hits, 2 + 1 + 1 + 2);
+  EXPECT_EQ(cache.stats().misses, 3 + 2 + 1 + 1);
 }
 
 TEST(ExpertCache, MoreThanFitComeInTurns) {
@@ -128,7 +130,67 @@ TEST(ExpertCache, MoreThanFitComeInTurns) {
   EXPECT_EQ(last.end, 8);
   EXPECT_EQ(last.slots.count(), 4);
   EXPECT_NE(last.slots.i32()[0], last.slots.i32()[3]);
+}
+
+TEST(ExpertCache, EveryLayerNeedsRoom) {
   EXPECT_THROW(ExpertCache(cpu_device(), DType::f32, 0, 4, 2), Error);
+  ExpertCache cache(cpu_device(), DType::f32, 1, 4, 2);
+  cache.set_load([](int64_t, int64_t, const Tensor&, const Tensor&) {});
+  ExpertSlots* layer = cache.add_layer("a.", 8);
+  cache.add_layer("b.", 8);
+  EXPECT_THROW(layer->fetch(offsets_of({1}, 8), 0), Error);
+}
+
+class ExpertFilesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = std::filesystem::path(::testing::TempDir()) / "expert_files";
+    std::filesystem::remove_all(directory_);
+    const auto model = make_model(config_of("nano-ultra"), cpu_device());
+    model->params().initialize(4);
+    save_model(*model, directory_);
+    expected_ = full_logits(*model, ids_);
+    one_ = ExpertCache::expert_bytes(DType::f32, model->config().hidden,
+                                     model->config().moe.expert_width);
+    layers_ = model->moe_layers();
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+  std::unique_ptr<Model> load(int64_t bytes, std::vector<std::string>* warnings = nullptr) {
+    return load_model(directory_, cpu_device(), warnings, DType::f32, {}, bytes);
+  }
+
+  std::filesystem::path directory_;
+  const std::vector<int32_t> ids_ = random_ids(30, 200);
+  std::vector<float> expected_;
+  int64_t one_ = 0, layers_ = 0;
+};
+
+TEST_F(ExpertFilesTest, ACheckpointRunsFromDisk) {
+  std::vector<std::string> warnings;
+  const auto model = load(layers_ * one_, &warnings);
+  ASSERT_NE(model->params().expert_cache(), nullptr);
+  EXPECT_EQ(model->params().expert_cache()->slots(), layers_);
+  EXPECT_EQ(warnings, std::vector<std::string>{}) << "experts count as used";
+  EXPECT_EQ(full_logits(*model, ids_), expected_);
+  EXPECT_NE(describe_experts(*model).find("stay on disk"), std::string::npos);
+}
+
+TEST_F(ExpertFilesTest, AllThatFitAreInMemory) {
+  for (const int64_t bytes : {kAllExperts, kExpertsThatFit}) {
+    const auto model = load(bytes);
+    EXPECT_EQ(model->params().expert_cache(), nullptr);
+    EXPECT_EQ(describe_experts(*model), "");
+  }
+}
+
+TEST_F(ExpertFilesTest, TooLittleMemoryIsRefused) {
+  try {
+    load(layers_ * one_ - 1);
+    FAIL() << "expected an Error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("one expert of each"), std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace

@@ -1,0 +1,97 @@
+// See expert_files.h.
+#include "models/expert_files.h"
+
+#include <algorithm>
+#include <array>
+
+#include "models/checkpoint.h"
+#include "models/count.h"
+
+namespace um {
+namespace {
+
+constexpr double kShareOfMemory = 0.85;  // the rest is for the KV cache, activations and the system
+
+int64_t moe_layers(const ModelConfig& config) {
+  return config.layers - std::min(config.dense_layers, config.layers) + config.mtp_layers;
+}
+
+/// gate, up and down of one expert.
+using ExpertWeights = std::array<StoredWeight, 3>;
+
+/// Experts of all layers, and what they are read from.
+struct ExpertFiles {
+  WeightSource source;
+  std::vector<std::vector<ExpertWeights>> layers;
+
+  void load(int64_t layer, int64_t expert, const Tensor& gate_up, const Tensor& down) const {
+    const auto& [gate, up, back] = layers[static_cast<size_t>(layer)][static_cast<size_t>(expert)];
+    read_weight(gate, gate_up, 0);
+    read_weight(up, gate_up, gate_up.count() / 2);
+    read_weight(back, down, 0);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& device, DType weights,
+                                          int64_t expert_bytes, const std::string& what) {
+  if (config.moe.experts == 0 || expert_bytes == kAllExperts) return nullptr;
+  const int64_t one = ExpertCache::expert_bytes(weights, config.hidden, config.moe.expert_width);
+  const int64_t layers = moe_layers(config), all = layers * config.moe.experts;
+  const int64_t others = weight_bytes(config, weights) - all * one;
+  const auto memory = static_cast<int64_t>(kShareOfMemory * static_cast<double>(memory_bytes()));
+  int64_t room = expert_bytes;
+  if (expert_bytes == kExpertsThatFit) {
+    if (others + all * one <= memory) return nullptr;
+    room = memory - others;
+  }
+  const int64_t slots = std::min(room / one, all);
+  const auto gigabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+  UM_CHECK(
+      slots >= layers && others + slots * one <= memory,
+      "{}: needs {:.3f} GB for what every token uses and {:.3f} GB for one expert of each of {} "
+      "layers; there are {:.3f} GB for experts, {:.1f} GB in all",
+      what, gigabytes(others), gigabytes(layers * one), layers,
+      gigabytes(std::max<int64_t>(room, 0)), gigabytes(memory));
+  return std::make_unique<ExpertCache>(device, weights, slots, config.hidden,
+                                       config.moe.expert_width);
+}
+
+void connect_experts(Model& model, const WeightSource& source, std::set<std::string_view>& used) {
+  ExpertCache* cache = model.params().expert_cache();
+  if (cache == nullptr) return;
+  const int64_t D = model.config().hidden, F = model.config().moe.expert_width;
+  auto files = std::make_shared<ExpertFiles>(ExpertFiles{source, {}});
+  for (size_t layer = 0; layer < cache->layers().size(); ++layer) {
+    std::vector<ExpertWeights>& experts = files->layers.emplace_back();
+    const int64_t count = cache->experts(static_cast<int64_t>(layer));
+    for (int64_t e = 0; e < count; ++e) {
+      const std::string prefix = fmt::format("{}{}.", cache->layers()[layer], e);
+      const auto take = [&](const char* name, std::vector<int64_t> shape) {
+        const auto found = source.tensors().find(prefix + name);
+        const StoredWeight& stored = source.at(prefix + name);
+        check_weight(stored, prefix + name, shape, source.where());
+        used.insert(found->first);
+        return stored;
+      };
+      experts.push_back({take("gate_proj.weight", {F, D}), take("up_proj.weight", {F, D}),
+                         take("down_proj.weight", {D, F})});
+    }
+  }
+  cache->set_load([files](int64_t layer, int64_t expert, const Tensor& gate_up,
+                          const Tensor& down) { files->load(layer, expert, gate_up, down); });
+}
+
+std::string describe_experts(const Model& model) {
+  const ExpertCache* cache = model.params().expert_cache();
+  if (cache == nullptr) return {};
+  const ModelConfig& config = model.config();
+  const int64_t one = ExpertCache::expert_bytes(model.params().weights_dtype(), config.hidden,
+                                                config.moe.expert_width);
+  return fmt::format("room for {} of {} routed experts, {:.2f} GB; the others stay on disk",
+                     cache->slots(), moe_layers(config) * config.moe.experts,
+                     static_cast<double>(cache->slots() * one) / 1e9);
+}
+
+}  // namespace um
