@@ -469,6 +469,7 @@ class Compiler {
   void add_others(const std::vector<Property>& properties, const Node& schema,
                   const std::string& path, State from, State to) {
     std::vector<std::string> names;
+    names.reserve(properties.size());
     for (const Property& property : properties) names.push_back(property.name);
     const State colon = grammar_.add_state(), before = grammar_.add_state();
     const State value = grammar_.add_state();
