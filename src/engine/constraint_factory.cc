@@ -22,6 +22,7 @@ constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
 std::vector<std::string> bytes_of(const Tokenizer& tokenizer) {
   std::vector<std::string> bytes;
+  bytes.reserve(static_cast<size_t>(tokenizer.vocab_size()));
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
     bytes.emplace_back(tokenizer.is_special(id) ? std::string_view() : tokenizer.bytes(id));
   return bytes;

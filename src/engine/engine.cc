@@ -59,9 +59,9 @@ void check(const EngineRequest& request, const Model& model, int64_t limit) {
 
 class Engine::Impl {
  public:
-  Impl(const Model& model, EngineOptions options)
+  Impl(const Model& model, const EngineOptions& options)
       : model_(model),
-        options_(resolve(std::move(options), model)),
+        options_(resolve(options, model)),
         pool_(model.make_pool(KvPool::pages_for(options_.cache_tokens), options_.cache_type)),
         scheduler_(options_, pool_.pages(), kPageRows,
                    std::min(options_.context, pool_.pages() * kPageRows),
@@ -336,6 +336,7 @@ void Engine::Impl::draft(const std::vector<PlannedRows>& plan, const Tensor& hid
                          const StepBatch& batch) {
   const auto begin = Clock::now();
   std::vector<int64_t> wanted;
+  wanted.reserve(plan.size());
   for (const PlannedRows& rows : plan) wanted.push_back(wanted_drafts(*rows.request));
   if (options_.draft_model != nullptr) {
     draft_with_model(plan, wanted);
@@ -476,7 +477,7 @@ void Engine::Impl::run() {
 }
 
 Engine::Engine(const Model& model, EngineOptions options)
-    : impl_(std::make_unique<Impl>(model, std::move(options))) {}
+    : impl_(std::make_unique<Impl>(model, options)) {}
 Engine::~Engine() = default;
 
 uint64_t Engine::submit(EngineRequest request, std::shared_ptr<RequestSink> sink) {

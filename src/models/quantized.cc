@@ -121,7 +121,7 @@ StoredWeight Module::per_block(const TensorView& view, const char* kind, int64_t
 }
 
 /// Rows of (q - zero) · scale.
-StoredWeight::Read dequantize(StoredWeight::Read q, int64_t columns, StoredWeight scale,
+StoredWeight::Read dequantize(const StoredWeight::Read& q, int64_t columns, StoredWeight scale,
                               Blocks scale_blocks, std::optional<StoredWeight> zero,
                               Blocks zero_blocks) {
   return [=](int64_t row, int64_t count, float* out) {

@@ -43,7 +43,7 @@ class Automaton {
   struct Place {
     int32_t stack;  ///< index in stacks_
     Grammar::State state;
-    auto operator<=>(const Place&) const = default;
+    auto operator<=>(const Place&) const = default;  // NOLINT(modernize-use-nullptr): not one
   };
   struct Frame {
     int32_t below;  ///< the stack under this one

@@ -26,7 +26,7 @@ class CodeSet {
   CodeSet operator|(const CodeSet& other) const;
   CodeSet operator-(const CodeSet& other) const;
   CodeSet operator&(const CodeSet& other) const { return *this - (*this - other); }
-  auto operator<=>(const CodeSet&) const = default;
+  auto operator<=>(const CodeSet&) const = default;  // NOLINT(modernize-use-nullptr): not one
 
  private:
   std::vector<Range> ranges_;

@@ -414,7 +414,8 @@ class Compiler {
     if (node.contains("properties")) {
       if (!node["properties"].is_object()) refuse(path, "\"properties\": expected an object");
       for (const auto& [name, schema] : node["properties"].items())
-        list.push_back({name, &schema, path + "/properties/" + name, left.erase(name) > 0});
+        list.push_back(
+            {name, &schema, fmt::format("{}/properties/{}", path, name), left.erase(name) > 0});
     }
     for (const std::string& name : required)
       if (left.erase(name) > 0)
