@@ -57,11 +57,15 @@ std::string scaling_type(const Json& scaling) {
   return scaling.value("rope_type", scaling.value("type", "default"));
 }
 
-void add_rope(Fields& fields) {
-  fields.number("rope.freq_base", "rope_theta");
+void add_rope_scaling(Fields& fields) {
   const Json* scaling = rope_scaling(fields.config());
   if (scaling == nullptr || scaling_type(*scaling) == "llama3") return;
   const std::string type = scaling_type(*scaling);
+  const double mscale = scaling->value("mscale", 0.0);
+  UM_CHECK((mscale == 0 || mscale == scaling->value("mscale_all_dim", 0.0)) &&
+               scaling->value("attention_factor", 0.0) == 0 && scaling->value("truncate", true),
+           "rope scaling with an attention_factor, without truncation, or with mscale other than "
+           "mscale_all_dim has no place in GGUF");
   UM_CHECK(type == "linear" || type == "yarn",
            "rope scaling {} has no place in GGUF; expected linear, yarn or llama3", quote(type));
   fields.set("rope.scaling.type", type);
@@ -113,9 +117,12 @@ void add_moe(Fields& fields) {
   fields.integer("leading_dense_block_count", "first_k_dense_replace");
   fields.number("expert_weights_scale", "routed_scaling_factor");
   fields.boolean("expert_weights_norm", "norm_topk_prob");
-  if (fields.has("scoring_func"))
-    fields.set("expert_gating_func",
-               uint32_t{fields.config().at("scoring_func") == "sigmoid" ? 2U : 1U});
+  const Json& name = fields.config().at("architectures").at(0);
+  const bool sigmoid = fields.config().value("scoring_func", "") == "sigmoid";
+  if (name == "DeepseekV3ForCausalLM" || sigmoid)
+    fields.set("expert_gating_func", uint32_t{2});
+  else if (name == "DeepseekV2ForCausalLM" || fields.has("scoring_func"))
+    fields.set("expert_gating_func", uint32_t{1});
   if (fields.has("n_group") && fields.has("topk_group")) {
     fields.integer("expert_group_count", "n_group");
     fields.integer("expert_group_used_count", "topk_group");
@@ -180,11 +187,14 @@ std::vector<GgufEntry> gguf_metadata(const Json& config, const Json& raw,
     add_mla(fields);
   else
     add_gqa(fields);
-  add_rope(fields);
+  fields.number("rope.freq_base", "rope_theta");
+  if (!is_own(architecture)) add_rope_scaling(fields);  // files of ours carry the config
   if (fields.has("num_experts_per_tok")) add_moe(fields);
-  UM_CHECK(architecture != "qwen3moe" || config.value("norm_topk_prob", false),
-           "GGUF files of architecture qwen3moe normalise the experts' weights; this model has "
-           "norm_topk_prob false");
+  if (architecture == "qwen3moe")
+    UM_CHECK(config.value("norm_topk_prob", false) &&
+                 config.value("mlp_only_layers", Json::array()).empty() &&
+                 config.value("decoder_sparse_step", 1) == 1,
+             "a Qwen3-MoE with dense layers, or with norm_topk_prob false, has no place in GGUF");
   if (is_own(architecture)) out.push_back({"ultramoe.config_json", to_text(raw)});
   return out;
 }
