@@ -149,8 +149,6 @@ int64_t mtp_layers(const Json& config) {
 
 std::string gguf_architecture(const Json& config, const std::string& where) {
   const std::string name = config.at("architectures").at(0);
-  UM_CHECK(config.value("mlp_only_layers", Json::array()).empty(),
-           "{}: {} with dense layers (mlp_only_layers) has no GGUF architecture", where, name);
   const std::pair<const char*, const char*> known[] = {
       {"LlamaForCausalLM", "llama"},
       {"Qwen2ForCausalLM", "qwen2"},
