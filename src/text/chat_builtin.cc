@@ -145,10 +145,10 @@ struct Family {
   std::array<const char*, 2> tokens;  // it has both
   const char* source;
 };
-constexpr std::array<Family, 4> kFamilies = {{{{"<|message_start|>", "<|message_end|>"}, kPangu2},
-                                              {{"<｜User｜>", "<｜Assistant｜>"}, kDeepSeek},
-                                              {{"<|start_header_id|>", "<|eot_id|>"}, kLlama3},
-                                              {{"<|im_start|>", "<|im_end|>"}, kChatMl}}};
+const std::array<Family, 4> kFamilies = {{{{"<|message_start|>", "<|message_end|>"}, kPangu2},
+                                          {{"<｜User｜>", "<｜Assistant｜>"}, kDeepSeek},
+                                          {{"<|start_header_id|>", "<|eot_id|>"}, kLlama3},
+                                          {{"<|im_start|>", "<|im_end|>"}, kChatMl}}};
 
 }  // namespace
 
