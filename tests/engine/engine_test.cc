@@ -92,7 +92,7 @@ std::vector<EngineRequest> mixed_requests(const Model& model, double temperature
 }
 
 /// A preset and the type of the cache.
-class EngineEquality : public ::testing::TestWithParam<std::pair<const char*, DType>> {};
+class EngineEquality : public ::testing::TestWithParam<std::pair<std::string, DType>> {};
 
 TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
   const auto [preset, cache] = GetParam();
@@ -130,11 +130,17 @@ TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EngineEquality,
-                         ::testing::Values(std::pair("nano-ultra", DType::f32),
-                                           std::pair("tiny-pro", DType::f32),
-                                           std::pair("tiny-embedded", DType::f32),
-                                           std::pair("nano-ultra", DType::i8),
-                                           std::pair("tiny-embedded", DType::i8)));
+                         ::testing::ValuesIn(std::vector<std::pair<std::string, DType>>{
+                             {"nano-ultra", DType::f32},
+                             {"tiny-pro", DType::f32},
+                             {"tiny-embedded", DType::f32},
+                             {"nano-ultra", DType::i8},
+                             {"tiny-embedded", DType::i8}}),
+                         [](const auto& info) {
+                           std::string name = info.param.first;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name + (info.param.second == DType::i8 ? "_int8_cache" : "");
+                         });
 
 TEST(Engine, AcceptsDraftsOfATextThatRepeats) {
   const auto model = random_model("tiny-embedded");
