@@ -138,7 +138,10 @@ INSTANTIATE_TEST_SUITE_P(Presets, PublishedTest, ::testing::ValuesIn(lists()),
                            std::string name = fs::path(info.param).stem().string();
                            for (char& c : name)
                              if (c == '-' || c == '.') c = '_';
-                           return name;
+                           // Tens of thousands of tensors: minutes under a sanitizer.
+                           const bool slow =
+                               name == "deepseek_v3" || name == "pangu_ultra_moe_718b";
+                           return name + (slow ? "_Slow" : "");
                          });
 
 }  // namespace
