@@ -18,8 +18,8 @@ namespace um {
 namespace {
 
 struct Flags {
-  double expert_memory = 0;
-  std::string model, system, mode = "slow", dtype = "auto", cache_dtype = "f32";
+  WeightFlags weights;
+  std::string model, system, mode = "slow", cache_dtype = "f32";
   SamplingFlags sampling;
   int64_t max_tokens = 512, context = 0;
 };
@@ -69,8 +69,7 @@ class Chat {
         tokenizer_(Tokenizer::load(directory_)),
         template_(ChatTemplate::load(directory_, tokenizer_)),
         marks_(ChatMarks::of(tokenizer_, template_.source())),
-        model_(load_model(directory_, globals.device(), nullptr, weights_of(flags.dtype), {},
-                          expert_bytes_of(flags.expert_memory))),
+        model_(flags.weights.load(directory_, globals.device())),
         engine_(*model_,
                 {.cache_type = dtype_from_name(flags.cache_dtype), .context = context(flags)}) {
     const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
@@ -79,7 +78,6 @@ class Chat {
                 .max_tokens = flags.max_tokens,
                 .eos = defaults.eos};
     options_.eos.insert(options_.eos.end(), marks_.turn_closes.begin(), marks_.turn_closes.end());
-    note_experts(*model_);
     reset();
     // Fails here, not in the first turn.
     UM_CHECK(template_.fault().empty(), "{}: {}", directory_.string(), template_.fault());
@@ -199,8 +197,7 @@ void add_chat(CLI::App& app, Globals& globals) {
   CLI::App* command = add_command(app, "chat", "talk with a model on the terminal", globals);
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
-  add_dtype_option(command, flags->dtype);
-  add_expert_memory_option(command, flags->expert_memory);
+  flags->weights.add_to(command);
   add_cache_dtype_option(command, flags->cache_dtype);
   command->add_option("--system", flags->system, "what the model is told first");
   command->add_option("--mode", flags->mode, "how long it thinks: slow, fast or auto")

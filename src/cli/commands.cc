@@ -3,12 +3,10 @@
 
 #include <omp.h>
 
-#include <algorithm>
-
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/fields.h"
-#include "models/expert_files.h"
+#include "models/checkpoint.h"
 #include "ops/devices.h"
 
 namespace um {
@@ -79,9 +77,10 @@ std::optional<DType> weights_of(const std::string& dtype) {
   return dtype_from_name(dtype);
 }
 
-CLI::Option* add_expert_memory_option(CLI::App* command, double& gigabytes) {
-  return command
-      ->add_option("--expert-memory", gigabytes,
+void WeightFlags::add_to(CLI::App* command) {
+  add_dtype_option(command, dtype);
+  command
+      ->add_option("--expert-memory", expert_memory,
                    "memory for routed experts, in GB; the others stay on disk (0: all of them, or "
                    "as many as fit)")
       ->check(CLI::NonNegativeNumber)
@@ -89,14 +88,11 @@ CLI::Option* add_expert_memory_option(CLI::App* command, double& gigabytes) {
       ->capture_default_str();
 }
 
-int64_t expert_bytes_of(double gigabytes) {
-  if (gigabytes <= 0) return kExpertsThatFit;
-  return static_cast<int64_t>(std::clamp(1e9 * gigabytes, 1.0, 1e15));
-}
-
-void note_experts(const Model& model) {
-  const std::string where = describe_experts(model);
+std::unique_ptr<Model> WeightFlags::load(const std::filesystem::path& path, Device& device) const {
+  auto model = load_model(path, device, nullptr, weights_of(dtype), expert_bytes_of(expert_memory));
+  const std::string where = describe_experts(*model);
   if (!where.empty()) fmt::print(stderr, "{}\n", dim(where, true));
+  return model;
 }
 
 CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype) {

@@ -38,12 +38,15 @@ CLI::Option* add_model_option(CLI::App* command, std::string& model);
 /// load_model takes (nothing: as the checkpoint stores them).
 CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype);
 std::optional<DType> weights_of(const std::string& dtype);
-/// --expert-memory GB: how much memory routed experts get; `expert_bytes_of` gives what load_model
-/// takes.
-CLI::Option* add_expert_memory_option(CLI::App* command, double& gigabytes);
-int64_t expert_bytes_of(double gigabytes);
-/// Says on standard error where a model's experts are, if not all are in memory.
-void note_experts(const Model& model);
+/// --dtype and --expert-memory, of the commands that run a model.
+struct WeightFlags {
+  std::string dtype = "auto";
+  double expert_memory = 0;  // GB
+
+  void add_to(CLI::App* command);
+  /// Loads a model; says on standard error where its experts are, if not all are in memory.
+  std::unique_ptr<Model> load(const std::filesystem::path& path, Device& device) const;
+};
 /// --cache-dtype f32|int8: the type of the KV cache.
 CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype);
 /// --json

@@ -18,8 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Flags {
-  double expert_memory = 0;
-  std::string model, data, split = "val", dtype = "auto";
+  WeightFlags weights;
+  std::string model, data, split = "val";
   std::vector<std::string> texts;
   int64_t max_tokens = 0, seq_len = 512, stride = 0, batch_tokens = 4096;
   bool json = false;
@@ -180,9 +180,7 @@ void run_eval(const Flags& flags, const Globals& globals) {
   if (flags.stride > 0 && !flags.data.empty())
     throw UsageError("--stride is for --text; packed documents are cut without overlap");
   const fs::path directory = find_model(flags.model);
-  const auto model = load_model(directory, globals.device(), nullptr, weights_of(flags.dtype), {},
-                                expert_bytes_of(flags.expert_memory));
-  note_experts(*model);
+  const auto model = flags.weights.load(directory, globals.device());
   Flags fitted = flags;
   fitted.seq_len = std::min(flags.seq_len, model->config().max_positions);
   const Scored scored = fitted.data.empty() ? score_texts(*model, directory, fitted)
@@ -201,8 +199,7 @@ void add_eval(CLI::App& app, Globals& globals) {
       add_command(app, "eval", "loss, perplexity and bits per byte of a model on text", globals);
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
-  add_dtype_option(command, flags->dtype);
-  add_expert_memory_option(command, flags->expert_memory);
+  flags->weights.add_to(command);
   command->add_option("--text", flags->texts, "text files, each one document")
       ->type_name("FILE...");
   command->add_option("--data", flags->data, "packed corpus")->type_name("DIR");

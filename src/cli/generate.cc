@@ -11,8 +11,8 @@ namespace um {
 namespace {
 
 struct Flags {
-  double expert_memory = 0;
-  std::string model, prompt, prompt_file, dtype = "auto", cache_dtype = "f32";
+  WeightFlags weights;
+  std::string model, prompt, prompt_file, cache_dtype = "f32";
   SamplingFlags sampling;
   int64_t max_tokens = 256;
   std::vector<std::string> stop;
@@ -63,9 +63,7 @@ void run_generate(const Flags& flags, const Globals& globals) {
                                  : read_input(flags.prompt, flags.prompt_file, "prompt");
   const std::filesystem::path directory = find_model(flags.model);
   const Tokenizer tokenizer = Tokenizer::load(directory);
-  const auto model = load_model(directory, globals.device(), nullptr, weights_of(flags.dtype), {},
-                                expert_bytes_of(flags.expert_memory));
-  note_experts(*model);
+  const auto model = flags.weights.load(directory, globals.device());
   const GenerationDefaults defaults = generation_defaults(model->config(), directory);
   GenerateOptions options{.sampling = flags.sampling.resolve(defaults),
                           .seed = flags.sampling.resolve_seed(),
@@ -77,7 +75,7 @@ void run_generate(const Flags& flags, const Globals& globals) {
   std::unique_ptr<Model> drafter;
   if (!flags.draft_model.empty())
     drafter = load_model(find_model(flags.draft_model), globals.device(), nullptr,
-                         weights_of(flags.dtype));
+                         weights_of(flags.weights.dtype));
   Engine engine(*model, {.cache_tokens = std::ssize(ids) + flags.max_tokens + 1,
                          .cache_type = dtype_from_name(flags.cache_dtype),
                          .draft_tokens = flags.drafts,
@@ -116,8 +114,7 @@ void add_generate(CLI::App& app, Globals& globals) {
   CLI::App* command = add_command(app, "generate", "let a model continue a text", globals);
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
-  add_dtype_option(command, flags->dtype);
-  add_expert_memory_option(command, flags->expert_memory);
+  flags->weights.add_to(command);
   add_cache_dtype_option(command, flags->cache_dtype);
   command->add_option("--prompt", flags->prompt, "the text to continue (default: none)");
   command->add_option("--prompt-file", flags->prompt_file, "file with it, - for standard input")

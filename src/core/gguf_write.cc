@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "core/gguf.h"
 #include "core/json.h"
+#include "core/write_tensor.h"
 
 namespace um {
 namespace {
@@ -124,14 +125,8 @@ void write_gguf(const std::filesystem::path& path, const std::vector<GgufEntry>&
   };
   pad();
   for (const GgufTensorSpec& tensor : tensors) {
-    const uint64_t end = file.size() + tensor.byte_size();
-    source(tensor, [&](std::span<const std::byte> bytes) {
-      UM_CHECK(bytes.size() <= end - file.size(), "{}: tensor {}: more than {} bytes given",
-               path.string(), quote(tensor.name), tensor.byte_size());
-      file.write(bytes);
-    });
-    UM_CHECK(file.size() == end, "{}: tensor {}: {} of {} bytes are missing", path.string(),
-             quote(tensor.name), end - file.size(), tensor.byte_size());
+    write_tensor(file, path.string(), tensor.name, tensor.byte_size(),
+                 [&](const GgufSink& sink) { source(tensor, sink); });
     pad();
   }
   file.commit();

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/safetensors.h"
+#include "core/write_tensor.h"
 
 namespace um {
 namespace {
@@ -78,14 +79,8 @@ void write_safetensors(const fs::path& path, std::vector<TensorSpec> tensors,
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(header);
   for (const TensorSpec& tensor : tensors) {
-    const uint64_t end = file.size() + tensor.byte_size();
-    source(tensor, [&](std::span<const std::byte> bytes) {
-      UM_CHECK(bytes.size() <= end - file.size(), "{}: tensor {}: more than {} bytes given",
-               path.string(), quote(tensor.name), tensor.byte_size());
-      file.write(bytes);
-    });
-    UM_CHECK(file.size() == end, "{}: tensor {}: {} of {} bytes are missing", path.string(),
-             quote(tensor.name), end - file.size(), tensor.byte_size());
+    write_tensor(file, path.string(), tensor.name, tensor.byte_size(),
+                 [&](const TensorSink& sink) { source(tensor, sink); });
   }
   file.commit();
 }

@@ -67,18 +67,12 @@ void infer_tied_embeddings(ModelConfig& config, const WeightSource& source) {
   if (source.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
 }
 
-void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings,
-                  const LoadProgress& progress) {
+void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings) {
   std::set<std::string_view> used;
-  uint64_t done = 0;
-  const uint64_t total = source.total_bytes();
   for (const auto& param : model.params().all())
     for (const Piece& piece : param->pieces) {
-      const StoredWeight& stored = source.at(piece.name);
-      load_piece(*param, piece, stored, source.where());
+      load_piece(*param, piece, source.at(piece.name), source.where());
       used.insert(piece.name);
-      done += stored.bytes;
-      if (progress) progress(done, total);
     }
   connect_experts(model, source, used);
   if (warnings == nullptr) return;
@@ -102,7 +96,7 @@ DType stored_weights(const ModelConfig& config, const WeightSource& source) {
 
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings, std::optional<DType> weights,
-                                  const LoadProgress& progress, int64_t expert_bytes) {
+                                  int64_t expert_bytes) {
   ModelConfig config = read_config(path);
   UM_CHECK(
       has_weights(path),
@@ -116,7 +110,7 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& dev
   auto experts = plan_experts(config, device, *weights, expert_bytes, what);
   if (experts == nullptr) check_fits_memory(config, *weights, 1, what);
   auto model = make_model(config, device, *weights, std::move(experts));
-  load_weights(*model, source, warnings, progress);
+  load_weights(*model, source, warnings);
   return model;
 }
 

@@ -16,9 +16,6 @@
 
 namespace um {
 
-/// Is told while weights are loaded: bytes read of all.
-using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
-
 /// Loads a checkpoint directory or a .gguf file. Every tensor of the model must be
 /// there with the published name and shape. Throws Error naming file and tensor. `warnings`
 /// receives tensors that the model does not use. Matrices are kept in `weights` (f32, or bf16 to
@@ -27,7 +24,6 @@ using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings = nullptr,
                                   std::optional<DType> weights = DType::f32,
-                                  const LoadProgress& progress = {},
                                   int64_t expert_bytes = kAllExperts);
 
 /// bf16 if every matrix of the model is stored so or in fewer bits (blocks of integers lose far
@@ -40,7 +36,7 @@ void infer_tied_embeddings(ModelConfig& config, const WeightSource& source);
 
 /// Fills a model's weights from an opened checkpoint.
 void load_weights(Model& model, const WeightSource& source,
-                  std::vector<std::string>* warnings = nullptr, const LoadProgress& progress = {});
+                  std::vector<std::string>* warnings = nullptr);
 
 /// Writes config.json and the weights (in the config's dtype), replacing what is there.
 void save_model(const Model& model, const std::filesystem::path& directory,

@@ -212,6 +212,11 @@ AttentionConfig read_gqa(const JsonObject& config, int64_t hidden, double theta,
   return a;
 }
 
+void read_dense_layers(const JsonObject& config, ModelConfig& c) {
+  c.dense_layers = c.layers;
+  c.dense_width = config.integer("intermediate_size", 1, kMaxWidth);
+}
+
 void read_deepseek_layers(const JsonObject& config, ModelConfig& c) {
   c.dense_layers = integer(config, {"first_k_dense_replace", "num_dense_layers"}, 0, c.layers);
   if (c.dense_layers > 0) c.dense_width = config.integer("intermediate_size", 1, kMaxWidth);

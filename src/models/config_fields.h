@@ -52,6 +52,9 @@ void write_mla(const AttentionConfig& attention, Json& out);
 /// otherwise.
 AttentionConfig read_gqa(const JsonObject& config, int64_t hidden, double theta, bool bias);
 
+/// Dense layers only.
+void read_dense_layers(const JsonObject& config, ModelConfig& to);
+
 /// Leading dense layers, MTP layers, and experts in DeepSeek's fields or Pangu's older ones, with
 /// no groups and no correction bias.
 void read_deepseek_layers(const JsonObject& config, ModelConfig& to);

@@ -117,10 +117,7 @@ ParameterCount count_parameters(const ModelConfig& config) {
 
 int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
   const AttentionConfig& a = config.attention;
-  const auto row = [dtype](int64_t width) {
-    return dtype == DType::i8 ? CacheRows::row_bytes(width, dtype)
-                              : width * static_cast<int64_t>(dtype_size(dtype));
-  };
+  const auto row = [dtype](int64_t width) { return CacheRows::row_bytes(width, dtype); };
   if (a.is_mla()) return config.layers * row(a.kv_lora_rank + a.qk_rope_dim);
   return config.layers * (row(a.kv_heads * a.qk_dim()) + row(a.kv_heads * a.v_dim));
 }

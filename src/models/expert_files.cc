@@ -13,7 +13,7 @@ namespace {
 constexpr double kShareOfMemory = 0.85;  // the rest is for the KV cache, activations and the system
 
 int64_t moe_layers(const ModelConfig& config) {
-  return config.layers - std::min(config.dense_layers, config.layers) + config.mtp_layers;
+  return config.layers - config.dense_layers + config.mtp_layers;
 }
 
 /// gate, up and down of one expert.
@@ -33,6 +33,11 @@ struct ExpertFiles {
 };
 
 }  // namespace
+
+int64_t expert_bytes_of(double gigabytes) {
+  if (gigabytes <= 0) return kExpertsThatFit;
+  return static_cast<int64_t>(std::clamp(1e9 * gigabytes, 1.0, 1e15));
+}
 
 std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& device, DType weights,
                                           int64_t expert_bytes, const std::string& what) {

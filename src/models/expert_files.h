@@ -17,6 +17,9 @@ namespace um {
 /// less than all.
 inline constexpr int64_t kAllExperts = -1, kExpertsThatFit = 0;
 
+/// That, from an option in GB: 0 is kExpertsThatFit.
+int64_t expert_bytes_of(double gigabytes);
+
 /// Room for experts in `weights` by that rule; null if all of them are to be in memory. Throws
 /// Error, saying `what`, if not even one expert of each layer fits beside the other weights.
 std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& device, DType weights,

@@ -10,8 +10,7 @@ namespace {
 ModelConfig read(const JsonObject& config) {
   ModelConfig c = fields::common(config, Family::llama);
   c.attention = fields::read_gqa(config, c.hidden, 10000.0, false);
-  c.dense_layers = c.layers;
-  c.dense_width = config.integer("intermediate_size", 1, fields::kMaxWidth);
+  fields::read_dense_layers(config, c);
   return c;
 }
 

@@ -9,8 +9,7 @@ namespace {
 ModelConfig read(const JsonObject& config) {
   ModelConfig c = fields::common(config, Family::embedded, {.norm_eps = 1e-5});
   c.attention = fields::read_gqa(config, c.hidden, 16000000.0, true);
-  c.dense_layers = c.layers;
-  c.dense_width = config.integer("intermediate_size", 1, fields::kMaxWidth);
+  fields::read_dense_layers(config, c);
   return c;
 }
 

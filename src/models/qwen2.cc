@@ -11,8 +11,7 @@ ModelConfig read(const JsonObject& config) {
   c.attention = fields::read_gqa(config, c.hidden, 10000.0, true);
   fields::only(config, "attention_bias", true);
   c.attention.o_bias = false;
-  c.dense_layers = c.layers;
-  c.dense_width = config.integer("intermediate_size", 1, fields::kMaxWidth);
+  fields::read_dense_layers(config, c);
   return c;
 }
 

@@ -14,7 +14,8 @@ CacheRows CacheRows::empty(Device& device, int64_t rows, int64_t width, DType dt
 }
 
 int64_t CacheRows::row_bytes(int64_t width, DType dtype) {
-  return dtype == DType::i8 ? width + 4 * int8_groups(width) : 4 * width;
+  const int64_t scales = dtype == DType::i8 ? 4 * int8_groups(width) : 0;
+  return width * static_cast<int64_t>(dtype_size(dtype)) + scales;
 }
 
 Int8Rows CacheRows::int8() const {

@@ -142,8 +142,8 @@ void Service::load(Device& device, std::optional<DType> weights,
   if (!template_->fault().empty() && warnings != nullptr)
     warnings->push_back("no chat: " + template_->fault());
   marks_ = ChatMarks::of(*tokenizer_, template_->source());
-  const auto expert_bytes = static_cast<int64_t>(1e9 * options_.expert_memory);
-  model_ = load_model(directory_, device, warnings, weights, {}, expert_bytes);
+  model_ =
+      load_model(directory_, device, warnings, weights, expert_bytes_of(options_.expert_memory));
   const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
   eos_ = defaults.eos;
   limits_ = {.sampling = defaults.has_sampling ? defaults.sampling : SamplingOptions{},

@@ -38,6 +38,24 @@ std::unique_ptr<CallParser> make_call_parser(CallSyntax syntax, std::vector<std:
   return std::make_unique<ToolCallParser>(std::move(names));
 }
 
+bool JsonNesting::closes(char c) {
+  if (quoted_) {
+    if (escape_)
+      escape_ = false;
+    else if (c == '\\')
+      escape_ = true;
+    else if (c == '"')
+      quoted_ = false;
+  } else if (c == '"') {
+    quoted_ = true;
+  } else if (c == '{' || c == '[') {
+    ++depth_;
+  } else if (c == '}' || c == ']') {
+    return --depth_ == 0;
+  }
+  return false;
+}
+
 void ToolCallParser::push(std::string_view text, std::vector<ToolCallDelta>& out) {
   for (const char c : text) {
     if (state_ == State::kBroken) return;
@@ -110,8 +128,8 @@ void ToolCallParser::begin_value(char c, std::vector<ToolCallDelta>& out) {
     state_ = State::kString;
   } else if (c == '{' || c == '[') {
     state_ = State::kNested;
-    depth_ = 1;
-    quoted_ = escape_ = false;
+    nesting_ = {};
+    nesting_.closes(c);
     if (is_arguments() && !done_) give_arguments(value_, out);
   } else if (c == '}' || c == ']' || c == ',' || c == ':') {
     state_ = State::kBroken;
@@ -122,20 +140,7 @@ void ToolCallParser::begin_value(char c, std::vector<ToolCallDelta>& out) {
 
 void ToolCallParser::nested(char c, std::vector<ToolCallDelta>& out) {
   if (is_arguments() && !done_) give_arguments(std::string_view(&c, 1), out);
-  if (quoted_) {
-    if (escape_)
-      escape_ = false;
-    else if (c == '\\')
-      escape_ = true;
-    else if (c == '"')
-      quoted_ = false;
-  } else if (c == '"') {
-    quoted_ = true;
-  } else if (c == '{' || c == '[') {
-    ++depth_;
-  } else if (c == '}' || c == ']') {
-    if (--depth_ == 0) end_value(out);
-  }
+  if (nesting_.closes(c)) end_value(out);
 }
 
 void ToolCallParser::end_value(std::vector<ToolCallDelta>& out) {
@@ -238,24 +243,12 @@ void DeepSeekCallParser::named(std::string_view name, std::vector<ToolCallDelta>
 
 void DeepSeekCallParser::argument(char c, std::vector<ToolCallDelta>& out) {
   if (state_ == State::kBroken) return;
-  if (state_ != State::kArguments) depth_ = 0, quoted_ = escape_ = false;
+  if (state_ != State::kArguments) nesting_ = {};
   state_ = State::kArguments;
   add_arguments(std::string_view(&c, 1), out);
-  if (quoted_) {
-    if (escape_)
-      escape_ = false;
-    else if (c == '\\')
-      escape_ = true;
-    else if (c == '"')
-      quoted_ = false;
-  } else if (c == '"') {
-    quoted_ = true;
-  } else if (c == '{' || c == '[') {
-    ++depth_;
-  } else if ((c == '}' || c == ']') && --depth_ == 0) {
-    text_.clear();
-    state_ = State::kOutside;
-  }
+  if (!nesting_.closes(c)) return;
+  text_.clear();
+  state_ = State::kOutside;
 }
 
 void DeepSeekCallParser::finish(std::vector<ToolCallDelta>& out) {

@@ -42,6 +42,17 @@ class CallParser {
 /// `names`: what may be called, for syntaxes whose calls look like other answers.
 std::unique_ptr<CallParser> make_call_parser(CallSyntax syntax, std::vector<std::string> names);
 
+/// Follows a JSON object or array from its first character to the bracket that closes it.
+class JsonNesting {
+ public:
+  /// True for that bracket.
+  bool closes(char c);
+
+ private:
+  bool quoted_ = false, escape_ = false;
+  int depth_ = 0;
+};
+
 /// Reads `[{"name": …, "arguments"|"parameters": {…}}, …]` or such objects alone, with commas,
 /// semicolons or nothing between. The arguments are handed on as they come, as the text that the
 /// model wrote; a string is read as JSON text in quotes. What follows a fault is ignored.
@@ -77,11 +88,11 @@ class ToolCallParser : public CallParser {
 
   std::vector<std::string> names_;
   State state_ = State::kList;
-  bool open_ = false;   // the present call's name has come out
-  bool given_ = false;  // and some of its arguments
-  bool done_ = false;   // its arguments are complete: later members of that name are ignored
-  bool escape_ = false, quoted_ = false;
-  int depth_ = 0;  // of a nested value
+  bool open_ = false;    // the present call's name has come out
+  bool given_ = false;   // and some of its arguments
+  bool done_ = false;    // its arguments are complete: later members of that name are ignored
+  bool escape_ = false;  // in a string
+  JsonNesting nesting_;  // of a nested value
   std::string key_, name_, value_;
   std::string waiting_;  // arguments that came before the name
 };
@@ -105,8 +116,7 @@ class DeepSeekCallParser : public CallParser {
 
   State state_ = State::kOutside;
   std::string text_, head_;  // since the last mark; what stood before the separator
-  bool quoted_ = false, escape_ = false;
-  int depth_ = 0;
+  JsonNesting nesting_;      // of the arguments
 };
 
 }  // namespace um

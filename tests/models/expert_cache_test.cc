@@ -156,7 +156,7 @@ class ExpertFilesTest : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
   std::unique_ptr<Model> load(int64_t bytes, std::vector<std::string>* warnings = nullptr) {
-    return load_model(directory_, cpu_device(), warnings, DType::f32, {}, bytes);
+    return load_model(directory_, cpu_device(), warnings, DType::f32, bytes);
   }
 
   std::filesystem::path directory_;
