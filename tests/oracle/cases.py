@@ -18,6 +18,21 @@ _ULTRA = {
     "use_cache": True,
 }
 
+_V2 = {
+    "architectures": ["OpenPanguV2ForCausalLM"],
+    "model_type": "openpangu_v2",
+    "attention_bias": False,
+    "hidden_act": "silu",
+    "max_position_embeddings": 256,
+    "norm_topk_prob": True,
+    "param_sink_number": 64,
+    "param_sink_with_value": True,
+    "sandwich_norm": True,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "tie_word_embeddings": False,
+}
+
 CASES = {
     # V1.0 spelling; interleaved RoPE by default; rms_norm_eps far from the latent norms' 1e-6, so a mix-up shows.
     "ultra_v1": {
@@ -322,6 +337,137 @@ CASES = {
             "torch_dtype": "float32",
         },
     },
+    # openPangu-2.0 with all of its parts: 4 streams, indexer and window layers by turns, every window another, a norm over
+    # the streams, convolutions, sinks, the bias, 2 chained heads; sequences shorter than the convolution.
+    "openpangu_v2": {
+        "seed": 1010,
+        "lengths": [20, 1, 3, 2],
+        "mtp_weight": 0.3,
+        "balance_weight": 0.5,
+        "config": {
+            **_V2,
+            "vocab_size": 31,
+            "hidden_size": 15,
+            "intermediate_size": 21,
+            "moe_intermediate_size": 5,
+            "num_hidden_layers": 4,
+            "num_nextn_predict_layers": 2,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 3,
+            "q_lora_rank": 10,
+            "kv_lora_rank": 8,
+            "qk_nope_head_dim": 6,
+            "qk_rope_head_dim": 4,
+            "v_head_dim": 5,
+            "first_k_dense_replace": 1,
+            "n_routed_experts": 6,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 2,
+            "router_enable_expert_bias": True,
+            "routed_scaling_factor": 2.5,
+            "dsa_layers": [0, 2],
+            "swa_layers": [1, 3, 4, 5],
+            "sliding_window": 9,
+            "sliding_window_list": [6, 3, 5, 2],
+            "index_topk": 5,
+            "index_n_heads": 5,
+            "index_head_dim": 8,
+            "use_mhc": True,
+            "mhc_num_stream": 4,
+            "mhc_recur_norm": 20,
+            "mhc_use_gamma": True,
+            "block_post_layernorm_idx": [1],
+            "use_mome": True,
+            "router_sliding_window": 3,
+            "rms_norm_eps": 1e-3,
+            "rope_interleave": False,
+            "rope_theta": 100.0,
+            "torch_dtype": "float32",
+        },
+    },
+    # The same with most of it off: one residual, no convolutions (use_mome false beats the width), no indexer, a window by
+    # `sliding_window` in one layer and none in the others, no head, no bias, half-rotate by default; transformers 5 spelling.
+    "openpangu_v2_plain": {
+        "seed": 1111,
+        "lengths": [17, 4, 1],
+        "mtp_weight": 0.0,
+        "balance_weight": 0.25,
+        "config": {
+            **_V2,
+            "vocab_size": 31,
+            "hidden_size": 18,
+            "intermediate_size": 23,
+            "moe_intermediate_size": 5,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "q_lora_rank": 11,
+            "kv_lora_rank": 9,
+            "qk_nope_head_dim": 5,
+            "qk_rope_head_dim": 6,
+            "v_head_dim": 7,
+            "first_k_dense_replace": 1,
+            "n_routed_experts": 7,
+            "n_shared_experts": 2,
+            "num_experts_per_tok": 3,
+            "router_enable_expert_bias": False,
+            "routed_scaling_factor": 1.5,
+            "swa_layers": [1],
+            "sliding_window": 4,
+            "use_mhc": False,
+            "block_post_layernorm_idx": [1],
+            "use_mome": False,
+            "router_sliding_window": 3,
+            "rms_norm_eps": 1e-3,
+            "rope_parameters": {"rope_theta": 200.0, "rope_type": "default"},
+            "dtype": "float32",
+        },
+    },
+    # 2 streams without gamma and with few rounds, a wide convolution (use_mome by default), the indexer in every layer,
+    # with heads of odd width, interleaved pairs for the attention only, one head.
+    "openpangu_v2_nogamma": {
+        "seed": 1212,
+        "lengths": [2, 19, 5, 3],
+        "mtp_weight": 0.7,
+        "balance_weight": 0.25,
+        "config": {
+            **_V2,
+            "vocab_size": 31,
+            "hidden_size": 14,
+            "intermediate_size": 19,
+            "moe_intermediate_size": 5,
+            "num_hidden_layers": 3,
+            "num_nextn_predict_layers": 1,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 3,
+            "q_lora_rank": 9,
+            "kv_lora_rank": 7,
+            "qk_nope_head_dim": 4,
+            "qk_rope_head_dim": 6,
+            "v_head_dim": 5,
+            "first_k_dense_replace": 1,
+            "n_routed_experts": 6,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 2,
+            "router_enable_expert_bias": True,
+            "routed_scaling_factor": 2.5,
+            "dsa_layers": [0, 1, 2],
+            "swa_layers": [3],
+            "sliding_window": 4,
+            "index_topk": 4,
+            "index_n_heads": 6,
+            "index_head_dim": 9,
+            "use_mhc": True,
+            "mhc_num_stream": 2,
+            "mhc_recur_norm": 3,
+            "mhc_use_gamma": False,
+            "router_sliding_window": 4,
+            "rms_norm_eps": 1e-3,
+            "rope_interleave": True,
+            "rope_theta": 100.0,
+            "torch_dtype": "float32",
+        },
+    },
 }
 
 
@@ -373,8 +519,51 @@ def _sink_gqa(name, c):
     return out
 
 
+def _v2_attention(name, c, indexer):
+    out, v = _mla(name, c), c.num_attention_heads * c.v_head_dim
+    out[f"{name}.param_sink_compressed_kv"] = (c.param_sink_number, c.kv_lora_rank)
+    out[f"{name}.param_sink_k_pe"] = (c.param_sink_number, c.qk_rope_head_dim)
+    if c.get("use_mome", True):
+        for conv, channels in {"qa": c.q_lora_rank, "compresskv": c.kv_lora_rank, "o": v}.items():
+            out[f"{name}.{conv}_conv.weight"] = (channels, 1, c.router_sliding_window)
+    if indexer:
+        out[f"{name}.indexer.wq_b.weight"] = (c.index_n_heads * c.index_head_dim, c.q_lora_rank)
+        out[f"{name}.indexer.wk.weight"] = (c.index_head_dim, c.hidden_size)
+        out[f"{name}.indexer.k_norm.weight"] = (c.index_head_dim,)
+        out[f"{name}.indexer.weights_proj.weight"] = (c.index_n_heads, c.hidden_size)
+    return out
+
+
+def _mhc(name, c, outputs, suffix, alphas):
+    wide = c.mhc_num_stream * c.hidden_size
+    out = {f"{name}.phi.weight": (outputs, wide)}
+    out[f"{name}.branch_alpha{suffix}"], out[f"{name}.branch_beta{suffix}"] = (alphas,), (outputs,)
+    if c.mhc_use_gamma:
+        out[f"{name}.norm_gamma"] = (wide,)
+    return out
+
+
+def _v2_residuals(c):
+    """What the trunk has for its streams."""
+    out, S = {}, c.mhc_num_stream if c.use_mhc else 1
+    for i in c.get("block_post_layernorm_idx", []):
+        out[f"model.layers.{i}.block_post_layernorm.weight"] = (S * c.hidden_size,)
+    if c.use_mhc:
+        for i in range(c.num_hidden_layers):
+            for half in ("attn", "mlp"):
+                out.update(_mhc(f"model.layers.{i}.{half}_mhc_module", c, S * (S + 2), "", 3))
+        out.update(_mhc("model.merge_mhc_module", c, S, "_pre", 1))
+    return out
+
+
+def _attention(name, c):
+    if c.architecture == "OpenPanguV2ForCausalLM":
+        return _v2_attention(name + ".self_attn", c, int(name.split(".")[-1]) in c.get("dsa_layers", []))
+    return (_sink_gqa if hasattr(c, "param_sink_number") else _mla)(name + ".self_attn", c)
+
+
 def _ultra_layer(name, c, dense):
-    h, out = c.hidden_size, (_sink_gqa if hasattr(c, "param_sink_number") else _mla)(name + ".self_attn", c)
+    h, out = c.hidden_size, _attention(name, c)
     norms = ["input_layernorm", "post_attention_layernorm"]
     if c.get("sandwich_norm", False):
         norms += ["pre_mlp_layernorm", "post_mlp_layernorm"]
@@ -426,17 +615,31 @@ def shapes(c):
         out.update({f"{name}.{n}.weight": (h,) for n in ("enorm", "hnorm", "shared_head.norm")})
         out[f"{name}.eh_proj.weight"] = (h, 2 * h)
         out.update(_ultra_layer(name, c, False))
+    if c.architecture == "OpenPanguV2ForCausalLM":
+        out.update(_v2_residuals(c))
     return out
 
 
 # --------------------------------------------------------------------------------------------------------- weights
-def _draw(rng, name, shape):
+# Large rope keys (the latents beside them are normed): a few tokens must hold their own against 64 sinks.
+_V2_GAINS = {"kv_a_proj_with_mqa": 3.0}
+
+
+def _draw(rng, name, shape, gains):
     """Every kind of tensor gets values that matter: gains away from 1, biases away from 0, sharp routers."""
     n = rng.standard_normal(shape)
     if name.endswith("e_score_correction_bias"):
         return 0.2 * n
     if name.endswith(".bias"):
         return 0.3 * n
+    if "branch_alpha" in name:
+        return 0.8 + 0.2 * n
+    if "branch_beta" in name:
+        return 0.5 * n
+    if "_conv." in name:
+        return 0.5 * n
+    if "param_sink_k_pe" in name:
+        return 0.8 * n
     if name.endswith("router_scale"):
         return 1 + 0.3 * n
     if "post_mlp_layernorm" in name:
@@ -445,13 +648,14 @@ def _draw(rng, name, shape):
         return 1 + 0.25 * n
     if name == "model.embed_tokens.weight":
         return 0.7 * n
-    gain = {"gate": 2.0, "lm_head": 2.0}.get(name.split(".")[-2], 1.3)
+    gain = {"gate": 2.0, "lm_head": 2.0, **gains}.get(name.split(".")[-2], 1.3)
     return gain * n / np.sqrt(shape[1])
 
 
 def weights(c, seed):
     rng = np.random.default_rng(seed)
-    return {name: _draw(rng, name, shape).astype(np.float32) for name, shape in shapes(c).items()}
+    gains = _V2_GAINS if c.architecture == "OpenPanguV2ForCausalLM" else {}
+    return {name: _draw(rng, name, shape, gains).astype(np.float32) for name, shape in shapes(c).items()}
 
 
 def tokens(c, lengths, seed):

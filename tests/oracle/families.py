@@ -8,6 +8,8 @@ Shapes: T tokens of one sequence, D hidden, H heads, G key/value heads, V vocabu
 """
 import torch
 
+import openpangu_v2
+
 LATENT_EPS = 1e-6  # q_a_layernorm and kv_a_layernorm ignore rms_norm_eps, as in the released code
 
 
@@ -209,12 +211,14 @@ def moe(x, params, name, weights, shared):
 
 # ---------------------------------------------------------------------------------------------------- decoder layers
 class Model:
-    """One checkpoint: params and config. `stats[l]` collects the trunk's routing, `min_gap` that of every router."""
+    """One checkpoint: params and config. `stats[l]` collects the trunk's routing, `min_gap` the closest decision of every
+    router, `index_gap` that of every indexer."""
 
     def __init__(self, config, params):
         self.c, self.p = Config(config), params
         arch = self.c.architecture
-        self.ultra = arch in ("PanguUltraMoEForCausalLM", "PanguProMoEV2ForCausalLM", "DeepseekV3ForCausalLM")
+        self.v2 = arch == "OpenPanguV2ForCausalLM"
+        self.ultra = self.v2 or arch in ("PanguUltraMoEForCausalLM", "PanguProMoEV2ForCausalLM", "DeepseekV3ForCausalLM")
         self.moge = arch == "PanguProMoEForCausalLM"
         if not (self.ultra or self.moge or arch in ("PanguEmbeddedForCausalLM", "LlamaForCausalLM")):
             raise ValueError("unknown architecture " + arch)
@@ -222,7 +226,7 @@ class Model:
         self.reset()
 
     def reset(self):
-        self.stats, self.min_gap = {}, float("inf")
+        self.stats, self.min_gap, self.index_gap = {}, float("inf"), float("inf")
 
     def norm(self, x, name):
         return rms_norm(x, self.p[name + ".weight"], self.c.rms_norm_eps)
@@ -240,6 +244,8 @@ class Model:
         return moe(x, self.p, name, weights, shared)
 
     def layer(self, x, index):
+        if self.v2:
+            return openpangu_v2.plain_layer(self, x, index)
         name = f"model.layers.{index}"
         attention = mla if self.ultra else gqa
         if self.c.architecture == "PanguProMoEV2ForCausalLM":
@@ -252,6 +258,13 @@ class Model:
         x = x + a
         return x + self.mlp(self.norm(x, name + ".post_attention_layernorm"), index)  # here: the pre-MLP norm
 
+    def trunk(self, x):
+        if self.v2:
+            return openpangu_v2.trunk(self, x)
+        for index in range(self.c.num_hidden_layers):
+            x = self.layer(x, index)
+        return x
+
     def lm_head(self, h):
         tied = self.c.get("tie_word_embeddings", False)
         return h @ self.p["model.embed_tokens.weight" if tied else "lm_head.weight"].T
@@ -260,10 +273,7 @@ class Model:
         """Logits [T, V] of the trunk and a list, per MTP head k, of logits [max(T-k, 0), V]."""
         tokens = torch.tensor(tokens)
         embed = self.p["model.embed_tokens.weight"]
-        x = embed[tokens]
-        for index in range(self.c.num_hidden_layers):
-            x = self.layer(x, index)
-        h = self.norm(x, "model.norm")
+        h = self.norm(self.trunk(embed[tokens]), "model.norm")
         logits, mtp = self.lm_head(h), []
         for k in range(1, self.heads + 1):
             n = max(len(tokens) - k, 0)
