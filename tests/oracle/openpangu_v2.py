@@ -135,7 +135,8 @@ def expanded(latent, k_rot, params, name, c):
 
 def sinks(params, name, c):
     """Keys and values that every token sees: latents normed but not convolved, rope keys as they are."""
-    latent = families.rms_norm(params[name + ".param_sink_compressed_kv"], params[name + ".kv_a_layernorm.weight"], families.LATENT_EPS)
+    gain = params[name + ".kv_a_layernorm.weight"]
+    latent = families.rms_norm(params[name + ".param_sink_compressed_kv"], gain, families.LATENT_EPS)
     return expanded(latent, params[name + ".param_sink_k_pe"], params, name, c)
 
 

@@ -3,7 +3,7 @@
 
 1. finite differences of loss.total in float64, along a random direction of one tensor of every kind, every case;
 2. float32 arithmetic gives the float64 results (so the tolerance of README.md is fair, and no router is near a tie);
-3. identities with known answers (RoPE layouts, absorbed MLA, equal experts, uniform router);
+3. identities with known answers (RoPE layouts, absorbed MLA, equal experts, uniform router, even streams);
 4. known mistakes move the results far beyond the tolerance (so the golden files can catch them);
 5. greedy ids of the real model stories260K, if its directory is given or found beside the project.
 """
@@ -20,6 +20,7 @@ import torch
 import cases
 import compare
 import families
+import openpangu_v2
 import st
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -72,7 +73,7 @@ def finite_differences(name, case):
     kinds = {re.sub(r"\d+", "N", n): n for n in sorted(wide)}  # one tensor of each kind, the last layer's
     # The correction bias is in a step function: its gradient is zero by definition.
     kinds = {kind: n for kind, n in kinds.items() if not kind.endswith("e_score_correction_bias")}
-    bad, h = (0.0, ""), 1e-5
+    bad, h = (0.0, ""), 2e-6
     for tensor in kinds.values():
         d = rng.standard_normal(wide[tensor].shape)
         ends = [total({**wide, tensor: wide[tensor] + s * h * d}) for s in (1, -1)]
@@ -231,6 +232,178 @@ def ones(arrays, part):
     return {n: np.ones_like(a) if part in n else a for n, a in arrays.items()}
 
 
+# ---------------------------------------------------------------------------------------------------- openPangu-2.0
+def v2_identities(loaded):
+    case = loaded["openpangu_v2"]
+    config, arrays, tokens = case[:3]
+    wide = {n: torch.tensor(a.astype(np.float64)) for n, a in arrays.items()}
+
+    # No token sees a later one, whatever window, choice or convolution says.
+    with torch.no_grad():
+        model = families.Model(config, wide)
+        whole = model.sequence(tokens[0])[0]
+        err = max(float((model.sequence(tokens[0][:n])[0] - whole[:n]).abs().max()) for n in (1, 2, 3, 7, 15))
+    check(err < 1e-11, f"openPangu-2.0: the logits of a beginning are the beginning of the logits, {err:.1e}")
+
+    # Windows, choices and lists that leave nothing out are none.
+    long = {"sliding_window_list": [20, 99, 20, 99], "index_topk": 20}
+    off = {"swa_layers": [], "dsa_layers": []}
+    err, where = worst(run(case, config=long), run(case, config=off))
+    check(err < 1e-12, f"openPangu-2.0: windows and choices of everything change nothing, {err:.1e} ({where})")
+
+    # Streams that all get the same and are mixed evenly are one residual (up to the 1e-6s of mHC).
+    S, h = config["mhc_num_stream"], config["hidden_size"]
+    even, single = dict(arrays), dict(arrays)
+    pre = np.full(S, -np.log(S - 1.0))
+    for n in arrays:
+        if "branch_alpha" in n:
+            even[n] = arrays[n] * 0
+        elif n.endswith("branch_beta_pre"):
+            even[n] = pre
+        elif n.endswith("branch_beta"):
+            even[n] = np.concatenate((pre, np.zeros(S + S * S)))
+        elif n.endswith("block_post_layernorm.weight"):
+            single[n] = arrays[n][:h]
+            even[n] = np.tile(single[n], S)
+    err, where = worst(run(case, config={"use_mhc": False}, arrays=single), run(case, arrays=even), "logits")
+    check(err < 3e-4, f"openPangu-2.0: even streams are one residual, {err:.1e} ({where})")
+
+    rng = np.random.default_rng(5)
+    m = openpangu_v2.sinkhorn(torch.tensor(rng.standard_normal((9, 4, 4))), 20)
+    err = max(float((m.sum(d) - 1).abs().max()) for d in (1, 2))
+    check(err < 1e-5, f"20 rounds make rows and columns sum to 1, {err:.1e}")
+
+    # The convolution is PyTorch's, but for the first two rows.
+    x, c = torch.tensor(rng.standard_normal((11, config["q_lora_rank"]))), families.Config(config)
+    name = "model.layers.2.self_attn.qa_conv"
+    y = x + torch.nn.functional.conv1d(torch.nn.functional.pad(x.T, (2, 0)), wide[name + ".weight"], groups=x.shape[1]).T
+    y[:2] = x[:2]
+    err = float((y - openpangu_v2.convolved(x, wide, name, c)).abs().max())
+    check(err < 1e-12, f"the convolution is PyTorch's conv1d, {err:.1e}")
+
+
+def v2_mistakes(loaded):
+    """Each must move logits (or the named results) by at least 10 tolerances."""
+    v2, full, bare, other = openpangu_v2, "openpangu_v2", "openpangu_v2_plain", "openpangu_v2_nogamma"
+
+    def expect(text, name, prefix="logits", config=None, arrays=None, **patches):
+        with contextlib.ExitStack() as stack:
+            for function, value in patches.items():
+                stack.enter_context(patched(v2, function, value))
+            got = run(loaded[name], config=config, arrays=arrays)
+        err, where = worst(loaded[name][4], got, prefix)
+        check(err > 1e-3, f"caught: {text} moves {name} by {err:.1e} ({where})")
+
+    def changed(name, part, f):
+        return {n: f(a) if part in n else a for n, a in loaded[name][1].items()}
+
+    def padded(x, params, name, c):  # a full convolution of zeros and x
+        w, k = params[name + ".weight"], c.router_sliding_window
+        return x + torch.nn.functional.conv1d(torch.nn.functional.pad(x.T, (k - 1, 0)), w, groups=x.shape[1]).T
+
+    for name in (full, other):
+        expect("convolution of the first rows", name, convolved=padded)
+        expect("convolution of the first rows", name, "mtp.1", convolved=padded)
+        for conv in ("qa_conv", "compresskv_conv", "o_conv"):
+            expect(conv + " dropped", name, arrays=changed(name, conv, lambda a: a * 0))
+            expect(conv + " backwards", name, arrays=changed(name, conv, lambda a: a[..., ::-1].copy()))
+    expect("convolution in spite of use_mome", bare, arrays=with_convolutions(loaded[bare]), config={"use_mome": True})
+
+    window, best, turned, post, scores = v2.window, v2.best_keys, v2.first_channels_turned, v2.post, v2.index_scores
+
+    def last_channels_turned(x, c):
+        return turned(x.roll(c.qk_rope_head_dim, -1), c)
+
+    for name, prefix in ((full, "logits"), (full, "mtp.1"), (full, "mtp.2"), (bare, "logits"), (other, "mtp.1")):
+        for by in (-1, 1):
+            expect(f"window off by {by}", name, prefix, window=lambda i, c, by=by: window(i, c) and window(i, c) + by)
+    expect("sliding_window before the list", full, config={"sliding_window_list": None})
+    expect("sliding_window before the list", full, "mtp.2", config={"sliding_window_list": None})
+
+    for name in (full, other):
+        for by in (-1, 1):
+            expect(f"top-k off by {by}", name, best_keys=lambda s, k, by=by: best(s, k + by))
+        expect("every key chosen", name, best_keys=lambda s, k: best(s, 99))
+        expect("indexer without rotation", name, first_channels_turned=lambda x, c: x)
+        expect("indexer turns its last channels", name, first_channels_turned=last_channels_turned)
+        expect("index scores without ReLU", name, index_scores=without_relu(scores))
+        expect("indexer's key without norm", name, arrays=changed(name, "indexer.k_norm", lambda a: a * 0 + 1))
+        expect("sinks dropped", name, config={"param_sink_number": 0})
+        expect("matrix of the streams transposed", name, post=lambda R, y, p, m: post(R, y, p, m.transpose(1, 2)))
+        expect("streams' weights not doubled", name, post=lambda R, y, p, m: post(R, y, p / 2, m))
+        expect("a softmax for a Sinkhorn", name, sinkhorn=lambda m, n: torch.softmax(m, -1))
+        expect("channel-major streams", name, arrays=channel_major(loaded[name]))
+        expect("streams averaged at the end", name, merge=lambda R, p, c: R.reshape(len(R), c.mhc_num_stream, -1).mean(1))
+        swapped = changed(name, "branch_alpha", lambda a: a[[1, 0, 2]] if len(a) == 3 else a)
+        expect("alphas of pre and post exchanged", name, arrays=swapped)
+    expect("indexer with interleaved pairs", other, first_channels_turned=interleaved_first)
+    expect("columns first", other, sinkhorn=lambda m, n: v2_sinkhorn(m.transpose(1, 2), n).transpose(1, 2))
+    expect("one round fewer", other, sinkhorn=lambda m, n: v2_sinkhorn(m, n - 1))
+    expect("gamma dropped", full, arrays=changed(full, "norm_gamma", lambda a: a * 0 + 1))
+
+    for name in (full, bare, other):
+        expect("other RoPE pairing", name, config={"rope_interleave": not loaded[name][0].get("rope_interleave", False)})
+        raw = v2.sinks
+
+        def rotated(params, n, c):
+            k_pe = n + ".param_sink_k_pe"
+            return raw({**params, k_pe: families.rope(params[k_pe][:, None], c.rope_theta, False)[:, 0]}, n, c)
+
+        expect("sinks' keys rotated", name, sinks=rotated)
+        expect("sinks' latents not normed", name, sinks=sinks_without_norm)
+        with patched(families, "LATENT_EPS", 1e-3):
+            expect("latent norms with rms_norm_eps", name)
+    for name in (full, bare):
+        original = families.Model.norm
+        for text, norm in (("skipped", lambda self, x, n: x), ("of each stream", norm_per_stream)):
+            if name == bare and text != "skipped":
+                continue
+
+            def other_norm(self, x, n, norm=norm):
+                return norm(self, x, n) if "block_post" in n else original(self, x, n)
+
+            with patched(families.Model, "norm", other_norm):
+                expect("block_post_layernorm " + text, name)
+
+
+v2_sinkhorn = openpangu_v2.sinkhorn
+
+
+def norm_per_stream(self, x, name):
+    S, gain = self.c.mhc_num_stream, self.p[name + ".weight"]
+    return families.rms_norm(x.reshape(len(x), S, -1), gain.reshape(S, -1), self.c.rms_norm_eps).reshape(x.shape)
+
+
+def interleaved_first(x, c):
+    r = c.qk_rope_head_dim
+    return torch.cat((families.rope(x[..., :r], c.rope_theta, True), x[..., r:]), -1)
+
+
+def without_relu(scores):
+    def linear_scores(*args):
+        with patched(torch, "relu", lambda x: x):
+            return scores(*args)
+
+    return linear_scores
+
+
+def sinks_without_norm(params, name, c):
+    return openpangu_v2.expanded(params[name + ".param_sink_compressed_kv"], params[name + ".param_sink_k_pe"], params, name, c)
+
+
+def channel_major(case):
+    """Weights that make the code treat flat channel h*S + s as stream s (all streams start equal, so only these differ)."""
+    S, h = case[0]["mhc_num_stream"], case[0]["hidden_size"]
+    order = np.arange(S * h).reshape(h, S).T.reshape(-1)
+    parts = ("phi.weight", "norm_gamma", "block_post_layernorm.weight")
+    return {n: a[..., order].copy() if n.endswith(parts) else a for n, a in case[1].items()}
+
+
+def with_convolutions(case):
+    c, rng = families.Config({**case[0], "use_mome": True}), np.random.default_rng(6)
+    return {n: case[1].get(n, 0.5 * rng.standard_normal(shape)) for n, shape in cases.shapes(c).items()}
+
+
 def stories(folder):
     config, want = (json.load(open(os.path.join(folder, f))) for f in ("config.json", "expected.json"))
     arrays = st.load(os.path.join(folder, "model.safetensors"))
@@ -256,6 +429,8 @@ def main():
         finite_differences(name, case)
     identities(loaded)
     mistakes(loaded)
+    v2_identities(loaded)
+    v2_mistakes(loaded)
     if os.path.isdir(args.stories):
         stories(args.stories)
     else:
