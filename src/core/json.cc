@@ -191,6 +191,19 @@ bool JsonObject::boolean_or(const std::string& key, bool fallback) const {
   return has(key) ? boolean(key) : fallback;
 }
 
+std::vector<int64_t> JsonObject::integers_or(const std::string& key, std::vector<int64_t> fallback,
+                                             int64_t min, int64_t max) const {
+  const Json* value = find(key);
+  if (value == nullptr) return fallback;
+  if (!value->is_array()) wrong(key, "a list of integers");
+  std::vector<int64_t> found;
+  for (const Json& item : *value) {
+    const Json one{{key, item}};
+    found.push_back(JsonObject(one, where_).integer(key, min, max));
+  }
+  return found;
+}
+
 std::string JsonObject::string_or(const std::string& key, const std::string& fallback) const {
   return has(key) ? string(key) : fallback;
 }

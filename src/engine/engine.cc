@@ -32,6 +32,10 @@ EngineOptions resolve(EngineOptions options, const Model& model) {
   const int64_t heads = model.mtp_heads();
   const int64_t unlimited = options.ngram_drafts || options.draft_model != nullptr ? 4 : 0;
   if (options.draft_tokens < 0) options.draft_tokens = heads > 0 ? heads : unlimited;
+  for (const Model* one : {&model, options.draft_model}) {
+    const int64_t taps = one != nullptr ? one->config().attention.conv_taps : 0;
+    if (taps > 0) options.draft_tokens = std::min(options.draft_tokens, kConvRing - taps + 1);
+  }
   if (options.draft_model != nullptr && options.draft_model->config().vocab != model.config().vocab)
     throw UsageError(fmt::format("the draft model has {} tokens, the model {}",
                                  options.draft_model->config().vocab, model.config().vocab));
@@ -63,11 +67,13 @@ class Engine::Impl {
       : model_(model),
         options_(resolve(options, model)),
         pool_(model.make_pool(KvPool::pages_for(options_.cache_tokens), options_.cache_type)),
-        scheduler_(options_, pool_.pages(), kPageRows,
-                   std::min(options_.context, pool_.pages() * kPageRows),
-                   [this](int32_t from, int32_t to, int64_t rows) {
-                     copy_page_rows(pool_, from, to, rows);
-                   }) {
+        scheduler_(
+            options_, pool_.pages(), kPageRows,
+            std::min(options_.context, pool_.pages() * kPageRows),
+            pool_.conv_taps() > 0 ? Scheduler::CopyRows()
+                                  : [this](int32_t from, int32_t to, int64_t rows) {
+                                      copy_page_rows(pool_, from, to, rows);
+                                    }) {
     if (options_.draft_model != nullptr)
       draft_pool_.emplace(options_.draft_model->make_pool(pool_.pages(), options_.cache_type));
   }

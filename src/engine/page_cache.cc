@@ -20,8 +20,8 @@ int64_t common(std::span<const int32_t> a, std::span<const int32_t> b) {
 
 }  // namespace
 
-PageCache::PageCache(int64_t pages, int64_t page_rows, bool keep)
-    : page_rows_(page_rows), keep_(keep), pages_(static_cast<size_t>(pages)) {
+PageCache::PageCache(int64_t pages, int64_t page_rows, bool keep, bool parts)
+    : page_rows_(page_rows), keep_(keep), parts_(parts), pages_(static_cast<size_t>(pages)) {
   UM_CHECK(pages > 0 && page_rows > 0, "a cache of {} pages of {} rows", pages, page_rows);
   for (int64_t id = pages; id-- > 0;) free_.push_back(static_cast<int32_t>(id));
 }
@@ -99,6 +99,7 @@ PrefixMatch PageCache::match(std::span<const int32_t> tokens) {
     node = next;
     tokens = tokens.subspan(rows);
   }
+  if (!parts_) return result;
   const std::vector<int32_t>& below = children(node);
   for (size_t i = below.size(), seen = 0; i-- > 0 && seen < kPartialCandidates; ++seen) {
     const int64_t shared = common(page(below[i]).tokens, tokens);
@@ -115,7 +116,7 @@ void PageCache::keep(std::span<const int32_t> tokens, std::span<int32_t> pages, 
   int32_t node = -1;
   const auto rows = static_cast<size_t>(page_rows_);
   for (int32_t& id : pages) {
-    if (tokens.empty() || (tokens.size() < rows && !partial)) return;
+    if (tokens.empty() || (tokens.size() < rows && !(partial && parts_))) return;
     const auto part = tokens.first(std::min(rows, tokens.size()));
     tokens = tokens.subspan(part.size());
     if (part.size() < rows) {

@@ -25,8 +25,8 @@ struct PrefixMatch {
 
 class PageCache {
  public:
-  /// With `keep` false nothing outlives its last user.
-  PageCache(int64_t pages, int64_t page_rows, bool keep);
+  /// With `keep` false nothing outlives its last user. With `parts` false only whole pages match.
+  PageCache(int64_t pages, int64_t page_rows, bool keep, bool parts = true);
 
   /// A page with one user; takes the longest unused kept page if none is free. -1 if all are in
   /// use.
@@ -68,7 +68,7 @@ class PageCache {
   void update_evictable(int32_t id);
 
   const int64_t page_rows_;
-  const bool keep_;
+  const bool keep_, parts_;
   std::vector<Page> pages_;
   std::vector<int32_t> free_, roots_;
   std::unordered_map<uint64_t, int32_t> whole_;       // whole pages by parent and tokens

@@ -32,7 +32,7 @@ Scheduler::Scheduler(const EngineOptions& options, int64_t pages, int64_t page_r
     : options_(options),
       limit_(limit),
       copy_rows_(std::move(copy_rows)),
-      pages_(pages, page_rows, options.prefix_cache) {}
+      pages_(pages, page_rows, options.prefix_cache, copy_rows_ != nullptr) {}
 
 void Scheduler::enqueue(std::unique_ptr<ActiveRequest> request) {
   insert_sorted(waiting_, std::move(request));

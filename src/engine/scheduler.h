@@ -20,7 +20,7 @@ struct PlannedRows {
 
 class Scheduler {
  public:
-  /// Copies the first `rows` rows of a page in all layers of the pool.
+  /// Copies the first `rows` rows of a page in all layers of the pool. Empty: it cannot be done.
   using CopyRows = std::function<void(int32_t from, int32_t to, int64_t rows)>;
 
   /// `limit` tokens at most per request.

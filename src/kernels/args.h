@@ -3,10 +3,13 @@
 #pragma once
 
 #include "kernels/args/attention.h"
+#include "kernels/args/causal_conv.h"
 #include "kernels/args/elementwise.h"
+#include "kernels/args/key_mask.h"
 #include "kernels/args/loss.h"
 #include "kernels/args/matmul.h"
 #include "kernels/args/moe.h"
 #include "kernels/args/norm.h"
+#include "kernels/args/streams.h"
 #include "kernels/args/swiglu.h"
 #include "kernels/args/weight.h"

@@ -186,6 +186,83 @@ Cost cost(const AttentionGrad& a) {
   return {2 * cost(f).flops, traffic.bytes()};
 }
 
+namespace {
+
+/// (query, own key) pairs under the causal mask.
+double causal_pairs(const int64_t* q_offsets, const int64_t* kv_offsets, int64_t sequences,
+                    int64_t sinks) {
+  double pairs = 0;
+  for (int64_t s = 0; q_offsets && kv_offsets && s < sequences; ++s) {
+    const auto q = static_cast<double>(q_offsets[s + 1] - q_offsets[s]);
+    const auto kv = static_cast<double>(kv_offsets[s + 1] - kv_offsets[s] - sinks);
+    pairs += q * (kv - q) + q * (q + 1) / 2;
+  }
+  return pairs;
+}
+
+}  // namespace
+
+Cost cost(const KeyMask& a) {
+  if (!a.q_offsets) return {};
+  const auto rows = static_cast<double>(a.q_offsets[a.sequences] - a.q_offsets[0]);
+  Traffic traffic(a.q_offsets);
+  traffic.write(rows * static_cast<double>(a.ld_mask), 8);
+  if (a.window > 0) return {0, traffic.bytes()};
+  const double pairs = causal_pairs(a.q_offsets, a.kv_offsets, a.sequences, a.sinks);
+  const auto keys = static_cast<double>(a.kv_offsets[a.sequences] - a.kv_offsets[0]);
+  traffic.read(rows * static_cast<double>(a.heads * (a.dim + 1)));
+  traffic.read(keys * static_cast<double>(a.dim));
+  return {pairs * static_cast<double>(a.heads * (2 * a.dim + 3)), traffic.bytes()};
+}
+
+Cost cost(const CausalConv& a) {
+  const double all = product(a.rows, a.cols), taps = product(a.channels, a.taps);
+  Traffic traffic(a.x);
+  traffic.read(all + taps + product(a.rows, a.taps - 1)).write(all);
+  return {2 * static_cast<double>(a.rows) * taps, traffic.bytes()};
+}
+
+Cost cost(const CausalConvGrad& a) {
+  const CausalConv& f = a.forward;
+  const double all = product(f.rows, f.cols), taps = product(f.channels, f.taps);
+  Traffic traffic(f.x);
+  traffic.read(2 * all + taps + product(f.rows, f.taps - 1));
+  traffic.optional(a.dx, all, a.accumulate_dx).optional(a.dweight, taps, a.accumulate_dweight);
+  return {4 * static_cast<double>(f.rows) * taps, traffic.bytes()};
+}
+
+Cost cost(const StreamGates& a) {
+  const double all = product(a.rows, a.streams * (a.streams + 2));
+  Traffic traffic(a.u);
+  traffic.read(all).write(product(a.rows, a.streams)).optional(a.post, all);
+  return {all * static_cast<double>(4 + 4 * a.steps), traffic.bytes()};
+}
+
+Cost cost(const StreamGatesGrad& a) {
+  const double all = product(a.forward.rows, a.forward.streams * (a.forward.streams + 2));
+  Traffic traffic(a.forward.u);
+  traffic.read(2 * all).optional(a.du, all, a.accumulate_du);
+  return {3 * all * static_cast<double>(4 + 4 * a.forward.steps), traffic.bytes()};
+}
+
+Cost cost(const StreamMix& a) {
+  const double rows = static_cast<double>(a.rows);
+  const double in = product(a.streams, a.width), out = product(a.outputs, a.width);
+  Traffic traffic(a.x);
+  traffic.read(rows * in).optional(a.y, product(a.rows, a.width)).write(rows * out);
+  return {2 * rows * out * static_cast<double>(a.inputs()), traffic.bytes()};
+}
+
+Cost cost(const StreamMixGrad& a) {
+  const StreamMix& f = a.forward;
+  const double in = product(f.rows, f.streams * f.width);
+  const double out = product(f.rows, f.outputs * f.width), y = product(f.rows, f.width);
+  Traffic traffic(f.x);
+  traffic.read(in + out).optional(f.y, y);
+  traffic.optional(a.dx, in, a.accumulate_dx).optional(a.dy, y, a.accumulate_dy);
+  return {4 * out * static_cast<double>(f.inputs()), traffic.bytes()};
+}
+
 Cost cost(const Swiglu& a) {
   const double all = product(a.rows, a.width);
   return {6 * all, Traffic(a.h).read(2 * all).write(all).bytes()};

@@ -30,6 +30,13 @@ namespace um {
   X(latent_norm_rope_grad, LatentNormRopeGrad)     \
   X(attention, Attention)                          \
   X(attention_grad, AttentionGrad)                 \
+  X(key_mask, KeyMask)                             \
+  X(causal_conv, CausalConv)                       \
+  X(causal_conv_grad, CausalConvGrad)              \
+  X(stream_gates, StreamGates)                     \
+  X(stream_gates_grad, StreamGatesGrad)            \
+  X(stream_mix, StreamMix)                         \
+  X(stream_mix_grad, StreamMixGrad)                \
   X(swiglu, Swiglu)                                \
   X(swiglu_grad, SwigluGrad)                       \
   X(router, Router)                                \

@@ -69,6 +69,37 @@ void visit_outputs(const AttentionGrad& a, F f) {
     a.forward.heads * (a.forward.qk_dim + a.forward.rope_dim), a.forward.ldq);
 }
 template <class F>
+void visit_outputs(const KeyMask&, F) {}
+template <class F>
+void visit_outputs(const CausalConv& a, F f) {
+  f("y", a.y, a.rows, a.cols, a.ldy);
+}
+template <class F>
+void visit_outputs(const CausalConvGrad& a, F f) {
+  f("dx", a.dx, a.forward.rows, a.forward.cols, a.forward.cols);
+  f("dweight", a.dweight, a.forward.channels, a.forward.taps, a.forward.taps);
+}
+template <class F>
+void visit_outputs(const StreamGates& a, F f) {
+  f("pre", a.pre, a.rows, a.streams, a.streams);
+  f("post", a.post, a.rows, a.streams * (a.streams + 1), a.streams * (a.streams + 1));
+}
+template <class F>
+void visit_outputs(const StreamGatesGrad& a, F f) {
+  f("du", a.du, a.forward.rows, a.forward.width(), a.forward.width());
+}
+template <class F>
+void visit_outputs(const StreamMix& a, F f) {
+  f("out", a.out, a.rows, a.outputs * a.width, a.outputs * a.width);
+}
+template <class F>
+void visit_outputs(const StreamMixGrad& a, F f) {
+  const StreamMix& m = a.forward;
+  f("dweights", a.dweights, m.rows, m.outputs * m.inputs(), m.outputs * m.inputs());
+  f("dx", a.dx, m.rows, m.streams * m.width, m.streams * m.width);
+  f("dy", a.dy, m.rows, m.width, m.width);
+}
+template <class F>
 void visit_outputs(const Swiglu& a, F f) {
   f("act", a.act, a.rows, a.width, a.width);
 }

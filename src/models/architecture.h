@@ -31,6 +31,6 @@ const Architecture& architecture(Family family);
 // One per file.
 extern const Architecture kPanguUltraMoe, kPanguProMoe, kPanguEmbedded;
 extern const Architecture kLlama, kQwen2, kQwen3, kQwen3Moe, kDeepseekV2, kDeepseekV3;
-extern const Architecture kPanguProMoeV2;
+extern const Architecture kPanguProMoeV2, kOpenpanguV2;
 
 }  // namespace um

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "kernels/args/streams.h"
 #include "models/architecture.h"
 #include "models/config_fields.h"
 #include "models/count.h"
@@ -29,6 +30,10 @@ void refuse_unsupported(const JsonObject& config) {
   only(config, "hidden_act", "silu");
   only(config, "mlp_bias", false);
   only(config, "partial_rotary_factor", 1.0);
+}
+
+/// The families that have no windows.
+void refuse_windows(const JsonObject& config) {
   only(config, "use_sliding_window", false);
   if (!config.has("use_sliding_window")) only(config, "sliding_window", nullptr);
   const Json* types = config.find("layer_types");
@@ -88,9 +93,43 @@ void validate_attention(const AttentionConfig& a, const std::string& where) {
   UM_CHECK(a.sinks >= 0 && a.sinks % kPageRows == 0 && a.sinks <= kMaxSinks,
            "{}: expected attention sinks in multiples of {} up to {}, found {}", where, kPageRows,
            kMaxSinks, a.sinks);
-  UM_CHECK(a.sinks == 0 || (a.k_norm && !a.is_mla()),
-           "{}: attention sinks need grouped-query attention with a norm on keys", where);
+  UM_CHECK(a.sinks == 0 || a.k_norm || a.is_mla(),
+           "{}: attention sinks need latents or a norm on keys", where);
   UM_CHECK(!a.fused_qkv || !a.qkv_bias, "{}: fused q, k and v have no biases here", where);
+}
+
+/// What openPangu-2.0 has.
+void validate_extras(const ModelConfig& config, const std::string& where) {
+  const AttentionConfig& a = config.attention;
+  const int64_t layers = config.layers + config.mtp_layers;
+  const auto within = [&](const char* what, const std::vector<int64_t>& list, int64_t end) {
+    for (size_t i = 0; i < list.size(); ++i)
+      UM_CHECK(list[i] >= 0 && list[i] < end && (i == 0 || list[i - 1] < list[i]),
+               "{}: {}: expected ascending numbers of layers below {}, found {}", where, what, end,
+               list[i]);
+  };
+  within("layers with an indexer", a.index_layers, config.layers);
+  within("layers with a block norm", config.block_norms, config.layers);
+  UM_CHECK(a.windows.empty() || std::ssize(a.windows) == layers,
+           "{}: {} windows for {} layers with the MTP heads", where, a.windows.size(), layers);
+  for (size_t i = 0; i < a.windows.size(); ++i)
+    UM_CHECK(a.windows[i] >= 0 && (a.windows[i] == 0 || !a.is_indexed(static_cast<int64_t>(i))),
+             "{}: layer {} has a window of {}{}", where, i, a.windows[i],
+             a.windows[i] > 0 ? " and an indexer" : "");
+  UM_CHECK(a.conv_taps == 0 || (a.conv_taps > 1 && a.conv_taps <= kConvRing),
+           "{}: convolutions of {} rows: expected 2 to {}", where, a.conv_taps, kConvRing);
+  UM_CHECK(a.index_layers.empty() ||
+               (a.index_heads > 0 && a.index_top_k > 0 && a.index_dim >= a.qk_rope_dim),
+           "{}: an indexer of {} heads of {} channels for {} keys, {} of the channels rotary",
+           where, a.index_heads, a.index_dim, a.index_top_k, a.qk_rope_dim);
+  const bool plain = a.windows.empty() && a.index_layers.empty() && a.conv_taps == 0;
+  UM_CHECK(plain || (a.is_mla() && a.q_lora_rank > 0),
+           "{}: windows, indexers and convolutions need latents", where);
+  UM_CHECK(config.streams >= 1 && config.streams <= kMaxStreams &&
+               config.sinkhorn_steps >= (config.streams > 1 ? 1 : 0) &&
+               config.sinkhorn_steps <= kMaxSinkhornSteps,
+           "{}: {} residual streams with {} Sinkhorn steps: expected up to {} with up to {}", where,
+           config.streams, config.sinkhorn_steps, kMaxStreams, kMaxSinkhornSteps);
 }
 
 void validate_moe(const MoeConfig& m, const std::string& where) {
@@ -138,6 +177,7 @@ void validate(const ModelConfig& config, const std::string& where) {
       "{}: {} of {} layers are dense, and there are no experts for the others", where,
       config.dense_layers, config.layers);
   if (config.moe.experts > 0) validate_moe(config.moe, where);
+  validate_extras(config, where);
   try {
     count_parameters(config);
   } catch (const Error& error) {
@@ -149,6 +189,7 @@ ModelConfig load_config(const Json& json, const std::string& where) {
   const JsonObject config(json, where);
   const Architecture& found = find_architecture(config);
   refuse_unsupported(config);
+  if (found.family != Family::openpangu_v2) refuse_windows(config);
   ModelConfig resolved = found.read(config);
   validate(resolved, where);
   return resolved;

@@ -32,12 +32,37 @@ Wide attention_matrices(const ModelConfig& c) {
   return q + kv + out;
 }
 
+/// What openPangu-2.0's MLA has beside its matrices; layer: in the trunk or an MTP head.
+Wide mla_extras(const ModelConfig& c, int64_t layer) {
+  const AttentionConfig& a = c.attention;
+  const Wide sinks = Wide{a.sinks} * (a.kv_lora_rank + a.qk_rope_dim);
+  const Wide indexer = Wide{a.index_heads} * (Wide{a.index_dim} * a.q_lora_rank + c.hidden) +
+                       Wide{a.index_dim} * (c.hidden + 1);
+  return sinks + Wide{a.conv_taps} * a.conv_width() + (a.is_indexed(layer) ? indexer : 0);
+}
+
+Wide mla_extras_of(const ModelConfig& c, int64_t begin, int64_t end) {
+  Wide sum = 0;
+  for (int64_t i = begin; i < end; ++i) sum += mla_extras(c, i);
+  return c.attention.is_mla() ? sum : 0;
+}
+
+/// Hyper-connections: two in each layer of the trunk, and the one that merges the streams.
+Wide streams_all(const ModelConfig& c) {
+  if (c.streams == 1) return 0;
+  const Wide S = c.streams, width = S * c.hidden, gain = c.stream_gain ? width : 0;
+  const Wide both = S * (S + 2), one = both * (width + 1) + 3 + gain;
+  return 2 * c.layers * one + S * (width + 1) + 1 + gain;
+}
+
 Wide attention_all(const ModelConfig& c) {
   const AttentionConfig& a = c.attention;
   const Wide latent_norms = a.is_mla() ? a.q_lora_rank + a.kv_lora_rank : 0;
   const Wide qkv = Wide{a.heads} * a.qk_dim() + Wide{a.kv_heads} * (a.qk_dim() + a.v_dim);
   const Wide head_norms = Wide{a.qk_dim()} * ((a.q_norm ? 1 : 0) + (a.k_norm ? 1 : 0));
-  const Wide sinks = Wide{a.sinks} * a.kv_heads * (a.qk_dim() + (a.sink_values ? a.v_dim : 0));
+  const Wide sinks =
+      a.is_mla() ? 0  // mla_extras
+                 : Wide{a.sinks} * a.kv_heads * (a.qk_dim() + (a.sink_values ? a.v_dim : 0));
   return attention_matrices(c) + latent_norms + head_norms + sinks + (a.qkv_bias ? qkv : 0) +
          (a.o_bias ? c.hidden : 0);
 }
@@ -100,26 +125,46 @@ ParameterCount count_parameters(const ModelConfig& config) {
   ParameterCount count;
   count.embedding = checked(Wide{config.vocab} * config.hidden);
   count.head = config.tie_embeddings ? 0 : count.embedding;
-  count.attention = checked(config.layers * attention_all(config));
+  count.attention =
+      checked(config.layers * attention_all(config) + mla_extras_of(config, 0, config.layers));
   count.dense_mlp = checked(config.dense_layers * swiglu(config, config.dense_width));
   count.experts =
       checked(moe_layers * config.moe.experts * swiglu(config, config.moe.expert_width));
   count.shared = checked(moe_layers * swiglu(config, config.moe.shared_width));
   count.router = checked(moe_layers * router_all(config));
-  count.norms = checked(config.layers * layer_norms(config) + config.hidden);
-  count.mtp = checked(config.mtp_layers * mtp_all(config));
+  count.norms = checked(config.layers * layer_norms(config) + config.hidden +
+                        std::ssize(config.block_norms) * Wide{config.streams} * config.hidden);
+  count.streams = checked(streams_all(config));
+  count.mtp = checked(config.mtp_layers * mtp_all(config) +
+                      mla_extras_of(config, config.layers, config.layers + config.mtp_layers));
   count.idle_experts = checked(moe_layers * idle_of_layer(config));
   count.mtp_idle_experts = checked(config.mtp_layers * idle_of_layer(config));
   checked(Wide{count.embedding} + count.head + count.attention + count.dense_mlp + count.experts +
-          count.shared + count.router + count.norms + count.mtp);
+          count.shared + count.router + count.norms + count.streams + count.mtp);
   return count;
 }
 
-int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
+KvLayout kv_layout(const ModelConfig& config) {
   const AttentionConfig& a = config.attention;
-  const auto row = [dtype](int64_t width) { return CacheRows::row_bytes(width, dtype); };
-  if (a.is_mla()) return config.layers * row(a.kv_lora_rank + a.qk_rope_dim);
-  return config.layers * (row(a.kv_heads * a.qk_dim()) + row(a.kv_heads * a.v_dim));
+  KvLayout layout;
+  layout.sinks = a.sinks;
+  layout.conv_taps = a.conv_taps;
+  for (int64_t i = 0; i < config.layers + config.mtp_layers; ++i) {
+    KvLayout::Widths widths{.k = a.kv_heads * a.qk_dim(), .v = a.kv_heads * a.v_dim};
+    if (a.is_mla()) widths = {.k = a.kv_lora_rank + a.qk_rope_dim};
+    if (a.is_indexed(i)) widths.index = a.index_dim;
+    widths.conv = a.conv_width();
+    layout.layers.push_back(widths);
+  }
+  return layout;
+}
+
+int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
+  const KvLayout layout = kv_layout(config);
+  int64_t page = 0;
+  for (int64_t i = 0; i < config.layers; ++i)
+    page += KvLayout::page_bytes(layout.layers[static_cast<size_t>(i)], dtype);
+  return page / kPageRows;
 }
 
 ForwardFlops forward_flops(const ModelConfig& config, int64_t sequence) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "models/config.h"
+#include "nn/kv_pool.h"
 
 namespace um {
 
@@ -13,17 +14,20 @@ namespace um {
 struct ParameterCount {
   int64_t embedding = 0;
   int64_t head = 0;       // 0 when tied to the embedding
-  int64_t attention = 0;  // projections, biases, latent norms
+  int64_t attention = 0;  // projections, biases, latent norms, sinks, indexers, convolutions
   int64_t dense_mlp = 0;
   int64_t experts = 0;  // routed
   int64_t shared = 0;
-  int64_t router = 0;  // gate, correction bias, router scale
-  int64_t norms = 0;   // of the layers and at the end
+  int64_t router = 0;   // gate, correction bias, router scale
+  int64_t norms = 0;    // of the layers and at the end
+  int64_t streams = 0;  // of hyper-connections
   int64_t mtp = 0;
   int64_t idle_experts = 0;      // those of `experts` that one token does not visit
   int64_t mtp_idle_experts = 0;  // the same within `mtp`
 
-  int64_t body() const { return attention + dense_mlp + experts + shared + router + norms; }
+  int64_t body() const {
+    return attention + dense_mlp + experts + shared + router + norms + streams;
+  }
   /// Everything stored, MTP layers apart: both embedding sides unless tied.
   int64_t total() const { return embedding + head + body(); }
   /// The papers' "718B": the body and one embedding side.
@@ -45,8 +49,11 @@ int64_t dense_mlp_parameters(const ModelConfig& config);
 int64_t moe_parameters(const ModelConfig& config);  // experts, shared and router of one layer
 int64_t mtp_layer_parameters(const ModelConfig& config);
 
+/// What a model keeps of each token in its cache (nn/kv_pool.h), trunk and MTP heads.
+KvLayout kv_layout(const ModelConfig& config);
+
 /// Bytes that one token takes in the trunk's KV cache: for MLA the latent and the rotary key. In i8
-/// with the scales.
+/// with the scales. With an indexer's keys, and a page's convolution inputs shared by its tokens.
 int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype);
 
 /// FLOPs of one token's forward pass, a multiply-add counted as two. Matrices: 2 x active matrix

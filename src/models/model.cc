@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/count.h"
 #include "nn/rotary.h"
 #include "ops/embedding.h"
 #include "ops/linear.h"
 #include "ops/recompute.h"
 #include "ops/rope.h"
+#include "ops/streams.h"
 #include "ops/tape.h"
 
 namespace um {
@@ -25,41 +27,51 @@ Model::Model(ModelConfig config, Device& device, DType weights,
                                                   config_.weight_init_std());
 }
 
-std::unique_ptr<DecoderLayer> Model::make_layer(const std::string& prefix, bool moe,
-                                                const LayerNames& names) {
+namespace {
+
+std::string layer_prefix(int64_t layer) {
+  return fmt::format("model.layers.{}.", layer);
+}
+
+}  // namespace
+
+std::unique_ptr<DecoderLayer> Model::make_layer(int64_t layer, bool moe, const LayerNames& names) {
+  const std::string prefix = layer_prefix(layer);
   std::unique_ptr<AttentionBlock> attention;
   if (config_.attention.is_mla())
-    attention = std::make_unique<Mla>(params_, prefix + "self_attn.", config_);
+    attention = std::make_unique<Mla>(params_, prefix + "self_attn.", config_, layer);
   else
     attention = std::make_unique<Gqa>(params_, prefix + "self_attn.", config_, names);
   if (!moe) {
     auto mlp = std::make_unique<Mlp>(params_, prefix + "mlp.", config_.hidden, config_.dense_width,
                                      config_.weight_init_std());
     return std::make_unique<DecoderLayer>(params_, prefix, config_, std::move(attention),
-                                          std::move(mlp), -1);
+                                          std::move(mlp), layer, -1);
   }
   auto experts = std::make_unique<Moe>(params_, prefix + "mlp.", config_, moe_layers_, names);
   router_biases_.push_back(experts->router_bias());
   return std::make_unique<DecoderLayer>(params_, prefix, config_, std::move(attention),
-                                        std::move(experts), moe_layers_++);
+                                        std::move(experts), layer, moe_layers_++);
 }
 
 void Model::add_layers(const LayerNames& names) {
-  const auto prefix = [](int64_t layer) { return fmt::format("model.layers.{}.", layer); };
   for (int64_t i = 0; i < config_.layers; ++i)
-    layers_.push_back(make_layer(prefix(i), config_.is_moe_layer(i), names));
+    layers_.push_back(make_layer(i, config_.is_moe_layer(i), names));
+  if (config_.streams > 1)
+    merge_ = std::make_unique<HyperConnection>(params_, "model.merge_mhc_module.", config_, true);
   trunk_moe_layers_ = moe_layers_;
-  for (int64_t k = 0; k < config_.mtp_layers; ++k) add_mtp(prefix(config_.layers + k), names);
+  for (int64_t k = 0; k < config_.mtp_layers; ++k) add_mtp(config_.layers + k, names);
 }
 
-void Model::add_mtp(const std::string& prefix, const LayerNames& names) {
+void Model::add_mtp(int64_t layer, const LayerNames& names) {
+  const std::string prefix = layer_prefix(layer);
   const int64_t D = config_.hidden;
   MtpHead head;
   head.embed_norm = params_.vector(prefix + "enorm.weight", D, 1);
   head.hidden_norm = params_.vector(prefix + "hnorm.weight", D, 1);
   head.projection = params_.matrix(prefix + "eh_proj.weight", D, 2 * D, config_.weight_init_std());
   head.output_norm = params_.vector(prefix + "shared_head.norm.weight", D, 1);
-  head.layer = make_layer(prefix, config_.moe.experts > 0, names);
+  head.layer = make_layer(layer, config_.moe.experts > 0, names);
   mtp_.push_back(std::move(head));
 }
 
@@ -79,19 +91,59 @@ Ragged Model::with_sinks(const Ragged& rows) const {
   return config_.attention.sinks > 0 ? rows.with_sinks(config_.attention.sinks) : rows;
 }
 
-Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
-                          Pass pass, int64_t index, bool recompute_layer) const {
+namespace {
+
+void set_balance_term(const DecoderLayer& layer, Pass& pass) {
   if (pass.balance != nullptr && layer.moe_layer() >= 0)
     pass.balance_term = pass.balance->term(layer.moe_layer());
+}
+
+/// What a layer that runs again in the backward pass is given: its own copy of the rows, and nobody
+/// to tell the experts to.
+Pass with_rows(const Pass& pass, const Ragged& rows) {
+  return {rows, pass.rope, pass.cache, pass.balance, pass.balance_term, nullptr, pass.convs};
+}
+
+}  // namespace
+
+Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
+                          Pass pass, int64_t index, bool recompute_layer) const {
+  set_balance_term(layer, pass);
   if (!recompute_layer) return layer.forward(in, next_gain, pass, index);
   const Ragged rows = pass.rows;
   auto block = [=, &layer](const std::vector<Tensor>& inputs) -> std::vector<Tensor> {
-    const Pass again{rows, pass.rope, pass.cache, pass.balance, pass.balance_term};
-    const Residual out = layer.forward({inputs[0], inputs[1]}, next_gain, again, index);
+    const Residual out =
+        layer.forward({inputs[0], inputs[1]}, next_gain, with_rows(pass, rows), index);
     return {out.y, out.z};
   };
   const std::vector<Tensor> out = recompute(block, {in.y, in.z});
   return {out[0], out[1]};
+}
+
+Tensor Model::run_streams(const DecoderLayer& layer, const Tensor& streams, Pass pass,
+                          int64_t index, bool recompute_layer) const {
+  set_balance_term(layer, pass);
+  if (!recompute_layer) return layer.forward_streams(streams, pass, index);
+  const Ragged rows = pass.rows;
+  auto block = [=, &layer](const std::vector<Tensor>& inputs) -> std::vector<Tensor> {
+    return {layer.forward_streams(inputs[0], with_rows(pass, rows), index)};
+  };
+  return recompute(block, {streams})[0];
+}
+
+/// Several streams, all of them the embedding at first.
+Tensor Model::streams_trunk(const Tensor& embedded, const Pass& pass,
+                            const ForwardOptions& options) const {
+  const int64_t S = config_.streams, T = embedded.rows();
+  const std::vector<float> ones(static_cast<size_t>(T * S), 1.0f);
+  Tensor streams =
+      mix_streams(embedded, {}, Tensor::from(device(), {T, S}, std::span<const float>(ones)), 1);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    streams = run_streams(*layers_[i], streams, pass, static_cast<int64_t>(i), options.recompute);
+    if (options.states != nullptr) options.states->push_back(detach(streams));
+  }
+  return rmsnorm(merge_->before(streams).x, final_norm_->value,
+                 static_cast<float>(config_.norm_eps));
 }
 
 namespace {
@@ -105,14 +157,25 @@ void check_view(const KvView* view, const Ragged& rows) {
 
 }  // namespace
 
+Pass Model::pass_for(const Ragged& rows, const Ragged& seen, const ForwardOptions& options) const {
+  const int64_t taps = config_.attention.conv_taps;
+  ConvPlan convs;
+  if (options.cache != nullptr)
+    convs = options.cache->convs;
+  else if (taps > 0)
+    convs = ConvPlan::make(device(), rows, taps);
+  return {seen, rope_for(rows), options.cache, options.balance, nullptr, options.expert_ids, convs};
+}
+
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
   check_view(options.cache, rows);
   const Ragged seen = with_sinks(rows);
-  const Pass pass{seen,    rope_for(rows),    options.cache, options.balance,
-                  nullptr, options.expert_ids};
+  const Pass pass = pass_for(rows, seen, options);
+  const Tensor embedded = embedding(tokens, embed_->value);
+  if (config_.streams > 1) return {streams_trunk(embedded, pass, options)};
   Residual stream;
-  stream.y = embedding(tokens, embed_->value);
+  stream.y = embedded;
   stream.z = rmsnorm(stream.y, layers_.front()->input_gain(), static_cast<float>(config_.norm_eps));
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Tensor& next_gain =
@@ -134,7 +197,7 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   const MtpHead& head = mtp_[static_cast<size_t>(k)];
   const auto eps = static_cast<float>(config_.norm_eps);
   const Ragged seen = with_sinks(rows);
-  const Pass pass{seen, rope_for(rows), options.cache, options.balance, nullptr};
+  const Pass pass = pass_for(rows, seen, options);
   const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
                                     head.hidden_norm->value, eps);
   Residual stream;
@@ -148,16 +211,13 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
 
 KvPool Model::make_pool(int64_t pages, DType dtype) const {
   const AttentionConfig& a = config_.attention;
-  const auto layers = static_cast<int64_t>(layers_.size() + mtp_.size());
-  if (a.is_mla()) return {device(), layers, pages, a.kv_lora_rank + a.qk_rope_dim, 0, dtype};
-  KvPool pool(device(), layers, pages, a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim, dtype,
-              a.sinks);
+  KvPool pool(device(), kv_layout(config_), pages, dtype);
   if (a.sinks == 0) return pool;
   std::vector<int32_t> slots(static_cast<size_t>(a.sinks));
   std::iota(slots.begin(), slots.end(), static_cast<int32_t>(pages * kPageRows));
   const Tensor rows = Tensor::from(device(), {a.sinks}, std::span<const int32_t>(slots));
   const Tape::Recording off(nullptr);
-  for (int64_t i = 0; i < layers; ++i) {
+  for (int64_t i = 0; i < pool.layers(); ++i) {
     const auto trunk = static_cast<int64_t>(layers_.size());
     const DecoderLayer& layer =
         i < trunk ? *layers_[static_cast<size_t>(i)] : *mtp_[static_cast<size_t>(i - trunk)].layer;

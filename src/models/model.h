@@ -77,11 +77,17 @@ class Model {
   void add_layers(const LayerNames& names = {});
 
  private:
-  void add_mtp(const std::string& prefix, const LayerNames& names);
-  std::unique_ptr<DecoderLayer> make_layer(const std::string& prefix, bool moe,
-                                           const LayerNames& names);
+  void add_mtp(int64_t layer, const LayerNames& names);
+  /// Layer `layer` of the trunk, or the MTP head behind it.
+  std::unique_ptr<DecoderLayer> make_layer(int64_t layer, bool moe, const LayerNames& names);
   Residual run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
                      Pass pass, int64_t index, bool recompute_layer) const;
+  /// The same for several streams.
+  Tensor run_streams(const DecoderLayer& layer, const Tensor& streams, Pass pass, int64_t index,
+                     bool recompute_layer) const;
+  Pass pass_for(const Ragged& rows, const Ragged& seen, const ForwardOptions& options) const;
+  Tensor streams_trunk(const Tensor& embedded, const Pass& pass,
+                       const ForwardOptions& options) const;
   Tensor rope_for(const Ragged& rows) const;
   /// The rows as attention sees them: the same, or behind the model's sinks.
   Ragged with_sinks(const Ragged& rows) const;
@@ -90,6 +96,7 @@ class Model {
   ParamStore params_;
   Param *embed_, *head_, *final_norm_;
   std::vector<std::unique_ptr<DecoderLayer>> layers_;
+  std::unique_ptr<HyperConnection> merge_;  ///< of several streams, at the end of the trunk
   std::vector<MtpHead> mtp_;
   std::vector<Param*> router_biases_;
   int64_t trunk_moe_layers_ = 0, moe_layers_ = 0;

@@ -18,6 +18,7 @@ constexpr std::array kArchitectures{
     &kDeepseekV2,     //
     &kDeepseekV3,     //
     &kPanguProMoeV2,  //
+    &kOpenpanguV2,    //
 };
 
 }  // namespace

@@ -1,7 +1,10 @@
 // See attention.h. Shapes: T new rows, D hidden, H heads.
 #include "nn/attention.h"
 
+#include <array>
+
 #include "nn/rotary.h"
+#include "ops/key_mask.h"
 #include "ops/launch.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
@@ -18,8 +21,10 @@ PageTable page_table(const KvView& view, int64_t begin, int64_t end) {
 
 }  // namespace
 
-Mla::Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config)
-    : config_(config.attention), scale_(static_cast<float>(attention_scale(config.attention))) {
+Mla::Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config, int64_t layer)
+    : config_(config.attention),
+      scale_(static_cast<float>(attention_scale(config.attention))),
+      window_(config.attention.window(layer)) {
   const AttentionConfig& a = config_;
   const double std = config.weight_init_std();
   const int64_t q_width = a.heads * a.qk_dim();
@@ -36,62 +41,128 @@ Mla::Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config
   kv_b_ = store.matrix(prefix + "kv_b_proj.weight", a.heads * (a.qk_nope_dim + a.v_dim),
                        a.kv_lora_rank, std);
   o_ = store.matrix(prefix + "o_proj.weight", config.hidden, a.heads * a.v_dim, std);
+  // One vector each in memory: they stay in f32 and do not decay.
+  const auto vectors = [&](const char* name, const Shape& shape) {
+    Param* param =
+        store.stacked(prefix + name, {shape.count()}, {{prefix + name, 0, shape}}, {0, std});
+    param->decay = false;
+    return param;
+  };
+  if (a.conv_taps > 0) {
+    q_conv_ = vectors("qa_conv.weight", {a.q_lora_rank, 1, a.conv_taps});
+    kv_conv_ = vectors("compresskv_conv.weight", {a.kv_lora_rank, 1, a.conv_taps});
+    o_conv_ = vectors("o_conv.weight", {a.heads * a.v_dim, 1, a.conv_taps});
+  }
+  if (a.sinks > 0) {
+    sink_latent_ = vectors("param_sink_compressed_kv", {a.sinks, a.kv_lora_rank});
+    sink_rope_ = vectors("param_sink_k_pe", {a.sinks, a.qk_rope_dim});
+  }
+  if (a.is_indexed(layer))
+    indexer_ = std::make_unique<KeyIndexer>(store, prefix + "indexer.", config);
 }
 
-Tensor Mla::queries(const Tensor& z, const Pass& pass) const {
-  Tensor q;
-  if (q_ != nullptr) {
-    q = linear(z, q_->value);
-  } else {
-    const auto eps = static_cast<float>(kLatentNormEps);
-    q = linear(rmsnorm(linear(z, q_a_->value), q_norm_->value, eps), q_b_->value);
-  }
+Tensor Mla::query_latent(const Tensor& z, const Pass& pass, int64_t layer) const {
+  if (q_ != nullptr) return z;
+  return rmsnorm(convolved(linear(z, q_a_->value), Site::query, pass, layer), q_norm_->value,
+                 static_cast<float>(kLatentNormEps));
+}
+
+Tensor Mla::queries(const Tensor& query_latent, const Pass& pass) const {
+  const Tensor q = linear(query_latent, q_ != nullptr ? q_->value : q_b_->value);
   return rope(q, pass.rows.positions, pass.rope, config_.heads, config_.qk_nope_dim,
               config_.rope_interleave);
 }
 
-Tensor Mla::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
-  if (pass.cache != nullptr) return forward_cached(z, pass, layer);
-  const Tensor q = queries(z, pass);
-  const LatentKey key =
-      latent_norm_rope(linear(z, kv_a_->value), kv_norm_->value, static_cast<float>(kLatentNormEps),
-                       pass.rows.positions, pass.rope, config_.rope_interleave);
-  const Tensor kv = linear(key.latent, kv_b_->value);
-  return linear(
-      attention_mla(q, kv, key.k_rope, config_.heads, config_.qk_nope_dim, scale_, pass.rows),
-      o_->value);
+Tensor Mla::convolved(const Tensor& x, Site site, const Pass& pass, int64_t layer) const {
+  if (config_.conv_taps == 0) return x;
+  const AttentionConfig& a = config_;
+  const std::array<int64_t, 4> begin{0, a.q_lora_rank, a.q_lora_rank + a.kv_lora_rank,
+                                     a.conv_width()};
+  const auto i = static_cast<size_t>(site);
+  Tensor kept;
+  if (pass.cache != nullptr)
+    kept = pass.cache->pool->layer(layer).conv.col_range(begin[i], begin[i + 1]);
+  const Param* weight = std::array{q_conv_, kv_conv_, o_conv_}[i];
+  return pass.convs.convolve(x, weight->value, kept);
 }
 
-Tensor Mla::forward_cached(const Tensor& z, const Pass& pass, int64_t layer) const {
+Tensor Mla::key_mask(const Tensor& z, const Tensor& query_latent, const Pass& pass,
+                     int64_t layer) const {
+  if (indexer_ != nullptr) return indexer_->mask(z, query_latent, pass, layer);
+  return window_ > 0 ? window_mask(z.device(), pass.rows, window_) : Tensor();
+}
+
+Tensor Mla::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
+  const Tensor latent = query_latent(z, pass, layer);
+  const Tensor mask = key_mask(z, latent, pass, layer);
+  const Tensor q = queries(latent, pass);
+  const Tensor kv_a = convolved(linear(z, kv_a_->value), Site::latent, pass, layer);
+  const Tensor context = pass.cache != nullptr ? attend_cached(q, kv_a, pass, mask, layer)
+                                               : attend(q, kv_a, pass, mask);
+  return linear(convolved(context, Site::output, pass, layer), o_->value);
+}
+
+Tensor Mla::attend(const Tensor& q, const Tensor& kv_a, const Pass& pass,
+                   const Tensor& mask) const {
+  LatentKey key = latent_norm_rope(kv_a, kv_norm_->value, static_cast<float>(kLatentNormEps),
+                                   pass.rows.positions, pass.rope, config_.rope_interleave);
+  if (config_.sinks > 0) {
+    key.latent = prepend_rows(sink_latents(), key.latent, pass.rows);
+    key.k_rope = prepend_rows(sink_rope_->value, key.k_rope, pass.rows);
+  }
+  const Tensor kv = linear(key.latent, kv_b_->value);
+  return attention_mla(q, kv, key.k_rope, config_.heads, config_.qk_nope_dim, scale_, pass.rows,
+                       mask);
+}
+
+Tensor Mla::attend_cached(const Tensor& q, const Tensor& kv_a, const Pass& pass, const Tensor& mask,
+                          int64_t layer) const {
   const KvView& view = *pass.cache;
   const int64_t T = pass.rows.rows, prompts = view.prompt_sequences, prompt_rows = view.prompt_rows;
-  const Tensor q = queries(z, pass);
   const CacheRows& pool = view.pool->layer(layer).k;
-  latent_norm_rope_into(linear(z, kv_a_->value), kv_norm_->value,
-                        static_cast<float>(kLatentNormEps), pass.rows.positions, pass.rope,
-                        config_.rope_interleave, pool, view.slots);
+  const auto mask_rows = [&](int64_t begin, int64_t end) {
+    return mask ? mask.row_range(begin, end) : Tensor();
+  };
+  latent_norm_rope_into(kv_a, kv_norm_->value, static_cast<float>(kLatentNormEps),
+                        pass.rows.positions, pass.rope, config_.rope_interleave, pool, view.slots);
   const auto naive_rows = [&] {
     return naive(q.row_range(0, prompt_rows), gather_rows(pool, view.prompt_slots),
-                 pass.rows.part(0, prompts, 0, prompt_rows));
+                 pass.rows.part(0, prompts, 0, prompt_rows), mask_rows(0, prompt_rows));
   };
-  if (prompt_rows == T) return linear(naive_rows(), o_->value);
-  Tensor context = Tensor::empty(z.device(), {T, config_.heads * config_.v_dim});
+  if (prompt_rows == T) return naive_rows();
+  Tensor context = Tensor::empty(q.device(), {T, config_.heads * config_.v_dim});
   if (prompt_rows > 0) copy_into(naive_rows(), context.row_range(0, prompt_rows));
   absorbed(q.row_range(prompt_rows, T), pool,
            pass.rows.part(prompts, pass.rows.sequences, prompt_rows, T),
-           page_table(view, prompts, pass.rows.sequences), context.row_range(prompt_rows, T));
-  return linear(context, o_->value);
+           page_table(view, prompts, pass.rows.sequences), mask_rows(prompt_rows, T),
+           context.row_range(prompt_rows, T));
+  return context;
 }
 
-Tensor Mla::naive(const Tensor& q, const Tensor& latents, const Ragged& rows) const {
+Tensor Mla::sink_latents() const {
+  return rmsnorm(sink_latent_->value, kv_norm_->value, static_cast<float>(kLatentNormEps));
+}
+
+void Mla::write_sinks(const LayerCache& cache, const Tensor& slots) const {
+  const AttentionConfig& a = config_;
+  if (a.sinks == 0) return;
+  const Tensor rows = Tensor::empty(slots.device(), {a.sinks, cache.k.width()});
+  copy_into(sink_latents().reshape({a.sinks, a.kv_lora_rank}), rows.col_range(0, a.kv_lora_rank));
+  copy_into(sink_rope_->value.reshape({a.sinks, a.qk_rope_dim}),
+            rows.col_range(a.kv_lora_rank, rows.cols()));
+  scatter_rows(rows, slots, cache.k);
+}
+
+Tensor Mla::naive(const Tensor& q, const Tensor& latents, const Ragged& rows,
+                  const Tensor& mask) const {
   const int64_t rank = config_.kv_lora_rank;
   const Tensor kv = linear(latents.col_range(0, rank), kv_b_->value);
   return attention_mla(q, kv, latents.col_range(rank, latents.cols()), config_.heads,
-                       config_.qk_nope_dim, scale_, rows);
+                       config_.qk_nope_dim, scale_, rows, mask);
 }
 
 void Mla::absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows,
-                   const PageTable& pages, const Tensor& out) const {
+                   const PageTable& pages, const Tensor& mask, const Tensor& out) const {
   const AttentionConfig& a = config_;
   Device& device = q.device();
   const int64_t T = q.rows(), H = a.heads, rank = a.kv_lora_rank, width = latents.width();
@@ -121,7 +192,7 @@ void Mla::absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows
                             .y = q_latent.f32() + rank,
                             .ldy = H * width,
                             .block_y = width});
-  const Tensor context = attention_latent(q_latent, latents, H, rank, scale_, rows, pages);
+  const Tensor context = attention_latent(q_latent, latents, H, rank, scale_, rows, pages, mask);
   // o_h = o'_h · Wuv_hᵀ: the value up-projection comes after the attention.
   launch(device, Matmul{.m = T,
                         .n = a.v_dim,

@@ -1,9 +1,11 @@
 // The attention blocks: multi-head latent attention (MLA) and grouped-query attention (GQA).
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "nn/config.h"
+#include "nn/key_indexer.h"
 #include "nn/layer_names.h"
 #include "nn/module.h"
 #include "nn/pass.h"
@@ -24,24 +26,47 @@ class AttentionBlock {
 /// one of kv_lora_rank, and a rotary key shared by all heads. Training and prompts expand the
 /// latents (naive form); generated rows multiply the up-projections into query and output and
 /// attend over the cached latents themselves (absorbed form).
+/// openPangu-2.0 (interop.md 1.6) adds what a config may ask for: causal convolutions on both
+/// latents and on the heads' outputs, sinks (latents that every token sees), and in each layer a
+/// window or an indexer that says which keys are seen.
 class Mla : public AttentionBlock {
  public:
-  Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config);
+  /// `layer`: its place among the trunk's layers and the MTP heads.
+  Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config, int64_t layer);
   Tensor forward(const Tensor& z, const Pass& pass, int64_t layer) const override;
+  void write_sinks(const LayerCache& cache, const Tensor& slots) const override;
 
  private:
-  Tensor queries(const Tensor& z, const Pass& pass) const;
-  Tensor forward_cached(const Tensor& z, const Pass& pass, int64_t layer) const;
+  /// Where a convolution's channels begin in the cache.
+  enum class Site { query, latent, output };
+  /// The normed query latent [T, q_lora_rank], or z where there is none.
+  Tensor query_latent(const Tensor& z, const Pass& pass, int64_t layer) const;
+  Tensor queries(const Tensor& query_latent, const Pass& pass) const;
+  /// x, or x + conv(x) where the model has convolutions.
+  Tensor convolved(const Tensor& x, Site site, const Pass& pass, int64_t layer) const;
+  Tensor key_mask(const Tensor& z, const Tensor& query_latent, const Pass& pass,
+                  int64_t layer) const;
+  /// The heads' outputs [T, H*v_dim].
+  Tensor attend(const Tensor& q, const Tensor& kv_a, const Pass& pass, const Tensor& mask) const;
+  Tensor attend_cached(const Tensor& q, const Tensor& kv_a, const Pass& pass, const Tensor& mask,
+                       int64_t layer) const;
+  /// The sinks' normed latents, [sinks*rank] values.
+  Tensor sink_latents() const;
   /// q [T, H*qk_dim] over latents [S, rank+rope], contiguous by kv_offsets → [T, H*v_dim].
-  Tensor naive(const Tensor& q, const Tensor& latents, const Ragged& rows) const;
+  Tensor naive(const Tensor& q, const Tensor& latents, const Ragged& rows,
+               const Tensor& mask) const;
   /// The same over latents in a pool, into `out`.
   void absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows,
-                const PageTable& pages, const Tensor& out) const;
+                const PageTable& pages, const Tensor& mask, const Tensor& out) const;
 
   const AttentionConfig config_;
   float scale_;
+  int64_t window_;
   Param *q_ = nullptr, *q_a_ = nullptr, *q_norm_ = nullptr, *q_b_ = nullptr;
   Param *kv_a_, *kv_norm_, *kv_b_, *o_;
+  Param *q_conv_ = nullptr, *kv_conv_ = nullptr, *o_conv_ = nullptr;
+  Param *sink_latent_ = nullptr, *sink_rope_ = nullptr;
+  std::unique_ptr<KeyIndexer> indexer_;
 };
 
 /// GQA (Ainslie et al. 2023) with optional biases, norms on each query and key head before they are

@@ -2,6 +2,7 @@
 // it. Facts: interop.md 1.0-1.10, techniques.md 1-3 and 8.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -21,6 +22,7 @@ enum class Family {
   deepseek_v2,
   deepseek_v3,
   pro_moe_v2,
+  openpangu_v2,
 };
 enum class RouterScore { sigmoid, softmax };
 /// tiny: N(0, 1/(2 d L)) for matrices (TinyInit); normal: N(0, initializer_range^2).
@@ -62,13 +64,29 @@ struct AttentionConfig {
   double rope_theta = 10000.0;
   bool rope_interleave = false;  // rotary pairs (x0,x1),(x2,x3)...; else halves (x0,xd/2)...
   RopeScaling rope_scaling;
-  bool q_norm = false;       // GQA: RMSNorm on each query head before the rotation
-  bool k_norm = false;       // the same on each key head
-  bool rope_first = false;   // GQA: the rotary channels of a head come first, not last
-  bool fused_qkv = false;    // GQA: q, k and v are stored as one matrix
-  int64_t sinks = 0;         // GQA: learned keys that every token sees, normed but not rotated
-  bool sink_values = false;  // they have learned values, too; else zeros
+  bool q_norm = false;      // GQA: RMSNorm on each query head before the rotation
+  bool k_norm = false;      // the same on each key head
+  bool rope_first = false;  // GQA: the rotary channels of a head come first, not last
+  bool fused_qkv = false;   // GQA: q, k and v are stored as one matrix
+  int64_t sinks = 0;  // learned keys (MLA: latents) that every token sees, normed, not rotated
+  bool sink_values = false;  // GQA: they have learned values, too; else zeros
 
+  // MLA of openPangu-2.0. Layers are counted through the trunk and the MTP heads.
+  int64_t conv_taps = 0;         // causal convolutions of so many rows on the latents and on the
+                                 // heads' outputs; 0: none
+  std::vector<int64_t> windows;  // of each layer: keys that a token sees, itself among them; 0:
+                                 // all. Empty: 0 everywhere
+  std::vector<int64_t> index_layers;  // ascending: those where an indexer chooses the keys
+  int64_t index_heads = 0, index_dim = 0, index_top_k = 0;
+
+  int64_t window(int64_t layer) const {
+    return windows.empty() ? 0 : windows[static_cast<size_t>(layer)];
+  }
+  /// Channels whose inputs the convolutions of one layer keep.
+  int64_t conv_width() const {
+    return conv_taps > 0 ? q_lora_rank + kv_lora_rank + heads * v_dim : 0;
+  }
+  bool is_indexed(int64_t layer) const { return std::ranges::binary_search(index_layers, layer); }
   bool is_mla() const { return kv_lora_rank > 0; }
   int64_t qk_dim() const { return qk_nope_dim + qk_rope_dim; }
 
@@ -107,6 +125,10 @@ struct ModelConfig {
   bool sandwich_norm = false;  // norms on the outputs of attention and feed-forward, too
   double c_attn = 0.283;       // DSSN: initial gain of those norms is c / sqrt(layers)
   double c_mlp = 0.432;
+  int64_t streams = 1;               // residual streams (ops/streams.h)
+  int64_t sinkhorn_steps = 0;        // that make their mixture doubly stochastic
+  bool stream_gain = true;           // a gain in the norm before their weights
+  std::vector<int64_t> block_norms;  // ascending: trunk layers with a norm on what they leave
   InitRule init = InitRule::normal;
   double initializer_range = 0.02;   // std of InitRule::normal
   double embedding_init_std = 0.02;  // std of the embedding

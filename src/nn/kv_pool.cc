@@ -7,21 +7,29 @@
 
 namespace um {
 
-KvPool::KvPool(Device& device, int64_t layers, int64_t pages, int64_t k_width, int64_t v_width,
-               DType dtype, int64_t sinks)
-    : device_(device),
-      pages_(pages),
-      sinks_(sinks),
-      page_bytes_(layers * kPageRows *
-                  (CacheRows::row_bytes(k_width, dtype) + CacheRows::row_bytes(v_width, dtype))) {
-  const int64_t most = (std::numeric_limits<int32_t>::max() - sinks) / kPageRows;
+int64_t KvLayout::page_bytes(const Widths& widths, DType dtype) {
+  const int64_t f32 = kPageRows * widths.index + kConvRing * widths.conv;
+  return kPageRows *
+             (CacheRows::row_bytes(widths.k, dtype) + CacheRows::row_bytes(widths.v, dtype)) +
+         4 * f32;
+}
+
+KvPool::KvPool(Device& device, const KvLayout& layout, int64_t pages, DType dtype)
+    : device_(device), pages_(pages), sinks_(layout.sinks), conv_taps_(layout.conv_taps) {
+  const int64_t most = (std::numeric_limits<int32_t>::max() - sinks_) / kPageRows;
   UM_CHECK(pages > 0 && pages <= most, "a KV cache of {} pages: expected 1 to {}", pages, most);
-  UM_CHECK(sinks >= 0 && sinks % kPageRows == 0, "a KV cache with {} sinks: a multiple of {}",
-           sinks, kPageRows);
-  const int64_t rows = pages * kPageRows + sinks;
-  for (int64_t i = 0; i < layers; ++i)
-    layers_.push_back({CacheRows::empty(device, rows, k_width, dtype),
-                       v_width > 0 ? CacheRows::empty(device, rows, v_width, dtype) : CacheRows()});
+  UM_CHECK(sinks_ >= 0 && sinks_ % kPageRows == 0, "a KV cache with {} sinks: a multiple of {}",
+           sinks_, kPageRows);
+  const int64_t rows = pages * kPageRows + sinks_;
+  const auto some = [&](int64_t count, int64_t width) {
+    return width > 0 ? Tensor::empty(device, {count, width}) : Tensor();
+  };
+  for (const KvLayout::Widths& w : layout.layers) {
+    page_bytes_ += KvLayout::page_bytes(w, dtype);
+    layers_.push_back({CacheRows::empty(device, rows, w.k, dtype),
+                       w.v > 0 ? CacheRows::empty(device, rows, w.v, dtype) : CacheRows(),
+                       some(rows, w.index), some(pages * kConvRing, w.conv)});
+  }
 }
 
 namespace {
@@ -69,6 +77,8 @@ KvView KvView::make(KvPool& pool, std::span<const KvSequence> sequences) {
              "sequence {}: prompt rows behind generated ones", s);
     ++view.prompt_sequences;
     view.prompt_rows += sequence.rows;
+    for (int64_t i = 0; i < pool.sinks(); ++i)
+      prompt_slots.push_back(static_cast<int32_t>(pool.pages() * kPageRows + i));
     add_slots(sequence.pages, 0, end, prompt_slots);
   }
   // The pages of the sinks come first in every table.
@@ -86,6 +96,7 @@ KvView KvView::make(KvPool& pool, std::span<const KvSequence> sequences) {
                             std::span(table));
   view.slots = ids(pool.device(), slots);
   view.prompt_slots = ids(pool.device(), prompt_slots);
+  if (pool.conv_taps() > 0) view.convs = ConvPlan::make(pool.device(), sequences, pool.conv_taps());
   return view;
 }
 

@@ -14,6 +14,7 @@ struct Pass {
   BalanceLoss* balance = nullptr;  ///< training: gathers routing statistics; may be null
   std::shared_ptr<BalanceTerm> balance_term;  ///< of the present layer, when `balance` is set
   std::vector<Tensor>* expert_ids = nullptr;  ///< gathers the choice of every MoE layer, [T, K]
+  ConvPlan convs;                             ///< if the model has convolutions
 };
 
 }  // namespace um

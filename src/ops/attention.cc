@@ -36,6 +36,12 @@ void set_keys(Attention& args, const CacheRows& k, const CacheRows& v, const Pag
   args.page_rows = table.page_rows;
 }
 
+void set_mask(Attention& args, const Tensor& mask) {
+  if (!mask) return;
+  args.mask = mask.i64();
+  args.ld_mask = mask.ld();
+}
+
 /// Runs the forward into a new output; `lse` is made when a gradient will be wanted.
 Tensor run(Attention& args, const Tensor& q, Tensor* lse) {
   Tensor out = Tensor::empty(q.device(), {q.rows(), args.heads * args.v_dim});
@@ -52,7 +58,7 @@ Tensor run(Attention& args, const Tensor& q, Tensor* lse) {
 /// Keeps every tensor the argument struct points into.
 struct AttentionNode {
   Attention args;
-  Tensor q, k, v, k_rope, out, lse, q_offsets, kv_offsets;
+  Tensor q, k, v, k_rope, out, lse, q_offsets, kv_offsets, mask;
   GradSlot *out_slot, *q_slot, *k_slot, *v_slot, *k_rope_slot;
 
   void backward() {
@@ -78,14 +84,15 @@ struct AttentionNode {
 
 /// Runs the forward and records it where a gradient is wanted. `v` undefined: packed with k (MLA).
 Tensor run_recorded(Attention& args, const Tensor& q, const Tensor& k, const Tensor& v,
-                    const Tensor& k_rope, const Ragged& rows) {
+                    const Tensor& k_rope, const Ragged& rows, const Tensor& mask = {}) {
+  set_mask(args, mask);
   if (!needs_grad(q, k, v, k_rope)) return run(args, q, nullptr);
   Tensor lse;
   Tensor out = run(args, q, &lse);
   GradSlot* out_slot = track(out);
   Tape::current()->record(AttentionNode{args, detach(q), detach(k), detach(v), detach(k_rope),
-                                        detach(out), lse, rows.q_offsets, rows.kv_offsets, out_slot,
-                                        q.slot(), k.slot(), v.slot(), k_rope.slot()});
+                                        detach(out), lse, rows.q_offsets, rows.kv_offsets, mask,
+                                        out_slot, q.slot(), k.slot(), v.slot(), k_rope.slot()});
   return out;
 }
 
@@ -114,7 +121,7 @@ Tensor attention_gqa_cached(const Tensor& q, const CacheRows& k, const CacheRows
 }
 
 Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, int64_t heads,
-                     int64_t nope, float scale, const Ragged& rows) {
+                     int64_t nope, float scale, const Ragged& rows, const Tensor& mask) {
   Attention args = common(q, heads, heads, scale, rows);
   args.qk_dim = nope;
   args.rope_dim = k_rope.cols();
@@ -125,15 +132,17 @@ Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, in
   args.k_head_stride = args.v_head_stride = nope + args.v_dim;
   args.k_rope = k_rope.f32();
   args.ld_k_rope = k_rope.ld();
-  return run_recorded(args, q, kv, {}, k_rope, rows);
+  return run_recorded(args, q, kv, {}, k_rope, rows, mask);
 }
 
 Tensor attention_latent(const Tensor& q, const CacheRows& latents, int64_t heads, int64_t rank,
-                        float scale, const Ragged& rows, const PageTable& pages) {
+                        float scale, const Ragged& rows, const PageTable& pages,
+                        const Tensor& mask) {
   Attention args = common(q, heads, 1, scale, rows);
   args.qk_dim = latents.width();
   args.v_dim = rank;
   set_keys(args, latents, latents, pages);
+  set_mask(args, mask);
   return run(args, q, nullptr);
 }
 

@@ -24,13 +24,15 @@ Tensor attention_gqa_cached(const Tensor& q, const CacheRows& k, const CacheRows
                             const PageTable& pages);
 
 /// MLA, naive form. q [T, heads*(nope+rope)], kv [S, heads*(nope+v_dim)] with [key | value] per
-/// head, k_rope [S, rope] shared by all heads → [T, heads*v_dim].
+/// head, k_rope [S, rope] shared by all heads → [T, heads*v_dim]. `mask` (ops/key_mask.h): of the
+/// keys up to its own, those that a row sees; all if it is undefined.
 Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, int64_t heads,
-                     int64_t nope, float scale, const Ragged& rows);
+                     int64_t nope, float scale, const Ragged& rows, const Tensor& mask = {});
 
 /// MLA, absorbed form (no gradient): q [T, heads*(rank+rope)] against the latents [S, rank+rope] in
 /// a cache, whose first `rank` columns are also the values → [T, heads*rank].
 Tensor attention_latent(const Tensor& q, const CacheRows& latents, int64_t heads, int64_t rank,
-                        float scale, const Ragged& rows, const PageTable& pages);
+                        float scale, const Ragged& rows, const PageTable& pages,
+                        const Tensor& mask = {});
 
 }  // namespace um

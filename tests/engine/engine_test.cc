@@ -134,6 +134,7 @@ INSTANTIATE_TEST_SUITE_P(Families, EngineEquality,
                              {"nano-ultra", DType::f32},
                              {"tiny-pro", DType::f32},
                              {"tiny-embedded", DType::f32},
+                             {"nano-openpangu2", DType::f32},
                              {"nano-ultra", DType::i8},
                              {"tiny-embedded", DType::i8}}),
                          [](const auto& info) {

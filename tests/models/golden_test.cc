@@ -24,10 +24,16 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* name : {"ultra_v1", "ultra_deepseek_spelling", "ultra_half_rope", "pro_moe",
-                           "embedded", "llama_tied", "llama3_rope", "llama_linear", "qwen2_yarn",
-                           "qwen3", "qwen3_moe", "deepseek_v2_lite", "deepseek_v2", "deepseek_v3",
-                           "deepseek_v3_mtp", "pro_moe_v2", "pro_moe_v2_keys"})
+  for (const char* name : {"ultra_v1",           "ultra_deepseek_spelling",
+                           "ultra_half_rope",    "pro_moe",
+                           "embedded",           "llama_tied",
+                           "llama3_rope",        "llama_linear",
+                           "qwen2_yarn",         "qwen3",
+                           "qwen3_moe",          "deepseek_v2_lite",
+                           "deepseek_v2",        "deepseek_v3",
+                           "deepseek_v3_mtp",    "pro_moe_v2",
+                           "pro_moe_v2_keys",    "openpangu_v2",
+                           "openpangu_v2_plain", "openpangu_v2_nogamma"})
     for (const Kernels* kernels : available_kernels()) all.push_back({name, kernels->name});
   return all;
 }

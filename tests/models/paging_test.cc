@@ -53,12 +53,15 @@ class Served {
         states_[s].pages.push_back(free.back());
         free.pop_back();
       }
-    for (int64_t i = 0; i < pool_.layers(); ++i)  // what nobody wrote must not be read
-      for (const CacheRows& rows : {pool_.layer(i).k, pool_.layer(i).v})
+    for (int64_t i = 0; i < pool_.layers(); ++i) {  // what nobody wrote must not be read
+      const LayerCache& layer = pool_.layer(i);
+      for (const CacheRows& rows : {layer.k, layer.v, CacheRows{layer.index, {}}})
         if (rows) {
           const Tensor& all = rows.is_int8() ? rows.scales : rows.values;
           std::fill_n(all.f32(), pool_.pages() * kPageRows * all.cols(), NAN);
         }
+      if (layer.conv) std::fill_n(layer.conv.f32(), layer.conv.count(), NAN);
+    }
   }
 
   int64_t left(size_t s) const { return std::ssize(texts_[s].ids) - states_[s].length; }
@@ -114,7 +117,8 @@ class Served {
           states_[s].pages[static_cast<size_t>(t / kPageRows)] * kPageRows + t % kPageRows));
     const Tensor where = Tensor::from(model_.device(), {std::ssize(slots)}, std::span(slots));
     for (int64_t i = 0; i < pool_.layers(); ++i)
-      for (const CacheRows& rows : {pool_.layer(i).k, pool_.layer(i).v})
+      for (const CacheRows& rows :
+           {pool_.layer(i).k, pool_.layer(i).v, CacheRows{pool_.layer(i).index, {}}})
         if (rows) append(gather_rows(rows, where), out.cached);
     return out;
   }
@@ -312,27 +316,35 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
   const SequenceRows three{0, 3};
   const Ragged rows = Ragged::batch(model_->device(), {&three, 1});
   EXPECT_THROW(model_->trunk(ids, rows, {.cache = &view}), Error);
-  size_t bytes = 0;
-  for (const CacheRows& rows : {pool.layer(0).k, pool.layer(0).v})
-    if (rows) bytes += rows.values.bytes() + (rows.scales ? rows.scales.bytes() : 0);
-  EXPECT_EQ(pool.page_bytes(), pool.layers() * static_cast<int64_t>(bytes) /
-                                   (pool.pages() + pool.sinks() / kPageRows));
+  const int64_t with_sinks = pool.pages() + pool.sinks() / kPageRows;
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < pool.layers(); ++i) {
+    const auto count = [&](const Tensor& rows, int64_t pages) {
+      if (rows) bytes += static_cast<int64_t>(rows.bytes()) / pages;
+    };
+    for (const CacheRows& rows : {pool.layer(i).k, pool.layer(i).v}) {
+      count(rows.values, with_sinks);
+      count(rows.scales, with_sinks);
+    }
+    count(pool.layer(i).index, with_sinks);
+    count(pool.layer(i).conv, pool.pages());
+  }
+  EXPECT_EQ(pool.page_bytes(), bytes);
 }
 
-INSTANTIATE_TEST_SUITE_P(Presets, PagingTest,
-                         ::testing::Values(Variant{"nano-ultra"},
-                                           Variant{"nano-ultra", DType::bf16},
-                                           Variant{"nano-ultra", DType::f32, DType::i8},
-                                           Variant{"tiny-pro"}, Variant{"tiny-embedded"},
-                                           Variant{"qwen3"}, Variant{"qwen2_yarn"},
-                                           Variant{"deepseek_v2"}, Variant{"pro_moe_v2"},
-
-                                           Variant{"tiny-embedded", DType::f32, DType::i8}),
-                         [](const auto& info) {
-                           std::string name = ::testing::PrintToString(info.param);
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Presets, PagingTest,
+    ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", DType::bf16},
+                      Variant{"nano-ultra", DType::f32, DType::i8}, Variant{"tiny-pro"},
+                      Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"},
+                      Variant{"deepseek_v2"}, Variant{"pro_moe_v2"}, Variant{"nano-openpangu2"},
+                      Variant{"nano-openpangu2", DType::bf16},
+                      Variant{"tiny-embedded", DType::f32, DType::i8}),
+    [](const auto& info) {
+      std::string name = ::testing::PrintToString(info.param);
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 }  // namespace
 }  // namespace um

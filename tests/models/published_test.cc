@@ -139,8 +139,9 @@ INSTANTIATE_TEST_SUITE_P(Presets, PublishedTest, ::testing::ValuesIn(lists()),
                            for (char& c : name)
                              if (c == '-' || c == '.') c = '_';
                            // Tens of thousands of tensors: minutes under a sanitizer.
-                           const bool slow =
-                               name == "deepseek_v3" || name == "pangu_ultra_moe_718b";
+                           const bool slow = name == "deepseek_v3" ||
+                                             name == "pangu_ultra_moe_718b" ||
+                                             name == "openpangu_2_0_flash";
                            return name + (slow ? "_Slow" : "");
                          });
 

@@ -77,6 +77,9 @@ struct Attention {
   int64_t first_row = 0;           ///< query row of a larger batch that q, out and lse begin with
   const int32_t* pages = nullptr;  ///< [sequences, ld_pages]; null: keys are contiguous
   int64_t ld_pages = 0, page_rows = 0;  ///< page_rows: a multiple of 64
+  const int64_t* mask = nullptr;  ///< [T, ld_mask], laid out like q: bit j of a row says whether
+                                  ///< its query sees key j of those up to itself; null: all
+  int64_t ld_mask = 0;
   const float* q = nullptr;
   int64_t ldq = 0;
   const float* k = nullptr;

@@ -24,6 +24,11 @@ struct HeadView {
     pages = a.pages == nullptr ? nullptr : a.pages + sequence * a.ld_pages;
   }
   int64_t visible(int64_t query) const { return past + query + 1; }
+  bool sees(int64_t query, int64_t key) const {
+    if (a.mask == nullptr) return true;
+    const int64_t word = a.mask[(q_begin + query) * a.ld_mask + key / 64];
+    return (static_cast<uint64_t>(word) >> (key % 64) & 1) != 0;
+  }
   int64_t q_at(int64_t query) const {
     return (q_begin + query) * a.ldq + head * (a.qk_dim + a.rope_dim);
   }
@@ -73,7 +78,7 @@ void attend_query(const HeadView& view, int64_t query) {
   std::vector<double> score(keys), sum(a.v_dim, 0.0);
   double largest = -INFINITY, total = 0;
   for (int64_t j = 0; j < keys; j++) {
-    score[j] = view.score(query, j);
+    score[j] = view.sees(query, j) ? view.score(query, j) : -INFINITY;
     largest = std::fmax(largest, score[j]);
   }
   for (int64_t j = 0; j < keys; j++) {
@@ -96,6 +101,7 @@ void add_query_grad(const AttentionGrad& g, const HeadView& view, int64_t query,
   const float* dout = g.dout + out_at;
   const double delta = dot(dout, a.out + out_at, a.v_dim);
   for (int64_t j = 0; j < view.visible(query); j++) {
+    if (!view.sees(query, j)) continue;
     const int64_t k_at = view.k_at(j), rope_at = view.rope_at(j), v_at = view.v_at(j);
     const double p = std::exp(view.score(query, j) - a.lse[view.lse_at(query)]);
     const double ds = p * (dot(dout, a.v + v_at, a.v_dim) - delta) * a.scale;

@@ -163,6 +163,9 @@ void attend_strip(const HeadRows& head, const Shape& shape, const Workspace& w,
   }
   product<false, Start::zero>(count, cols, head.width(), w.q, shape.q_pad, w.keys, kKeys, w.scores,
                               kKeys);
+  for (int64_t r = 0; head.a.mask != nullptr && r < count; r++) {
+    hide_unseen(w.scores + r * kKeys, head.mask_of(row + r, block.key), cols);
+  }
   float *largest = p.largest + at, *sums = p.sum + at * kWidth;
   if (seen[0] < cols) {
     softmax_strip<true>(count, cols, seen, w.scores, largest, sums, w.factor);
@@ -196,6 +199,7 @@ void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int6
   for (int64_t r = 0; r < rows; r++) p.largest[r] = kLowest;
   const int64_t end = smaller(key_end, head.visible(task.row_end - 1));
   for (int64_t key = key_begin; key < end; key += kKeys) {
+    if (!head.any_sees(task.row_begin, task.row_end, key)) continue;
     const KeyBlock block = pack_key_block(head, shape, w, key, end);
     for (int64_t r = 0; r < rows; r += kStrip) {
       ahead.step();

@@ -120,6 +120,7 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
   std::memset(w.sums, 0, sizeof(float) * kWidth * w.lanes);
   for (int64_t r = 0; r < w.lanes; r++) w.largest[r] = kLowest;
   for (int64_t key = key_begin; key < end; key += kKeys) {
+    if (!head.any_sees(row_begin, row_end, key)) continue;
     const int64_t count = smaller(kKeys, end - key);
     const KeyRows block = head.key_rows(key, count, w.widened);
     Along next{head.coming_k(key + count, end), a.ldk, a.qk_dim};
@@ -134,6 +135,12 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
     for (int64_t r = 0; r < rows; r++) {  // keys that the row does not see
       for (int64_t j = larger(head.visible(row_begin + r) - key, 0); j < count; j++) {
         w.scores[j * w.lanes + r] = -INFINITY;
+      }
+    }
+    for (int64_t r = 0; a.mask != nullptr && r < rows; r++) {
+      const uint64_t seen = head.mask_of(row_begin + r, key);
+      for (int64_t j = 0; j < count; j++) {
+        if ((seen >> j & 1) == 0) w.scores[j * w.lanes + r] = -INFINITY;
       }
     }
     for (int64_t c = 0; c < w.lanes; c += kWidth) softmax_column(w, c, count);

@@ -133,6 +133,7 @@ void score_grad_strip(const HeadRows& head, int64_t row, int64_t r, int64_t coun
   const bool masked = head.visible(row + r) - key < cols;
   for (int64_t i = r; i < r + count; i++) {
     float *p = w.p + i * kKeys, *ds = w.ds + i * kKeys;
+    if (head.a.mask != nullptr) hide_unseen(p, head.mask_of(row + i, key), cols);
     if (!masked && cols == kKeys) {  // the common case, a loop of known length
       score_grad_row<false>(p, ds, w.lse[i], w.delta[i], kKeys, kKeys);
     } else {

@@ -19,7 +19,8 @@ namespace um::UM_ISA {
 /// A namespace of its own: its inline functions must not meet other files' of the same name.
 inline namespace attention_tile {
 
-constexpr int64_t kKeys = 64;      ///< keys of a block; blocks start at multiples of it
+constexpr int64_t kKeys = 64;  ///< keys of a block; blocks start at multiples of it
+static_assert(kKeys == 64, "a word of a mask is a block");
 constexpr int64_t kStrip = 8;      ///< rows taken together; register tiles have at most as many
 constexpr float kLowest = -3e38f;  ///< "no score yet": finite, so that differences stay defined
 
@@ -175,6 +176,24 @@ inline Vec first_lanes(Vec a, int64_t n, Vec other) {
 #endif
 }
 
+/// The lanes of a whose bit is set, -infinity in the rest.
+inline Vec lanes_seen(Vec a, uint64_t bits) {
+#ifdef UM_ISA_avx512
+  return {_mm512_mask_mov_ps(splat(-__builtin_inff()).v, static_cast<__mmask16>(bits), a.v)};
+#else
+  const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), each);
+  return {_mm256_blendv_ps(splat(-__builtin_inff()).v, a.v,
+                           _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, each)))};
+#endif
+}
+
+/// Scores of a block of keys, `cols` of them, to -infinity where the key's bit is not set.
+inline void hide_unseen(float* scores, uint64_t bits, int64_t cols) {
+  for (int64_t j = 0; j < cols; j += kWidth)
+    store(scores + j, lanes_seen(load(scores + j), bits >> j));
+}
+
 /// Rows that will be read next: `count` of them.
 struct Coming {
   const float* rows = nullptr;
@@ -248,6 +267,20 @@ struct HeadRows {
   int64_t head(int64_t r) const { return kv_head * group + r - query(r) * group; }
   /// Keys which row r may see: its own position and all before.
   int64_t visible(int64_t r) const { return past + query(r) + 1; }
+  /// Which keys of the block from `key` on (a multiple of kKeys) the mask lets row r see.
+  uint64_t mask_of(int64_t r, int64_t key) const {
+    if (a.mask == nullptr) return ~uint64_t{0};
+    return static_cast<uint64_t>(a.mask[(q_begin + query(r)) * a.ld_mask + key / kKeys]);
+  }
+  /// Whether the mask lets any of the rows see a key of that block.
+  bool any_sees(int64_t row_begin, int64_t row_end, int64_t key) const {
+    if (a.mask == nullptr) return true;
+    uint64_t any = 0;
+    for (int64_t i = query(row_begin); i <= query(row_end - 1); i++) {
+      any |= static_cast<uint64_t>(a.mask[(q_begin + i) * a.ld_mask + key / kKeys]);
+    }
+    return any != 0;
+  }
   int64_t q_at(int64_t r) const { return (q_begin + query(r)) * a.ldq + head(r) * width(); }
   int64_t out_at(int64_t r) const { return (q_begin + query(r)) * a.ld_out + head(r) * a.v_dim; }
   int64_t lse_at(int64_t r) const {

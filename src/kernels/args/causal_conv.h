@@ -1,0 +1,37 @@
+// Arguments of the causal convolution over the rows of a sequence.
+// kernels.h has the rules and the shape legend.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace um {
+
+/// y = x + conv(x) on the first `channels` columns, y = x on the others. The convolution is
+/// depthwise: conv[t][c] = Σ_j weight[c][j] x_(t-taps+1+j)[c] for j in 0..taps-1, of which the last
+/// is the row itself. Where the others are is in `sources` [rows, taps-1], oldest first: a row of
+/// x, or -1 - r for row r of `past`. A row whose first source is kNoSource has no convolution.
+struct CausalConv {
+  static constexpr int32_t kNoSource = std::numeric_limits<int32_t>::min();
+
+  int64_t rows = 0, cols = 0, channels = 0, taps = 0;
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  const float* weight = nullptr;  ///< [channels, taps]
+  const int32_t* sources = nullptr;
+  const float* past = nullptr;
+  int64_t ld_past = 0;
+  float* y = nullptr;
+  int64_t ldy = 0;
+};
+/// Only without a past: every source is one of the `taps` - 1 rows before.
+struct CausalConvGrad {
+  CausalConv forward;         ///< the inputs are read
+  const float* dy = nullptr;  ///< row stride forward.ldy
+  float* dx = nullptr;        ///< [rows, cols], contiguous
+  bool accumulate_dx = false;
+  float* dweight = nullptr;
+  bool accumulate_dweight = false;
+};
+
+}  // namespace um

@@ -1,0 +1,131 @@
+// openPangu-2.0 (OpenPanguV2ForCausalLM; interop.md 1.6): Pangu Ultra MoE's layers with several
+// residual streams (hyper-connections), convolutions on attention's latents and outputs, sinks in
+// the latent space, and in each layer a sliding window or an indexer that chooses the keys
+// (DeepSeek's sparse attention). MTP heads have one stream, a window, and no indexer.
+#include <algorithm>
+
+#include "core/error.h"
+#include "models/architecture.h"
+#include "models/config_fields.h"
+
+namespace um {
+namespace {
+
+constexpr int64_t kMaxWindow = fields::kMaxPositions;
+
+std::vector<int64_t> layer_list(const JsonObject& config, const char* key, int64_t layers) {
+  std::vector<int64_t> list = config.integers_or(key, {}, 0, layers - 1);
+  std::ranges::sort(list);
+  return list;
+}
+
+/// Windows by layer, the MTP heads' behind the trunk's.
+void read_windows(const JsonObject& config, int64_t layers, AttentionConfig& a) {
+  if (!config.has("swa_layers")) {
+    for (const char* key : {"sliding_window", "sliding_window_list"})
+      UM_CHECK(!config.has(key), "{}: field \"{}\" without \"swa_layers\"", config.where(), key);
+    return;
+  }
+  a.windows.assign(static_cast<size_t>(layers), 0);
+  const std::vector<int64_t> which = config.integers_or("swa_layers", {}, 0, layers - 1);
+  std::vector<int64_t> windows = config.integers_or("sliding_window_list", {}, 1, kMaxWindow);
+  if (!config.has("sliding_window_list"))
+    windows.assign(which.size(), config.integer("sliding_window", 1, kMaxWindow));
+  if (windows.size() != which.size())
+    config.wrong("sliding_window_list", "as many windows as \"swa_layers\" has layers");
+  for (size_t i = 0; i < which.size(); ++i) a.windows[static_cast<size_t>(which[i])] = windows[i];
+}
+
+/// The trunk's layers that have no window, unless the config lists them.
+void read_indexer(const JsonObject& config, int64_t trunk, AttentionConfig& a) {
+  a.index_top_k = config.integer_or("index_topk", 0, 0, fields::kMaxPositions);
+  if (a.index_top_k == 0) return;
+  a.index_heads = config.integer("index_n_heads", 1, fields::kMaxHeads);
+  a.index_dim = config.integer("index_head_dim", 1, fields::kMaxHeadDim);
+  a.index_layers = layer_list(config, "dsa_layers", trunk);
+  if (config.has("dsa_layers")) return;
+  for (int64_t i = 0; i < trunk; ++i)
+    if (a.window(i) == 0) a.index_layers.push_back(i);
+}
+
+AttentionConfig read_attention(const JsonObject& config, int64_t trunk, int64_t layers) {
+  AttentionConfig a = fields::read_mla(config, 6400000.0);
+  a.rope_interleave =
+      config.boolean_or(fields::spelling(config, {"rope_interleave", "rope_interleaved"}), false);
+  a.sinks = config.integer_or("param_sink_number", 0, 0, fields::kMaxWidth);
+  const int64_t taps = config.integer_or("router_sliding_window", 0, 0, 1024);
+  a.conv_taps = config.boolean_or("use_mome", taps > 0) ? taps : 0;
+  read_windows(config, layers, a);
+  read_indexer(config, trunk, a);
+  return a;
+}
+
+ModelConfig read(const JsonObject& config) {
+  ModelConfig c = fields::common(config, Family::openpangu_v2, {.norm_eps = 1e-5});
+  fields::read_deepseek_layers(config, c);
+  c.attention = read_attention(config, c.layers, c.layers + c.mtp_layers);
+  for (const char* key : {"n_group", "topk_group"}) fields::only(config, key, 1);
+  fields::only(config, "scoring_func", "sigmoid");
+  c.sandwich_norm = config.boolean_or("sandwich_norm", false);
+  c.c_attn = config.number_or("dssn_c_attn", c.c_attn, 0.0, 1000.0);
+  c.c_mlp = config.number_or("dssn_c_mlp", c.c_mlp, 0.0, 1000.0);
+  if (config.boolean_or("use_mhc", false)) {
+    c.streams = config.integer_or("mhc_num_stream", 4, 2, 1024);
+    c.sinkhorn_steps = config.integer_or("mhc_recur_norm", 20, 1, 1024);
+    c.stream_gain = config.boolean_or("mhc_use_gamma", true);
+  }
+  c.block_norms = layer_list(config, "block_post_layernorm_idx", c.layers);
+  MoeConfig& m = c.moe;
+  m.score = RouterScore::sigmoid;
+  m.scaling = config.number_or("routed_scaling_factor", 2.5, 0.0, 1e6);
+  m.norm_topk = config.boolean_or("norm_topk_prob", true);
+  m.router_bias = config.boolean_or("router_enable_expert_bias", false);
+  return c;
+}
+
+void write_windows(const AttentionConfig& a, Json& out) {
+  if (a.windows.empty()) return;
+  Json layers = Json::array(), windows = Json::array();
+  for (size_t i = 0; i < a.windows.size(); ++i) {
+    if (a.windows[i] == 0) continue;
+    layers.push_back(i);
+    windows.push_back(a.windows[i]);
+  }
+  out["swa_layers"] = layers;
+  out["sliding_window_list"] = windows;
+}
+
+void write(const ModelConfig& c, Json& out) {
+  const AttentionConfig& a = c.attention;
+  fields::write_mla(a, out);
+  fields::write_deepseek_layers(c, out);
+  write_windows(a, out);
+  out["dsa_layers"] = a.index_layers;
+  out["index_topk"] = a.index_top_k;
+  out["index_n_heads"] = a.index_heads;
+  out["index_head_dim"] = a.index_dim;
+  out["param_sink_number"] = a.sinks;
+  out["param_sink_with_value"] = a.sinks > 0;
+  out["use_mome"] = a.conv_taps > 0;
+  out["router_sliding_window"] = a.conv_taps;
+  out["use_mhc"] = c.streams > 1;
+  out["mhc_num_stream"] = c.streams;
+  out["mhc_recur_norm"] = c.sinkhorn_steps;
+  out["mhc_use_gamma"] = c.stream_gain;
+  out["block_post_layernorm_idx"] = c.block_norms;
+  out["sandwich_norm"] = c.sandwich_norm;
+  out["dssn_c_attn"] = c.c_attn;
+  out["dssn_c_mlp"] = c.c_mlp;
+  out["router_enable_expert_bias"] = c.moe.router_bias;
+}
+
+void build(Model& model) {
+  model.add_layers();
+}
+
+}  // namespace
+
+const Architecture kOpenpanguV2{
+    Family::openpangu_v2, "OpenPanguV2ForCausalLM", "openpangu_v2", read, write, build};
+
+}  // namespace um
