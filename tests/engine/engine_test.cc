@@ -109,7 +109,7 @@ TEST_P(EngineEquality, TokensDoNotDependOnTheCompany) {
         {"speculative", {.adapt_drafts = false}},
         {"n-gram drafts", {.draft_tokens = 3, .ngram_drafts = true, .adapt_drafts = false}},
         {"adaptive", {}},
-        {"little memory", {.cache_tokens = 384}},
+        {"little memory", {.cache_tokens = 320}},
     };
     for (auto [name, options] : arms) {
       options.cache_type = cache;
