@@ -136,7 +136,8 @@ struct AttentionSize {
   double pairs = 0;  // (query, key) pairs under the causal mask, for one head
 };
 
-AttentionSize attention_size(const Attention& a) {
+template <class Args>
+AttentionSize attention_size(const Args& a) {
   AttentionSize size;
   if (!a.q_offsets || !a.kv_offsets) return size;
   for (int64_t s = 0; s < a.sequences; ++s) {
@@ -186,33 +187,17 @@ Cost cost(const AttentionGrad& a) {
   return {2 * cost(f).flops, traffic.bytes()};
 }
 
-namespace {
-
-/// (query, own key) pairs under the causal mask.
-double causal_pairs(const int64_t* q_offsets, const int64_t* kv_offsets, int64_t sequences,
-                    int64_t sinks) {
-  double pairs = 0;
-  for (int64_t s = 0; q_offsets && kv_offsets && s < sequences; ++s) {
-    const auto q = static_cast<double>(q_offsets[s + 1] - q_offsets[s]);
-    const auto kv = static_cast<double>(kv_offsets[s + 1] - kv_offsets[s] - sinks);
-    pairs += q * (kv - q) + q * (q + 1) / 2;
-  }
-  return pairs;
-}
-
-}  // namespace
-
 Cost cost(const KeyMask& a) {
-  if (!a.q_offsets) return {};
-  const auto rows = static_cast<double>(a.q_offsets[a.sequences] - a.q_offsets[0]);
+  const AttentionSize size = attention_size(a);
   Traffic traffic(a.q_offsets);
-  traffic.write(rows * static_cast<double>(a.ld_mask), 8);
+  traffic.write(size.queries * static_cast<double>(a.ld_mask), 8);
   if (a.window > 0) return {0, traffic.bytes()};
-  const double pairs = causal_pairs(a.q_offsets, a.kv_offsets, a.sequences, a.sinks);
-  const auto keys = static_cast<double>(a.kv_offsets[a.sequences] - a.kv_offsets[0]);
-  traffic.read(rows * static_cast<double>(a.heads * (a.dim + 1)));
+  const auto sinks = static_cast<double>(a.sinks);  // they are not scored
+  const double keys = size.keys - static_cast<double>(a.sequences) * sinks;
+  traffic.read(size.queries * static_cast<double>(a.heads * (a.dim + 1)));
   traffic.read(keys * static_cast<double>(a.dim));
-  return {pairs * static_cast<double>(a.heads * (2 * a.dim + 3)), traffic.bytes()};
+  return {(size.pairs - size.queries * sinks) * static_cast<double>(a.heads * (2 * a.dim + 3)),
+          traffic.bytes()};
 }
 
 Cost cost(const CausalConv& a) {

@@ -49,7 +49,9 @@ void read_indexer(const JsonObject& config, int64_t trunk, AttentionConfig& a) {
 }
 
 AttentionConfig read_attention(const JsonObject& config, int64_t trunk, int64_t layers) {
-  AttentionConfig a = fields::read_mla(config, 6400000.0);
+  Json latents = config.json();
+  latents.erase("num_key_value_heads");  // some configs say 1: one latent for all heads
+  AttentionConfig a = fields::read_mla(JsonObject(latents, config.where()), 6400000.0);
   a.rope_interleave =
       config.boolean_or(fields::spelling(config, {"rope_interleave", "rope_interleaved"}), false);
   a.sinks = config.integer_or("param_sink_number", 0, 0, fields::kMaxWidth);

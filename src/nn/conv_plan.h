@@ -15,7 +15,7 @@
 
 namespace um {
 
-inline constexpr int64_t kConvRing = 16;
+inline constexpr int64_t kConvRing = 8;
 
 struct ConvPlan {
   int64_t taps = 0;

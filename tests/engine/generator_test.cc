@@ -89,7 +89,8 @@ TEST_P(CachedDecode, ASecondTurnReusesTheFirst) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Engine, CachedDecode,
-                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded"),
+                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded",
+                                           "nano-openpangu2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -370,6 +370,47 @@ TEST(ConfigTest, PanguR72B) {
   EXPECT_NE(refusal(json, "head_dim", 72), "");
 }
 
+TEST(ConfigTest, OpenPangu2) {
+  const Json json = preset_json("nano-openpangu2");
+  const ModelConfig config = load_config(json, "c");
+  EXPECT_EQ(config.streams, 4);
+  EXPECT_EQ(config.attention.windows, (std::vector<int64_t>{0, 40, 70, 0, 100}));
+  EXPECT_EQ(config.attention.index_layers, (std::vector<int64_t>{0, 3}));
+  EXPECT_EQ(config.attention.conv_width(), 16 + 16 + 32);
+  EXPECT_FALSE(config.attention.rope_interleave);
+  // 92B with 6B active, as published; four streams of 2,560 channels.
+  const ParameterCount flash = count_parameters(preset("openpangu-2.0-flash"));
+  EXPECT_NEAR(static_cast<double>(flash.total()), 91.6e9, 5e7);
+  EXPECT_NEAR(static_cast<double>(flash.active()), 5.8e9, 5e7);
+  EXPECT_EQ(flash.streams, 46 * 2 * (24 * 10240 + 10240 + 3 + 24) + 4 * 10240 + 10240 + 1 + 4);
+  // Another spelling, one latent for all heads, and the layers without a window by default.
+  Json other = json;
+  other.erase("rope_interleave");
+  other.erase("dsa_layers");
+  other["rope_interleaved"] = false;
+  other["num_key_value_heads"] = 1;
+  EXPECT_EQ(load_config(other, "c"), config);
+  for (const auto& [key, value] :
+       std::vector<std::pair<const char*, Json>>{{"swa_layers", {1, 2, 5}},
+                                                 {"swa_layers", {1, 2}},
+                                                 {"swa_layers", {1, "2", 4}},
+                                                 {"swa_layers", nullptr},
+                                                 {"sliding_window_list", {40, 0, 100}},
+                                                 {"dsa_layers", {0, 1}},
+                                                 {"dsa_layers", {0, 4}},
+                                                 {"dsa_layers", {0, 0}},
+                                                 {"index_topk", -1},
+                                                 {"index_head_dim", 4},
+                                                 {"router_sliding_window", 9},
+                                                 {"router_sliding_window", 1},
+                                                 {"mhc_num_stream", 9},
+                                                 {"mhc_recur_norm", 65},
+                                                 {"block_post_layernorm_idx", {4}},
+                                                 {"param_sink_number", 63},
+                                                 {"q_lora_rank", nullptr}})
+    EXPECT_NE(refusal(json, key, value), "") << key << " = " << value;
+}
+
 TEST(ConfigTest, RefusesUnknownAndUnsupported) {
   const Json ultra = preset_json("nano-ultra"), dense = preset_json("tiny-embedded");
   const std::string unknown = refusal(ultra, "architectures", {"PanguUltraMoE"});

@@ -3,6 +3,7 @@
 #include "models/convert.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -28,7 +29,7 @@ class ConvertTest : public ::testing::Test {
     std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
     for (char& c : name)
       if (c == '/') c = '_';
-    base_ = fs::path(testing::TempDir()) / ("convert_" + name);
+    base_ = fs::path(testing::TempDir()) / fmt::format("convert_{}_{}", ::getpid(), name);
     fs::remove_all(base_);
     fs::create_directories(base_);
   }

@@ -3,6 +3,7 @@
 #include "nn/expert_cache.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -60,7 +61,7 @@ std::unique_ptr<Model> with_cache(const Model& whole, int64_t slots) {
 }
 
 TEST(ExpertCache, AModelWithFewExpertsInMemoryComputesTheSameBits) {
-  for (const char* preset : {"nano-ultra", "tiny-pro"})
+  for (const char* preset : {"nano-ultra", "tiny-pro", "nano-openpangu2"})
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const ModelConfig config = config_of(preset);
       const auto whole = make_model(config, cpu_device(), dtype);
@@ -144,7 +145,8 @@ TEST(ExpertCache, EveryLayerNeedsRoom) {
 class ExpertFilesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::path(::testing::TempDir()) / "expert_files";
+    directory_ =
+        std::filesystem::path(::testing::TempDir()) / fmt::format("expert_files_{}", ::getpid());
     std::filesystem::remove_all(directory_);
     const auto model = make_model(config_of("nano-ultra"), cpu_device());
     model->params().initialize(4);

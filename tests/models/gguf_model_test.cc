@@ -3,6 +3,7 @@
 #include "models/gguf_model.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -31,7 +32,7 @@ class GgufModelTest : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    directory_ = fs::path(testing::TempDir()) / fmt::format("gguf_{}", test->name());
+    directory_ = fs::path(testing::TempDir()) / fmt::format("gguf_{}_{}", ::getpid(), test->name());
     fs::remove_all(directory_);
     fs::create_directories(directory_);
   }

@@ -132,7 +132,8 @@ TEST_P(InvarianceTest, MicroBatchesAreOneBatch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, InvarianceTest,
-                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded"),
+                         ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded",
+                                           "nano-openpangu2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

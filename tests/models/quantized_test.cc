@@ -1,6 +1,7 @@
 // Quantised checkpoints, converted as they are read: against values worked out here from random
 // small numbers and scales.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -23,9 +24,9 @@ using nlohmann::json;
 class Checkpoint : public ::testing::Test {
  protected:
   void SetUp() override {
-    directory_ =
-        fs::path(testing::TempDir()) /
-        fmt::format("quantized_{}", testing::UnitTest::GetInstance()->current_test_info()->name());
+    directory_ = fs::path(testing::TempDir()) /
+                 fmt::format("quantized_{}_{}", ::getpid(),
+                             testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(directory_);
     fs::create_directories(directory_);
   }

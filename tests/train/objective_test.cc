@@ -124,7 +124,7 @@ TEST(ObjectiveTest, AFrozenTiedEmbeddingChangesNoOtherGradient) {
 /// Whatever is frozen, the others' gradients keep their bits: every op without one of its
 /// gradients.
 TEST(ObjectiveTest, FreezingParametersChangesNoOtherGradient) {
-  for (const char* preset : {"nano-ultra", "tiny-pro", "tiny-embedded"}) {
+  for (const char* preset : {"nano-ultra", "tiny-pro", "tiny-embedded", "nano-openpangu2"}) {
     const auto model = small_model(preset);
     const Batch batch = counting({7, 1, 12}, true);
     const auto gradients = [&] {

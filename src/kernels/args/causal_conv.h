@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 
 namespace um {
 
@@ -12,7 +11,7 @@ namespace um {
 /// is the row itself. Where the others are is in `sources` [rows, taps-1], oldest first: a row of
 /// x, or -1 - r for row r of `past`. A row whose first source is kNoSource has no convolution.
 struct CausalConv {
-  static constexpr int32_t kNoSource = std::numeric_limits<int32_t>::min();
+  static constexpr int32_t kNoSource = INT32_MIN;
 
   int64_t rows = 0, cols = 0, channels = 0, taps = 0;
   const float* x = nullptr;
