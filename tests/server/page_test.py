@@ -95,6 +95,7 @@ class Page(unittest.TestCase):
 
     def test_asks_streams_and_remembers(self):
         fresh(max_tokens=60, temperature=1, seed=5)
+        self.assertTrue(PAGE.run("document.getElementById('modes').checkVisibility()"))
         picture("empty")
         self.ask("the river")
         PAGE.wait(DONE)
