@@ -227,6 +227,7 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
     Echo echo;
     if (completion->echo) {
       echo.text = given.is_text ? given.text : tokenizer.decode(given.ids);
+      if (request.client_gone()) return;
       if (completion->params.top_logprobs >= 0)
         echo.tokens = service.score(prompt.prompt, completion->params.top_logprobs);
     }

@@ -351,6 +351,18 @@ TEST(JsonSchemaConstraint, BranchesOfOneOfThatMayOverlapAreRefused) {
     "m": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}, {"type": "null"}]}}, "oneOf": [{"type": "string"})";
   for (int i = 0; i < 900; ++i) many += R"(, {"$ref": "#/$defs/n"})";
   EXPECT_NE(schema_error(many + "]}").find("a value may meet"), std::string::npos);
+  std::string values = R"({"oneOf": [{"enum": [0)", others = R"(]}, {"enum": [-1)";
+  for (int i = 1; i < 30000; ++i) {
+    values += "," + std::to_string(i);
+    others += "," + std::to_string(-i - 1);
+  }
+  EXPECT_NE(schema_error(values + others + "]}]}").find("a value may meet"), std::string::npos);
+  // A union of many kinds is none too many.
+  std::string kinds = R"({"oneOf": [{"type": "null"})";
+  for (int i = 0; i < 150; ++i)
+    kinds += R"(, {"type": "object", "properties": {"kind": {"const": ")" + std::to_string(i) +
+             R"("}}, "required": ["kind"]})";
+  EXPECT_EQ(schema_error(kinds + "]}"), "none");
 }
 
 TEST(RegexConstraint, RefusesByName) {

@@ -210,8 +210,7 @@ const char* const kWrong[] = {
     "{% macro m() %}{{ caller() }}{% endmacro %}{% call m()|upper %}x{% endcall %}",
     "{% macro m() %}{{ caller() }}{% endmacro %}{% call m(caller=1) %}x{% endcall %}",
     "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}x",
-    "{% macro m() %}{{ caller() }}{% endmacro %}{% for x in many %}{% call m() %}{% break %}{% "
-    "endcall %}{% endfor %}",
+    "{%macro m()%}{%endmacro%}{%for x in [1]%}{%call m()%}{%break%}{%endcall%}{%endfor%}",
     "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}{{ caller() }}{% endcall %}",
     "{% call range(3) %}x{% endcall %}",
     "{% call 'a'.upper() %}x{% endcall %}",

@@ -162,7 +162,8 @@ class Compiler {
   void fill_reference(const Node& node, const std::string& path, State from, State to) {
     const Node beside = without_annotations(node, "$ref");
     const Node& target = find_schema(*root_, node["$ref"], path);
-    fill_branch(beside, target, beside.empty() ? node["$ref"].get<std::string>() : path, from, to);
+    call(from, joined_branch(beside, target, path),
+         beside.empty() ? node["$ref"].get<std::string>() : path, to);
   }
 
   static Node without_annotations(const Node& node, std::string_view left_out) {
@@ -185,46 +186,40 @@ class Compiler {
       Node joined = Node::object();
       for (const Node& branch : branches) join(joined, branch, path);
       join(joined, beside, path);
-      return call_joined(from, std::move(joined), path, to);
+      return call(from, keep(std::move(joined), path), path, to);
     }
-    if (keyword == "oneOf") check_exclusive(beside, branches, path);
-    for (size_t i = 0; i < branches.size(); ++i)
-      fill_branch(beside, branches[i], fmt::format("{}/{}/{}", path, keyword, i), from, to);
+    std::vector<const Node*> made;
+    for (const Node& branch : branches) made.push_back(&joined_branch(beside, branch, path));
+    if (keyword == "oneOf") check_exclusive(made, path);
+    for (size_t i = 0; i < made.size(); ++i)
+      call(from, *made[i], fmt::format("{}/{}/{}", path, keyword, i), to);
   }
 
   /// oneOf is anyOf where no text can meet two branches; we cannot leave such texts out.
-  void check_exclusive(const Node& beside, const Node& branches, const std::string& path) {
-    std::vector<Node> made;  // with what stands beside them
-    for (const Node& branch : branches) {
-      made.push_back(beside);
-      if (beside.empty())
-        made.back() = branch;
-      else
-        join(made.back(), branch, path);
-    }
-    for (size_t i = 0; i < made.size(); ++i)
-      for (size_t j = 0; j < made.size(); ++j)
-        if (i != j && !schema_excludes(*root_, made[i], made[j], steps_))
+  void check_exclusive(const std::vector<const Node*>& branches, const std::string& path) {
+    for (size_t i = 0; i < branches.size(); ++i)
+      for (size_t j = 0; j < branches.size(); ++j)
+        if (i != j && !schema_excludes(*root_, *branches[i], *branches[j], steps_))
           refuse_schema(path,
                         fmt::format("\"oneOf\": a value may meet the schemas {} and {}, which is "
                                     "not supported; \"anyOf\" allows it",
                                     std::min(i, j), std::max(i, j)));
   }
 
-  void fill_branch(const Node& beside, const Node& branch, const std::string& path, State from,
-                   State to) {
-    if (beside.empty()) return call(from, branch, path, to);
+  /// A branch with what stands beside it.
+  const Node& joined_branch(const Node& beside, const Node& branch, const std::string& path) {
+    if (beside.empty()) return branch;
     Node joined = beside;
     join(joined, branch, path);
-    call_joined(from, std::move(joined), path, to);
+    return keep(std::move(joined), path);
   }
 
-  void call_joined(State from, Node joined, const std::string& path, State to) {
+  const Node& keep(Node joined, const std::string& path) {
     made_bytes_ += joined.dump().size();
     if (made_bytes_ > kMaxSchema || made_.size() >= 1000)
       refuse_schema(path, "too many combinations of schemas");
     made_.push_back(std::move(joined));
-    call(from, made_.back(), path, to);
+    return made_.back();
   }
 
   /// Does `a` say something of the members that it does not list itself, but `b` does?

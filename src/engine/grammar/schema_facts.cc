@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <vector>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -14,8 +15,8 @@ namespace {
 
 using Node = SchemaNode;
 
-constexpr int64_t kMaxSteps = 300'000;
-constexpr int kMaxHops = 8;  // of references and nesting, where schemas are compared
+constexpr int64_t kMaxSteps = 5'000'000;  // less than a second
+constexpr int kMaxHops = 8;               // of references and nesting, where schemas are compared
 
 bool is_one_of(std::string_view word, std::initializer_list<std::string_view> list) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -132,15 +133,21 @@ bool meet(const std::set<std::string>& a, const std::set<std::string>& b) {
   return std::any_of(a.begin(), a.end(), [&](const std::string& type) { return b.contains(type); });
 }
 
-/// The values of `enum` or `const`; null if there is neither.
-Node values_of(const Node& node) {
-  if (node.contains("enum") && node["enum"].is_array()) return node["enum"];
-  return node.contains("const") ? Node::array({node["const"]}) : Node();
+using Values = std::vector<const Node*>;
+
+/// The values of `enum` or `const`; none if there is neither.
+Values values_of(const Node& node) {
+  Values values;
+  if (node.contains("enum") && node["enum"].is_array())
+    for (const Node& value : node["enum"]) values.push_back(&value);
+  else if (node.contains("const"))
+    values.push_back(&node["const"]);
+  return values;
 }
 
-std::set<std::string> types_of_values(const Node& values) {
+std::set<std::string> types_of_values(const Values& values) {
   std::set<std::string> types;
-  for (const Node& value : values) types.insert(type_of_value(value));
+  for (const Node* value : values) types.insert(type_of_value(*value));
   return broad(types);
 }
 
@@ -149,6 +156,10 @@ const Node* property_of(const Node& node, const std::string& name) {
   if (!node.contains("properties") || !node["properties"].is_object()) return nullptr;
   const auto at = node["properties"].find(name);
   return at == node["properties"].end() ? nullptr : &*at;
+}
+
+size_t properties_of(const Node& node) {
+  return node.contains("properties") ? node["properties"].size() : 0;
 }
 
 std::set<std::string> required_of(const Node& node) {
@@ -165,7 +176,7 @@ class Exclusion {
 
   /// `whole`: `made` alone says what is written, no other schema beside it.
   bool holds(const Node& made, const Node& other, bool whole, int hops) {
-    if (++steps_ > kMaxSteps || hops > kMaxHops) return false;
+    if (!pay(20 + made.size() + other.size()) || hops > kMaxHops) return false;
     if (made == false || other == false) return true;
     if (!made.is_object() || !other.is_object()) return false;
     if (by_itself(made, other, whole && is_plain(made), hops)) return true;
@@ -176,6 +187,12 @@ class Exclusion {
   }
 
  private:
+  /// False once too much was done.
+  bool pay(size_t cost) {
+    steps_ += static_cast<int64_t>(cost);
+    return steps_ <= kMaxSteps;
+  }
+
   static bool is_plain(const Node& node) {
     return !node.contains("$ref") && !node.contains("anyOf") && !node.contains("oneOf") &&
            !node.contains("allOf");
@@ -209,38 +226,38 @@ class Exclusion {
     const auto other_types =
         other.contains("type") ? broad(schema_types(other, "#")) : std::set<std::string>();
     if (!types.empty() && !other_types.empty() && !meet(types, other_types)) return true;
-    const Node values = values_of(made), other_values = values_of(other);
-    if (!values.is_null() && !other_values.is_null())
-      return std::none_of(values.begin(), values.end(), [&](const Node& value) {
-        return std::find(other_values.begin(), other_values.end(), value) != other_values.end();
+    const Values values = values_of(made), other_values = values_of(other);
+    if (!pay(values.size() + other_values.size() + values.size() * other_values.size()))
+      return false;
+    if (!values.empty() && !other_values.empty())
+      return std::none_of(values.begin(), values.end(), [&](const Node* value) {
+        return std::any_of(other_values.begin(), other_values.end(),
+                           [&](const Node* other_value) { return *value == *other_value; });
       });
-    if (!values.is_null())
-      return !other_types.empty() && !meet(types_of_values(values), other_types);
-    if (!other_values.is_null())
-      return !types.empty() && !meet(types, types_of_values(other_values));
+    if (!values.empty()) return !other_types.empty() && !meet(types_of_values(values), other_types);
+    if (!other_values.empty()) return !types.empty() && !meet(types, types_of_values(other_values));
     return types == std::set<std::string>{"object"} && by_properties(made, other, whole, hops);
   }
 
   bool by_properties(const Node& made, const Node& other, bool whole, int hops) {
     const std::set<std::string> required = required_of(made), other_required = required_of(other);
-    if (other.contains("properties") && other["properties"].is_object())
-      for (const auto& [name, schema] : other["properties"].items()) {
-        const Node* own = property_of(made, name);
-        const bool must = required.contains(name) || other_required.contains(name);
-        if (own != nullptr && must && holds(*own, schema, true, hops + 1)) return true;
-      }
-    // A property that one demands and the other does not have.
+    std::set<std::string> names = required;
+    names.insert(other_required.begin(), other_required.end());
+    if (!pay(names.size() * (10 + properties_of(made) + properties_of(other)))) return false;
     const bool other_closed =
         other.contains("additionalProperties") && other["additionalProperties"] == false;
-    for (const std::string& name : required)
-      if (other_closed && property_of(other, name) == nullptr) return true;
     const bool listed = made.contains("properties") || made.contains("required");
     const bool closed = made.contains("additionalProperties")
                             ? made["additionalProperties"] == false
                             : listed || made.contains("unevaluatedProperties");
-    for (const std::string& name : other_required)
-      if (whole && closed && !required.contains(name) && property_of(made, name) == nullptr)
-        return true;
+    for (const std::string& name : names) {
+      const Node *own = property_of(made, name), *theirs = property_of(other, name);
+      // A property that must be there, and cannot be right for both.
+      if (own != nullptr && theirs != nullptr && holds(*own, *theirs, true, hops + 1)) return true;
+      // One that is there, and that the other does not allow; or is not, and that it demands.
+      if (theirs == nullptr && other_closed && required.contains(name)) return true;
+      if (own == nullptr && whole && closed && !required.contains(name)) return true;
+    }
     return false;
   }
 
