@@ -57,6 +57,8 @@ std::vector<std::string> fuzz_seeds() {
   return {
       R"(0{"type": "object", "properties": {"a": {"type": "string", "maxLength": 5}, "b": {"$ref":
  "#/$defs/c"}}, "required": ["b"], "$defs": {"c": {"enum": ["x", 1, null]}}})",
+      R"(0{"oneOf": [{"properties": {"k": {"const": 1}}, "required": ["k"]}, {"type": "integer", "multipleOf": 7, "minimum": 0},
+ {"type": "string"}, {"type": "array", "items": {"minProperties": 1, "maxProperties": 2}}]})",
       R"(0{"anyOf": [{"type": "array", "items": {"$ref": "#"}, "minItems": 1}, {"const": "z"}]})",
       R"(0{"type": "number", "minimum": -2.5, "exclusiveMaximum": 1e3})",
       R"(0{"type": "string", "pattern": "^(a|[b-d]){1,3}x*$"})",

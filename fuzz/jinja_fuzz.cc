@@ -32,25 +32,30 @@ std::vector<std::string> fuzz_seeds() {
       "{% for k, v in messages[0].items() %}{{ loop.cycle(k, v) }}{{ loop.previtem }}{% endfor %}"
       "{% with a = range(3)|list %}{{ a|sort(reverse=true)|unique|sum }}{{ a|max }}{% endwith %}"
       "{% generation %}x{% endgeneration %}{{ raise_exception('no') if nosuch is defined else 1 in "
-      "[1] }}"};
+      "[1] }}",
+      "{% macro m(x) %}{{ caller(x) if caller }}{% endmacro %}{% for x in messages recursive %}{{ "
+      "loop.depth }}"
+      "{% call(y, z=1) m(x) %}{{ y }}{{ x.role }}{% endcall %}{{ loop(x.calls or []) }}{% endfor "
+      "%}"};
 }
 
 namespace {
 
 // Bytes from 128 on stand for these, so that a mutated byte is a whole word.
 constexpr std::array kWords = {
-    "{{ ",       " }}",     "{% ",       " %}",       "{%- ",      " -%}",      "for ",
-    "in ",       "endfor",  "if ",       "elif ",     "else ",     "endif",     "set ",
-    "endset",    "macro ",  "endmacro",  "filter ",   "endfilter", "with ",     "endwith",
-    "raw",       "endraw",  "messages",  "loop",      ".index",    ".previtem", "namespace(",
-    "range(",    "dict(",   "is ",       "not ",      "defined",   "none",      "true",
-    "and ",      "or ",     "|tojson",   "|join(",    "|map(",     "|select(",  "|selectattr(",
-    "|sort",     "|unique", "|indent(",  "|replace(", "|trim",     "|int",      "|round(",
-    "|default(", "|items",  "|dictsort", ".split(",   ".strip(",   ".items()",  ".format(",
-    ".get(",     ".rfind(", "'role'",    "'a'",       "9",         "-1",        "[",
-    "]",         "::-1",    "(",         ")",         "{",         "}",         ", ",
-    "=",         "==",      "~",         "+",         "*",         "**",        "//",
-    "%",         "<",       "break",     "continue",  "{#",        "#}",        "\n"};
+    "{{ ",       " }}",      "{% ",       " %}",       "{%- ",      " -%}",       "for ",
+    "in ",       "endfor",   "if ",       "elif ",     "else ",     "endif",      "set ",
+    "endset",    "macro ",   "endmacro",  "filter ",   "endfilter", "with ",      "endwith",
+    "raw",       "endraw",   "messages",  "loop",      ".index",    ".previtem",  "namespace(",
+    "range(",    "dict(",    "is ",       "not ",      "defined",   "none",       "true",
+    "and ",      "or ",      "|tojson",   "|join(",    "|map(",     "|select(",   "|selectattr(",
+    "|sort",     "|unique",  "|indent(",  "|replace(", "|trim",     "|int",       "|round(",
+    "|default(", "|items",   "|dictsort", ".split(",   ".strip(",   ".items()",   ".format(",
+    ".get(",     ".rfind(",  "'role'",    "'a'",       "9",         "-1",         "[",
+    "]",         "::-1",     "(",         ")",         "{",         "}",          ", ",
+    "=",         "==",       "~",         "+",         "*",         "**",         "//",
+    "%",         "<",        "break",     "continue",  "{#",        "#}",         "\n",
+    "call ",     "call(x) ", "endcall",   "caller",    "caller(",   "recursive ", "loop("};
 
 std::string source_of(const uint8_t* data, size_t size) {
   std::string source;

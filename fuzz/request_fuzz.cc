@@ -4,7 +4,8 @@
 #include <vector>
 
 #include "server/api_error.h"
-#include "server/formats.h"
+#include "server/call_form.h"
+#include "server/messages.h"
 #include "server/prompt.h"
 #include "server/tool_calls.h"
 #include "text/utf8.h"
@@ -20,6 +21,11 @@ std::vector<std::string> fuzz_seeds() {
 "chat_template_kwargs":{"enable_thinking":false,"mode":"auto"}})",
       R"({"prompt":["a",[1,2]],"echo":true,"logprobs":null,"response_format":{"type":"json_schema","json_schema":{"schema":{"b":1}}}})",
       R"({"prompt":[1,2,3],"guided_json":"{\"type\":\"object\"}","structured_outputs":{"choice":["a"]}})",
+      R"({"system":[{"type":"text","text":"s"}],"max_tokens":5,"stop_sequences":["x"],"thinking":{"type":"enabled","budget_tokens":9},
+"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"tool","name":"f","disable_parallel_tool_use":true},
+"messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"thinking","thinking":"t"},{"type":"text","text":"a"},
+{"type":"tool_use","id":"1","name":"f","input":{"b":[1]}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1",
+"content":[{"type":"text","text":"r"}]},{"type":"text","text":"é"}]}],"output_config":{"format":{"type":"json_schema","schema":{}}}})",
       R"([{"name":"f","arguments":{"a":[1,"}\""]}},{"parameters":"{}","name":"g"}])"};
 }
 
@@ -32,8 +38,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const um::ChatRequest chat = um::parse_chat_request(body, limits);
       if (!um::is_utf8(um::chat_prompt_text(chat))) __builtin_trap();
       if (chat.input.messages.size() != chat.messages.size()) __builtin_trap();
-      um::calls_schema(chat.tools, chat.tool_choice, chat.parallel_tool_calls);
+      for (const um::CallSyntax syntax : {um::CallSyntax::kList, um::CallSyntax::kDeepSeek})
+        um::call_form(chat.tools, chat.tool_choice, chat.parallel_tool_calls, {.calls = syntax});
     } catch (const um::ApiError&) {
+    }
+    try {
+      um::parse_chat_request(um::chat_body_of_messages(body), limits);
+    } catch (const um::ApiError& error) {
+      if (error.status() != 400) __builtin_trap();
     }
     um::parse_completion_request(body, limits);
   } catch (const um::ApiError& error) {

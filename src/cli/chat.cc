@@ -13,6 +13,7 @@
 #include "models/config.h"
 #include "server/chat_marks.h"
 #include "text/chat_template.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -64,7 +65,7 @@ class Chat {
  public:
   Chat(const Flags& flags, const Globals& globals)
       : mode_(parse_think_mode(flags.mode)),
-        system_(flags.system),
+        system_(repair_utf8(flags.system)),
         directory_(find_model(flags.model)),
         tokenizer_(Tokenizer::load(directory_)),
         template_(ChatTemplate::load(directory_, tokenizer_)),
@@ -91,7 +92,7 @@ class Chat {
 
   /// Answers on standard output.
   void answer(const std::string& user) {
-    messages_.push_back({"user", user});
+    messages_.push_back({"user", repair_utf8(user)});
     std::vector<int32_t> prompt = prompt_ids();
     while (std::ssize(prompt) + options_.max_tokens > engine_.options().context && forget_oldest())
       prompt = prompt_ids();
@@ -111,6 +112,9 @@ class Chat {
     messages_.push_back({"assistant", tokenizer_.decode(out.tokens, false)});
     ++options_.seed;  // the same question again may get another answer
   }
+
+  /// Forgets a question that could not be answered.
+  void drop_question() { messages_.pop_back(); }
 
  private:
   int64_t context(const Flags& flags) const {
@@ -185,7 +189,13 @@ void run_chat(const Flags& flags, const Globals& globals) {
     } else if (line.starts_with('/')) {
       fmt::print(stderr, "{}\n", dim("commands: /reset, /quit", true));
     } else if (line.find_first_not_of(" \t\r") != std::string::npos) {
-      chat.answer(line);
+      try {
+        chat.answer(line);
+      } catch (const Error& error) {
+        if (!terminal) throw;
+        chat.drop_question();
+        fmt::print(stderr, "{}\n\n", error.what());
+      }
     }
   }
   if (terminal) fmt::print(stderr, "\n");

@@ -59,7 +59,7 @@ void run_with(CLI::App* command, const Globals& globals, std::function<void()> a
 }
 
 CLI::Option* add_model_option(CLI::App* command, std::string& model) {
-  return command->add_option("--model", model, "checkpoint directory")
+  return command->add_option("--model", model, "checkpoint directory or .gguf file")
       ->type_name("DIR")
       ->required();
 }

@@ -29,7 +29,7 @@ void add_serve(CLI::App& app, Globals& globals) {
   CLI::App* command =
       add_command(app, "serve", "serve a model over HTTP, with a chat page", globals);
   auto state = std::make_shared<ServeCommand>();
-  command->add_option("model,--model", state->model, "checkpoint directory")
+  command->add_option("model,--model", state->model, "checkpoint directory or .gguf file")
       ->type_name("DIR")
       ->required();
   add_dtype_option(command, state->dtype);

@@ -127,8 +127,9 @@ void Gguf::read() {
   data_ = bytes_.subspan(begin);
   for (const GgufTensor& tensor : tensors_) {
     UM_CHECK(tensor.offset % step == 0 && tensor.offset <= data_.size(),
-             "{}: tensor {} lies at offset {}, expected a multiple of {} up to {}", name_,
-             quote(tensor.name), tensor.offset, step, data_.size());
+             "{}: tensor {} lies at offset {}, expected a multiple of {} up to {}, where the file "
+             "ends: is it cut off?",
+             name_, quote(tensor.name), tensor.offset, step, data_.size());
   }
 }
 

@@ -20,11 +20,12 @@ constexpr size_t kRemembered = 16;               // compiled grammars
 constexpr size_t kMaxChoices = size_t{1} << 18;  // bytes of all texts
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
-std::vector<std::string> bytes_of(const Tokenizer& tokenizer) {
+std::vector<std::string> bytes_of(const Tokenizer& tokenizer, const std::vector<int32_t>& marks) {
   std::vector<std::string> bytes;
   bytes.reserve(static_cast<size_t>(tokenizer.vocab_size()));
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
     bytes.emplace_back(tokenizer.is_special(id) ? std::string_view() : tokenizer.bytes(id));
+  for (size_t i = 0; i < marks.size(); ++i) bytes.at(static_cast<size_t>(marks[i])) = form_mark(i);
   return bytes;
 }
 
@@ -179,8 +180,9 @@ class AfterThinking : public Constraint {
 
 }  // namespace
 
-ConstraintFactory::ConstraintFactory(const Tokenizer& tokenizer, std::vector<int32_t> eos)
-    : ConstraintFactory(bytes_of(tokenizer), std::move(eos)) {}
+ConstraintFactory::ConstraintFactory(const Tokenizer& tokenizer, std::vector<int32_t> eos,
+                                     const std::vector<int32_t>& marks)
+    : ConstraintFactory(bytes_of(tokenizer, marks), std::move(eos)) {}
 
 ConstraintFactory::ConstraintFactory(const ConstraintFactory& other, std::vector<int32_t> eos)
     : trie_(other.trie_), eos_(checked(std::move(eos))) {}
@@ -221,6 +223,17 @@ std::unique_ptr<Constraint> ConstraintFactory::json_object() {
 
 std::unique_ptr<Constraint> ConstraintFactory::json_schema(std::string_view schema) {
   return make("schema " + std::string(schema), [&] { return schema_grammar(schema); });
+}
+
+std::unique_ptr<Constraint> ConstraintFactory::json_form(const JsonForm& form) {
+  std::string key = fmt::format("form {}", form.repeat);
+  const auto add = [&](const std::string& text) {
+    key += fmt::format(" {} {}", text.size(), text);
+  };
+  for (const std::string* text : {&form.open, &form.between, &form.close}) add(*text);
+  for (const JsonForm::Piece& piece : form.pieces)
+    for (const std::string* text : {&piece.before, &piece.schema, &piece.after}) add(*text);
+  return make(std::move(key), [&] { return form_grammar(form); });
 }
 
 std::unique_ptr<Constraint> ConstraintFactory::regex(std::string_view pattern) {

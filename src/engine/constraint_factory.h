@@ -19,6 +19,7 @@ namespace um {
 
 class Grammar;
 class TokenTrie;
+struct JsonForm;
 
 /// All methods may be called from several threads. What they return is for one request: take a
 /// clone() for each further one. The factory keeps what it has compiled lately, with the token
@@ -27,8 +28,9 @@ class TokenTrie;
 class ConstraintFactory {
  public:
   /// `eos`: the tokens that end an answer, at least one. They are allowed exactly when the text is
-  /// complete; other special tokens never.
-  ConstraintFactory(const Tokenizer& tokenizer, std::vector<int32_t> eos);
+  /// complete; other special tokens never, but for `marks`, where a JsonForm demands them.
+  ConstraintFactory(const Tokenizer& tokenizer, std::vector<int32_t> eos,
+                    const std::vector<int32_t>& marks = {});
   /// For the same tokenizer as `other`, whose sorted vocabulary it shares.
   ConstraintFactory(const ConstraintFactory& other, std::vector<int32_t> eos);
   /// The same from the bytes of each token, by id; empty: never allowed.
@@ -38,6 +40,8 @@ class ConstraintFactory {
   std::unique_ptr<Constraint> json_object();
   /// JSON that meets the schema. Give the text as it came: the order of properties counts.
   std::unique_ptr<Constraint> json_schema(std::string_view schema);
+  /// JSON with fixed text around it (engine/grammar/schema.h).
+  std::unique_ptr<Constraint> json_form(const JsonForm& form);
   /// A text that the pattern matches from end to end.
   std::unique_ptr<Constraint> regex(std::string_view pattern);
   /// One of the texts, none of them empty, in UTF-8.

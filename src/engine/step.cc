@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/score.h"
 #include "ops/launch.h"
 
 namespace um {
@@ -18,15 +19,6 @@ int32_t token_at(const ActiveRequest& request, int64_t position) {
   if (position < request.length()) return request.tokens[static_cast<size_t>(position)];
   const auto draft = static_cast<size_t>(position - request.length());
   return draft < request.drafts.size() ? request.drafts[draft] : 0;
-}
-
-/// Of the model's own logits, before anything changes them.
-void add_logprobs(std::span<const float> logits, int64_t count, TokenOutput& output) {
-  const double total = log_sum_exp(logits);
-  const double logprob = static_cast<double>(logits[static_cast<size_t>(output.id)]) - total;
-  output.logprob =
-      static_cast<float>(std::max<double>(logprob, std::numeric_limits<float>::lowest()));
-  output.top = top_logprobs(logits, count, total);
 }
 
 }  // namespace

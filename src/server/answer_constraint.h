@@ -21,9 +21,10 @@ struct AnswerRules {
   bool begun = false;            ///< the answer goes on inside the thinking
   int64_t thinking_budget = -1;  ///< tokens of thinking at most; -1: no limit
   std::unique_ptr<Constraint> content = {};
-  /// Between the marks of tool calls; it allows only `tool_close` once the list is complete.
+  /// Behind the opening mark of tool calls; once they are complete it allows only `tool_close`, or
+  /// where there is no such mark an `eos`.
   std::unique_ptr<Constraint> calls = {};
-  bool must_call = false;  ///< the content is a list of calls
+  bool must_call = false;  ///< the content is `tool_open` and what `calls` allows
 };
 
 /// The constraint of these rules; null if they hold the answer to nothing.

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "server/api_error.h"
+#include "server/field_reader.h"
+#include "server/messages.h"
 #include "server/prompt.h"
 #include "server/routes.h"
 
@@ -93,15 +95,12 @@ class Events {
   Events(const HttpWriter& write, double ping) : write_(write), ping_(seconds(ping)) {}
 
   bool good() const { return good_; }
-  void send(const Json& json) {
-    send_text("data: " + json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n");
-  }
-  void send_text(const std::string& text) {
+  void send(const std::string& text) {
     good_ = good_ && write_(text);
     last_ = Clock::now();
   }
   void ping() {
-    if (Clock::now() >= last_ + ping_) send_text(": ping\n\n");
+    if (Clock::now() >= last_ + ping_) send(": ping\n\n");
   }
 
  private:
@@ -115,20 +114,20 @@ class Events {
 bool answer_stream(const HttpWriter& write, Waiter waiter, Reply& reply, size_t answers,
                    double ping, bool include_usage) {
   Events events(write, ping);
-  for (const Json& chunk : reply.opening(answers)) events.send(chunk);
+  for (const Json& chunk : reply.opening(answers)) events.send(reply.event(chunk));
   try {
     while (!waiter.finished() && events.good()) {
       for (Channel::Entry& entry : waiter.next())
         for (const Json& chunk : reply.chunks(entry.answer, std::move(entry.update)))
-          events.send(chunk);
+          events.send(reply.event(chunk));
       if (waiter.client_gone()) return false;
       events.ping();
     }
-    if (include_usage) events.send(reply.usage_chunk());
+    if (include_usage) events.send(reply.event(reply.usage_chunk()));
   } catch (const ApiError& error) {
-    events.send(error.body());
+    events.send(reply.event(reply.failure(error)));
   }
-  events.send_text("data: [DONE]\n\n");
+  events.send(reply.ending());
   return events.good();
 }
 
@@ -158,25 +157,55 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
   };
 }
 
+namespace {
+
+AnswerRequest chat_answer(Service& service, const ChatRequest& chat) {
+  AnswerRequest prompt;
+  prompt.prompt = chat_prompt(service.chat_template(), service.tokenizer(), chat);
+  prompt.chat = true;
+  prompt.include_stop = chat.params.include_stop;
+  prompt.want_tokens = wants_tokens(chat.params);
+  prompt.text = text_options(chat.params);
+  prompt.text.split = true;
+  prompt.text.tools = chat.tool_choice.kind != ToolChoice::kNone;
+  prompt.text.parallel_tools = chat.parallel_tool_calls;
+  for (const Tool& tool : chat.tools) prompt.text.tool_names.push_back(tool.name);
+  prompt.constraint = service.formats().of_chat(
+      chat, service.marks().opens_thinking(service.tokenizer(), prompt.prompt));
+  return prompt;
+}
+
+std::shared_ptr<const ChatRequest> read_chat(const Service& service, const Body& body) {
+  return std::make_shared<const ChatRequest>(parse_chat_request(body, service.limits()));
+}
+
+}  // namespace
+
 void route_chat(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
-  const Body body(request.body);
-  const auto chat = std::make_shared<const ChatRequest>(parse_chat_request(body, service.limits()));
-  AnswerRequest prompt;
-  prompt.prompt = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
-  prompt.chat = true;
-  prompt.include_stop = chat->params.include_stop;
-  prompt.want_tokens = wants_tokens(chat->params);
-  prompt.text = text_options(chat->params);
-  prompt.text.split = true;
-  prompt.text.tools = chat->tool_choice.kind != ToolChoice::kNone;
-  prompt.text.parallel_tools = chat->parallel_tool_calls;
-  for (const Tool& tool : chat->tools) prompt.text.tool_names.push_back(tool.name);
-  prompt.constraint = service.formats().of_chat(
-      *chat, service.marks().opens_thinking(service.tokenizer(), prompt.prompt));
+  const auto chat = read_chat(service, Body(request.body));
+  AnswerRequest prompt = chat_answer(service, *chat);
   auto reply =
       std::make_shared<ChatReply>(make_head(service, "chatcmpl-"), service.tokenizer(), chat);
   answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
+}
+
+void route_messages(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Body body(request.body);
+  if (field_of(body.json, "max_tokens") == nullptr) bad_field("max_tokens", "missing");
+  const auto chat = read_chat(service, chat_body_of_messages(body));
+  AnswerRequest prompt = chat_answer(service, *chat);
+  auto reply = std::make_shared<MessagesReply>(make_head(service, "msg_"), service.tokenizer(),
+                                               chat, std::ssize(prompt.prompt));
+  answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
+}
+
+void route_count_tokens(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const auto chat = read_chat(service, chat_body_of_messages(Body(request.body)));
+  const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
+  set_json(response, {{"input_tokens", ids.size()}});
 }
 
 void route_completions(Service& service, const HttpRequest& request, HttpResponse& response) {
@@ -186,7 +215,7 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
       std::make_shared<const CompletionRequest>(parse_completion_request(body, service.limits()));
   const Tokenizer& tokenizer = service.tokenizer();
   std::vector<AnswerRequest> prompts;
-  std::vector<std::string> echoes;
+  std::vector<Echo> echoes;
   for (const CompletionRequest::Prompt& given : completion->prompts) {
     AnswerRequest prompt;
     prompt.prompt =
@@ -195,9 +224,14 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
     prompt.want_tokens = wants_tokens(completion->params);
     prompt.text = text_options(completion->params);
     prompt.constraint = service.formats().of_completion(completion->params);
-    const std::string text = given.is_text ? given.text : tokenizer.decode(given.ids);
-    for (int64_t i = 0; i < completion->params.n; ++i)
-      echoes.push_back(completion->echo ? text : std::string());
+    Echo echo;
+    if (completion->echo) {
+      echo.text = given.is_text ? given.text : tokenizer.decode(given.ids);
+      if (request.client_gone()) return;
+      if (completion->params.top_logprobs >= 0)
+        echo.tokens = service.score(prompt.prompt, completion->params.top_logprobs);
+    }
+    echoes.insert(echoes.end(), static_cast<size_t>(completion->params.n), echo);
     prompts.push_back(std::move(prompt));
   }
   auto reply = std::make_shared<CompletionReply>(make_head(service, "cmpl-"), tokenizer, completion,

@@ -81,6 +81,13 @@ ChatMarks ChatMarks::of(const Tokenizer& tokenizer, std::string_view source) {
     if (marks.calls != CallSyntax::kLlama)
       marks.tool_open_text = calls->open, marks.tool_close_text = calls->close;
   }
+  if (marks.calls == CallSyntax::kDeepSeek) {
+    marks.code_block = written("```json");
+    for (const std::string_view mark : {kCallBegin, kCallSeparator, kCallEnd})
+      marks.inner.push_back(special_id(tokenizer, mark));
+    if (std::find(marks.inner.begin(), marks.inner.end(), -1) != marks.inner.end())
+      marks.inner.clear();
+  }
   return marks;
 }
 

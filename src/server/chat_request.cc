@@ -112,7 +112,8 @@ void read_thinking_budget(const Json& body, int64_t& budget) {
 
 /// Whether the client says anything about thinking.
 bool asks_to_think(const Json& body) {
-  if (field_of(body, "reasoning_effort") != nullptr) return true;
+  for (const char* name : {"reasoning_effort", "reasoning"})
+    if (field_of(body, name) != nullptr) return true;
   const Json* kwargs = field_of(body, "chat_template_kwargs");
   if (kwargs == nullptr) return false;
   return field_of(*kwargs, "enable_thinking") != nullptr ||
@@ -161,8 +162,10 @@ std::vector<Tool> parse_tools(const Body& body) {
     Tool tool;
     read_field(*function, "name", tool.name);
     read_field(*function, "description", tool.description);
-    if (tool.name.empty() || tool.name.size() > 256)
-      bad_field(where, "expected a name of 1 to 256 bytes");
+    const auto is_control = [](char c) { return static_cast<unsigned char>(c) < ' '; };
+    if (tool.name.empty() || tool.name.size() > 256 ||
+        std::any_of(tool.name.begin(), tool.name.end(), is_control))
+      bad_field(where, "expected a name of 1 to 256 bytes without control characters");
     const Json* parameters = field_of(*function, "parameters");
     if (parameters != nullptr && !parameters->is_object())
       bad_field(where + ".parameters", "expected a JSON schema, found {}", describe(*parameters));
@@ -178,6 +181,14 @@ ThinkMode parse_thinking(const Json& body, ThinkMode standard) {
   ThinkMode mode = standard;
   std::string effort, name;
   read_field(body, "reasoning_effort", effort);
+  if (const Json* reasoning = field_of(body, "reasoning")) {
+    if (!reasoning->is_object())
+      bad_field("reasoning", "expected an object, found {}", describe(*reasoning));
+    bool enabled = true;
+    read_field(*reasoning, "effort", effort);
+    read_field(*reasoning, "enabled", enabled);
+    if (!enabled) effort = "none";
+  }
   if (effort == "none" || effort == "minimal")
     mode = ThinkMode::kFast;
   else if (effort == "low" || effort == "medium" || effort == "high" || effort == "xhigh" ||

@@ -1,42 +1,74 @@
 // Replies of completions (see reply.h).
+#include <algorithm>
 #include <utility>
 
 #include "server/reply.h"
 
 namespace um {
+namespace {
+
+/// Those that begin in these bytes.
+int64_t characters(std::string_view utf8) {
+  return static_cast<int64_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+}  // namespace
 
 CompletionReply::CompletionReply(ReplyHead head, const Tokenizer& tokenizer,
                                  std::shared_ptr<const CompletionRequest> request,
-                                 std::vector<std::string> echoes)
+                                 std::vector<Echo> echoes)
     : Reply(std::move(head), tokenizer, request->params),
       request_(std::move(request)),
       echoes_(std::move(echoes)) {
   chunk_object_ = "text_completion";
   answers_.resize(echoes_.size());
-  for (const std::string& echo : echoes_) offsets_.push_back(echo.size());
+  // The prompt's tokens end where its text does; some have a space in front that it has not.
+  for (const Echo& echo : echoes_) {
+    offsets_.push_back(characters(echo.text));
+    for (const TokenOutput& token : echo.tokens) offsets_.back() -= width(token.id);
+  }
 }
 
 std::vector<Json> CompletionReply::opening(size_t answers) {
   std::vector<Json> chunks;
-  for (size_t i = 0; i < answers; ++i)
-    if (!echoes_[i].empty())
-      chunks.push_back(chunk(
-          {{"index", i}, {"text", echoes_[i]}, {"logprobs", nullptr}, {"finish_reason", nullptr}}));
+  for (size_t i = 0; i < answers; ++i) {
+    const Echo& echo = echoes_[i];
+    if (echo.text.empty() && echo.tokens.empty()) continue;
+    Json choice = {
+        {"index", i}, {"text", echo.text}, {"logprobs", nullptr}, {"finish_reason", nullptr}};
+    if (!echo.tokens.empty()) choice["logprobs"] = logprobs(i, echo.tokens, true);
+    chunks.push_back(chunk(std::move(choice)));
+  }
   return chunks;
 }
 
-Json CompletionReply::logprobs(size_t answer, const std::vector<TokenOutput>& tokens) {
+/// How many characters of the text a token is.
+int64_t CompletionReply::width(int32_t id) const {
+  const bool left_out = tokenizer_.is_special(id) && params_.skip_special;
+  const std::string_view bytes = tokenizer_.bytes(id);
+  return left_out ? 0 : characters(bytes.empty() ? token_text(tokenizer_, id) : bytes);
+}
+
+Json CompletionReply::logprobs(size_t answer, const std::vector<TokenOutput>& tokens,
+                               bool from_start) {
   Json texts = Json::array(), values = Json::array(), tops = Json::array(), offsets = Json::array();
   for (const TokenOutput& token : tokens) {
     const std::string text = token_text(tokenizer_, token.id);
     texts.push_back(text);
+    offsets.push_back(std::max<int64_t>(offsets_[answer], 0));
+    offsets_[answer] += width(token.id);
+    if (from_start && values.empty()) {  // nothing stands before it
+      values.push_back(nullptr);
+      tops.push_back(nullptr);
+      continue;
+    }
     values.push_back(json_logprob(token.logprob));
     Json top = Json::object();
     for (const TokenLogprob& other : token.top)
       top[token_text(tokenizer_, other.id)] = json_logprob(other.logprob);
     tops.push_back(std::move(top));
-    offsets.push_back(offsets_[answer]);
-    offsets_[answer] += text.size();
   }
   return {{"tokens", std::move(texts)},
           {"token_logprobs", std::move(values)},
@@ -44,7 +76,19 @@ Json CompletionReply::logprobs(size_t answer, const std::vector<TokenOutput>& to
           {"text_offset", std::move(offsets)}};
 }
 
+/// Where nothing was to be generated, the engine has made one token all the same.
+void CompletionReply::drop_ungenerated(AnswerUpdate& update) const {
+  if (!request_->only_echo) return;
+  update.delta = {};
+  update.tokens.clear();
+  update.token_count = 0;
+  update.stop_reason.clear();
+  if (update.reason == FinishReason::eos || update.reason == FinishReason::stop)
+    update.reason = FinishReason::max_tokens;
+}
+
 std::vector<Json> CompletionReply::chunks(size_t answer, AnswerUpdate&& update) {
+  drop_ungenerated(update);
   count(answer, update);
   std::vector<Json> chunks;
   const bool tokens = !update.tokens.empty();
@@ -67,6 +111,7 @@ std::vector<Json> CompletionReply::chunks(size_t answer, AnswerUpdate&& update) 
 }
 
 void CompletionReply::gather(size_t answer, AnswerUpdate&& update) {
+  drop_ungenerated(update);
   count(answer, update);
   append_update(answers_[answer], std::move(update));
 }
@@ -76,10 +121,15 @@ Json CompletionReply::whole() {
   for (size_t i = 0; i < answers_.size(); ++i) {
     const AnswerUpdate& answer = answers_[i];
     Json choice = {{"index", i},
-                   {"text", echoes_[i] + answer.delta.content},
+                   {"text", echoes_[i].text + answer.delta.content},
                    {"logprobs", nullptr},
                    {"finish_reason", api_finish_reason(answer.reason)}};
-    if (params_.top_logprobs >= 0) choice["logprobs"] = logprobs(i, answer.tokens);
+    if (params_.top_logprobs >= 0) {
+      std::vector<TokenOutput> tokens = echoes_[i].tokens;
+      const bool from_start = !tokens.empty();
+      tokens.insert(tokens.end(), answer.tokens.begin(), answer.tokens.end());
+      choice["logprobs"] = logprobs(i, tokens, from_start);
+    }
     if (params_.return_token_ids) choice["token_ids"] = token_ids(answer.tokens);
     if (!answer.stop_reason.empty()) choice["stop_reason"] = answer.stop_reason;
     add_experts(choice, answer.stats);

@@ -45,7 +45,11 @@ void read_logprobs(const Json& body, const RequestLimits& limits, GenerationPara
 CompletionRequest parse_completion_request(const Body& given, const RequestLimits& limits) {
   const Json& body = given.json;
   CompletionRequest request;
-  request.params = parse_generation(given, limits);
+  read_field(body, "echo", request.echo);
+  int64_t max_tokens = -1;
+  read_field(body, "max_tokens", max_tokens, -1, int64_t{1} << 40);
+  request.only_echo = request.echo && max_tokens == 0;
+  request.params = parse_generation(given, limits, request.only_echo);
   if (request.params.max_tokens < 0 && field_of(body, "max_tokens") == nullptr &&
       field_of(body, "max_completion_tokens") == nullptr)
     request.params.max_tokens = 16;  // OpenAI's default of this endpoint
@@ -58,9 +62,6 @@ CompletionRequest parse_completion_request(const Body& given, const RequestLimit
               request.params.n, limits.max_prompts);
   const Json* suffix = field_of(body, "suffix");
   if (suffix != nullptr && *suffix != "") bad_field("suffix", "not supported by this server");
-  read_field(body, "echo", request.echo);
-  if (request.echo && request.params.top_logprobs >= 0)
-    bad_field("echo", "not together with logprobs: the prompt's are not computed");
   return request;
 }
 

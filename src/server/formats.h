@@ -24,15 +24,12 @@ class Formats {
 
  private:
   std::unique_ptr<Constraint> of_format(ConstraintFactory& factory, const FormatSpec& format);
-  std::unique_ptr<Constraint> of_tools(const ChatRequest& request);
+  std::unique_ptr<Constraint> of_calls(ConstraintFactory& factory, const ChatRequest& request);
 
   ChatMarks marks_;
   std::vector<int32_t> eos_, chat_eos_;
-  std::unique_ptr<ConstraintFactory> text_, chat_, calls_;  // null: no token could end it
+  std::unique_ptr<ConstraintFactory> text_, chat_;  // null: no token could end it
+  std::unique_ptr<ConstraintFactory> calls_;        // null: the marks of calls are no tokens
 };
-
-/// The JSON schema of what the model writes to call these tools: a list of calls, or one.
-std::string calls_schema(const std::vector<Tool>& tools, const ToolChoice& choice, bool parallel,
-                         CallSyntax syntax = CallSyntax::kList);
 
 }  // namespace um

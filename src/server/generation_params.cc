@@ -14,16 +14,16 @@ void refuse_unsupported(const Json& body) {
     const char* name;
     double value;
   };
-  static constexpr Neutral kNumbers[] = {
-      {"best_of", 1},         {"length_penalty", 1}, {"dynatemp_range", 0}, {"mirostat", 0},
-      {"xtc_probability", 0}, {"dry_multiplier", 0}, {"top_n_sigma", -1}};
+  static constexpr Neutral kNumbers[] = {{"length_penalty", 1}, {"dynatemp_range", 0},
+                                         {"mirostat", 0},       {"xtc_probability", 0},
+                                         {"dry_multiplier", 0}, {"top_n_sigma", -1}};
   for (const auto& [name, value] : kNumbers) {
     const Json* json = field_of(body, name);
     if (json != nullptr && !(json->is_number() && json->get<double>() == value))
       bad_field(name, "not supported by this server");
   }
-  for (const char* name : {"bad_words", "allowed_token_ids", "grammar", "ebnf", "lora",
-                           "prompt_logprobs", "audio", "structural_tag"}) {
+  for (const char* name : {"grammar", "ebnf", "lora", "lora_path", "prompt_logprobs", "audio",
+                           "structural_tag", "chat_template"}) {
     const Json* json = field_of(body, name);
     if (json != nullptr && !((json->is_object() || json->is_array()) && json->empty()))
       bad_field(name, "not supported by this server");
@@ -91,6 +91,15 @@ std::vector<TokenBias> read_logit_bias(const Json& body, int64_t vocab) {
   return biases;
 }
 
+void read_limits(const Json& body, const RequestLimits& limits, GenerationParams& params) {
+  if (const Json* ids = field_of(body, "allowed_token_ids"))
+    params.allowed_token_ids = parse_ids(*ids, "allowed_token_ids", limits.vocab);
+  read_field(body, "bad_words", params.bad_words, 1024);
+  for (const std::string& word : params.bad_words)
+    if (word.empty() || word.size() > 256)
+      bad_field("bad_words", "expected words of 1 to 256 bytes");
+}
+
 std::optional<uint64_t> read_seed(const Json& body) {
   const Json* json = field_of(body, "seed");
   if (json == nullptr) return std::nullopt;
@@ -128,7 +137,7 @@ std::vector<int32_t> parse_ids(const Json& value, const std::string& field, int6
   return ids;
 }
 
-GenerationParams parse_generation(const Body& given, const RequestLimits& limits) {
+GenerationParams parse_generation(const Body& given, const RequestLimits& limits, bool none_good) {
   const Json& body = given.json;
   constexpr int64_t kMaxTokens = int64_t{1} << 40;
   refuse_unsupported(body);
@@ -138,8 +147,13 @@ GenerationParams parse_generation(const Body& given, const RequestLimits& limits
   params.sampling.logit_bias = read_logit_bias(body, limits.vocab);
   params.seed = read_seed(body);
   read_field(body, "n", params.n, 1, limits.max_n);
+  int64_t best_of = params.n;
+  read_field(body, "best_of", best_of, 1, limits.max_n);
+  if (best_of != params.n)
+    bad_field("best_of", "not supported by this server, but for the same as n");
   read_field(body, "max_tokens", params.max_tokens, -1, kMaxTokens);
   read_field(body, "max_completion_tokens", params.max_tokens, -1, kMaxTokens);
+  if (none_good && params.max_tokens == 0) params.max_tokens = 1;
   if (params.max_tokens == 0) bad_field("max_tokens", "expected at least 1");
   read_field(body, "min_tokens", params.min_tokens, 0, kMaxTokens);
   read_field(body, "stop", params.stop, static_cast<size_t>(limits.max_stops));
@@ -148,7 +162,9 @@ GenerationParams parse_generation(const Body& given, const RequestLimits& limits
     if (stop.size() > 1024) bad_field("stop", "a stop string has more than 1024 bytes");
   if (const Json* ids = field_of(body, "stop_token_ids"))
     params.stop_token_ids = parse_ids(*ids, "stop_token_ids", limits.vocab);
-  read_field(body, "include_stop_str_in_output", params.include_stop);
+  read_limits(body, limits, params);
+  for (const char* name : {"include_stop_str_in_output", "no_stop_trim"})
+    read_field(body, name, params.include_stop);
   read_field(body, "ignore_eos", params.ignore_eos);
   read_field(body, "skip_special_tokens", params.skip_special);
   read_field(body, "return_token_ids", params.return_token_ids);

@@ -191,6 +191,10 @@ Json Reply::chunk(Json choice) const {
   return json;
 }
 
+std::string Reply::event(const Json& chunk) const {
+  return "data: " + chunk.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
+}
+
 Json Reply::usage_chunk() const {
   Json json = base(chunk_object_);
   json["choices"] = Json::array();

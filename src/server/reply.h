@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "server/api_error.h"
 #include "server/channel.h"
 #include "server/request.h"
 
@@ -57,6 +58,11 @@ class Reply {
   /// The last chunk of a stream that asked for its usage.
   Json usage_chunk() const;
 
+  /// How a stream carries a chunk, an error behind the first token, and its end.
+  virtual std::string event(const Json& chunk) const;
+  virtual Json failure(const ApiError& error) const { return error.body(); }
+  virtual std::string ending() const { return "data: [DONE]\n\n"; }
+
  protected:
   Json base(std::string_view object) const;
   /// Counts tokens; call it for every update.
@@ -98,24 +104,31 @@ class ChatReply : public Reply {
   std::vector<AnswerUpdate> answers_;
 };
 
+/// What stands before an answer's text, if the prompt is echoed.
+struct Echo {
+  std::string text = {};
+  std::vector<TokenOutput> tokens = {};  ///< the prompt's, if logprobs are wanted
+};
+
 class CompletionReply : public Reply {
  public:
-  /// `echoes`: what stands before each answer's text.
+  /// `echoes`: one for each answer.
   CompletionReply(ReplyHead head, const Tokenizer& tokenizer,
-                  std::shared_ptr<const CompletionRequest> request,
-                  std::vector<std::string> echoes);
+                  std::shared_ptr<const CompletionRequest> request, std::vector<Echo> echoes);
   std::vector<Json> opening(size_t answers) override;
   std::vector<Json> chunks(size_t answer, AnswerUpdate&& update) override;
   void gather(size_t answer, AnswerUpdate&& update) override;
   Json whole() override;
 
  private:
-  Json logprobs(size_t answer, const std::vector<TokenOutput>& tokens);
+  Json logprobs(size_t answer, const std::vector<TokenOutput>& tokens, bool from_start = false);
+  int64_t width(int32_t id) const;
+  void drop_ungenerated(AnswerUpdate& update) const;
 
   std::shared_ptr<const CompletionRequest> request_;
-  std::vector<std::string> echoes_;
+  std::vector<Echo> echoes_;
   std::vector<AnswerUpdate> answers_;
-  std::vector<size_t> offsets_;  // of the next token in the text
+  std::vector<int64_t> offsets_;  // of the next token in the text, in characters
 };
 
 }  // namespace um

@@ -34,6 +34,8 @@ struct GenerationParams {
   int64_t min_tokens = 0;
   std::vector<std::string> stop = {};
   std::vector<int32_t> stop_token_ids = {};
+  std::vector<int32_t> allowed_token_ids = {};  ///< empty: all
+  std::vector<std::string> bad_words = {};
   bool include_stop = false;  ///< the stop string that ended it is part of the text
   bool ignore_eos = false;
   bool skip_special = true;   ///< special tokens are left out of the text
@@ -80,6 +82,7 @@ struct CompletionRequest {
   };
   std::vector<Prompt> prompts;
   bool echo = false;
+  bool only_echo = false;  ///< max_tokens 0: nothing is generated
 };
 
 /// What a request may ask for at most, and what it gets where it says nothing.
@@ -119,6 +122,8 @@ std::vector<int32_t> parse_ids(const Json& value, const std::string& field, int6
 /// response_format and its like.
 FormatSpec parse_format(const Body& body);
 /// The fields that chat and completions share, but for `logprobs`, which differ.
-GenerationParams parse_generation(const Body& body, const RequestLimits& limits);
+/// `max_tokens` may be 0 only where `none_good`, and then is read as 1.
+GenerationParams parse_generation(const Body& body, const RequestLimits& limits,
+                                  bool none_good = false);
 
 }  // namespace um

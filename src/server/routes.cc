@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "server/api_error.h"
+#include "server/messages.h"
 
 namespace um {
 namespace {
@@ -22,10 +23,11 @@ std::string without_scheme(const std::string& origin) {
   return at == std::string::npos ? origin : origin.substr(at + 3);
 }
 
-void set_error(HttpResponse& response, const ApiError& error) {
+void set_error(const HttpRequest& request, HttpResponse& response, const ApiError& error) {
   response.status = error.status();
   response.stream = nullptr;
-  set_json(response, error.body());
+  const bool messages = request.path.starts_with("/v1/messages");
+  set_json(response, messages ? messages_error(error) : error.body());
   if (error.status() == 429 || error.status() == 503)
     response.headers.emplace_back("Retry-After", "1");
   if (error.status() == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
@@ -45,6 +47,8 @@ void set_json(HttpResponse& response, const Json& json) {
 Routes::Routes(Service& service) : service_(service) {
   entries_ = {{"/v1/chat/completions", {.post = route_chat}},
               {"/v1/completions", {.post = route_completions}},
+              {"/v1/messages", {.post = route_messages}},
+              {"/v1/messages/count_tokens", {.post = route_count_tokens}},
               {"/v1/models", {.get = route_models}},
               {"/v1/embeddings", {.post = route_embeddings}},
               {"/tokenize", {.post = route_tokenize}},
@@ -96,8 +100,9 @@ void Routes::set_cors(const HttpRequest& request, HttpResponse& response) const 
   response.headers.emplace_back("Vary", "Origin");
   if (request.method != "OPTIONS") return;
   response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-  response.headers.emplace_back("Access-Control-Allow-Headers",
-                                "Authorization, Content-Type, X-Api-Key, X-Request-Id");
+  response.headers.emplace_back(
+      "Access-Control-Allow-Headers",
+      "Authorization, Content-Type, X-Api-Key, X-Request-Id, Anthropic-Version");
   response.headers.emplace_back("Access-Control-Max-Age", "86400");
 }
 
@@ -133,13 +138,13 @@ void Routes::handle(const HttpRequest& request, HttpResponse& response) {
     set_cors(request, response);
     dispatch(request, response);
   } catch (const ApiError& error) {
-    set_error(response, error);
+    set_error(request, response, error);
   } catch (const UsageError& error) {  // an option of sampling that the engine refuses
-    set_error(response, ApiError(400, error.what()));
+    set_error(request, response, ApiError(400, error.what()));
   } catch (const std::bad_alloc&) {
-    set_error(response, ApiError(503, "out of memory"));
+    set_error(request, response, ApiError(503, "out of memory"));
   } catch (const std::exception& error) {
-    set_error(response, ApiError(500, error.what()));
+    set_error(request, response, ApiError(500, error.what()));
   }
   service_.metrics().http_response(response.status);
 }

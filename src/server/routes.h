@@ -49,6 +49,8 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
 
 // The routes; each throws ApiError for what it refuses.
 void route_chat(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_messages(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_count_tokens(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_completions(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_models(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_embeddings(Service& service, const HttpRequest& request, HttpResponse& response);

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <future>
 #include <random>
+#include <type_traits>
 #include <utility>
 
+#include "engine/score.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "server/api_error.h"
@@ -207,6 +209,17 @@ void Service::check_prompt(const std::vector<int32_t>& prompt) const {
                    "messages", "context_length_exceeded");
 }
 
+/// A word also counts behind a space, where its first token is another one.
+TokenLimits Service::limits_of(const GenerationParams& params) const {
+  TokenLimits limits{.allowed = params.allowed_token_ids};
+  for (const std::string& word : params.bad_words)
+    for (const std::string& text : {word, " " + word}) {
+      std::vector<int32_t> ids = tokenizer_->encode(text);
+      if (!ids.empty()) limits.bad.push_back(std::move(ids));
+    }
+  return limits;
+}
+
 uint64_t Service::submit(const GenerationParams& params, const AnswerRequest& request,
                          uint64_t seed, std::shared_ptr<Channel> channel, size_t answer) {
   EngineRequest engine;
@@ -227,7 +240,7 @@ uint64_t Service::submit(const GenerationParams& params, const AnswerRequest& re
   engine.top_logprobs = params.top_logprobs;
   engine.routed_experts = params.routed_experts;
   engine.priority = -params.priority;
-  if (request.constraint != nullptr) engine.constraint = request.constraint->clone();
+  engine.constraint = limit_tokens(held ? request.constraint->clone() : nullptr, limits_of(params));
   auto sink = std::make_shared<AnswerSink>(*tokenizer_, marks_, request, std::move(channel), answer,
                                            metrics_);
   return engine_->submit(std::move(engine), std::move(sink));
@@ -257,26 +270,38 @@ std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
   return generation;
 }
 
-std::vector<float> Service::embed(const std::vector<int32_t>& ids) {
-  require_ready();
-  check_prompt(ids);
-  const auto result = std::make_shared<std::promise<std::vector<float>>>();
-  std::future<std::vector<float>> future = result->get_future();
-  engine_->post([result, ids](const Model& model) {
+template <class Work>
+auto Service::on_engine(Work work) {
+  using Result = std::invoke_result_t<Work, const Model&>;
+  const auto result = std::make_shared<std::promise<Result>>();
+  std::future<Result> future = result->get_future();
+  engine_->post([result, work = std::move(work)](const Model& model) {
     try {
-      result->set_value(mean_state(model, ids));
+      result->set_value(work(model));
     } catch (...) {
       result->set_exception(std::current_exception());
     }
   });
   while (future.wait_for(std::chrono::milliseconds(250)) != std::future_status::ready)
     if (state_ == State::kStopped) throw ApiError(503, "the server is shutting down");
-  std::vector<float> mean = future.get();
+  return future.get();
+}
+
+std::vector<float> Service::embed(const std::vector<int32_t>& ids) {
+  require_ready();
+  check_prompt(ids);
+  std::vector<float> mean = on_engine([ids](const Model& model) { return mean_state(model, ids); });
   double norm = 0;
   for (const float value : mean) norm += static_cast<double>(value) * value;
   const auto scale = static_cast<float>(norm > 0 ? 1 / std::sqrt(norm) : 0);
   for (float& value : mean) value *= scale;
   return mean;
+}
+
+std::vector<TokenOutput> Service::score(const std::vector<int32_t>& ids, int64_t top) {
+  require_ready();
+  check_prompt(ids);
+  return on_engine([ids, top](const Model& model) { return score_tokens(model, ids, top); });
 }
 
 }  // namespace um

@@ -19,6 +19,7 @@
 #include "server/metrics.h"
 #include "server/options.h"
 #include "server/request.h"
+#include "server/token_limits.h"
 
 namespace um {
 
@@ -93,9 +94,15 @@ class Service {
                                         std::vector<AnswerRequest> prompts);
   /// The mean of the final hidden states, of length 1. Throws ApiError for prompts that do not fit.
   std::vector<float> embed(const std::vector<int32_t>& ids);
+  /// Every token's log-probability (engine/score.h). Throws ApiError likewise.
+  std::vector<TokenOutput> score(const std::vector<int32_t>& ids, int64_t top);
 
  private:
   friend class OpenAnswers;
+  /// Runs `work` between two steps of the engine, and gives what it gives.
+  template <class Work>
+  auto on_engine(Work work);
+  TokenLimits limits_of(const GenerationParams& params) const;
   void check_prompt(const std::vector<int32_t>& prompt) const;
   uint64_t submit(const GenerationParams& params, const AnswerRequest& request, uint64_t seed,
                   std::shared_ptr<Channel> channel, size_t answer);

@@ -54,7 +54,7 @@ void route_models(Service& service, const HttpRequest& request, HttpResponse& re
                         {"n_vocab", config.vocab},
                         {"n_embd", config.hidden},
                         {"mtp_heads", service.model().mtp_heads()},
-                        {"thinking", service.marks().think_close >= 0}}}};
+                        {"thinking", service.marks().may_think()}}}};
   const std::string prefix = "/v1/models/";
   if (!request.path.starts_with(prefix))
     return set_json(response, {{"object", "list"}, {"data", Json::array({model})}});

@@ -184,8 +184,6 @@ void ToolCallParser::end_call(std::vector<ToolCallDelta>& out) {
 
 namespace {
 
-constexpr std::string_view kCallBegin = "<｜tool▁call▁begin｜>", kCallEnd = "<｜tool▁call▁end｜>",
-                           kSeparator = "<｜tool▁sep｜>";
 constexpr size_t kMaxHead = 4096;
 
 std::string_view trimmed(std::string_view text) {
@@ -215,7 +213,7 @@ void DeepSeekCallParser::step(char c, std::vector<ToolCallDelta>& out) {
     if (reached(kCallBegin)) text_.clear(), state_ = State::kHead;
     if (text_.size() > 2 * kCallBegin.size()) text_.erase(0, text_.size() - kCallBegin.size());
   } else if (state_ == State::kHead) {
-    if (reached(kSeparator)) head_ = std::exchange(text_, {}), state_ = State::kName;
+    if (reached(kCallSeparator)) head_ = std::exchange(text_, {}), state_ = State::kName;
   } else if (state_ == State::kName) {
     if (trimmed(text_) == "{") {  // V3.1: the name stood before
       named(head_, out);

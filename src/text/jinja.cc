@@ -20,8 +20,8 @@ class Interpreter {
   Interpreter(const JinjaTemplate::Variables& variables, const JinjaOptions& options)
       : context_(options.work) {
     context_.now = options.now.value_or(static_cast<int64_t>(std::time(nullptr)));
-    scopes_.emplace_back();
-    for (const auto& [name, value] : variables) scopes_[0].emplace_back(name, value);
+    scopes_.push_back({0, 0});
+    for (const auto& [name, value] : variables) scopes_[0].names.emplace_back(name, value);
   }
 
   MarkedText run(const JinjaNodes& nodes) {
@@ -32,45 +32,72 @@ class Interpreter {
 
  private:
   using Value = JinjaValue;
-  using Scope = std::vector<std::pair<std::string_view, Value>>;
+  struct Scope {
+    uint64_t serial;  // tells it from any other; later ones have larger ones
+    size_t outer;     // the place of the scope around it
+    std::vector<std::pair<std::string_view, Value>> names = {};
+  };
   enum class Flow { kOn, kBreak, kContinue };
 
   /// A scope for names set while it lives.
   struct Inner {
-    explicit Inner(Interpreter& self) : self(self) { self.scopes_.emplace_back(); }
-    ~Inner() { self.scopes_.pop_back(); }
+    explicit Inner(Interpreter& self) : self(self), outer(self.here_) {
+      self.here_ = self.scopes_.size();
+      self.scopes_.push_back({++self.serial_, outer});
+    }
+    ~Inner() {
+      self.scopes_.pop_back();
+      self.here_ = outer;
+    }
     Inner(const Inner&) = delete;
     Interpreter& self;
+    size_t outer;
+  };
+
+  /// While it lives, names are those of the block in which a macro or a recursive loop stands, and
+  /// not of the one that calls it.
+  struct Home {
+    Home(Interpreter& self, uint64_t serial) : self(self), caller(self.here_) {
+      const auto& scopes = self.scopes_;
+      const auto at = std::lower_bound(scopes.begin(), scopes.end(), serial,
+                                       [](const Scope& s, uint64_t n) { return s.serial < n; });
+      UM_CHECK(at != scopes.end() && at->serial == serial,
+               "a macro or a loop is called outside its block");
+      self.here_ = static_cast<size_t>(at - scopes.begin());
+    }
+    ~Home() { self.here_ = caller; }
+    Home(const Home&) = delete;
+    Interpreter& self;
+    size_t caller;
   };
 
   // ---- names ----
 
   void set(std::string_view name, Value value) {
-    Scope& scope = scopes_.back();
-    context_.budget.spend(scope.size() + 1);
-    for (auto& [key, old] : scope) {
+    auto& names = scopes_[here_].names;
+    context_.budget.spend(names.size() + 1);
+    for (auto& [key, old] : names) {
       if (key == name) {
         old = std::move(value);
         return;
       }
     }
-    scope.emplace_back(name, std::move(value));
+    names.emplace_back(name, std::move(value));
   }
 
-  /// The innermost of that name; in a macro its own scopes and the outermost count.
+  /// The innermost of that name.
   const Value* find(std::string_view name) {
-    for (size_t i = scopes_.size(); i-- > 0;) {
-      if (i < first_scope_ && i > 0) i = 0;
-      context_.budget.spend(scopes_[i].size() + 1);
-      for (const auto& [key, value] : scopes_[i])
+    for (size_t i = here_;; i = scopes_[i].outer) {
+      context_.budget.spend(scopes_[i].names.size() + 1);
+      for (const auto& [key, value] : scopes_[i].names)
         if (key == name) return &value;
+      if (i == 0) return nullptr;
     }
-    return nullptr;
   }
 
   Value name(const std::string& text) {
     if (const Value* found = find(text)) return *found;
-    if (jinja_is_function(text)) return Value::function({nullptr, text});
+    if (jinja_is_function(text)) return Value::function({.global = text});
     return Value::undefined(text);
   }
 
@@ -98,7 +125,7 @@ class Interpreter {
       case JinjaNode::kIf:
         return execute(evaluate(*node.expr).truthy() ? node.body : node.other);
       case JinjaNode::kFor:
-        return loop(node);
+        return loop(node, evaluate(*node.expr));
       case JinjaNode::kSet:
         assign(node);
         return Flow::kOn;
@@ -109,7 +136,10 @@ class Interpreter {
         write(jinja_text(captured(node), context_.budget));
         return Flow::kOn;
       case JinjaNode::kMacro:
-        set(node.text, Value::function({&node, {}}));
+        set(node.text, macro_value(node));
+        return Flow::kOn;
+      case JinjaNode::kCallBlock:
+        call_block(node);
         return Flow::kOn;
       case JinjaNode::kBlock:
         return block(node);
@@ -155,16 +185,24 @@ class Interpreter {
   /// What the body writes, through the node's filters.
   Value captured(const JinjaNode& node) {
     const Inner inner(*this);
-    Value body = Value::text(written(node.body));
+    Value body = written([&] { execute(node.body); });
     if (node.expr == nullptr) return body;
     set(kJinjaBody, std::move(body));
     return evaluate(*node.expr);
   }
 
-  MarkedText written(const JinjaNodes& nodes) {
+  void call_block(const JinjaNode& node) {
+    const JinjaLevel level(context_);
+    const Value caller = macro_value(node);
+    write(jinja_text(call(*node.expr, &caller), context_.budget));
+  }
+
+  /// What `run` writes.
+  template <class Run>
+  Value written(Run run) {
     MarkedText outer = std::exchange(out_, {});
-    execute(nodes);
-    return std::exchange(out_, std::move(outer));
+    run();
+    return Value::text(std::exchange(out_, std::move(outer)));
   }
 
   Flow block(const JinjaNode& node) {
@@ -175,8 +213,9 @@ class Interpreter {
     return execute(node.body);
   }
 
-  Flow loop(const JinjaNode& node) {
-    Value items = jinja_items(context_, evaluate(*node.expr));
+  /// `over`: what is visited; `depth`: how many recursive loops run, with this one.
+  Flow loop(const JinjaNode& node, const Value& over, size_t depth = 1) {
+    Value items = jinja_items(context_, over);
     if (node.condition != nullptr) items = filtered(node, items);
     const Value::List& list = *items.items();
     if (list.empty()) {
@@ -185,6 +224,9 @@ class Interpreter {
     }
     auto state = std::make_shared<Value::Loop>();
     state->items = items;
+    state->depth = depth;
+    if (node.recursive) state->recursive = &node;
+    state->scope = scopes_[here_].serial;
     UM_CHECK(items.depth() < 200, "a loop over a value nested too deep");
     for (size_t i = 0; i < list.size(); ++i) {
       context_.budget.spend(JinjaBudget::kStep);
@@ -250,15 +292,11 @@ class Interpreter {
         return call(e);
       case JinjaExpr::kFilter: {
         const Value value = evaluate(*e.children[0]);
-        return at(e, [&](const JinjaArguments& given) {
-          return jinja_filter(context_, e.text, value, given);
-        });
+        return jinja_filter(context_, e.text, value, arguments(e));
       }
       case JinjaExpr::kTest: {
         const Value value = evaluate(*e.children[0]);
-        return at(e, [&](const JinjaArguments& given) {
-          return Value::boolean(jinja_test(context_, e.text, value, given));
-        });
+        return Value::boolean(jinja_test(context_, e.text, value, arguments(e)));
       }
     }
     return {};
@@ -271,13 +309,12 @@ class Interpreter {
     return values;
   }
 
-  /// `use` with the arguments of `e`; faults are then on its line.
-  template <class Use>
-  Value at(const JinjaExpr& e, Use use) {
+  /// Of a call, filter or test, on whose line faults are from then on.
+  JinjaArguments arguments(const JinjaExpr& e) {
     JinjaArguments given{all(e.arguments), {}};
     for (const auto& [key, value] : e.named) given.named.emplace_back(key, evaluate(*value));
     line_ = e.line;
-    return use(given);
+    return given;
   }
 
   Value dict(const JinjaExpr& e) {
@@ -375,18 +412,23 @@ class Interpreter {
 
   // ---- calls ----
 
-  Value call(const JinjaExpr& e) {
+  /// `caller`: of a call block, which calls macros only.
+  Value call(const JinjaExpr& e, const Value* caller = nullptr) {
     const JinjaExpr& callee = *e.children[0];
-    if (callee.kind != JinjaExpr::kAttribute) {
-      const Value function = evaluate(callee);
-      return at(e, [&](const JinjaArguments& given) { return apply(function, callee, given); });
-    }
-    const Value object = evaluate(*callee.children[0]);
-    return at(e, [&](const JinjaArguments& given) {
+    const bool method = callee.kind == JinjaExpr::kAttribute;
+    const Value object = evaluate(method ? *callee.children[0] : callee);
+    JinjaArguments given = arguments(e);
+    if (caller == nullptr && method) {
       if (object.as_loop() != nullptr) return loop_method(*object.as_loop(), callee.text, given);
       if (auto result = jinja_method(context_, object, callee.text, given)) return *result;
-      return apply(jinja_attribute(context_, object, callee.text), callee, given);
-    });
+    }
+    const Value function = method ? jinja_attribute(context_, object, callee.text) : object;
+    if (caller == nullptr) return apply(function, callee, given);
+    const Value::Function* known = function.as_function();
+    UM_CHECK(known != nullptr && known->macro != nullptr, "call: expected a macro, found {}",
+             function.type_name());
+    given.named.emplace_back("caller", *caller);
+    return macro(*known, given);
   }
 
   Value loop_method(Value::Loop& loop, const std::string& name, const JinjaArguments& given) {
@@ -400,11 +442,20 @@ class Interpreter {
     return Value::boolean(changed);
   }
 
+  /// loop(items) in a recursive loop: the block again, for these items.
+  Value recurse(const Value::Loop& from, const JinjaArguments& given) {
+    UM_CHECK(from.recursive != nullptr, "loop(...): the loop is not recursive");
+    UM_CHECK(given.positional.size() == 1 && given.named.empty(), "loop(...): expected one list");
+    const Home home(*this, from.scope);
+    return written([&] { loop(*from.recursive, given.positional[0], from.depth + 1); });
+  }
+
   Value apply(const Value& function, const JinjaExpr& callee, const JinjaArguments& given) {
+    if (function.as_loop() != nullptr) return recurse(*function.as_loop(), given);
     const Value::Function* known = function.as_function();
     UM_CHECK(known != nullptr, "{} is {} and cannot be called",
              quote(callee.text.empty() ? "the value" : callee.text), function.type_name());
-    if (known->macro != nullptr) return macro(*known->macro, given);
+    if (known->macro != nullptr) return macro(*known, given);
     if (known->global == "namespace") return make_namespace(given);
     return jinja_function(context_, known->global, given);
   }
@@ -428,20 +479,26 @@ class Interpreter {
     return Value::space(&space);
   }
 
-  Value macro(const JinjaNode& node, const JinjaArguments& given) {
+  Value macro_value(const JinjaNode& node) {
+    return Value::function({.macro = &node, .scope = scopes_[here_].serial});
+  }
+
+  Value macro(const Value::Function& function, const JinjaArguments& given) {
+    const JinjaNode& node = *function.macro;
     UM_CHECK(given.positional.size() <= node.names.size(),
              "macro {}: expected {} arguments, found {}", node.text, node.names.size(),
              given.positional.size());
-    for (const auto& [key, value] : given.named)
-      UM_CHECK(std::find(node.names.begin(), node.names.end(), key) != node.names.end(),
-               "macro {}: there is no argument {}", node.text, key);
+    const Value* caller = nullptr;
+    for (const auto& [key, value] : given.named) {
+      const bool listed = std::find(node.names.begin(), node.names.end(), key) != node.names.end();
+      if (!listed && key == "caller" && node.takes_caller)
+        caller = &value;
+      else
+        UM_CHECK(listed, "macro {}: there is no argument {}", node.text, key);
+    }
+    const Home home(*this, function.scope);
     const Inner inner(*this);
-    const size_t outer = std::exchange(first_scope_, scopes_.size() - 1);
-    struct Restore {
-      size_t& place;
-      size_t value;
-      ~Restore() { place = value; }
-    } restore{first_scope_, outer};
+    if (node.takes_caller) set("caller", caller != nullptr ? *caller : Value::undefined("caller"));
     for (size_t i = 0; i < node.names.size(); ++i) {
       const Value* value = given.find(i, node.names[i]);
       if (value != nullptr)
@@ -451,13 +508,14 @@ class Interpreter {
       else
         set(node.names[i], Value::undefined(node.names[i]));
     }
-    return Value::text(written(node.body));
+    return written([&] { execute(node.body); });
   }
 
   JinjaContext context_;
   std::deque<Value::Namespace> spaces_;  // live as long as the rendering
-  std::vector<Scope> scopes_;
-  size_t first_scope_ = 0;  // of the macro that runs
+  std::vector<Scope> scopes_;            // of all blocks that are open
+  size_t here_ = 0;                      // the innermost one of what runs
+  uint64_t serial_ = 0;                  // of the last scope
   MarkedText out_;
   int line_ = 1;
 };

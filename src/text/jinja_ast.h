@@ -46,22 +46,26 @@ struct JinjaNode {
   enum Kind {
     kText,         // text
     kOutput,       // expr
-    kFor,          // names in expr (if condition): body, else: other
+    kFor,          // names in expr (if condition): body, else: other; perhaps recursive
     kIf,           // expr: body, other
     kSet,          // names (or names[0].attribute) = expr
     kSetBlock,     // names[0] = body, through the filters of expr if there are any
     kMacro,        // text(names with defaults): body
+    kCallBlock,    // the call in expr, which gets body as the macro caller(names with defaults)
     kFilterBlock,  // body through the filters of expr
     kBlock,        // body in a scope of its own, with names = defaults (generation, with)
     kBreak,
     kContinue
   } kind = kText;
   int line = 0;
+  bool recursive = false;     // kFor: the body may call it, as loop(items)
+  bool takes_caller = false;  // kMacro, kCallBlock: the body reads `caller`
   std::string text = {};
   std::string attribute = {};  // kSet: namespace field
   std::vector<std::string> names = {};
   JinjaExprPtr expr = {}, condition = {};
-  std::vector<JinjaExprPtr> defaults = {};  // kMacro: by name, null for none; kBlock: values
+  std::vector<JinjaExprPtr> defaults =
+      {};  // kMacro, kCallBlock: by name, null for none; kBlock: values
   std::vector<std::unique_ptr<JinjaNode>> body = {}, other = {};
 };
 using JinjaNodes = std::vector<std::unique_ptr<JinjaNode>>;

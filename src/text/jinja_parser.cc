@@ -213,6 +213,7 @@ class Parser {
     if (text == "true" || text == "True") return constant(JinjaValue::boolean(true));
     if (text == "false" || text == "False") return constant(JinjaValue::boolean(false));
     if (text == "none" || text == "None") return constant(JinjaValue::none());
+    if (text == "caller") ++callers_;
     return make(JinjaExpr::kName, text);
   }
   JinjaExprPtr number(const JinjaToken& token) {
@@ -406,6 +407,7 @@ class Parser {
     if (word == "if") return condition();
     if (word == "set") return assignment();
     if (word == "macro") return macro();
+    if (word == "call") return call_block();
     if (word == "break" || word == "continue") {
       if (loops_ == 0) wrong("{} outside a loop", word);
       NodePtr out = node(word == "break" ? JinjaNode::kBreak : JinjaNode::kContinue);
@@ -422,8 +424,8 @@ class Parser {
     if (word == "with") return with();
     if (word == "filter") return filter_block();
     wrong(
-        "tag {} is not supported: expected for, if, set, macro, filter, with, generation, raw, "
-        "break or continue",
+        "tag {} is not supported: expected for, if, set, macro, call, filter, with, generation, "
+        "raw, break or continue",
         quote(word));
   }
   NodePtr for_loop() {
@@ -435,7 +437,7 @@ class Parser {
     if (!take_word("in")) wrong("expected \"in\", found {}", quote(peek().text));
     out->expr = either();
     if (take_word("if")) out->condition = expression();
-    if (is_word("recursive")) wrong("recursive loops are not supported");
+    out->recursive = take_word("recursive");
     need_end();
     ++loops_;
     out->body = body({"endfor", "else"});
@@ -485,19 +487,38 @@ class Parser {
   NodePtr macro() {
     NodePtr out = node(JinjaNode::kMacro);
     out->text = need_name();
+    signature(*out);
+    need_end();
+    macro_body(*out, "endmacro");
+    return out;
+  }
+  NodePtr call_block() {
+    NodePtr out = node(JinjaNode::kCallBlock);
+    out->text = "caller";
+    if (is_op("(")) signature(*out);
+    out->expr = expression();
+    if (out->expr->kind != JinjaExpr::kCall) wrong("expected a call of a macro");
+    for (const auto& [key, value] : out->expr->named)
+      if (key == "caller") wrong("a call block cannot be given a caller");
+    need_end();
+    macro_body(*out, "endcall");
+    return out;
+  }
+  void signature(JinjaNode& macro) {
     need_op("(");
     for (bool first = true; !take_op(")"); first = false) {
       if (!first) need_op(",");
       if (take_op(")")) break;
-      out->names.push_back(need_name());
-      out->defaults.push_back(take_op("=") ? expression() : nullptr);
+      macro.names.push_back(need_name());
+      macro.defaults.push_back(take_op("=") ? expression() : nullptr);
     }
-    need_end();
-    const int loops = std::exchange(loops_, 0);
-    out->body = body({"endmacro"});
+  }
+  void macro_body(JinjaNode& macro, const char* end) {
+    const int loops = std::exchange(loops_, 0), callers = callers_;
+    macro.body = body({end});
+    macro.takes_caller = callers_ != callers;
     loops_ = loops;
-    close("endmacro");
-    return out;
+    close(end);
   }
   NodePtr with() {
     NodePtr out = node(JinjaNode::kBlock);
@@ -532,6 +553,7 @@ class Parser {
   const std::string& name_;
   size_t at_ = 0, nodes_ = 0;
   int depth_ = 0, loops_ = 0;
+  int callers_ = 0;  // times that `caller` was read
 };
 
 }  // namespace

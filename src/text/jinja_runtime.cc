@@ -29,8 +29,8 @@ JinjaValue loop_attribute(const JinjaValue::Loop& loop, const std::string& name)
   if (name == "length") return JinjaValue::integer(count);
   if (name == "revindex") return JinjaValue::integer(count - index);
   if (name == "revindex0") return JinjaValue::integer(count - index - 1);
-  if (name == "depth") return JinjaValue::integer(1);
-  if (name == "depth0") return JinjaValue::integer(0);
+  if (name == "depth") return JinjaValue::integer(static_cast<int64_t>(loop.depth));
+  if (name == "depth0") return JinjaValue::integer(static_cast<int64_t>(loop.depth) - 1);
   if (name == "previtem" && index > 0) return items[loop.index - 1];
   if (name == "nextitem" && index + 1 < count) return items[loop.index + 1];
   return JinjaValue::undefined("loop." + name);

@@ -79,6 +79,7 @@ class JinjaValue {
   struct Function {
     const JinjaNode* macro = nullptr;  // or, if null:
     std::string_view global = {};      // the name of a built-in function
+    uint64_t scope = 0;                // in which the macro was defined
   };
 
   JinjaValue() : data_(Undefined{}) {}
@@ -150,7 +151,9 @@ struct JinjaValue::Loop {
   JinjaValue items;  // a list
   size_t index = 0, depth = 1;
   std::string_view target = {};
-  JinjaValue changed = {};  // what loop.changed was last given
+  JinjaValue changed = {};               // what loop.changed was last given
+  const JinjaNode* recursive = nullptr;  // the block that loop(...) runs again
+  uint64_t scope = 0;                    // in which that block stands
 };
 
 /// `==`; numbers by value, lists and dicts by contents.

@@ -286,8 +286,17 @@ TEST(JsonSchemaConstraint, ErrorsNameThePlace) {
     const std::string error = schema_error(schema);
     EXPECT_NE(error.find(part), std::string::npos) << schema << "\n" << error;
   };
-  has(R"({"type": "object", "properties": {"a": {"items": {"multipleOf": 3}}}})",
-      "schema #/properties/a/items: the keyword \"multipleOf\" is not supported");
+  has(R"({"type": "object", "properties": {"a": {"items": {"not": {}}}}})",
+      "schema #/properties/a/items: the keyword \"not\" is not supported");
+  has(R"({"multipleOf": 0.5})", "\"multipleOf\": expected a whole number from 1 to 1000");
+  has(R"({"multipleOf": "3"})", "\"multipleOf\": expected");
+  has(R"({"multipleOf": 3, "minimum": 1})", "two bounds");
+  has(R"({"multipleOf": 3, "minimum": 0, "maximum": 5000})", "two bounds");
+  has(R"({"multipleOf": 7, "minimum": 1, "maximum": 5})", "no finite text");
+  has(R"({"minProperties": 2})", "a name may come twice");
+  has(R"({"properties": {"a": true}, "minProperties": 2})", "no finite text");
+  has(R"({"properties": {"a": true}, "required": ["a"], "maxProperties": 0})", "no finite text");
+  has(R"({"maxProperties": 1.5})", "\"maxProperties\": expected a whole number");
   has(R"({"allOf": [{"type": "null"}, {"type": "string"}]})", "\"type\" is in both");
   has(R"({"additionalProperties": false, "anyOf": [{"properties": {"a": true}}]})",
       "in joined schemas");
@@ -316,6 +325,44 @@ TEST(JsonSchemaConstraint, ErrorsNameThePlace) {
   has(R"({"properties": {"a": {"maxLength": 60000}, "b": {"maxLength": 60000}, "c": {"maxLength": 60000},
         "d": {"maxLength": 60000}}})",
       "too large");
+}
+
+TEST(JsonSchemaConstraint, BranchesOfOneOfThatMayOverlapAreRefused) {
+  for (const char* branches :
+       {R"({"type": "integer"}, {"type": "number"})", R"({"type": "string"}, {"minLength": 3})",
+        R"({"const": 1}, {"enum": [2, 1.0]})", R"({"type": "string"}, {"const": "a"})",
+        R"({"type": "string"}, true)",
+        R"({"required": ["a"], "additionalProperties": true}, {"required": ["b"]})",
+        // The second's texts fit the first one too, which leaves room for more properties.
+        R"({"properties": {"a": true}}, {"properties": {"a": true, "b": true}, "required": ["b"]})",
+        // The kinds differ, but need not be there.
+        R"({"properties": {"k": {"const": 1}}}, {"properties": {"k": {"const": 2}}})",
+        R"({"$ref": "#/$defs/a"}, {"type": "string"})",
+        R"({"anyOf": [{"type": "null"}, {"type": "string"}]}, {"type": "string"})"}) {
+    const std::string error = schema_error(
+        "{\"oneOf\": [" + std::string(branches) +
+        R"(], "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}, {"type": "null"}]}, "b": {"type": "string"}}})");
+    EXPECT_NE(error.find("a value may meet the schemas 0 and 1"), std::string::npos)
+        << branches << "\n"
+        << error;
+  }
+  // Comparing ends, however the schemas refer to each other.
+  std::string many = R"({"$defs": {"n": {"anyOf": [{"$ref": "#/$defs/m"}, {"$ref": "#/$defs/m"}]},
+    "m": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}, {"type": "null"}]}}, "oneOf": [{"type": "string"})";
+  for (int i = 0; i < 900; ++i) many += R"(, {"$ref": "#/$defs/n"})";
+  EXPECT_NE(schema_error(many + "]}").find("a value may meet"), std::string::npos);
+  std::string values = R"({"oneOf": [{"enum": [0)", others = R"(]}, {"enum": [-1)";
+  for (int i = 1; i < 30000; ++i) {
+    values += "," + std::to_string(i);
+    others += "," + std::to_string(-i - 1);
+  }
+  EXPECT_NE(schema_error(values + others + "]}]}").find("a value may meet"), std::string::npos);
+  // A union of many kinds is none too many.
+  std::string kinds = R"({"oneOf": [{"type": "null"})";
+  for (int i = 0; i < 150; ++i)
+    kinds += R"(, {"type": "object", "properties": {"kind": {"const": ")" + std::to_string(i) +
+             R"("}}, "required": ["kind"]})";
+  EXPECT_EQ(schema_error(kinds + "]}"), "none");
 }
 
 TEST(RegexConstraint, RefusesByName) {
@@ -350,6 +397,49 @@ TEST(RegexConstraint, RefusesByName) {
   has("\xC3", "UTF-8");
   has("a\\", "backslash at the end");
   has("[^\\s\\S]", "no finite text");
+}
+
+TEST(JsonForm, TextMarksAndSchemasOfTheirOwn) {
+  // Two tokens of a vocabulary are marks; each schema's references begin in itself.
+  const JsonForm form{
+      .open = "<",
+      .pieces = {{form_mark(0) + "a:" + kFormSpace,
+                  R"({"$ref": "#/$defs/x", "$defs": {"x": {"const": 1}}})", form_mark(1)},
+                 {"b=", R"({"$ref": "#/$defs/x", "$defs": {"x": {"const": 2}}})", ""}},
+      .repeat = true,
+      .between = ",",
+      .close = ">"};
+  std::vector<std::string> tokens;
+  for (int byte = 0; byte < 128; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
+  tokens.insert(tokens.end(), {form_mark(0), form_mark(1), ""});
+  ConstraintFactory factory(tokens, {130});
+  const auto fits = [&](const std::string& text) {  // M and W stand for the marks
+    const auto constraint = factory.json_form(form);
+    for (const char c : text + "\x7f") {
+      const size_t id = c == 'M'      ? 128
+                        : c == 'W'    ? 129
+                        : c == '\x7f' ? 130
+                                      : static_cast<size_t>(c);
+      std::vector<float> logits(tokens.size(), 0.0f);
+      constraint->mask(logits);
+      if (std::isinf(logits[id])) return false;
+      constraint->accept(static_cast<int32_t>(id));
+    }
+    return true;
+  };
+  for (const char* right : {"<Ma:1W>", "<Ma: 1W>", "<b=2>", "<Ma:1W,b=2,Ma:1W>"})
+    EXPECT_TRUE(fits(right)) << right;
+  for (const char* wrong :
+       {"<>", "<Ma:2W>", "<b=1>", "<a:1>", "<b= 2>", "<b=2", "<b=2,>", "<b=2,,b=2>", "<Ma:1>"})
+    EXPECT_FALSE(fits(wrong)) << wrong;
+  try {
+    factory.json_form({.pieces = {{"", R"({"not": {}})", "", "look"}}});
+    ADD_FAILURE();
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("schema look#: the keyword \"not\""),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 TEST(ConstraintFactory, RefusesSenselessInput) {

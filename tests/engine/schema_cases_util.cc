@@ -26,6 +26,92 @@ Cases object_cases() {
   };
 }
 
+/// How many properties an object has.
+Cases count_cases() {
+  const std::string abc =
+      R"("properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}})";
+  return {
+      {R"({"type": "object", "minProperties": 2, )" + abc + "}",
+       {R"({"a":null,"b":null})", R"({"a":null,"c":null})", R"({"a":null,"b":null,"c":null})"},
+       {"{}", R"({"a":null})", R"({"c":null})"}},
+      {R"({"type": "object", "minProperties": 1, "maxProperties": 2, "required": ["b"], )" + abc +
+           "}",
+       {R"({"b":null})", R"({"a":null,"b":null})", R"({"b":null,"c":null})"},
+       {"{}", R"({"a":null,"c":null})", R"({"a":null,"b":null,"c":null})"}},
+      {R"({"type": "object", "maxProperties": 1, )" + abc + "}",
+       {"{}", R"({"a":null})", R"({"c":null})"},
+       {R"({"a":null,"b":null})"}},
+      {R"({"type": "object", "maxProperties": 0})", {"{}"}, {R"({"a":1})"}},
+      {R"({"type": "object", "maxProperties": 9, )" + abc + "}",
+       {"{}", R"({"a":null,"b":null,"c":null})"},
+       {R"({"d":null})"}},
+      {R"({"minProperties": 1, "maxProperties": 3, "additionalProperties": {"type": "integer"}})",
+       {R"({"x":1})", R"({"x":1,"y":2,"z":3})"},
+       {"{}", R"({"x":1,"y":2,"z":3,"u":4})"}},
+      {R"({"type": "object", "minProperties": 1, "additionalProperties": {"type": "integer"}, )" +
+           abc + "}",
+       {R"({"x":1})", R"({"c":null})", R"({"a":null,"x":1,"y":2})"},
+       {"{}", R"({"x":null})"}},
+  };
+}
+
+Cases multiple_cases() {
+  return {
+      {R"({"type": "integer", "multipleOf": 7})",
+       {"0", "7", "-7", "14", "-700", "864197523084"},
+       {"1", "-0", "8", "70.0", "07", "-13", "71"}},
+      {R"({"type": "number", "multipleOf": 5, "minimum": 0})",
+       {"0", "5", "10", "12345"},
+       {"-5", "3", "5.0"}},
+      {R"({"type": "integer", "multipleOf": 3, "exclusiveMinimum": 0})",
+       {"3", "12"},
+       {"0", "-3", "4"}},
+      {R"({"multipleOf": 5, "minimum": -12.5, "exclusiveMaximum": 10})",
+       {"-10", "-5", "0", "5"},
+       {"-15", "10", "-12", "1"}},
+      {R"({"type": "integer", "multipleOf": 4, "exclusiveMinimum": -8, "maximum": 4.5})",
+       {"-4", "0", "4"},
+       {"-8", "8", "-0"}},
+      {R"({"type": "integer", "multipleOf": 1, "minimum": 0})", {"0", "10"}, {"-1"}},
+  };
+}
+
+/// oneOf whose branches exclude each other.
+Cases exclusive_cases() {
+  return {
+      {R"({"oneOf": [{"type": "string"}, {"type": ["integer", "null"]}, {"type": "array", "items": {"type": "boolean"}}]})",
+       {R"("x")", "3", "null", "[true]"},
+       {"3.5", "[1]"}},
+      {R"({"oneOf": [{"enum": ["a", 1]}, {"const": "b"}, {"enum": [[1], {"k": 2}]}, {"type": "boolean"}]})",
+       {R"("a")", "1", R"("b")", "[1]", R"({"k":2})", "true"},
+       {R"("c")"}},
+      {R"({"oneOf": [{"$ref": "#/$defs/cat"}, {"$ref": "#/$defs/dog"}], "discriminator": {"propertyName": "kind"},
+           "$defs": {"cat": {"type": "object", "properties": {"kind": {"const": "cat", "type": "string"}, "lives": {"type": "integer"}}, "required": ["kind", "lives"]},
+           "dog": {"type": "object", "properties": {"kind": {"enum": ["dog", "hound"]}, "name": {"type": "string"}}, "required": ["kind"]}}})",
+       {R"({"kind":"cat","lives":9})", R"({"kind":"hound","name":"x"})"},
+       {R"({"kind":"cat"})", R"({"kind":"dog","lives":9})"}},
+      {R"({"oneOf": [{"properties": {"a": {"type": "null"}}, "required": ["a"], "additionalProperties": false},
+           {"properties": {"b": {"type": "null"}}, "required": ["b"], "additionalProperties": false}]})",
+       {R"({"a":null})", R"({"b":null})"},
+       {"{}", R"({"a":null,"b":null})"}},
+      {R"({"type": "object", "properties": {"v": {"oneOf": [{"type": "object", "properties": {"at": {"properties": {"t": {"const": 1}}, "required": ["t"]}}, "required": ["at"]},
+           {"type": "object", "properties": {"at": {"properties": {"t": {"const": 2}}, "required": ["t"]}}, "required": ["at"]}]}}})",
+       {R"({"v":{"at":{"t":1}}})", R"({"v":{"at":{"t":2}}})"},
+       {R"({"v":{"at":{"t":3}}})"}},
+      {R"({"type": "object", "required": ["k"], "oneOf": [{"properties": {"k": {"const": "x"}}}, {"properties": {"k": {"anyOf": [{"const": "y"}, {"type": "integer"}]}}}]})",
+       {R"({"k":"x"})", R"({"k":"y"})", R"({"k":3})"},
+       {R"({"k":"z"})"}},
+      // What is written for the one lacks what the other demands.
+      {R"({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]})",
+       {R"({"a":1})", R"({"b":[2]})"},
+       {"{}", R"({"a":1,"b":2})"}},
+      {R"({"oneOf": [{"allOf": [{"type": "object"}, {"properties": {"k": {"const": 1}}, "required": ["k"]}]},
+           {"oneOf": [{"type": "string"}, {"type": "null"}]}]})",
+       {R"({"k":1})", "null", R"("s")"},
+       {R"({"k":2})"}},
+  };
+}
+
 Cases value_cases() {
   return {
       {R"({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 4})",
@@ -102,6 +188,10 @@ Cases joined_cases() {
       {R"({"type": "object", "additionalProperties": {"type": "integer"}})",
        {R"({})", R"({"x":1,"é":2})"},
        {R"({"x":"y"})", R"({x:1})"}},
+      // A listed property cannot come again as another one.
+      {R"({"type": "object", "properties": {"a": {"const": 1}, "ab": true}, "additionalProperties": {"type": "integer"}})",
+       {R"({"a":1})", R"({"a":1,"b":2,"aba":3})", R"({"":1})"},
+       {R"({"a":1,"a":2})", R"({"b":1,"a":1})", R"({"b":1,"ab":1})", R"({"a":1,"\u0061":2})"}},
       {R"({"type": "object", "properties": {"name": {"type": "null"}, "né": true},
            "additionalProperties": {"type": "integer"}, "required": ["id", "name"]})",
        {R"({"name":null,"id":3})", R"({"name":null,"né":[],"id":3,"names":4,"nam":1,"n":1})"},
@@ -138,7 +228,8 @@ Cases joined_cases() {
 const std::vector<SchemaCase>& schema_cases() {
   static const Cases all = [] {
     Cases list = object_cases();
-    for (const Cases& more : {value_cases(), joined_cases()})
+    for (const Cases& more :
+         {count_cases(), multiple_cases(), exclusive_cases(), value_cases(), joined_cases()})
       list.insert(list.end(), more.begin(), more.end());
     return list;
   }();

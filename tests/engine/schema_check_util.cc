@@ -1,6 +1,7 @@
 // See schema_check_util.h.
 #include "tests/engine/schema_check_util.h"
 
+#include <cmath>
 #include <regex>
 
 namespace um {
@@ -52,6 +53,8 @@ std::string check_number(const Json& schema, double x) {
     return "at the lower bound";
   if (schema.contains("exclusiveMaximum") && x >= schema["exclusiveMaximum"].get<double>())
     return "at the upper bound";
+  if (schema.contains("multipleOf") && std::fmod(x, schema["multipleOf"].get<double>()) != 0)
+    return "is no multiple";
   return {};
 }
 
@@ -71,6 +74,9 @@ std::string check_array(const Json& root, const Json& schema, const Json& value,
 
 std::string check_object(const Json& root, const Json& schema, const Json& value,
                          const std::string& path) {
+  if (value.size() < schema.value("minProperties", 0u)) return "has too few properties";
+  if (schema.contains("maxProperties") && value.size() > schema["maxProperties"])
+    return "has too many properties";
   for (const Json& name : schema.value("required", Json::array()))
     if (!value.contains(name.get<std::string>())) return "lacks " + name.dump();
   for (const auto& [name, member] : value.items()) {
@@ -103,10 +109,11 @@ std::string schema_fault(const Json& root, const Json& schema, const Json& value
   }
   for (const char* keyword : {"anyOf", "oneOf"}) {
     if (!schema.contains(keyword)) continue;
-    bool any = false;
+    int fits = 0;
     for (const Json& branch : schema[keyword])
-      any = any || schema_fault(root, branch, value, path).empty();
-    if (!any) return at("fits no branch");
+      fits += schema_fault(root, branch, value, path).empty() ? 1 : 0;
+    if (fits == 0) return at("fits no branch");
+    if (fits > 1 && std::string(keyword) == "oneOf") return at("fits several branches");
   }
   for (const Json& branch : schema.value("allOf", Json::array()))
     if (const std::string fault = schema_fault(root, branch, value, path); !fault.empty())

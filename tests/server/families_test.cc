@@ -189,12 +189,94 @@ TEST(AnswerFamilies, RequiredCallsAreHeldToEachForm) {
   const std::string whole = "{\"name\":\"look\",\"parameters\":{\"at\":\"sky\"}}<|eot_id|>";
   EXPECT_EQ(allowed(llama, other.of_chat(required()), whole), std::string::npos);
   EXPECT_NE(allowed(llama, other.of_chat(required()), "{\"name\":\"wait\""), std::string::npos);
-  const Family deepseek(kDeepSeekTokens, kDeepSeekTemplate);
-  Formats none(deepseek.tokenizer, deepseek.marks, {*deepseek.tokenizer.id("</think>")});
-  EXPECT_THROW(none.of_chat(required()), ApiError);
+}
+
+/// Whether the whole text, with the token that ends the answer, is allowed and reads as these
+/// calls.
+std::string required_calls(const Family& f, const std::string& end, const std::string& text,
+                           ChatRequest request) {
+  request.tools.push_back({"wait", "", R"({"type":"object","properties":{}})"});
+  Formats formats(f.tokenizer, f.marks, {*f.tokenizer.id(end)});
+  const size_t taken = allowed(f, formats.of_chat(request), text + end);
+  return taken == std::string::npos ? shown(f.run(text)) : "stopped at " + std::to_string(taken);
+}
+
+TEST(AnswerFamilies, RequiredCallsOfDeepSeek) {
+  const std::string end = "<｜end▁of▁sentence｜>", open = "<｜tool▁calls▁begin｜>",
+                    close = "<｜tool▁calls▁end｜>", v31 = "{{ '<｜tool▁calls▁begin｜>' }}";
+  const auto call = [](const std::string& name, const std::string& arguments) {
+    return "<｜tool▁call▁begin｜>function<｜tool▁sep｜>" + name + "\n```json\n" + arguments +
+           "\n```<｜tool▁call▁end｜>";
+  };
+  const auto short_call = [](const std::string& name, const std::string& arguments) {
+    return "<｜tool▁call▁begin｜>" + name + "<｜tool▁sep｜>" + arguments + "<｜tool▁call▁end｜>";
+  };
+  const std::string at = "{\"at\": \"sky\"}";
+  ChatRequest one = required();
+  one.parallel_tool_calls = false;
+  // With the marks as tokens and as text.
+  for (const auto& tokens : {kDeepSeekTokens, std::vector<std::string>{end}}) {
+    const Family f(tokens, kDeepSeekTemplate), g(tokens, v31);
+    EXPECT_EQ(required_calls(f, end, open + call("look", at) + close, required()), "||look" + at);
+    EXPECT_EQ(required_calls(f, end, open + call("wait", "{}") + "\n" + call("look", at) + close,
+                             required()),
+              "||wait{}|look" + at);
+    EXPECT_NE(required_calls(f, end, open + call("look", "{}") + close, required())[0], '|');
+    EXPECT_NE(required_calls(f, end, open + close, required())[0], '|');
+    EXPECT_NE(required_calls(f, end, "yes", required())[0], '|');
+    EXPECT_NE(required_calls(f, end, open + short_call("look", at) + close, required())[0], '|');
+    EXPECT_NE(
+        required_calls(f, end, open + call("wait", "{}") + "\n" + call("look", at) + close, one)[0],
+        '|');
+    EXPECT_EQ(
+        required_calls(g, end, open + short_call("wait", "{}") + short_call("look", at) + close,
+                       required()),
+        "||wait{}|look" + at);
+    EXPECT_NE(required_calls(g, end, open + call("look", at) + close, required())[0], '|');
+  }
+  // Inside strings the marks are no tokens of the form.
+  const Family f(kDeepSeekTokens, kDeepSeekTemplate);
+  EXPECT_NE(required_calls(f, end, open + call("look", "{\"at\": \"<｜tool▁sep｜>\"}") + close,
+                           required())[0],
+            '|');
+  // Where the model may choose, what it begins is held to the schema.
   ChatRequest may = required();
   may.tool_choice.kind = ToolChoice::kAuto;
-  EXPECT_EQ(none.of_chat(may), nullptr);
+  EXPECT_EQ(required_calls(f, end, "So." + open + call("look", at) + close, may), "|So.|look" + at);
+  EXPECT_NE(required_calls(f, end, "So." + open + call("look", "{}") + close, may)[0], '|');
+}
+
+TEST(AnswerFamilies, RequiredCallsOfMistral) {
+  const std::string source = "{{ '[TOOL_CALLS]' }}",
+                    look = R"({"name": "look", "arguments": {"at": "sky"}})",
+                    wait = R"({"name": "wait", "arguments": {}})";
+  for (const auto& tokens :
+       {std::vector<std::string>{"[TOOL_CALLS]", "</s>"}, std::vector<std::string>{"</s>"}}) {
+    const Family f(tokens, source);
+    const auto calls = [&](const std::string& text) {
+      return required_calls(f, "</s>", "[TOOL_CALLS]" + text, required());
+    };
+    EXPECT_EQ(calls("[" + look + "]"), "||look{\"at\": \"sky\"}");
+    EXPECT_EQ(calls("[" + wait + ", " + look + "]"), "||wait{}|look{\"at\": \"sky\"}");
+    EXPECT_NE(calls("[" + wait)[0], '|');
+    EXPECT_NE(calls(R"([{"name": "look", "arguments": {}}])")[0], '|');
+    EXPECT_NE(calls("[" + look + "] yes")[0], '|');
+  }
+}
+
+TEST(AnswerFamilies, RequiredCallsWhoseMarksAreText) {
+  const Family f({"<|im_end|>"}, kChatMlTemplate);
+  const std::string look =
+                        "<tool_call>\n{\"name\": \"look\", \"arguments\": {\"at\": "
+                        "\"sky\"}}\n</tool_call>",
+                    wait = "<tool_call>{\"name\": \"wait\", \"arguments\": {}}</tool_call>";
+  EXPECT_EQ(required_calls(f, "<|im_end|>", look, required()), "||look{\"at\": \"sky\"}");
+  EXPECT_EQ(required_calls(f, "<|im_end|>", wait + "\n" + look, required()),
+            "||wait{}|look{\"at\": \"sky\"}");
+  ChatRequest named = required();
+  named.tool_choice = {ToolChoice::kNamed, "look"};
+  EXPECT_NE(required_calls(f, "<|im_end|>", wait, named)[0], '|');
+  EXPECT_NE(required_calls(f, "<|im_end|>", look + look, named)[0], '|');
 }
 
 /// Tokens of several bytes, so that marks, characters and stop strings are cut anywhere.

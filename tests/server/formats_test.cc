@@ -129,14 +129,32 @@ TEST(AnswerConstraint, ChosenToolsAreHeldToTheirSchemaOnlyOnceBegun) {
   EXPECT_FALSE(follower.allows(kEos));
 }
 
-TEST(Formats, TheSchemaOfCalls) {
-  const ChatRequest request = tool_request(ToolChoice::kRequired);
-  const Json schema = Json::parse(calls_schema(request.tools, request.tool_choice, false));
-  EXPECT_EQ(schema["maxItems"], 1);
-  EXPECT_EQ(schema["items"]["anyOf"].size(), 2u);
-  EXPECT_TRUE(schema["$defs"].contains("N"));
-  const Json named = Json::parse(calls_schema(request.tools, {ToolChoice::kNamed, "wait"}, true));
-  EXPECT_EQ(named["items"]["properties"]["name"]["const"], "wait");
+TEST(Formats, ToolsKeepTheirOwnDefinitions) {
+  // Two schemas whose references have the same name.
+  ChatRequest request;
+  for (const char* name : {"look", "wait"})
+    request.tools.push_back({name, "",
+                             R"({"properties":{"n":{"$ref":"#/$defs/N"}},"required":["n"],)"
+                             R"("$defs":{"N":{"const":")" +
+                                 std::string(name) + R"("}}})"});
+  request.tool_choice.kind = ToolChoice::kRequired;
+  const auto fits = [&](const std::string& calls) {
+    return Follower(formats().of_chat(request)).take("[unused11]" + calls + "[unused12]");
+  };
+  const std::string look = R"({"name": "look", "arguments": {"n":"look"}})",
+                    wait = R"({"name":"wait","arguments":{"n":"wait"}})";
+  EXPECT_TRUE(fits("[" + look + "]"));
+  EXPECT_TRUE(fits("[" + wait + ", " + look + "]"));
+  EXPECT_FALSE(fits(R"([{"name": "look", "arguments": {"n":"wait"}}])"));
+  EXPECT_FALSE(fits("[]"));
+  request.parallel_tool_calls = false;
+  EXPECT_TRUE(fits("[" + look + "]"));
+  EXPECT_FALSE(fits("[" + wait + ", " + look + "]"));
+  request.parallel_tool_calls = true;
+  request.tool_choice = {ToolChoice::kNamed, "wait"};
+  EXPECT_TRUE(fits("[" + wait + "]"));
+  EXPECT_FALSE(fits("[" + look + "]"));
+  EXPECT_FALSE(fits("[" + wait + ", " + wait + "]"));
 }
 
 TEST(Formats, WrongSchemasAreTheClientsFault) {

@@ -97,6 +97,44 @@ class Endpoints(unittest.TestCase):
         alone = chat(temperature=1, seed=12, max_tokens=12)[2]["choices"][0]["message"]["content"]
         self.assertEqual(alone, texts[1])
 
+    def test_echo_gives_the_logprobs_of_the_prompt(self):
+        def complete(**fields):
+            status, answer = SERVER.post("/v1/completions", temperature=0, **fields)
+            self.assertEqual(status, 200, answer)
+            return answer
+        text = "the river runs under é"
+        answer = complete(prompt=text, max_tokens=5, logprobs=2, echo=True)
+        prompt, n = answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]
+        choice = answer["choices"][0]
+        logprobs = choice["logprobs"]
+        self.assertTrue(choice["text"].startswith(text))
+        self.assertEqual({key: len(value) for key, value in logprobs.items()},
+                         dict.fromkeys(("tokens", "token_logprobs", "top_logprobs", "text_offset"), prompt + n))
+        self.assertEqual((logprobs["token_logprobs"][0], logprobs["top_logprobs"][0]), (None, None))
+        self.assertTrue(all(value <= 0 for value in logprobs["token_logprobs"][1:]))
+        self.assertEqual(logprobs["text_offset"][prompt], len(text))
+        # What is generated as a prompt again: the same tokens with the same logprobs.
+        ids = SERVER.post("/tokenize", prompt=text)[1]["tokens"]
+        made = complete(prompt=ids, max_tokens=5, logprobs=0, return_token_ids=True)["choices"][0]
+        again = complete(prompt=ids + made["token_ids"], max_tokens=0, logprobs=0, echo=True)
+        self.assertEqual(again["usage"]["completion_tokens"], 0)
+        self.assertEqual(again["choices"][0]["finish_reason"], "length")
+        scores = again["choices"][0]["logprobs"]["token_logprobs"]
+        self.assertEqual(len(scores), len(ids) + len(made["token_ids"]))
+        for a, b in zip(scores[len(ids):], made["logprobs"]["token_logprobs"]):
+            self.assertAlmostEqual(a, b, places=3)
+        self.assertEqual(again["choices"][0]["text"], SERVER.post("/detokenize", tokens=ids + made["token_ids"])[1]["prompt"].removeprefix("<s>"))
+        self.assertEqual(SERVER.post("/v1/completions", prompt="a", max_tokens=0)[0], 400)
+
+    def test_bad_words_and_allowed_tokens(self):
+        said = chat(max_tokens=12, return_token_ids=True)[2]["choices"][0]
+        first = said["token_ids"][0]
+        others = chat(max_tokens=12, return_token_ids=True, allowed_token_ids=[first + 1, first + 2])[2]["choices"][0]
+        self.assertLessEqual(set(others["token_ids"]), {first + 1, first + 2})
+        word = max(re.findall(r"[a-z]+", said["message"]["content"] + " river"), key=len)
+        text = chat(max_tokens=12, bad_words=[word])[2]["choices"][0]["message"]["content"]
+        self.assertNotIn(word, text)
+
     def test_logprobs(self):
         answer = chat(logprobs=True, top_logprobs=3)[2]
         content = answer["choices"][0]["logprobs"]["content"]

@@ -1,5 +1,5 @@
 # The `openai` Python client against the real server. Usage: openai_test.py ULTRAMOE, with a Python
-# that has the client (tests/server/openai_test.sh makes one).
+# that has the client (tests/server/client_test.sh makes one).
 import json
 import sys
 import unittest

@@ -95,6 +95,7 @@ class Page(unittest.TestCase):
 
     def test_asks_streams_and_remembers(self):
         fresh(max_tokens=60, temperature=1, seed=5)
+        self.assertTrue(PAGE.run("document.getElementById('modes').checkVisibility()"))
         picture("empty")
         self.ask("the river")
         PAGE.wait(DONE)
@@ -139,7 +140,8 @@ class Page(unittest.TestCase):
         PAGE.run("document.querySelector('[name=temperature]').value = '0.3'; document.querySelector('[name=system]').value = ' be brief '")
         picture("settings")
         PAGE.key("Escape")
-        PAGE.wait("!document.getElementById('settings').open")
+        # The dialog says that it has closed a moment after it did; then the settings are read.
+        PAGE.wait("!document.getElementById('settings').open && settings.system")
         PAGE.run("chat.messages = [{role: 'user', content: 'x'}]")
         self.assertEqual(PAGE.run("JSON.stringify([requestBody().temperature, requestBody().messages[0].content])"), '[0.3,"be brief"]')
         PAGE.run("document.activeElement.blur()")

@@ -84,6 +84,15 @@ TEST(ChatRequest, NamesWhatIsWrong) {
   EXPECT_EQ(refused(R"("chat_template_kwargs": 3)"), "chat_template_kwargs");
   EXPECT_EQ(refused(R"("messages": [])"), "-");  // the key stands there twice
   EXPECT_EQ(refused(R"("grammar": null, "best_of": 1)"), "not refused");
+  EXPECT_EQ(refused(R"("n": 2, "best_of": 2)"), "not refused");
+  EXPECT_EQ(refused(R"("best_of": 2)"), "best_of");
+  EXPECT_EQ(refused(R"("chat_template": "{{ 1 }}")"), "chat_template");
+  EXPECT_EQ(refused(R"("allowed_token_ids": [400])"), "allowed_token_ids");
+  EXPECT_EQ(refused(R"("bad_words": ["a", ""])"), "bad_words");
+  EXPECT_EQ(refused(R"("reasoning": {"effort": "vast"})"), "reasoning_effort");
+  EXPECT_EQ(refused(R"("reasoning": "low")"), "reasoning");
+  EXPECT_EQ(refused(R"("tools": [{"type": "function", "function": {"name": "a\nb"}}])"),
+            "tools[0]");
 }
 
 TEST(ChatRequest, Messages) {
@@ -112,6 +121,9 @@ TEST(ChatRequest, ThinkingModes) {
   EXPECT_EQ(chat(R"("chat_template_kwargs": {"thinking": true}, "reasoning_effort": "none")").mode,
             ThinkMode::kSlow);
   EXPECT_EQ(chat(R"("chat_template_kwargs": {"mode": "auto"})").mode, ThinkMode::kAuto);
+  EXPECT_EQ(chat(R"("reasoning": {"enabled": false})").mode, ThinkMode::kFast);
+  EXPECT_EQ(chat(R"("reasoning": {"effort": "none"})").mode, ThinkMode::kFast);
+  EXPECT_EQ(chat(R"("reasoning": {"effort": "high"})").mode, ThinkMode::kSlow);
 }
 
 TEST(ChatRequest, Formats) {

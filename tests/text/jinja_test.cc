@@ -143,6 +143,15 @@ TEST(Jinja, ErrorsSayTheLineAndWhatWasExpected) {
             "t: line 2: the template says: no tools");
   EXPECT_EQ(render_or_error("{% for x in 5 %}{% endfor %}"),
             "t: line 1: expected a list, found int");
+  EXPECT_EQ(render_or_error("{% for x in [1] %}\n{{ loop([]) }}{% endfor %}"),
+            "t: line 2: loop(...): the loop is not recursive");
+  EXPECT_EQ(render_or_error("{% call 'a'.upper() %}{% endcall %}"),
+            "t: line 1: call: expected a macro, found undefined");
+  // A loop that outlives its block: its names are gone.
+  EXPECT_EQ(render_or_error("{% set n = namespace() %}{% if 1 %}{% with %}{% for x in [1] "
+                            "recursive %}{% set n.l = loop %}"
+                            "{% endfor %}{% endwith %}{% endif %}{{ n.l([2]) }}"),
+            "t: line 1: a macro or a loop is called outside its block");
   EXPECT_NE(render_or_error("{% extends 'x' %}").find("tag \"extends\" is not supported"),
             std::string::npos);
   EXPECT_NE(render_or_error("\xff").find("UTF-8"), std::string::npos);
@@ -185,6 +194,10 @@ TEST(Jinja, WorkIsBounded) {
   expect_refused("{{ big|join(big) }}", "does too much");
   expect_refused("{% for a in range(100000) %}{% if big ~ 'b' in big %}{% endif %}{% endfor %}",
                  "does too much");
+  // Two calls each, thirty deep.
+  expect_refused(
+      "{% for x in [30] recursive %}{% if x %}{{ loop([x - 1, x - 1]) }}{% endif %}{% endfor %}",
+      "does too much");
   expect_refused("{{ range(100001) }}", "more than 100000");
   expect_refused("{{ 'a'|indent(99999999) }}", "too many");
 }
@@ -207,6 +220,16 @@ TEST(Jinja, NestingIsBounded) {
   expect_refused("{% if 1 %}" + repeat("{% elif 1 %}", 50000), "nested deeper");
   expect_refused("{{ [" + repeat("1,", 300000) + "] }}", "more than 200000");
   expect_refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested deeper");
+  expect_refused("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "nested deeper");
+  expect_refused(
+      "{% macro m() %}{{ caller() }}{% call m() %}{% endcall %}{% endmacro %}{% call m() %}{% "
+      "endcall %}",
+      "nested deeper");
+  expect_refused(
+      "{% macro m() %}{{ caller }}{% call m() %}{% endcall %}{% endmacro %}{% call m() %}{% "
+      "endcall %}",
+      "nested deeper");
+  expect_refused(repeat("{% call m() %}", 50000), "nested deeper");
   expect_refused(
       "{% set n = namespace(x=1) %}{% for a in range(999) %}{% set n.x = [n.x] %}{% endfor %}",
       "nested deeper");
@@ -243,6 +266,14 @@ TEST(Jinja, BytesFromOutsideKeepTheirMark) {
             "[one two]\n.xxxxxxx.");
   EXPECT_EQ(marks("{% set x %}[{{ a }}]{% endset %}{{ x|capitalize|indent }}", json),
             "[one two]\n.xxxxxxx.");
+  EXPECT_EQ(
+      marks("{% macro m() %}<{{ caller(a) }}>{% endmacro %}{% call(x) m() %}{{ x }}!{% endcall %}",
+            json),
+      "<one two!>\n.xxxxxxx..");
+  EXPECT_EQ(
+      marks("{% for x in [[a], 'b'] recursive %}{{ x if x is string else loop(x) }}{% endfor %}",
+            json),
+      "one twob\nxxxxxxx.");
   EXPECT_EQ(marks("{{ 'x'|replace('x', a) }}{{ a * 1 }}{{ a|reverse }}{{ a|e }}", json),
             "one twoone twoowt enoone two\n" + std::string(28, 'x'));
 }

@@ -54,6 +54,9 @@ class JsonRules {
   /// exponent. `whole`: only whole numbers, without point and exponent.
   void number(State from, bool whole, State to);
   void number_in(State from, bool whole, const NumberRange& range, State to);
+  /// Whole numbers that `of` divides. False, and nothing added, where the range has a bound other
+  /// than 0 on one side only, or more than 1000 of them.
+  bool multiples(State from, int64_t of, const NumberRange& range, State to);
 
  private:
   Grammar::Rule rule(const char* name, const std::function<void(State, State)>& fill);

@@ -2,6 +2,10 @@
 // lower bound's beginning, the upper one's, or neither, and so which digits may follow.
 #include <algorithm>
 #include <array>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/grammar/json_rules.h"
 
@@ -176,6 +180,57 @@ void JsonRules::number_in(State from, bool whole, const NumberRange& range, Stat
     grammar_.add_bytes(from, '-', '-', digits);
     add_unsigned(grammar_, part, whole, digits, to);
   }
+}
+
+namespace {
+
+/// The first whole number from a bound on, upwards or downwards.
+int64_t whole_from(const Decimal& bound, bool strict, bool up) {
+  const int64_t size = std::stoll(bound.whole), toward_zero = bound.negative ? -size : size;
+  if (all_zero(bound.fraction)) return toward_zero + (strict ? (up ? 1 : -1) : 0);
+  if (up) return bound.negative ? toward_zero : toward_zero + 1;
+  return bound.negative ? toward_zero - 1 : toward_zero;
+}
+
+}  // namespace
+
+bool JsonRules::multiples(State from, int64_t of, const NumberRange& range, State to) {
+  constexpr int64_t kMaxListed = 1000;
+  if (range.low && range.high) {
+    const int64_t low = whole_from(*range.low, range.above_low, true);
+    const int64_t high = whole_from(*range.high, range.below_high, false);
+    const int64_t first = low / of + (low % of > 0), last = high / of - (high % of < 0);
+    if (last - first >= kMaxListed) return false;
+    std::vector<std::string> texts;
+    for (int64_t i = first; i <= last; ++i) texts.push_back(std::to_string(i * of));
+    grammar_.add_literals(from, texts, to);
+    return true;
+  }
+  const bool from_zero = range.low && is_zero(*range.low) && !range.high;
+  if ((range.low || range.high) && !from_zero) return false;
+  if (!range.above_low) grammar_.add_bytes(from, '0', '0', to);
+  // A state for each number of digits and the remainder of what they say.
+  std::map<int64_t, State> row, next;
+  const auto digits = [&](State at, int64_t remainder, uint8_t least) {
+    for (uint8_t digit = least; digit <= '9'; ++digit) {
+      const auto [state, is_new] = next.try_emplace((10 * remainder + digit - '0') % of, -1);
+      if (is_new) state->second = grammar_.add_state();
+      grammar_.add_bytes(at, digit, digit, state->second);
+    }
+  };
+  digits(from, 0, '1');
+  if (!from_zero) {
+    const State minus = grammar_.add_state();
+    grammar_.add_bytes(from, '-', '-', minus);
+    digits(minus, 0, '1');
+  }
+  for (size_t count = 1; count <= kWholeDigits; ++count) {
+    row = std::exchange(next, {});
+    if (row.contains(0)) grammar_.add_empty(row[0], to);
+    if (count == kWholeDigits) break;
+    for (const auto& [remainder, state] : row) digits(state, remainder, '0');
+  }
+  return true;
 }
 
 }  // namespace um

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <set>
 #include <unordered_map>
@@ -11,11 +12,12 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "engine/grammar/json_rules.h"
+#include "engine/grammar/schema_facts.h"
 
 namespace um {
 namespace {
 
-using Node = nlohmann::ordered_json;  // keeps the order of properties
+using Node = SchemaNode;
 using State = Grammar::State;
 
 constexpr size_t kMaxSchema = size_t{1} << 20;
@@ -24,28 +26,6 @@ constexpr size_t kMaxChoices = 1000;   // of properties or branches at one place
 
 bool is_one_of(std::string_view word, std::initializer_list<std::string_view> list) {
   return std::find(list.begin(), list.end(), word) != list.end();
-}
-
-/// Keywords that say nothing about which texts are valid.
-bool is_annotation(std::string_view keyword) {
-  return is_one_of(keyword,
-                   {"$schema", "$id", "$comment", "$defs", "definitions", "title", "description",
-                    "default", "examples", "example", "deprecated", "readOnly", "writeOnly",
-                    "contentEncoding", "contentMediaType", "discriminator"}) ||
-         keyword.starts_with("x-");
-}
-
-/// The type that a keyword is about, or nothing.
-std::string_view type_of_keyword(std::string_view keyword) {
-  if (is_one_of(keyword,
-                {"properties", "required", "additionalProperties", "unevaluatedProperties"}))
-    return "object";
-  if (is_one_of(keyword, {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}))
-    return "array";
-  if (is_one_of(keyword, {"minLength", "maxLength", "pattern", "format"})) return "string";
-  if (is_one_of(keyword, {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}))
-    return "number";
-  return {};
 }
 
 /// Patterns of formats; the others are read as annotations.
@@ -65,33 +45,70 @@ std::string pattern_of_format(std::string_view format) {
   return {};
 }
 
+/// A schema's text, checked.
+Node parse_schema(std::string_view schema) {
+  if (schema.size() > kMaxSchema)
+    throw UsageError(
+        fmt::format("schema: {} bytes, at most {} are allowed", schema.size(), kMaxSchema));
+  try {
+    parse_json(schema, "schema", {.max_depth = 64, .max_values = 100'000});
+  } catch (const UsageError&) {
+    throw;
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  return Node::parse(schema.begin(), schema.end());
+}
+
 class Compiler {
  public:
-  explicit Compiler(const Node& root) : root_(root), rules_(grammar_) {}
+  Compiler() : rules_(grammar_) {}
 
-  Grammar compile() {
-    const Grammar::Rule text = grammar_.add_rule();
-    const State begin = grammar_.add_state();
-    rules_.space(grammar_.start(text), begin);
-    call(begin, root_, "#", grammar_.end(text));
+  Grammar compile(const JsonForm& form) {
+    const Grammar::Rule whole = grammar_.add_rule();
+    const State begin = grammar_.add_state(), end = grammar_.add_state();
+    text(grammar_.start(whole), form.open, begin);
+    for (const JsonForm::Piece& piece : form.pieces) {
+      roots_.push_back(parse_schema(piece.schema));
+      root_ = &roots_.back();
+      const State value = grammar_.add_state(), after = grammar_.add_state();
+      text(begin, piece.before, value);
+      call(value, *root_, piece.name + "#", after);
+      text(after, piece.after, end);
+    }
+    if (form.repeat) text(end, form.between, begin);
+    text(end, form.close, grammar_.end(whole));
     while (!open_.empty()) {  // a list and no recursion: references may chain for long
       const Open next = open_.front();
       open_.pop_front();
+      root_ = next.root;
       fill(*next.node, next.path, grammar_.start(next.rule), grammar_.end(next.rule));
     }
-    grammar_.finish(text);
+    grammar_.finish(whole);
     return std::move(grammar_);
   }
 
  private:
   struct Open {
-    const Node* node;
+    const Node *node, *root;
     std::string path;
     Grammar::Rule rule;
   };
 
-  [[noreturn]] static void refuse(const std::string& path, std::string_view what) {
-    throw UsageError(fmt::format("schema {}: {}", path, what));
+  /// A text of a form.
+  void text(State from, std::string_view bytes, State to) {
+    while (!bytes.empty()) {
+      const bool space = bytes[0] == kFormSpace;
+      const size_t end = space ? 1 : std::min(bytes.find(kFormSpace), bytes.size());
+      const State next = grammar_.add_state();
+      if (space)
+        rules_.space(from, next);
+      else
+        rules_.literal(from, bytes.substr(0, end), next);
+      bytes.remove_prefix(end);
+      from = next;
+    }
+    grammar_.add_empty(from, to);
   }
 
   /// A value of the schema, by the rule that all uses of the schema share.
@@ -99,7 +116,7 @@ class Compiler {
     const auto [at, is_new] = known_.try_emplace(&node, -1);
     if (is_new) {
       at->second = grammar_.add_rule();
-      open_.push_back({&node, path, at->second});
+      open_.push_back({&node, root_, path, at->second});
     }
     grammar_.add_call(from, at->second, to);
   }
@@ -109,13 +126,13 @@ class Compiler {
       if (node.get<bool>()) rules_.any_value(from, to);
       return;
     }
-    if (!node.is_object()) refuse(path, "expected a schema: an object, true or false");
+    if (!node.is_object()) refuse_schema(path, "expected a schema: an object, true or false");
     check_keywords(node, path);
     if (node.contains("$ref")) return fill_reference(node, path, from, to);
     for (const char* keyword : {"anyOf", "oneOf", "allOf"})
       if (node.contains(keyword)) return fill_combination(node, keyword, path, from, to);
     if (node.contains("enum") || node.contains("const")) return fill_enum(node, path, from, to);
-    const std::set<std::string> types = types_of(node, path);
+    const std::set<std::string> types = schema_types(node, path);
     if (types.empty()) return rules_.any_value(from, to);
     for (const std::string& type : types) fill_type(node, type, path, from, to);
   }
@@ -123,18 +140,20 @@ class Compiler {
   static void check_keywords(const Node& node, const std::string& path) {
     for (const auto& [keyword, value] : node.items()) {
       const bool known =
-          is_annotation(keyword) || !type_of_keyword(keyword).empty() ||
+          is_schema_annotation(keyword) || !type_of_keyword(keyword).empty() ||
           is_one_of(keyword, {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"});
-      if (!known) refuse(path, fmt::format("the keyword {} is not supported", quote(keyword)));
+      if (!known)
+        refuse_schema(path, fmt::format("the keyword {} is not supported", quote(keyword)));
     }
   }
 
   static void refuse_siblings(const Node& node, std::string_view keyword, const std::string& path,
                               bool type_may_stand) {
     for (const auto& [other, value] : node.items()) {
-      if (other == keyword || is_annotation(other) || (type_may_stand && other == "type")) continue;
-      refuse(path, fmt::format("the keywords \"{}\" and \"{}\" together are not supported", keyword,
-                               other));
+      if (other == keyword || is_schema_annotation(other) || (type_may_stand && other == "type"))
+        continue;
+      refuse_schema(path, fmt::format("the keywords \"{}\" and \"{}\" together are not supported",
+                                      keyword, other));
     }
   }
 
@@ -142,94 +161,65 @@ class Compiler {
 
   void fill_reference(const Node& node, const std::string& path, State from, State to) {
     const Node beside = without_annotations(node, "$ref");
-    const Node& target = find(node["$ref"], path);
-    fill_branch(beside, target, beside.empty() ? node["$ref"].get<std::string>() : path, from, to);
+    const Node& target = find_schema(*root_, node["$ref"], path);
+    call(from, joined_branch(beside, target, path),
+         beside.empty() ? node["$ref"].get<std::string>() : path, to);
   }
 
   static Node without_annotations(const Node& node, std::string_view left_out) {
     Node rest = Node::object();
     for (const auto& [key, value] : node.items())
-      if (key != left_out && !is_annotation(key)) rest[key] = value;
+      if (key != left_out && !is_schema_annotation(key)) rest[key] = value;
     return rest;
   }
 
-  /// Follows a JSON pointer (RFC 6901) in its URI form.
-  const Node& find(const Node& reference, const std::string& path) const {
-    if (!reference.is_string()) refuse(path, "\"$ref\": expected a string");
-    const auto target = reference.get<std::string>();
-    if (target != "#" && !target.starts_with("#/"))
-      refuse(path, fmt::format("the reference {} is not supported; expected #/...", quote(target)));
-    const Node* at = &root_;
-    std::string_view rest = std::string_view(target).substr(1);
-    while (!rest.empty()) {
-      rest.remove_prefix(1);  // the slash
-      const size_t end = std::min(rest.find('/'), rest.size());
-      const std::string key = unescape(rest.substr(0, end));
-      rest.remove_prefix(end);
-      const Node* next = nullptr;
-      if (at->is_object() && at->contains(key)) next = &(*at)[key];
-      if (at->is_array() && !key.empty() && key.size() < 6 &&
-          key.find_first_not_of("0123456789") == std::string::npos &&
-          static_cast<size_t>(std::stoi(key)) < at->size())
-        next = &(*at)[static_cast<size_t>(std::stoi(key))];
-      if (next == nullptr)
-        refuse(path, fmt::format("the reference {} leads nowhere", quote(target)));
-      at = next;
-    }
-    return *at;
-  }
-
-  static std::string unescape(std::string_view text) {
-    std::string out;
-    for (size_t i = 0; i < text.size(); ++i) {
-      const bool tilde = text[i] == '~' && i + 1 < text.size();
-      if (tilde && (text[i + 1] == '0' || text[i + 1] == '1')) {
-        out += text[++i] == '0' ? '~' : '/';
-      } else if (text[i] == '%' && i + 2 < text.size() &&
-                 std::isxdigit(static_cast<uint8_t>(text[i + 1])) != 0 &&
-                 std::isxdigit(static_cast<uint8_t>(text[i + 2])) != 0) {
-        out += static_cast<char>(std::stoi(std::string(text.substr(i + 1, 2)), nullptr, 16));
-        i += 2;
-      } else {
-        out += text[i];
-      }
-    }
-    return out;
-  }
-
-  /// anyOf; oneOf, which is read as anyOf; allOf. What stands beside it joins each branch.
+  /// anyOf, oneOf, allOf. What stands beside it joins each branch.
   void fill_combination(const Node& node, const std::string& keyword, const std::string& path,
                         State from, State to) {
     const Node& branches = node[keyword];
     if (!branches.is_array() || branches.empty())
-      refuse(path, fmt::format("\"{}\": expected a list of schemas", keyword));
+      refuse_schema(path, fmt::format("\"{}\": expected a list of schemas", keyword));
     if (branches.size() > kMaxChoices)
-      refuse(path, fmt::format("\"{}\": more than {} schemas", keyword, kMaxChoices));
+      refuse_schema(path, fmt::format("\"{}\": more than {} schemas", keyword, kMaxChoices));
     const Node beside = without_annotations(node, keyword);
     if (keyword == "allOf") {
       Node joined = Node::object();
       for (const Node& branch : branches) join(joined, branch, path);
       join(joined, beside, path);
-      return call_joined(from, std::move(joined), path, to);
+      return call(from, keep(std::move(joined), path), path, to);
     }
-    for (size_t i = 0; i < branches.size(); ++i)
-      fill_branch(beside, branches[i], fmt::format("{}/{}/{}", path, keyword, i), from, to);
+    std::vector<const Node*> made;
+    for (const Node& branch : branches) made.push_back(&joined_branch(beside, branch, path));
+    if (keyword == "oneOf") check_exclusive(made, path);
+    for (size_t i = 0; i < made.size(); ++i)
+      call(from, *made[i], fmt::format("{}/{}/{}", path, keyword, i), to);
   }
 
-  void fill_branch(const Node& beside, const Node& branch, const std::string& path, State from,
-                   State to) {
-    if (beside.empty()) return call(from, branch, path, to);
+  /// oneOf is anyOf where no text can meet two branches; we cannot leave such texts out.
+  void check_exclusive(const std::vector<const Node*>& branches, const std::string& path) {
+    for (size_t i = 0; i < branches.size(); ++i)
+      for (size_t j = 0; j < branches.size(); ++j)
+        if (i != j && !schema_excludes(*root_, *branches[i], *branches[j], steps_))
+          refuse_schema(path,
+                        fmt::format("\"oneOf\": a value may meet the schemas {} and {}, which is "
+                                    "not supported; \"anyOf\" allows it",
+                                    std::min(i, j), std::max(i, j)));
+  }
+
+  /// A branch with what stands beside it.
+  const Node& joined_branch(const Node& beside, const Node& branch, const std::string& path) {
+    if (beside.empty()) return branch;
     Node joined = beside;
     join(joined, branch, path);
-    call_joined(from, std::move(joined), path, to);
+    return keep(std::move(joined), path);
   }
 
-  void call_joined(State from, Node joined, const std::string& path, State to) {
+  const Node& keep(Node joined, const std::string& path) {
     made_bytes_ += joined.dump().size();
     if (made_bytes_ > kMaxSchema || made_.size() >= 1000)
-      refuse(path, "too many combinations of schemas");
+      refuse_schema(path, "too many combinations of schemas");
     made_.push_back(std::move(joined));
-    call(from, made_.back(), path, to);
+    return made_.back();
   }
 
   /// Does `a` say something of the members that it does not list itself, but `b` does?
@@ -240,22 +230,23 @@ class Compiler {
 
   /// Makes `node` what both `node` and `other` say, where one schema can say it.
   void join(Node& node, const Node& other, const std::string& path) const {
-    if (!other.is_object()) refuse(path, "this schema cannot be joined with what stands beside it");
+    if (!other.is_object())
+      refuse_schema(path, "this schema cannot be joined with what stands beside it");
     const Node* source = &other;
     for (int hops = 0; source->contains("$ref"); ++hops) {
       refuse_siblings(*source, "$ref", path, false);
-      source = &find((*source)["$ref"], path);
+      source = &find_schema(*root_, (*source)["$ref"], path);
       if (hops > 20 || !source->is_object())
-        refuse(path, "this schema cannot be joined with what stands beside it");
+        refuse_schema(path, "this schema cannot be joined with what stands beside it");
     }
     for (const auto& [rest, listed] :
          {std::pair("additionalProperties", "properties"), std::pair("items", "prefixItems")}) {
       if (leaves_over(node, *source, rest, listed) || leaves_over(*source, node, rest, listed))
-        refuse(path,
-               fmt::format("\"{}\" and \"{}\" in joined schemas are not supported", rest, listed));
+        refuse_schema(path, fmt::format("\"{}\" and \"{}\" in joined schemas are not supported",
+                                        rest, listed));
     }
     for (const auto& [key, value] : source->items()) {
-      if (is_annotation(key)) continue;
+      if (is_schema_annotation(key)) continue;
       if (!node.contains(key)) {
         node[key] = value;
       } else if (key == "required" && node[key].is_array() && value.is_array()) {
@@ -263,29 +254,26 @@ class Compiler {
       } else if (key == "properties" && node[key].is_object() && value.is_object()) {
         for (const auto& [name, schema] : value.items()) {
           if (node[key].contains(name) && node[key][name] != schema)
-            refuse(path,
-                   fmt::format("the property {} is in both of two joined schemas", quote(name)));
+            refuse_schema(
+                path, fmt::format("the property {} is in both of two joined schemas", quote(name)));
           node[key][name] = schema;
         }
       } else if (node[key] != value) {
-        refuse(path, fmt::format("the keyword \"{}\" is in both of two joined schemas", key));
+        refuse_schema(path,
+                      fmt::format("the keyword \"{}\" is in both of two joined schemas", key));
       }
     }
   }
 
   // --- Values.
 
-  static std::string type_of_value(const Node& value) {
-    if (value.is_number_integer()) return "integer";
-    return value.type_name();
-  }
-
   void fill_enum(const Node& node, const std::string& path, State from, State to) {
     const bool listed = node.contains("enum");
     refuse_siblings(node, listed ? "enum" : "const", path, true);
     const Node values = listed ? node["enum"] : Node::array({node["const"]});
-    if (!values.is_array() || values.empty()) refuse(path, "\"enum\": expected a list of values");
-    const std::set<std::string> types = types_of(node, path);
+    if (!values.is_array() || values.empty())
+      refuse_schema(path, "\"enum\": expected a list of values");
+    const std::set<std::string> types = schema_types(node, path);
     std::vector<std::string> texts;
     for (const Node& value : values) {
       const std::string type = type_of_value(value);
@@ -294,27 +282,6 @@ class Compiler {
       if (fits) texts.push_back(value.dump());
     }
     grammar_.add_literals(from, texts, to);
-  }
-
-  static std::set<std::string> types_of(const Node& node, const std::string& path) {
-    std::set<std::string> types;
-    if (!node.contains("type")) {
-      for (const auto& [keyword, value] : node.items())
-        if (const auto type = type_of_keyword(keyword); !type.empty()) types.emplace(type);
-      return types;
-    }
-    const Node& type = node["type"];
-    const Node list = type.is_array() ? type : Node::array({type});
-    for (const Node& name : list) {
-      if (!name.is_string() ||
-          !is_one_of(name.get<std::string>(),
-                     {"object", "array", "string", "number", "integer", "boolean", "null"}))
-        refuse(path, "\"type\": expected object, array, string, number, integer, boolean or null");
-      types.insert(name.get<std::string>());
-    }
-    if (types.empty()) refuse(path, "\"type\": expected a type or a list of types");
-    if (types.contains("number")) types.erase("integer");
-    return types;
   }
 
   void fill_type(const Node& node, const std::string& type, const std::string& path, State from,
@@ -335,7 +302,8 @@ class Compiler {
     if (!node.contains(keyword)) return fallback;
     const Node& value = node[keyword];
     if (!value.is_number_unsigned() || value.get<uint64_t>() > kMaxCount)
-      refuse(path, fmt::format("\"{}\": expected a whole number from 0 to {}", keyword, kMaxCount));
+      refuse_schema(
+          path, fmt::format("\"{}\": expected a whole number from 0 to {}", keyword, kMaxCount));
     return value.get<int64_t>();
   }
 
@@ -344,7 +312,7 @@ class Compiler {
     const int64_t max = count(node, "maxLength", JsonRules::kNoLimit, path);
     std::string pattern;
     if (node.contains("pattern")) {
-      if (!node["pattern"].is_string()) refuse(path, "\"pattern\": expected a string");
+      if (!node["pattern"].is_string()) refuse_schema(path, "\"pattern\": expected a string");
       pattern = node["pattern"].get<std::string>();
     } else if (node.contains("format") && node["format"].is_string()) {
       pattern = pattern_of_format(node["format"].get<std::string>());
@@ -357,9 +325,9 @@ class Compiler {
   void fill_array(const Node& node, const std::string& path, State from, State to) {
     static const Node none = Node::array();
     const Node& first = node.contains("prefixItems") ? node["prefixItems"] : none;
-    if (!first.is_array()) refuse(path, "\"prefixItems\": expected a list of schemas");
+    if (!first.is_array()) refuse_schema(path, "\"prefixItems\": expected a list of schemas");
     if (node.contains("uniqueItems") && node["uniqueItems"] != false)
-      refuse(path, "the keyword \"uniqueItems\" is not supported");
+      refuse_schema(path, "the keyword \"uniqueItems\" is not supported");
     const auto prefix = static_cast<int64_t>(first.size());
     const int64_t min = count(node, "minItems", 0, path);
     int64_t max = count(node, "maxItems", JsonRules::kNoLimit, path);
@@ -404,15 +372,17 @@ class Compiler {
     std::vector<Property> list;
     std::vector<std::string> required;
     if (node.contains("required")) {
-      if (!node["required"].is_array()) refuse(path, "\"required\": expected a list of names");
+      if (!node["required"].is_array())
+        refuse_schema(path, "\"required\": expected a list of names");
       for (const Node& name : node["required"]) {
-        if (!name.is_string()) refuse(path, "\"required\": expected a list of names");
+        if (!name.is_string()) refuse_schema(path, "\"required\": expected a list of names");
         required.push_back(name.get<std::string>());
       }
     }
     std::set<std::string> left(required.begin(), required.end());
     if (node.contains("properties")) {
-      if (!node["properties"].is_object()) refuse(path, "\"properties\": expected an object");
+      if (!node["properties"].is_object())
+        refuse_schema(path, "\"properties\": expected an object");
       for (const auto& [name, schema] : node["properties"].items())
         list.push_back(
             {name, &schema, fmt::format("{}/properties/{}", path, name), left.erase(name) > 0});
@@ -432,32 +402,61 @@ class Compiler {
     const bool open_ended = *others != false && (given || !listed);
     const std::vector<Property> properties = properties_of(node, *others, path);
     if (properties.size() > kMaxChoices)
-      refuse(path, fmt::format("more than {} properties", kMaxChoices));
+      refuse_schema(path, fmt::format("more than {} properties", kMaxChoices));
+    const int64_t required = std::count_if(properties.begin(), properties.end(),
+                                           [](const Property& p) { return p.required; });
+    int64_t least = count(node, "minProperties", 0, path);
+    const int64_t most = count(node, "maxProperties", JsonRules::kNoLimit, path);
+    if (least <= required) least = 0;
+    if (least > 1 && open_ended)
+      refuse_schema(path,
+                    "\"minProperties\" above 1 is not supported where properties need not be "
+                    "listed: a name may come twice");
+    // A row for each number of properties written: up to `most`, or to `least` and more than that.
+    const bool limited = most != JsonRules::kNoLimit;
+    const int64_t rows = !limited     ? least
+                         : open_ended ? most
+                                      : std::min(most, std::ssize(properties));
     const State open = grammar_.add_state(), close = grammar_.add_state();
     grammar_.add_bytes(from, '{', '{', open);
     grammar_.add_bytes(close, '}', '}', to);
     // key[i]: a property from number i on must follow; after[i]: one from before i has been
     // written.
-    std::vector<State> key, after;
-    for (size_t i = 0; i <= properties.size(); ++i) {
-      key.push_back(grammar_.add_state());
-      after.push_back(grammar_.add_state());
-      const State comma = grammar_.add_state();
-      grammar_.add_bytes(after[i], ',', ',', comma);
-      rules_.space(comma, key[i]);
-    }
-    rules_.space(open, key[0]);
-    bool may_close = true;
-    for (size_t i = properties.size() + 1; i-- > 0;) {
-      if (i < properties.size()) {
-        add_property(properties[i], key[i], after[i + 1]);
-        if (!properties[i].required) grammar_.add_empty(key[i], key[i + 1]);
-        may_close = may_close && !properties[i].required;
+    PropertyRow row = add_row(properties.size());
+    rules_.space(open, row.key[0]);
+    if (required == 0 && least == 0) grammar_.add_empty(open, close);
+    for (int64_t written = 0; written <= rows; ++written) {
+      PropertyRow next = written < rows ? add_row(properties.size()) : row;
+      const bool may_add = !limited || written < most;
+      bool may_close = written >= least;
+      for (size_t i = properties.size() + 1; i-- > 0;) {
+        if (i < properties.size()) {
+          if (may_add) add_property(properties[i], row.key[i], next.after[i + 1]);
+          if (!properties[i].required) grammar_.add_empty(row.key[i], row.key[i + 1]);
+          may_close = may_close && !properties[i].required;
+        }
+        if (may_close) rules_.space(row.after[i], close);
       }
-      if (may_close) rules_.space(after[i], close);
+      if (open_ended && may_add)
+        add_others(properties, *others, path, row.key.back(), next.after.back());
+      row = std::move(next);
     }
-    if (may_close) grammar_.add_empty(open, close);
-    if (open_ended) add_others(properties, *others, path, key.back(), after.back());
+  }
+
+  struct PropertyRow {
+    std::vector<State> key, after;
+  };
+
+  PropertyRow add_row(size_t properties) {
+    PropertyRow row;
+    for (size_t i = 0; i <= properties; ++i) {
+      row.key.push_back(grammar_.add_state());
+      row.after.push_back(grammar_.add_state());
+      const State comma = grammar_.add_state();
+      grammar_.add_bytes(row.after[i], ',', ',', comma);
+      rules_.space(comma, row.key[i]);
+    }
+    return row;
   }
 
   void add_property(const Property& property, State from, State to) {
@@ -489,7 +488,8 @@ class Compiler {
                           bool makes_strict, bool is_low) {
       if (!node.contains(keyword)) return;
       const Node& value = node[keyword];
-      if (!value.is_number()) refuse(path, fmt::format("\"{}\": expected a number", keyword));
+      if (!value.is_number())
+        refuse_schema(path, fmt::format("\"{}\": expected a number", keyword));
       if (bounded && bound) {  // minimum and exclusiveMinimum: the stricter one
         const auto now = node[is_low ? "minimum" : "maximum"].get<double>();
         const auto other = value.get<double>();
@@ -503,10 +503,27 @@ class Compiler {
     read("exclusiveMinimum", range.low, range.above_low, true, true);
     read("maximum", range.high, range.below_high, false, false);
     read("exclusiveMaximum", range.high, range.below_high, true, false);
-    if (bounded)
+    if (node.contains("multipleOf"))
+      fill_multiples(node, range, path, from, to);
+    else if (bounded)
       rules_.number_in(from, whole, range, to);
     else
       rules_.number(from, whole, to);
+  }
+
+  /// Multiples of a whole number, which are whole themselves.
+  void fill_multiples(const Node& node, const NumberRange& range, const std::string& path,
+                      State from, State to) {
+    const Node& of = node["multipleOf"];
+    constexpr double kMaxMultiple = 1000;
+    const auto value = of.is_number() ? of.get<double>() : 0.0;
+    if (!(value >= 1 && value <= kMaxMultiple) || value != std::floor(value))
+      refuse_schema(
+          path, fmt::format("\"multipleOf\": expected a whole number from 1 to {}", kMaxMultiple));
+    if (!rules_.multiples(from, static_cast<int64_t>(value), range, to))
+      refuse_schema(path,
+                    "\"multipleOf\" is supported with no bound, a minimum of 0, or two bounds with "
+                    "at most 1000 multiples between them");
   }
 
   /// The digits of a number; at most 18 before the point and 15 behind it.
@@ -528,41 +545,36 @@ class Compiler {
     digits.whole = text.substr(0, text.find('.'));
     if (text.find('.') != std::string::npos) digits.fraction = text.substr(text.find('.') + 1);
     if (text.empty() || digits.whole.size() > 18)
-      refuse(path,
-             fmt::format("\"{}\": expected a number of at most 18 digits before the point and "
-                         "15 behind it, found {}",
-                         keyword, value.dump()));
+      refuse_schema(
+          path, fmt::format("\"{}\": expected a number of at most 18 digits before the point and "
+                            "15 behind it, found {}",
+                            keyword, value.dump()));
     return digits;
   }
 
   static const Node kAny, kNothing;
 
-  const Node& root_;
+  std::deque<Node> roots_;      // the schemas; their addresses are keys of known_
+  const Node* root_ = nullptr;  // where references of the present one begin
   Grammar grammar_;
   JsonRules rules_;
   std::unordered_map<const Node*, Grammar::Rule> known_;
   std::deque<Open> open_;
   std::deque<Node> made_;  // joined schemas; their addresses are keys of known_
   size_t made_bytes_ = 0;
+  int64_t steps_ = 0;  // of comparing schemas
 };
 
 const Node Compiler::kAny = Node(true), Compiler::kNothing = Node(false);
 
 }  // namespace
 
+Grammar form_grammar(const JsonForm& form) {
+  return Compiler().compile(form);
+}
+
 Grammar schema_grammar(std::string_view schema) {
-  if (schema.size() > kMaxSchema)
-    throw UsageError(
-        fmt::format("schema: {} bytes, at most {} are allowed", schema.size(), kMaxSchema));
-  try {
-    parse_json(schema, "schema", {.max_depth = 64, .max_values = 100'000});
-  } catch (const UsageError&) {
-    throw;
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
-  const Node root = Node::parse(schema.begin(), schema.end());
-  return Compiler(root).compile();
+  return form_grammar({.pieces = {{std::string(1, kFormSpace), std::string(schema), {}}}});
 }
 
 }  // namespace um

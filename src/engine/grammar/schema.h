@@ -3,14 +3,37 @@
 // docs/constraints.md has the list.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/grammar/grammar.h"
 
 namespace um {
 
-/// Every text of the grammar is JSON that meets the schema, with properties in the schema's order.
-/// Throws UsageError `schema #/PATH: ...` for a keyword that is not supported or damaged.
+/// JSON values with fixed text around them. In the texts kFormSpace stands for the white space that
+/// may stand between the parts of JSON, and form_mark(i) for a token (see ConstraintFactory).
+struct JsonForm {
+  struct Piece {
+    std::string before, schema, after;
+    std::string name = {};  ///< of the schema, in errors
+  };
+  std::string open = {};
+  std::vector<Piece> pieces = {};  ///< one of these, ...
+  bool repeat = false;             ///< ... or several, with `between` between them
+  std::string between = {}, close = {};
+};
+
+inline constexpr char kFormSpace = '\x01';
+/// Bytes that no text has; for indices up to 100.
+inline std::string form_mark(size_t index) {
+  return {'\xff', static_cast<char>(0x80 + index)};
+}
+
+/// Every value in the texts of the grammar meets its schema, with properties in the schema's order.
+/// Throws UsageError `schema NAME#/PATH: ...` for a keyword that is not supported or damaged.
+Grammar form_grammar(const JsonForm& form);
+/// The same for one value alone.
 Grammar schema_grammar(std::string_view schema);
 
 }  // namespace um

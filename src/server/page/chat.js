@@ -191,10 +191,14 @@ function edit(message) {
   $('input').focus();
 }
 
+/** Whether the server's model can think; then there are modes to choose from. */
+const thinks = () => serverModel?.meta?.thinking !== false;
+
 function requestBody() {
   const messages = chat.messages.filter((m) => m.role === 'user' || m.content).map((m) => ({role: m.role, content: m.content}));
   if (settings.system) messages.unshift({role: 'system', content: settings.system});
-  const body = {model: serverModel ? serverModel.id : 'default', messages, stream: true, stream_options: {include_usage: true}, chat_template_kwargs: {mode: settings.mode}};
+  const body = {model: serverModel ? serverModel.id : 'default', messages, stream: true, stream_options: {include_usage: true}};
+  if (thinks()) body.chat_template_kwargs = {mode: settings.mode};
   for (const name of ['temperature', 'top_p', 'top_k', 'min_p', 'repetition_penalty', 'seed', 'max_tokens', 'thinking_token_budget'])
     if (Number.isFinite(settings[name])) body[name] = settings[name];
   return body;
@@ -430,6 +434,7 @@ async function checkServer() {
   try {
     serverModel = await api.model();
     $('model').textContent = serverModel.id;
+    document.body.classList.toggle('no-thinking', !thinks());
     state.className = '';
     state.textContent = `${serverModel.max_model_len.toLocaleString('en')} tokens of context`;
     if (!chat.messages.length) showChat();

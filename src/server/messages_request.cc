@@ -1,0 +1,201 @@
+// From a Messages request to a chat request (see messages.h).
+#include <algorithm>
+
+#include "server/field_reader.h"
+#include "server/messages.h"
+
+namespace um {
+namespace {
+
+using Ordered = nlohmann::ordered_json;
+
+const Ordered* field_of(const Ordered& json, const char* name) {
+  const auto it = json.find(name);
+  return it == json.end() || it->is_null() ? nullptr : &*it;
+}
+
+/// A string field of an object; empty where it is missing.
+std::string string_of(const Ordered& json, const char* name, const std::string& where) {
+  const Ordered* value = field_of(json, name);
+  if (value == nullptr) return {};
+  if (!value->is_string()) bad_field(where + "." + name, "expected a string");
+  return value->get<std::string>();
+}
+
+/// Text, or blocks of text only: a system prompt, the result of a tool.
+std::string text_of(const Ordered& content, const std::string& where) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) bad_field(where, "expected text or a list of blocks");
+  std::string text;
+  for (const Ordered& block : content) {
+    if (!block.is_object()) bad_field(where, "expected a block, an object with a \"type\"");
+    const std::string type = string_of(block, "type", where);
+    if (type != "text")
+      bad_field(where, "a block of type {}: this model reads text only", quote(type));
+    text += string_of(block, "text", where);
+  }
+  return text;
+}
+
+/// A turn in blocks, as one chat message or several: results of tools are messages of their own.
+class Turn {
+ public:
+  Turn(std::string role, std::string where) : role_(std::move(role)), where_(std::move(where)) {}
+
+  void add(const Ordered& block, Ordered& out) {
+    if (!block.is_object()) bad_field(where_, "expected a block, an object with a \"type\"");
+    const std::string type = string_of(block, "type", where_);
+    const bool assistant = role_ == "assistant";
+    if (type == "text") {
+      text_ += string_of(block, "text", where_);
+      any_text_ = true;
+    } else if (type == "tool_use" && assistant) {
+      const Ordered* input = field_of(block, "input");
+      calls_.push_back({{"id", string_of(block, "id", where_)},
+                        {"type", "function"},
+                        {"function",
+                         {{"name", string_of(block, "name", where_)},
+                          {"arguments", input == nullptr ? "{}" : input->dump()}}}});
+    } else if (type == "thinking" && assistant) {
+      reasoning_ += string_of(block, "thinking", where_);
+    } else if (type == "tool_result" && !assistant) {
+      finish(out);  // what stands before it
+      const Ordered* content = field_of(block, "content");
+      out.push_back({{"role", "tool"},
+                     {"tool_call_id", string_of(block, "tool_use_id", where_)},
+                     {"content", content == nullptr ? "" : text_of(*content, where_)}});
+      said_ = true;
+    } else if (type != "redacted_thinking") {
+      bad_field(where_, "a block of type {} in a turn of the {}: not supported", quote(type),
+                role_);
+    }
+  }
+
+  /// What is gathered becomes a message.
+  void finish(Ordered& out) {
+    if (!any_text_ && calls_.empty() && reasoning_.empty()) return;
+    Ordered message = {{"role", role_}, {"content", std::exchange(text_, {})}};
+    if (!calls_.empty()) message["tool_calls"] = std::exchange(calls_, Ordered::array());
+    if (!reasoning_.empty()) message["reasoning_content"] = std::exchange(reasoning_, {});
+    out.push_back(std::move(message));
+    any_text_ = false;
+    said_ = true;
+  }
+
+  bool said() const { return said_; }
+
+ private:
+  std::string role_, where_, text_, reasoning_;
+  Ordered calls_ = Ordered::array();
+  bool any_text_ = false, said_ = false;
+};
+
+Ordered chat_messages(const Ordered& body) {
+  Ordered out = Ordered::array();
+  if (const Ordered* system = field_of(body, "system"))
+    out.push_back({{"role", "system"}, {"content", text_of(*system, "system")}});
+  const Ordered* messages = field_of(body, "messages");
+  if (messages == nullptr || !messages->is_array() || messages->empty())
+    bad_field("messages", "expected a list of messages");
+  for (size_t i = 0; i < messages->size(); ++i) {
+    const std::string where = fmt::format("messages[{}]", i);
+    const Ordered& message = (*messages)[i];
+    if (!message.is_object()) bad_field(where, "expected an object");
+    const std::string role = string_of(message, "role", where);
+    if (role != "user" && role != "assistant")
+      bad_field(where + ".role", "{}: expected user or assistant", quote(role));
+    const Ordered* content = field_of(message, "content");
+    if (content == nullptr) bad_field(where + ".content", "missing");
+    Turn turn(role, where + ".content");
+    if (content->is_string())
+      turn.add({{"type", "text"}, {"text", *content}}, out);
+    else if (!content->is_array())
+      bad_field(where + ".content", "expected text or a list of blocks");
+    else
+      for (const Ordered& block : *content) turn.add(block, out);
+    turn.finish(out);
+    if (!turn.said()) bad_field(where + ".content", "there is nothing in it");
+  }
+  return out;
+}
+
+Ordered chat_tools(const Ordered& tools) {
+  if (!tools.is_array()) bad_field("tools", "expected a list of tools");
+  Ordered out = Ordered::array();
+  for (size_t i = 0; i < tools.size(); ++i) {
+    const std::string where = fmt::format("tools[{}]", i);
+    const Ordered& tool = tools[i];
+    if (!tool.is_object()) bad_field(where, "expected an object");
+    const std::string type = string_of(tool, "type", where);
+    if (!type.empty() && type != "custom")
+      bad_field(where + ".type", "{}: this server runs no tools, expected custom", quote(type));
+    Ordered function = {{"name", string_of(tool, "name", where)}};
+    if (const Ordered* text = field_of(tool, "description")) function["description"] = *text;
+    if (const Ordered* schema = field_of(tool, "input_schema")) function["parameters"] = *schema;
+    out.push_back({{"type", "function"}, {"function", std::move(function)}});
+  }
+  return out;
+}
+
+void read_tool_choice(const Ordered& choice, Ordered& chat) {
+  const std::string field = "tool_choice";
+  if (!choice.is_object()) bad_field(field, "expected an object");
+  const std::string type = string_of(choice, "type", field);
+  if (type == "auto" || type == "none")
+    chat[field] = type;
+  else if (type == "any")
+    chat[field] = "required";
+  else if (type == "tool")
+    chat[field] = {{"type", "function"},
+                   {"function", {{"name", string_of(choice, "name", field)}}}};
+  else
+    bad_field(field + ".type", "{}: expected auto, any, tool or none", quote(type));
+  if (const Ordered* alone = field_of(choice, "disable_parallel_tool_use"))
+    chat["parallel_tool_calls"] = *alone != true;
+}
+
+void read_thinking(const Ordered& body, Ordered& chat) {
+  const Ordered* thinking = field_of(body, "thinking");
+  // Who speaks of it in another way knows what he does.
+  if (thinking == nullptr && (field_of(body, "chat_template_kwargs") != nullptr ||
+                              field_of(body, "reasoning_effort") != nullptr))
+    return;
+  if (thinking != nullptr && !thinking->is_object()) bad_field("thinking", "expected an object");
+  const std::string type =
+      thinking == nullptr ? "disabled" : string_of(*thinking, "type", "thinking");
+  static constexpr std::string_view kTypes[] = {"disabled", "enabled", "adaptive", "between_tools"};
+  if (std::find(std::begin(kTypes), std::end(kTypes), type) == std::end(kTypes))
+    bad_field("thinking.type", "{}: expected enabled, adaptive or disabled", quote(type));
+  const bool on = type != "disabled";
+  chat["include_reasoning"] = on && string_of(*thinking, "display", "thinking") != "omitted";
+  if (!chat.contains("chat_template_kwargs")) chat["chat_template_kwargs"] = Ordered::object();
+  if (chat["chat_template_kwargs"].is_object())
+    chat["chat_template_kwargs"]["enable_thinking"] = on;
+  if (on && field_of(*thinking, "budget_tokens") != nullptr)
+    chat["thinking_token_budget"] = (*thinking)["budget_tokens"];
+}
+
+}  // namespace
+
+Body chat_body_of_messages(const Body& given) {
+  const Ordered& body = given.ordered;
+  Ordered chat = body;  // with fields of other servers, which mean the same here
+  for (const char* name : {"system", "stop_sequences", "tools", "tool_choice", "thinking",
+                           "metadata", "n", "output_config", "stream_options"})
+    chat.erase(name);
+  chat["messages"] = chat_messages(body);
+  if (const Ordered* stop = field_of(body, "stop_sequences")) chat["stop"] = *stop;
+  if (const Ordered* tools = field_of(body, "tools")) chat["tools"] = chat_tools(*tools);
+  if (const Ordered* choice = field_of(body, "tool_choice")) read_tool_choice(*choice, chat);
+  read_thinking(body, chat);
+  if (const Ordered* config = field_of(body, "output_config"); config && config->is_object())
+    if (const Ordered* format = field_of(*config, "format"); format && format->is_object())
+      chat["response_format"] = {{"type", "json_schema"}, {"json_schema", *format}};
+  // An answer that has begun is gone on with.
+  const Ordered& last = chat["messages"].back();
+  if (last["role"] == "assistant" && !last.contains("tool_calls"))
+    chat["continue_final_message"] = true;
+  return Body(chat.dump());
+}
+
+}  // namespace um
