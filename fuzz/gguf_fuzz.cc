@@ -77,6 +77,8 @@ std::string deepseek() {
                             {"blk.0.attn_v_b.weight", {2, 8, 32}, BlockType::q4_1},
                             {"blk.0.ffn_down_exps.weight", {2, 32, 32}, BlockType::q5_0},
                             {"blk.0.ffn_gate_up_exps.weight", {2, 4, 256}, BlockType::q2_k},
+                            {"blk.0.ffn_gate_exps.weight", {2, 1, 256}, BlockType::iq4_xs},
+                            {"blk.0.ffn_up_exps.weight", {2, 4, 32}, BlockType::mxfp4},
                             {"blk.0.exp_probs_b.bias", {2}, BlockType::f32}});
 }
 

@@ -156,7 +156,7 @@ CLI::App* add_bench_command(CLI::App& family, const std::string& name, const std
                             const std::shared_ptr<BenchOptions>& options) {
   CLI::App* command = add_command(family, name, help, globals);
   options->model = model;
-  command->add_option("--model", options->model, "preset or directory with config.json")
+  command->add_option("--model", options->model, "preset, directory with config.json or .gguf file")
       ->capture_default_str();
   command->add_option("--warmup", options->warmup, "steps before the clock starts")
       ->capture_default_str()

@@ -59,8 +59,9 @@ void run_with(CLI::App* command, const Globals& globals, std::function<void()> a
 }
 
 CLI::Option* add_model_option(CLI::App* command, std::string& model) {
-  return command->add_option("--model", model, "checkpoint directory or .gguf file")
-      ->type_name("DIR")
+  return command
+      ->add_option("--model", model, "model directory or .gguf file (of a split one the first)")
+      ->type_name(kModelType)
       ->required();
 }
 
@@ -89,9 +90,20 @@ void WeightFlags::add_to(CLI::App* command) {
 }
 
 std::unique_ptr<Model> WeightFlags::load(const std::filesystem::path& path, Device& device) const {
-  auto model = load_model(path, device, nullptr, weights_of(dtype), expert_bytes_of(expert_memory));
-  const std::string where = describe_experts(*model);
-  if (!where.empty()) fmt::print(stderr, "{}\n", dim(where, true));
+  std::vector<std::string> notes;
+  Progress line;
+  auto model = load_model(path, device, &notes, weights_of(dtype), expert_bytes_of(expert_memory),
+                          [&](uint64_t done, uint64_t all) { show_loading(line, done, all); });
+  line.clear();
+  constexpr size_t kShown = 5;
+  if (notes.size() > kShown) {
+    notes[kShown - 1] =
+        fmt::format("and {} more (see ultramoe inspect)", notes.size() - kShown + 1);
+    notes.resize(kShown);
+  }
+  notes.push_back(describe_experts(*model));
+  for (const std::string& note : notes)
+    if (!note.empty()) fmt::print(stderr, "{}\n", dim(note, true));
   return model;
 }
 

@@ -32,7 +32,9 @@ CLI::App* add_family(CLI::App& parent, const std::string& name, const std::strin
 /// What the command does once its options are read. Options that do not exist are refused first.
 void run_with(CLI::App* command, const Globals& globals, std::function<void()> action);
 
-/// --model NAME: a checkpoint directory.
+/// What options that name a model take, as their type in help texts.
+inline constexpr const char* kModelType = "DIR|FILE.gguf";
+/// --model: a checkpoint.
 CLI::Option* add_model_option(CLI::App* command, std::string& model);
 /// --dtype auto|f32|bf16: the type in which a model keeps its matrices; `weights_of` gives what
 /// load_model takes (nothing: as the checkpoint stores them).
@@ -44,7 +46,8 @@ struct WeightFlags {
   double expert_memory = 0;  // GB
 
   void add_to(CLI::App* command);
-  /// Loads a model; says on standard error where its experts are, if not all are in memory.
+  /// Loads a model. Says on standard error how far it has come where that takes time, what is odd
+  /// about the checkpoint, and where the experts are if not all are in memory.
   std::unique_ptr<Model> load(const std::filesystem::path& path, Device& device) const;
 };
 /// --cache-dtype f32|int8: the type of the KV cache.

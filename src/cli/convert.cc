@@ -85,7 +85,7 @@ void add_convert(CLI::App& app, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   command->add_option("model", flags->from, "model directory or .gguf file")
       ->required()
-      ->type_name("DIR|FILE.gguf");
+      ->type_name(kModelType);
   command
       ->add_option("--out", flags->out, "what to write: a name that ends in .gguf, or a directory")
       ->required()

@@ -55,9 +55,9 @@ void add_expand_mtp(CLI::App& app, Globals& globals) {
   CLI::App* command =
       add_command(app, "expand-mtp", "more draft heads for a model that has one", globals);
   auto flags = std::make_shared<Flags>();
-  command->add_option("model", flags->model, "the checkpoint's directory")
+  command->add_option("model", flags->model, "model directory or .gguf file")
       ->required()
-      ->type_name("DIR");
+      ->type_name(kModelType);
   command->add_option("--heads", flags->heads, "MTP heads it is to have")
       ->check(CLI::Range(int64_t{2}, int64_t{16}).description(""))
       ->type_name("N")

@@ -138,7 +138,7 @@ void add_generate(CLI::App& app, Globals& globals) {
   command
       ->add_option("--draft-model", flags->draft_model,
                    "a small model of the same tokenizer that drafts")
-      ->type_name("DIR");
+      ->type_name(kModelType);
   command->add_flag("--ngram-drafts", flags->ngram_drafts,
                     "draft what followed the last tokens when they stood in the text before");
   add_json_flag(command, flags->json);

@@ -69,7 +69,9 @@ void init(const Flags& flags, const Globals& globals) {
 void add_init(CLI::App& app, Globals& globals) {
   CLI::App* command = add_command(app, "init", "write a model with random weights", globals);
   auto flags = std::make_shared<Flags>();
-  command->add_option("--preset", flags->preset, "preset, or directory with a config.json")
+  command
+      ->add_option("--preset", flags->preset,
+                   "preset, or directory with a config.json, or .gguf file for its shape")
       ->type_name("NAME")
       ->required();
   command->add_option("--out", flags->out, "directory to write")->type_name("DIR")->required();

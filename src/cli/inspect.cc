@@ -1,6 +1,7 @@
 // `ultramoe inspect`: what a model is made of and what it costs, from its config and the headers of
 // its weights. Nothing is allocated.
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/terminal.h"
@@ -9,6 +10,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "models/model_weights.h"
 #include "ops/devices.h"
 
 namespace um {
@@ -22,8 +24,8 @@ struct Weights {
   bool found = false;
   uint64_t bytes = 0;
   size_t tensors = 0;
-  std::vector<std::string> problems;  // missing, of the wrong shape
-  std::vector<std::string> unused;
+  std::vector<std::string> missing, wrong, unexpected;  // wrong: of another shape, no numbers
+  std::vector<std::string> warnings;
 };
 
 struct Part {
@@ -46,26 +48,34 @@ std::vector<Part> parts_of(const ParameterCount& count) {
   return parts;
 }
 
-Weights check_weights(ModelConfig config, const fs::path& directory) {
+/// Also makes the config follow what the weights are.
+Weights check_weights(ModelConfig& config, const fs::path& directory) {
   Weights weights;
   if (!has_weights(directory)) return weights;
-  const WeightSource reader = open_weights(directory);
   weights.found = true;
-  weights.bytes = reader.total_bytes();
-  weights.tensors = reader.tensors().size();
-  infer_tied_embeddings(config, reader);
+  {
+    const WeightSource stored = open_weights(directory);
+    weights.bytes = stored.total_bytes();
+    weights.tensors = stored.tensors().size();
+  }
+  const WeightSource source = open_model_weights(directory, config, &weights.warnings);
+  weights.warnings.insert(weights.warnings.end(), source.warnings().begin(),
+                          source.warnings().end());
   const std::unique_ptr<Model> model = make_model(config, dry_device());
+  std::set<std::string> wanted;
   for (const TensorSpec& spec : checkpoint_specs(model->params(), config.dtype)) {
-    const StoredWeight* stored = reader.find(spec.name);
-    if (stored == nullptr) {
-      weights.problems.push_back(fmt::format("missing: {}", spec.name));
-    } else if (stored->shape != spec.shape) {
-      weights.problems.push_back(fmt::format("wrong shape: {}: expected [{}], found [{}]",
-                                             spec.name, fmt::join(spec.shape, ", "),
-                                             fmt::join(stored->shape, ", ")));
+    wanted.insert(spec.name);
+    const StoredWeight* weight = source.find(spec.name);
+    if (weight == nullptr) {
+      weights.missing.push_back(spec.name);
+    } else if (weight->shape != spec.shape || !weight->read) {
+      weights.wrong.push_back(fmt::format("{}: expected [{}], found [{}] in {}", spec.name,
+                                          fmt::join(spec.shape, ", "),
+                                          fmt::join(weight->shape, ", "), weight->format));
     }
   }
-  if (weights.problems.empty()) load_weights(*model, reader, &weights.unused);
+  for (const auto& [name, weight] : source.tensors())
+    if (!wanted.contains(name) && !is_redundant(name, config)) weights.unexpected.push_back(name);
   return weights;
 }
 
@@ -151,14 +161,20 @@ void print_costs(const ModelConfig& config, const ParameterCount& count) {
 void print_weights(const Weights& weights) {
   if (!weights.found) return print_row("on disk", "config only, no weights");
   print_row("on disk",
-            fmt::format("{} tensors, {}{}", digits(static_cast<int64_t>(weights.tensors)),
-                        bytes_text(static_cast<double>(weights.bytes)),
-                        weights.problems.empty() ? ", all that the model needs" : ""));
-  constexpr size_t kShown = 10;
-  for (const auto* list : {&weights.problems, &weights.unused}) {
-    for (size_t i = 0; i < std::min(kShown, list->size()); ++i) fmt::print("    {}\n", (*list)[i]);
-    if (list->size() > kShown) fmt::print("    and {} more\n", list->size() - kShown);
-  }
+            fmt::format("{} tensors, {} bytes", digits(static_cast<int64_t>(weights.tensors)),
+                        digits(static_cast<int64_t>(weights.bytes))));
+  static constexpr size_t kShown = 10;
+  const auto list = [](const char* what, const std::vector<std::string>& names) {
+    for (size_t i = 0; i < std::min(kShown, names.size()); ++i)
+      fmt::print("    {}: {}\n", what, names[i]);
+    if (names.size() > kShown) fmt::print("    and {} more\n", names.size() - kShown);
+  };
+  print_row("", fmt::format("{} missing, {} wrong, {} unexpected", weights.missing.size(),
+                            weights.wrong.size(), weights.unexpected.size()));
+  list("missing", weights.missing);
+  list("wrong", weights.wrong);
+  list("unexpected", weights.unexpected);
+  list("warning", weights.warnings);
 }
 
 OrderedJson to_json(const std::string& name, const ModelConfig& config, const Weights& weights) {
@@ -186,10 +202,9 @@ OrderedJson to_json(const std::string& name, const ModelConfig& config, const We
       {"training_flops_per_token", training_flops(config, flops_length(config))},
   };
   if (weights.found)
-    json["weights"] = {{"bytes", weights.bytes},
-                       {"tensors", weights.tensors},
-                       {"problems", weights.problems},
-                       {"unused", weights.unused}};
+    json["weights"] = {{"bytes", weights.bytes},           {"tensors", weights.tensors},
+                       {"missing", weights.missing},       {"wrong", weights.wrong},
+                       {"unexpected", weights.unexpected}, {"warnings", weights.warnings}};
   return json;
 }
 
@@ -200,7 +215,7 @@ struct Options {
 
 void inspect(const Options& options) {
   const fs::path directory = options.model;
-  const ModelConfig config = read_named_config(options.model);
+  ModelConfig config = read_named_config(options.model);
   const Weights weights = check_weights(config, directory);
   fs::path shown = directory.lexically_normal();
   if (!shown.has_filename()) shown = shown.parent_path();
@@ -215,19 +230,20 @@ void inspect(const Options& options) {
     print_costs(config, count);
     print_weights(weights);
   }
-  if (!weights.problems.empty())
-    fail("{}: {} tensors are missing or have the wrong shape; first: {}", directory.string(),
-         weights.problems.size(), weights.problems.front());
+  UM_CHECK(weights.missing.empty(), "{}: missing tensors: {}, the first {}", directory.string(),
+           weights.missing.size(), weights.missing.front());
+  UM_CHECK(weights.wrong.empty(), "{}: wrong tensors: {}, the first {}", directory.string(),
+           weights.wrong.size(), weights.wrong.front());
 }
 
 }  // namespace
 
 void add_inspect(CLI::App& app, Globals& globals) {
   CLI::App* command = add_command(
-      app, "inspect", "parameters, sizes and costs of a model directory or preset", globals);
+      app, "inspect", "parameters, sizes and costs of a model; what its files lack", globals);
   auto options = std::make_shared<Options>();
-  command->add_option("model", options->model, "model directory or name of a preset")
-      ->type_name("DIR|PRESET")
+  command->add_option("model", options->model, "model directory, .gguf file or name of a preset")
+      ->type_name("DIR|FILE.gguf|PRESET")
       ->required();
   add_json_flag(command, options->json);
   run_with(command, globals, [options] { inspect(*options); });

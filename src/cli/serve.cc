@@ -2,6 +2,7 @@
 #include "server/serve.h"
 
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "models/config.h"
 
 namespace um {
@@ -19,8 +20,14 @@ struct ServeCommand {
 void run(ServeCommand& command, const Globals& globals) {
   command.flags->apply();
   command.options.resolve();
-  serve(command.options, find_model(command.model), globals.device(), weights_of(command.dtype),
-        [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
+  Progress line;
+  serve(
+      command.options, find_model(command.model), globals.device(), weights_of(command.dtype),
+      [&](const std::string& note) {
+        line.clear();
+        fmt::print(stderr, "{}\n", note);
+      },
+      [&](uint64_t done, uint64_t all) { show_loading(line, done, all); });
 }
 
 }  // namespace
@@ -29,8 +36,10 @@ void add_serve(CLI::App& app, Globals& globals) {
   CLI::App* command =
       add_command(app, "serve", "serve a model over HTTP, with a chat page", globals);
   auto state = std::make_shared<ServeCommand>();
-  command->add_option("model,--model", state->model, "checkpoint directory or .gguf file")
-      ->type_name("DIR")
+  command
+      ->add_option("model,--model", state->model,
+                   "model directory or .gguf file (of a split one the first)")
+      ->type_name(kModelType)
       ->required();
   add_dtype_option(command, state->dtype);
   state->flags = std::make_unique<FieldFlags>(*command, state->fields);

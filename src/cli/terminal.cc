@@ -130,6 +130,14 @@ double Progress::seconds() const {
   return std::chrono::duration<double>(Clock::now() - start_).count();
 }
 
+void show_loading(Progress& line, uint64_t done, uint64_t all) {
+  if (!line.due() || done >= all) return;
+  const auto read = static_cast<double>(done), total = static_cast<double>(all);
+  const std::string eta = eta_text(line.seconds(), read, total);
+  line.show(fmt::format("loading: {} of {}, {}/s{}{}", bytes_text(read), bytes_text(total),
+                        bytes_text(read / line.seconds()), eta.empty() ? "" : ", ", eta));
+}
+
 std::string eta_text(double seconds_spent, double done, double total) {
   if (!(done > 0) || !(total > 0) || seconds_spent < 0.5) return {};
   return "ETA " + duration_text(std::max(0.0, seconds_spent * (total - done) / done));

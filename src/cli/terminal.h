@@ -51,6 +51,9 @@ class Progress {
   bool visible_ = false;
 };
 
+/// Shows how much of a model has been read: "loading: 3.20 GB of 14.5 GB, 1.10 GB/s, ETA 10 s".
+void show_loading(Progress& line, uint64_t done, uint64_t all);
+
 /// "ETA 12 s" from the share that is done; empty while nothing can be said.
 std::string eta_text(double seconds_spent, double done, double total);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cmath>
 #include <cstring>
 
 #include "core/dtype.h"
@@ -12,7 +13,7 @@
 namespace um {
 namespace {
 
-constexpr std::array<BlockFormat, 13> kFormats{{
+constexpr std::array<BlockFormat, 16> kFormats{{
     {BlockType::f32, "F32", 1, 4},
     {BlockType::f16, "F16", 1, 2},
     {BlockType::q4_0, "Q4_0", 32, 18},
@@ -25,7 +26,10 @@ constexpr std::array<BlockFormat, 13> kFormats{{
     {BlockType::q4_k, "Q4_K", 256, 144},
     {BlockType::q5_k, "Q5_K", 256, 176},
     {BlockType::q6_k, "Q6_K", 256, 210},
+    {BlockType::iq4_nl, "IQ4_NL", 32, 18},
+    {BlockType::iq4_xs, "IQ4_XS", 256, 136},
     {BlockType::bf16, "BF16", 1, 2},
+    {BlockType::mxfp4, "MXFP4", 32, 17},
 }};
 
 /// Names by number, empty where the number is not in use.
@@ -168,6 +172,43 @@ void decode_q6_k(Bytes in, float* out) {
   }
 }
 
+// Four bits that are the number of a value, 32 elements in the order of the legacy blocks.
+
+using Values = std::array<float, 16>;
+
+/// More of them near zero.
+constexpr Values kNonLinear{-127, -104, -83, -65, -49, -35, -22, -10,
+                            1,    13,   25,  38,  53,  69,  89,  113};
+/// Twice E2M1; the second zero has no sign.
+constexpr Values kTwiceE2m1{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+void decode_values(const Values& values, Bytes in, float scale, float* out) {
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * values[size_t{in[i]} & 15];
+    out[i + 16] = scale * values[size_t{in[i]} >> 4];
+  }
+}
+
+void decode_iq4_nl(Bytes in, float* out) {
+  decode_values(kNonLinear, in + 2, half_at(in), out);
+}
+
+/// d | high bits of the scales | low bits | qs[128]: sub-blocks of 32 with scales of six bits.
+void decode_iq4_xs(Bytes in, float* out) {
+  const float d = half_at(in);
+  const int highs = in[2] | in[3] << 8;
+  for (int j = 0; j < 8; ++j) {
+    const int low = in[4 + j / 2] >> (j % 2 * 4) & 15, high = highs >> (2 * j) & 3;
+    const float scale = d * static_cast<float>((low | high << 4) - 32);
+    decode_values(kNonLinear, in + 8 + 16 * j, scale, out + 32 * j);
+  }
+}
+
+/// The scale is a power of two (E8M0).
+void decode_mxfp4(Bytes in, float* out) {
+  decode_values(kTwiceE2m1, in + 1, std::ldexp(1.0F, in[0] - 128), out);
+}
+
 template <void (*decode)(Bytes, float*)>
 void for_blocks(const BlockFormat& format, const std::byte* source, float* target, size_t count) {
   const auto* in = reinterpret_cast<Bytes>(source);
@@ -200,7 +241,8 @@ std::string_view block_type_name(uint32_t type) {
 }
 
 std::string_view readable_block_types() {
-  return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
+  return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, "
+         "IQ4_XS, MXFP4";
 }
 
 void decode_blocks(BlockType type, const std::byte* source, float* target, size_t count) {
@@ -232,6 +274,12 @@ void decode_blocks(BlockType type, const std::byte* source, float* target, size_
       return for_blocks<decode_q5_k>(format, source, target, count);
     case BlockType::q6_k:
       return for_blocks<decode_q6_k>(format, source, target, count);
+    case BlockType::iq4_nl:
+      return for_blocks<decode_iq4_nl>(format, source, target, count);
+    case BlockType::iq4_xs:
+      return for_blocks<decode_iq4_xs>(format, source, target, count);
+    case BlockType::mxfp4:
+      return for_blocks<decode_mxfp4>(format, source, target, count);
   }
 }
 

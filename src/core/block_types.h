@@ -23,7 +23,10 @@ enum class BlockType : uint32_t {
   q4_k = 12,
   q5_k = 13,
   q6_k = 14,
+  iq4_nl = 20,
+  iq4_xs = 23,
   bf16 = 30,
+  mxfp4 = 39,
 };
 
 struct BlockFormat {
@@ -39,7 +42,7 @@ const BlockFormat* find_block_format(uint32_t type);
 const BlockFormat& block_format(BlockType type);
 /// The format of this name in any case ("q8_0"). Throws Error listing the names.
 const BlockFormat& block_format(std::string_view name);
-/// What a number means, also of formats that we do not read ("IQ4_XS"); "type 99" if unknown.
+/// What a number means, also of formats that we do not read ("IQ2_XS"); "type 99" if unknown.
 std::string_view block_type_name(uint32_t type);
 /// All names that we read, with commas.
 std::string_view readable_block_types();

@@ -12,6 +12,7 @@
 #include "models/config.h"
 #include "models/count.h"
 #include "models/expert_files.h"
+#include "models/model_weights.h"
 #include "ops/devices.h"
 
 namespace um {
@@ -42,15 +43,6 @@ void write_values(DType from, std::span<const std::byte> values, DType to, const
   }
 }
 
-/// Tensors that published checkpoints carry and nobody needs: rotary tables, the MTP heads' copies
-/// of the trunk's embedding and head, a head beside tied embeddings.
-bool is_redundant(std::string_view name, const ModelConfig& config) {
-  if (name.ends_with(".rotary_emb.inv_freq")) return true;
-  if (config.tie_embeddings && name == "lm_head.weight") return true;
-  return name.starts_with("model.layers.") &&
-         (name.ends_with(".embed_tokens.weight") || name.ends_with(".shared_head.head.weight"));
-}
-
 /// generation_config.json: the tokens that begin, end and fill a text, for engines that look there.
 nlohmann::json generation_config(const ModelConfig& config) {
   nlohmann::json json = nlohmann::json::object();
@@ -63,16 +55,20 @@ nlohmann::json generation_config(const ModelConfig& config) {
 
 }  // namespace
 
-void infer_tied_embeddings(ModelConfig& config, const WeightSource& source) {
-  if (source.find("lm_head.weight") == nullptr) config.tie_embeddings = true;
-}
-
-void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings) {
+void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings,
+                  const LoadProgress& progress) {
   std::set<std::string_view> used;
+  uint64_t done = 0, all = 0;
   for (const auto& param : model.params().all())
     for (const Piece& piece : param->pieces) {
-      load_piece(*param, piece, source.at(piece.name), source.where());
+      all += source.at(piece.name).bytes;
       used.insert(piece.name);
+    }
+  for (const auto& param : model.params().all())
+    for (const Piece& piece : param->pieces) {
+      const StoredWeight& stored = source.at(piece.name);
+      load_piece(*param, piece, stored, source.where());
+      if (progress) progress(done += stored.bytes, all);
     }
   connect_experts(model, source, used);
   if (warnings == nullptr) return;
@@ -96,21 +92,20 @@ DType stored_weights(const ModelConfig& config, const WeightSource& source) {
 
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings, std::optional<DType> weights,
-                                  int64_t expert_bytes) {
+                                  int64_t expert_bytes, const LoadProgress& progress) {
   ModelConfig config = read_config(path);
   UM_CHECK(
       has_weights(path),
       "{}: no weights (model.safetensors or model.safetensors.index.json); `ultramoe init` makes "
       "random ones, `ultramoe train` trains them",
       path.string());
-  const WeightSource source = open_weights(path);
-  infer_tied_embeddings(config, source);
+  const WeightSource source = open_model_weights(path, config, warnings);
   if (!weights) weights = stored_weights(config, source);
   const std::string what = "loading " + path.string();
   auto experts = plan_experts(config, device, *weights, expert_bytes, what);
   if (experts == nullptr) check_fits_memory(config, *weights, 1, what);
   auto model = make_model(config, device, *weights, std::move(experts));
-  load_weights(*model, source, warnings);
+  load_weights(*model, source, warnings, progress);
   return model;
 }
 

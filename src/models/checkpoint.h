@@ -16,27 +16,29 @@
 
 namespace um {
 
-/// Loads a checkpoint directory or a .gguf file. Every tensor of the model must be
-/// there with the published name and shape. Throws Error naming file and tensor. `warnings`
-/// receives tensors that the model does not use. Matrices are kept in `weights` (f32, or bf16 to
-/// run the model without training it; nothing: `stored_weights`), everything else in f32.
-/// `expert_bytes`: memory for routed experts (expert_files.h).
+/// Hears how far loading has come, on the thread that loads: bytes of the files that were read, of
+/// all that will be.
+using LoadProgress = std::function<void(uint64_t done, uint64_t all)>;
+
+/// Loads a checkpoint directory or a .gguf file. Every tensor of the model must be there in a form
+/// that checkpoints of its family have (model_weights.h). Throws Error naming file and tensor.
+/// `warnings` receives tensors that the model does not use, and MTP heads that are not there.
+/// Matrices are kept in `weights` (f32, or bf16 to run the model without training it; nothing:
+/// `stored_weights`), everything else in f32. `expert_bytes`: memory for routed experts
+/// (expert_files.h).
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings = nullptr,
                                   std::optional<DType> weights = DType::f32,
-                                  int64_t expert_bytes = kAllExperts);
+                                  int64_t expert_bytes = kAllExperts,
+                                  const LoadProgress& progress = {});
 
 /// bf16 if every matrix of the model is stored so or in fewer bits (blocks of integers lose far
 /// more to begin with), else f32, which loses nothing.
 DType stored_weights(const ModelConfig& config, const WeightSource& source);
 
-/// Some exports leave `tie_word_embeddings` out: a checkpoint without an output head means that the
-/// embedding serves as one.
-void infer_tied_embeddings(ModelConfig& config, const WeightSource& source);
-
 /// Fills a model's weights from an opened checkpoint.
 void load_weights(Model& model, const WeightSource& source,
-                  std::vector<std::string>* warnings = nullptr);
+                  std::vector<std::string>* warnings = nullptr, const LoadProgress& progress = {});
 
 /// Writes config.json and the weights (in the config's dtype), replacing what is there.
 void save_model(const Model& model, const std::filesystem::path& directory,

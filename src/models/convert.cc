@@ -8,6 +8,8 @@
 #include "core/json.h"
 #include "models/config.h"
 #include "models/gguf_model.h"
+#include "models/model_weights.h"
+#include "text/chat_template.h"
 #include "text/vocabulary_export.h"
 
 namespace um {
@@ -24,6 +26,11 @@ Json config_of(const fs::path& from) {
   UM_CHECK(config.is_object(), "{}: config.json: expected an object", from.string());
   config.erase("quantization_config");  // converted when they are read
   return config;
+}
+
+WeightSource weights_of(const fs::path& from, const Json& config) {
+  ModelConfig resolved = load_config(config, from.string());
+  return open_model_weights(from, resolved);
 }
 
 DType dtype_of_block(BlockType type) {
@@ -97,7 +104,7 @@ Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<B
       to_(to),
       to_gguf_(to.extension() == ".gguf"),
       config_(config_of(from)),
-      source_(open_weights(from)) {
+      source_(weights_of(from, config_)) {
   UM_CHECK(!type || can_encode(*type), "{}: this type can be read, not written",
            block_format(*type).name);
   if (to_gguf_)
@@ -170,6 +177,9 @@ Vocabulary Conversion::vocabulary_for(const Tokenizer& tokenizer, int64_t rows) 
   role(v.eos, config.eos.empty() ? -1 : config.eos[0]);
   if (config.eos.size() > 1) v.eot = static_cast<int32_t>(config.eos[1]);
   if (config.eos.size() > 2) v.eom = static_cast<int32_t>(config.eos[2]);
+  const ChatSources chat = find_chat_sources(from_);
+  v.chat_template = chat.main;
+  v.tool_template = chat.tools;
   return v;
 }
 

@@ -171,7 +171,8 @@ GgufPlan make_plan(const Json& raw, const WeightSource& source, const std::strin
 
 bool always_wide(const GgufOutput& output) {
   const std::string& name = output.spec.name;
-  return output.spec.shape.size() < 2 || name.ends_with(".ffn_gate_inp.weight");
+  return output.spec.shape.size() < 2 || name.ends_with(".ffn_gate_inp.weight") ||
+         name.find(".attn_sink_") != std::string::npos;
 }
 
 BlockType stored_type(const StoredWeight& weight) {

@@ -83,10 +83,11 @@ void add_rope_scaling(Fields& fields) {
 }
 
 void add_gqa(Fields& fields) {
+  const bool r72b = fields.has("v_channels");  // values and rotation of widths of their own
   fields.integer("attention.head_count_kv", "num_key_value_heads");
   fields.integer("attention.key_length", "head_dim");
-  fields.integer("attention.value_length", "head_dim");
-  fields.integer("rope.dimension_count", "head_dim");
+  fields.integer("attention.value_length", r72b ? "v_channels" : "head_dim");
+  fields.integer("rope.dimension_count", r72b ? "qk_rope_dim" : "head_dim");
 }
 
 /// Multi-query attention over latents, as llama.cpp runs MLA.
@@ -130,7 +131,7 @@ void add_moe(Fields& fields) {
 }
 
 bool is_own(const std::string& architecture) {
-  return architecture == "pangu-ultra-moe" || architecture == "pangu-pro-moe";
+  return architecture == "pangu-ultra-moe" || architecture.starts_with("pangu-pro-moe");
 }
 
 }  // namespace
@@ -158,7 +159,8 @@ std::string gguf_architecture(const Json& config, const std::string& where) {
       {"DeepseekV2ForCausalLM", "deepseek2"},
       {"DeepseekV3ForCausalLM", "deepseek2"},
       {"PanguUltraMoEForCausalLM", "pangu-ultra-moe"},
-      {"PanguProMoEForCausalLM", "pangu-pro-moe"}};
+      {"PanguProMoEForCausalLM", "pangu-pro-moe"},
+      {"PanguProMoEV2ForCausalLM", "pangu-pro-moe-v2"}};
   for (const auto& [published, gguf] : known)
     if (name == published) return gguf;
   fail("{}: {} has no GGUF architecture, neither in llama.cpp nor of ours", where, name);

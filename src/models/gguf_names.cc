@@ -72,6 +72,16 @@ Rules shared_experts(const std::string& name) {
           {"ffn_down_shexp.weight", "mlp." + name + ".down_proj.weight"}};
 }
 
+// openPangu-R-72B.
+const Rules kSinkAttention{{"attn_norm.weight", "input_layernorm.weight"},
+                           {"attn_qkv.weight", "self_attn.qkv_proj.weight"},
+                           {"attn_k_norm.weight", "self_attn.k_layernorm.weight"},
+                           {"attn_sink_k.weight", "self_attn.param_sink_key"},
+                           {"attn_sink_v.weight", "self_attn.param_sink_value"},
+                           {"attn_output.weight", "self_attn.o_proj.weight"}};
+
+const Rules kSiblingBias{{"exp_probs_b.bias", "mlp.e_score_correction_bias"}};
+
 const Rules kMtp{{"nextn.eh_proj.weight", "eh_proj.weight"},
                  {"nextn.enorm.weight", "enorm.weight"},
                  {"nextn.hnorm.weight", "hnorm.weight"},
@@ -93,11 +103,15 @@ const std::vector<GgufNames>& all_names() {
        kGlobal},
       {"pangu-ultra-moe",
        kMla + kPlainHeads + kSandwichNorms + kMlp + kExperts + shared_experts("shared_experts") +
-           kMtp + Rules{{"exp_probs_b.bias", "mlp.e_score_correction_bias"}},
+           kMtp + kSiblingBias,
        kGlobal},
       {"pangu-pro-moe",
        attention(false) + kMlpNorm + kMlp + kExperts + shared_experts("shared_expert") +
            Rules{{"ffn_gate_inp.scale", "mlp.router_scale", GgufLayout::row}},
+       kGlobal},
+      {"pangu-pro-moe-v2",
+       kSinkAttention + kSandwichNorms + kMlp + kExperts + shared_experts("shared_experts") + kMtp +
+           kSiblingBias,
        kGlobal},
   };
   return names;

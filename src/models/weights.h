@@ -45,6 +45,7 @@ class WeightSource {
 
   /// Throws Error for a name that is there already.
   void add(const std::string& name, StoredWeight weight);
+  void remove(const std::string& name) { tensors_.erase(name); }
   /// Keeps something alive as long as this source and its copies: the open file.
   void keep(std::shared_ptr<const void> file) { files_.push_back(std::move(file)); }
   void warn(std::string text) { warnings_.push_back(std::move(text)); }

@@ -15,7 +15,8 @@ void ServeOptions::fields(Fields& f) {
   f.add("tls-key", tls_key, "its private key (PEM)");
   f.add("cors", cors, "origins of web pages that may call the server; * for all");
   f.add("model-name", model_name, "name that clients see (default: the directory's)");
-  f.add("draft-model", draft_model, "small checkpoint with the same tokenizer that writes drafts");
+  f.add("draft-model", draft_model,
+        "small model (directory or .gguf file) of the same tokenizer that writes drafts");
   f.add("mode", mode, "how long the model thinks where a request says nothing",
         {.choices = {"slow", "fast", "auto"}});
   f.add("max-connections", max_connections, "connections at once; more are refused",

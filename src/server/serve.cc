@@ -2,17 +2,14 @@
 #include "server/serve.h"
 
 #include <pthread.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <exception>
-#include <fstream>
 #include <optional>
 #include <thread>
 
-#include "models/checkpoint.h"
 #include "server/routes.h"
 
 namespace um {
@@ -69,18 +66,10 @@ class Joined {
   std::thread thread_;
 };
 
-/// Memory that this process has resident, in gigabytes: how far loading has come.
-double resident_gb() {
-  std::ifstream statm("/proc/self/statm");
-  double total = 0, resident = 0;
-  statm >> total >> resident;
-  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1e9;
-}
-
 /// Loads the model on a thread of its own, so that signals still end the process, and says how far
 /// it has come.
 void load(Service& service, Device& device, std::optional<DType> weights, const Signals& signals,
-          const Note& note) {
+          const Note& note, const LoadProgress& progress) {
   std::atomic<bool> loaded{false};
   std::exception_ptr failure;
   std::vector<std::string> warnings;
@@ -94,13 +83,13 @@ void load(Service& service, Device& device, std::optional<DType> weights, const 
       }
       loaded = true;
     });
-    for (int tick = 1; !loaded; ++tick) {
+    while (!loaded) {
       if (signals.wait(std::chrono::milliseconds(100)) != 0) {
         signals.release();
         ::raise(SIGTERM);
       }
-      if (tick % 20 == 0)
-        note(fmt::format("loading: {:.1f} GB in memory after {} s", resident_gb(), tick / 10));
+      const Service::Loading loading = service.loading();
+      if (loading.all > 0) progress(loading.done, loading.all);
     }
   }
   if (failure) std::rethrow_exception(failure);
@@ -119,7 +108,7 @@ std::string url_of(const ServeOptions& options, int port) {
 }  // namespace
 
 void serve(const ServeOptions& options, const std::filesystem::path& directory, Device& device,
-           std::optional<DType> weights, const Note& note) {
+           std::optional<DType> weights, const Note& note, const LoadProgress& progress) {
   const Signals signals;
   Service service(options, directory);
   Routes routes(service);
@@ -140,7 +129,7 @@ void serve(const ServeOptions& options, const std::filesystem::path& directory, 
     }
   } stop{server, service};
 
-  load(service, device, weights, signals, note);
+  load(service, device, weights, signals, note, progress);
   note(fmt::format("ready: {} serves {}, context {} tokens", url, service.name(),
                    service.context()));
 

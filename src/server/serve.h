@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/device.h"
+#include "models/checkpoint.h"
 #include "server/options.h"
 
 namespace um {
@@ -15,8 +16,9 @@ namespace um {
 using Note = std::function<void(const std::string&)>;
 
 /// Serves the checkpoint in `directory` until SIGTERM or SIGINT; a second signal ends the process
-/// at once. `weights` as for load_model. Throws Error if the port or the model cannot be had.
+/// at once. `weights` as for load_model. While weights load, `progress` is called several times a
+/// second. Throws Error if the port or the model cannot be had.
 void serve(const ServeOptions& options, const std::filesystem::path& directory, Device& device,
-           std::optional<DType> weights, const Note& note);
+           std::optional<DType> weights, const Note& note, const LoadProgress& progress);
 
 }  // namespace um

@@ -144,8 +144,12 @@ void Service::load(Device& device, std::optional<DType> weights,
   if (!template_->fault().empty() && warnings != nullptr)
     warnings->push_back("no chat: " + template_->fault());
   marks_ = ChatMarks::of(*tokenizer_, template_->source());
-  model_ =
-      load_model(directory_, device, warnings, weights, expert_bytes_of(options_.expert_memory));
+  const auto progress = [this](uint64_t done, uint64_t all) {
+    loaded_bytes_ = done;
+    weight_bytes_ = all;
+  };
+  model_ = load_model(directory_, device, warnings, weights,
+                      expert_bytes_of(options_.expert_memory), progress);
   const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
   eos_ = defaults.eos;
   limits_ = {.sampling = defaults.has_sampling ? defaults.sampling : SamplingOptions{},
@@ -154,7 +158,8 @@ void Service::load(Device& device, std::optional<DType> weights,
              .max_n = options_.max_n};
   formats_ = std::make_unique<Formats>(*tokenizer_, marks_, eos_);
   if (!options_.draft_model.empty())
-    draft_ = load_model(find_model(options_.draft_model), device, warnings, weights);
+    draft_ = load_model(find_model(options_.draft_model), device, warnings, weights, kAllExperts,
+                        progress);
   EngineOptions engine = options_.engine;
   engine.cache_type = dtype_from_name(options_.cache_dtype);
   engine.draft_model = draft_.get();
@@ -164,7 +169,10 @@ void Service::load(Device& device, std::optional<DType> weights,
 }
 
 void Service::require_ready() const {
-  if (state_ == State::kLoading) throw ApiError(503, "the model is still being loaded");
+  const auto [done, all] = loading();
+  if (state_ == State::kLoading)
+    throw ApiError(503, fmt::format("the model is still being loaded{}",
+                                    all == 0 ? "" : fmt::format(": {} %", 100 * done / all)));
   if (state_ != State::kReady) throw ApiError(503, "the server is shutting down");
 }
 

@@ -70,6 +70,11 @@ class Service {
   void stop();
 
   State state() const { return state_; }
+  /// How much of the weights has been read, in bytes; for any thread. 0 of 0 before that begins.
+  struct Loading {
+    uint64_t done, all;
+  };
+  Loading loading() const { return {loaded_bytes_, weight_bytes_}; }
   /// Throws ApiError 503 unless ready.
   void require_ready() const;
 
@@ -113,6 +118,7 @@ class Service {
   std::string name_;
   int64_t started_at_;
   std::atomic<State> state_{State::kLoading};
+  std::atomic<uint64_t> loaded_bytes_{0}, weight_bytes_{0};
   ServerMetrics metrics_;
   std::optional<Tokenizer> tokenizer_;
   std::optional<ChatTemplate> template_;

@@ -19,39 +19,22 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxTemplateBytes = 1u << 20, kMaxConfigBytes = 64u << 20;
 constexpr size_t kMaxKwargs = 64;
 
-struct Sources {
-  std::string main, tools;  // tools: empty if main serves both
-};
-
 /// `chat_template`: a template, or a list of them by name.
-Sources sources_of(const Json& value, const std::string& where) {
-  if (value.is_null()) return {};
-  if (value.is_string()) return {value.get<std::string>(), {}};
+void read_sources(const Json& value, ChatSources& sources) {
+  const std::string& where = sources.where;
+  if (value.is_null()) return;
+  if (value.is_string()) {
+    sources.main = value.get<std::string>();
+    return;
+  }
   UM_CHECK(value.is_array(), "{}: chat_template: expected a text or a list, found {}", where,
            describe(value));
-  Sources sources;
   for (const Json& entry : value) {
     const JsonObject named(entry, where + ": chat_template");
     const std::string name = named.string("name");
     if (name == "default" || sources.main.empty()) sources.main = named.string("template");
     if (name == "tool_use") sources.tools = named.string("template");
   }
-  return sources;
-}
-
-Sources find_sources(const fs::path& path, std::string& name) {
-  if (!fs::is_directory(path)) {
-    name = path.string();
-    if (path.extension() != ".gguf") return {};
-    return {std::string(Gguf(path).string("tokenizer.chat_template").value_or("")), {}};
-  }
-  name = (path / "chat_template.jinja").string();
-  if (fs::exists(name)) return {read_file(name, kMaxTemplateBytes), {}};
-  name = (path / "tokenizer_config.json").string();
-  if (!fs::exists(name)) return {};
-  const Json config = read_json_file(name, kMaxConfigBytes);
-  const auto found = config.is_object() ? config.find("chat_template") : config.end();
-  return found == config.end() ? Sources{} : sources_of(*found, name);
 }
 
 /// A message for the template; of its own texts only the role is trusted, or all of them.
@@ -118,15 +101,38 @@ std::string token_text(const Tokenizer& tokenizer, int32_t id) {
 
 }  // namespace
 
+ChatSources find_chat_sources(const fs::path& path) {
+  ChatSources found;
+  found.where = path.string();
+  if (!fs::is_directory(path)) {
+    if (path.extension() != ".gguf") return found;
+    const Gguf file(path);
+    found.main = file.string("tokenizer.chat_template").value_or("");
+    found.tools = file.string("tokenizer.chat_template.tool_use").value_or("");
+    return found;
+  }
+  found.where = (path / "chat_template.jinja").string();
+  if (fs::exists(found.where)) {
+    found.main = read_file(found.where, kMaxTemplateBytes);
+    return found;
+  }
+  found.where = (path / "tokenizer_config.json").string();
+  if (!fs::exists(found.where)) return found;
+  const Json config = read_json_file(found.where, kMaxConfigBytes);
+  if (config.is_object() && config.contains("chat_template"))
+    read_sources(config["chat_template"], found);
+  return found;
+}
+
 ChatTemplate ChatTemplate::load(const fs::path& path, const Tokenizer& tokenizer,
                                 std::string_view given) {
-  std::string name = path.string() + " (chat template)";
-  Sources sources{std::string(given), {}};
-  if (given.empty()) sources = find_sources(path, name);
-  ChatTemplate out = from_source(std::move(sources.main), name, tokenizer);
+  ChatSources sources{std::string(given), {}, path.string() + " (chat template)"};
+  if (given.empty()) sources = find_chat_sources(path);
+  ChatTemplate out = from_source(std::move(sources.main), sources.where, tokenizer);
   if (sources.tools.empty() || !out.fault_.empty()) return out;
   try {
-    out.tools_ = std::make_shared<const JinjaTemplate>(sources.tools, name + " (tool_use)");
+    out.tools_ =
+        std::make_shared<const JinjaTemplate>(sources.tools, sources.where + " (tool_use)");
   } catch (const Error& error) {
     out.fault_ = error.what();
   }

@@ -28,12 +28,24 @@ struct TemplateInput {
   bool trust_assistant = false;  ///< special tokens in the assistant's texts count
 };
 
+/// A model's own templates as texts, empty where it has none.
+struct ChatSources {
+  std::string main;
+  std::string tools;  ///< of its own for conversations with tools
+  std::string where;  ///< the file they are in
+};
+
+/// Those of the model at `path`: of a directory chat_template.jinja, else chat_template in
+/// tokenizer_config.json (a text, or texts called "default" and "tool_use"); of a GGUF file
+/// tokenizer.chat_template and tokenizer.chat_template.tool_use. Throws Error for files that cannot
+/// be read.
+ChatSources find_chat_sources(const std::filesystem::path& path);
+
 class ChatTemplate {
  public:
-  /// Finds the template of the model at `path` (a directory or a GGUF file), in this order:
-  /// `given`; chat_template.jinja; chat_template in tokenizer_config.json; tokenizer.chat_template
-  /// in the GGUF file; a built-in one. Throws Error for files that cannot be read; a template that
-  /// cannot be parsed is an Error when it is used, see fault().
+  /// The template of the model at `path`: `given`, or its own, or a built-in one. Throws Error for
+  /// files that cannot be read; a template that cannot be parsed is an Error when it is used, see
+  /// fault().
   static ChatTemplate load(const std::filesystem::path& path, const Tokenizer& tokenizer,
                            std::string_view given = {});
   /// The same from a template's source, empty for a built-in one.

@@ -11,7 +11,9 @@
 #include "core/json.h"
 #include "text/chat.h"
 #include "text/decoder.h"
+#include "text/sentencepiece_check.h"
 #include "text/tokenizer_impl.h"
+#include "text/utf8.h"
 #include "text/vocabulary.h"
 
 namespace um {
@@ -87,6 +89,7 @@ bool is_unused_piece(std::string_view piece) {
 }
 
 void read_pieces(Impl& impl, const std::string& name) {
+  check_sentencepiece(impl.model, name);
   const auto status = impl.processor.LoadFromSerializedProto(impl.model);
   UM_CHECK(status.ok(), "{}: not a SentencePiece model: {}", name, status.ToString());
   const int count = impl.processor.GetPieceSize();
@@ -94,6 +97,7 @@ void read_pieces(Impl& impl, const std::string& name) {
   impl.byte_ids.fill(-1);
   for (int id = 0; id < count; ++id) {
     const std::string& piece = impl.processor.IdToPiece(id);
+    UM_CHECK(is_utf8(piece), "{}: piece {} is not UTF-8", name, id);
     impl.pieces.push_back(piece);
     if (impl.processor.IsByte(id)) {
       const int byte = byte_of_piece(piece);

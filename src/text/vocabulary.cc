@@ -117,6 +117,9 @@ Json tokenizer_config(const Vocabulary& v) {
   role("pad_token", v.pad);
   if (v.add_bos) config["add_bos_token"] = *v.add_bos;
   if (!v.chat_template.empty()) config["chat_template"] = v.chat_template;
+  if (!v.tool_template.empty())
+    config["chat_template"] = {{{"name", "default"}, {"template", v.chat_template}},
+                               {{"name", "tool_use"}, {"template", v.tool_template}}};
   return config;
 }
 
@@ -178,6 +181,7 @@ Vocabulary read_vocabulary(const Gguf& file) {
   v.add_bos = file.boolean("tokenizer.ggml.add_bos_token");
   v.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
   v.chat_template = text("tokenizer.chat_template");
+  v.tool_template = text("tokenizer.chat_template.tool_use");
   v.json = text("tokenizer.huggingface.json");
   return v;
 }

@@ -25,8 +25,8 @@ struct Vocabulary {
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
   int32_t eot = -1, eom = -1;  // further ends of a turn; only written
   std::optional<bool> add_bos;
-  bool add_space_prefix = true;  // for "llama"
-  std::string chat_template;
+  bool add_space_prefix = true;              // for "llama"
+  std::string chat_template, tool_template;  ///< the second for conversations with tools
   std::string json;  // `tokenizer.huggingface.json`: the whole tokenizer.json, where it is carried
 };
 

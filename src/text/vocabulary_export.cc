@@ -98,8 +98,6 @@ Vocabulary vocabulary_of(const Tokenizer& tokenizer, int64_t size) {
   v.unk = tokenizer.unk_id();
   v.pad = tokenizer.pad_id();
   v.add_bos = tokenizer.add_bos();
-  const auto chat = impl.config.find("chat_template");
-  if (chat != impl.config.end() && chat->is_string()) v.chat_template = chat->get<std::string>();
   return v;
 }
 
@@ -126,6 +124,8 @@ std::vector<GgufEntry> vocabulary_entries(const Vocabulary& v) {
   role("tokenizer.ggml.padding_token_id", v.pad);
   out.push_back({"tokenizer.ggml.add_bos_token", v.add_bos.value_or(false)});
   if (!v.chat_template.empty()) out.push_back({"tokenizer.chat_template", v.chat_template});
+  if (!v.tool_template.empty())
+    out.push_back({"tokenizer.chat_template.tool_use", v.tool_template});
   return out;
 }
 

@@ -10,8 +10,8 @@
 
 namespace um {
 
-/// The tokenizer's tables, with unused tokens up to `size` ids (rows of the embedding). Throws
-/// Error for a tokenizer.json that is not BPE.
+/// The tokenizer's tables, with unused tokens up to `size` ids (rows of the embedding), without
+/// chat templates. Throws Error for a tokenizer.json that is not BPE.
 Vocabulary vocabulary_of(const Tokenizer& tokenizer, int64_t size);
 
 /// The keys `tokenizer.*`. A tokenizer.json is carried whole as well, so that nothing of it is lost

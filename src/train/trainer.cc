@@ -15,6 +15,7 @@
 #include "models/config.h"
 #include "models/count.h"
 #include "models/expand_mtp.h"
+#include "models/model_weights.h"
 #include "train/report.h"
 #include "train/run_card.h"
 
@@ -123,7 +124,9 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   check_options(options_);
   ModelConfig config = configure_model(options_.model);
   const fs::path origin = find_origin(run_dir_, resume, options_.model.from);
-  if (!origin.empty()) infer_tied_embeddings(config, open_weights(origin));
+  std::vector<std::string> warnings;
+  if (!origin.empty()) open_model_weights(origin, config, &warnings);
+  if (hooks_.note) std::for_each(warnings.begin(), warnings.end(), hooks_.note);
   phases_ = plan_phases(options_.train, main_steps());
   for (const Phase& phase : phases_)
     if (phase.seq_len > config.max_positions)
@@ -177,12 +180,14 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
 
 /// The run's last state, else the checkpoint it starts from, else random weights.
 void Trainer::load_or_initialize(const fs::path& origin) {
-  if (!last_checkpoint_.empty())
+  if (!last_checkpoint_.empty()) {
     state_ = load_checkpoint(last_checkpoint_, *model_, *optimizer_);
-  else if (!origin.empty())
-    load_weights(*model_, open_weights(origin));
-  else
+  } else if (!origin.empty()) {
+    ModelConfig config = model_->config();
+    load_weights(*model_, open_model_weights(origin, config));
+  } else {
     model_->params().initialize(static_cast<uint64_t>(options_.model.seed));
+  }
 }
 
 /// The main phase's length as far as it is known.

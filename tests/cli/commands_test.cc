@@ -5,9 +5,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "core/files.h"
 #include "core/safetensors.h"
 #include "tests/cli/program_util.h"
+#include "tests/models/hollow_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
 
 namespace um {
@@ -73,9 +75,57 @@ TEST_F(Commands, InspectPrintsTheGoldenCounts) {
 
 TEST_F(Commands, InspectComparesTheWeights) {
   const Json model = run_json({"inspect", path("model")});
-  EXPECT_TRUE(model["weights"]["problems"].empty());
-  EXPECT_TRUE(model["weights"]["unused"].empty());
+  for (const char* list : {"missing", "wrong", "unexpected", "warnings"})
+    EXPECT_EQ(model["weights"][list], Json::array()) << list;
   EXPECT_GT(model["weights"]["tensors"], 50);
+}
+
+/// openPangu-Embedded-7B as published: names and shapes in two shards with an index, no data.
+TEST_F(Commands, InspectNeedsNoDataOfACheckpoint) {
+  const fs::path published = fs::path(UM_SOURCE_DIR) / "tests/models/published";
+  std::vector<HollowTensor> tensors = published_tensors(published / "pangu-embedded-7b.txt");
+  fs::create_directories(path("embedded"));
+  fs::copy_file(fs::path(UM_SOURCE_DIR) / "configs/pangu-embedded-7b/config.json",
+                path("embedded/config.json"));
+  const auto write = [&] {
+    const auto half = tensors.begin() + std::ssize(tensors) / 2;
+    const std::vector<HollowTensor> parts[] = {{tensors.begin(), half}, {half, tensors.end()}};
+    Json map = Json::object();
+    for (int part = 0; part < 2; ++part) {
+      const std::string shard = fmt::format("model-0000{}-of-00002.safetensors", part + 1);
+      write_hollow(path("embedded/" + shard), parts[part]);
+      for (const HollowTensor& tensor : parts[part]) map[tensor.name] = shard;
+    }
+    const Json index = {{"metadata", {{"total_size", 16061784576}}}, {"weight_map", map}};
+    write_file_atomic(path("embedded/model.safetensors.index.json"), index.dump());
+  };
+  write();
+  const Json whole = run_json({"inspect", path("embedded")})["weights"];
+  EXPECT_EQ(whole["tensors"], 479);
+  EXPECT_EQ(whole["bytes"], 16061784576);
+  for (const char* list : {"missing", "wrong", "unexpected", "warnings"})
+    EXPECT_EQ(whole[list], Json::array()) << list;
+  const std::string text = run_ok({"inspect", path("embedded")});
+  EXPECT_NE(text.find("479 tensors, 16,061,784,576 bytes"), std::string::npos) << text;
+  EXPECT_NE(text.find("0 missing, 0 wrong, 0 unexpected"), std::string::npos) << text;
+  // One under another name, one of another shape.
+  for (HollowTensor& tensor : tensors) {
+    if (tensor.name == "model.norm.weight") tensor.name = "model.norm.scale";
+    if (tensor.name == "model.layers.3.mlp.up_proj.weight")
+      std::swap(tensor.shape[0], tensor.shape[1]);
+  }
+  write();
+  const ProgramResult result = run_program({"inspect", path("embedded"), "--json"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_NE(result.err.find("missing tensors: 1, the first model.norm.weight"), std::string::npos)
+      << result.err;
+  const Json found = Json::parse(result.out)["weights"];
+  EXPECT_EQ(found["missing"], Json::array({"model.norm.weight"}));
+  EXPECT_EQ(found["unexpected"], Json::array({"model.norm.scale"}));
+  ASSERT_EQ(found["wrong"].size(), 1u);
+  EXPECT_EQ(
+      found["wrong"][0],
+      "model.layers.3.mlp.up_proj.weight: expected [12800, 4096], found [4096, 12800] in BF16");
 }
 
 TEST_F(Commands, TokenizerGoesThereAndBack) {

@@ -128,7 +128,7 @@ TEST_F(CliErrors, WrongShapeAndMissingTensor) {
   change_config(model, "moe_intermediate_size", 24);
   expect_error(logits_of(model), 1, {"expected shape", "found"});
   change_config(model, "moe_intermediate_size", 16);
-  change_config(model, "num_nextn_predict_layers", 2);
+  change_config(model, "num_hidden_layers", 5);
   expect_error(logits_of(model), 1, {"tensor", "model.layers.4."});
 }
 

@@ -20,8 +20,9 @@ namespace {
 using nlohmann::json;
 
 const std::vector<BlockType> kBlocks = {
-    BlockType::q4_0, BlockType::q4_1, BlockType::q5_0, BlockType::q5_1, BlockType::q8_0,
-    BlockType::q2_k, BlockType::q3_k, BlockType::q4_k, BlockType::q5_k, BlockType::q6_k};
+    BlockType::q4_0,   BlockType::q4_1,   BlockType::q5_0, BlockType::q5_1, BlockType::q8_0,
+    BlockType::q2_k,   BlockType::q3_k,   BlockType::q4_k, BlockType::q5_k, BlockType::q6_k,
+    BlockType::iq4_nl, BlockType::iq4_xs, BlockType::mxfp4};
 
 /// Where a block has its f16 scales.
 std::vector<size_t> halves_of(BlockType type) {
@@ -37,6 +38,8 @@ std::vector<size_t> halves_of(BlockType type) {
       return {108};
     case BlockType::q6_k:
       return {208};
+    case BlockType::mxfp4:
+      return {};  // a power of two
     default:
       return {0};
   }
@@ -79,6 +82,7 @@ std::vector<uint8_t> counting_block(BlockType type) {
     const uint16_t half = f16_from_f32(i == 0 ? 0.5F : 0.25F);
     std::memcpy(&bytes[halves[i]], &half, sizeof half);
   }
+  if (type == BlockType::mxfp4) bytes[0] = 126;  // of doubled values: a quarter
   return bytes;
 }
 
@@ -106,6 +110,9 @@ TEST(BlockTypes, RecordedVectors) {
         {BlockType::q4_k, 157.75F, 211.5F, 24.25F, 27220.0},
         {BlockType::q5_k, 405.75F, 523.5F, 54.25F, 58108.0},
         {BlockType::q6_k, -715.5F, -175.5F, -30.0F, 2306.0},
+        {BlockType::iq4_nl, -17.5F, -17.5F, 0.5F, -128.5},
+        {BlockType::iq4_xs, 32.5F, -292.5F, -8.0F, -5502.5},
+        {BlockType::mxfp4, 0.0F, 0.75F, 1.5F, 6.25},
     };
     bool seen = false;
     for (const Recorded& expected : kExpected) {
@@ -192,8 +199,8 @@ TEST(BlockTypes, EncodingLosesWhatItsBitsAllow) {
 
 TEST(BlockTypes, Names) {
   EXPECT_EQ(block_format("q4_k").type, BlockType::q4_k);
-  EXPECT_EQ(block_type_name(23), "IQ4_XS");
-  EXPECT_EQ(find_block_format(23), nullptr);
+  EXPECT_EQ(block_type_name(22), "IQ2_S");
+  EXPECT_EQ(find_block_format(22), nullptr);
   EXPECT_EQ(find_block_format(4), nullptr);
   EXPECT_EQ(find_block_format(0xFFFFFFFF), nullptr);
   EXPECT_THROW(block_format("Q9"), Error);

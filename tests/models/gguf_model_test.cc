@@ -289,9 +289,9 @@ TEST_F(GgufModelTest, RefusesWhatItCannotRead) {
   // The type of the first tensor, behind its name, rank and two extents.
   const size_t at = whole.find("token_embd.weight") + 17 + 4 + 16;
   std::string other = whole;
-  other[at] = 23;
+  other[at] = 22;
   write_file_atomic(path, other);
-  EXPECT_NE(error_of([&] { open_weights(path); }).find("IQ4_XS"), std::string::npos);
+  EXPECT_NE(error_of([&] { open_weights(path); }).find("IQ2_S"), std::string::npos);
   other[at] = 8;  // rows of 8 are no blocks of 32
   write_file_atomic(path, other);
   EXPECT_NE(error_of([&] { open_weights(path); }).find("blocks of 32"), std::string::npos);

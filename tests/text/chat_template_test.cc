@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/gguf_write.h"
 #include "tests/text/byte_tokenizer_util.h"
 #include "tests/text/jinja_cases_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
@@ -66,6 +67,27 @@ TEST(ChatTemplate, TheOrderOfLookup) {
   folder.write("chat_template.jinja", "two\n");
   EXPECT_EQ(folder.render(t, talk(kHi)), "two");
   EXPECT_EQ(folder.render(t, talk(kHi), "three"), "three");
+}
+
+TEST(ChatTemplate, OfAGgufFile) {
+  const ModelFolder folder;
+  const Tokenizer t = byte_tokenizer({"<|im_start|>", "<|im_end|>"});
+  TemplateInput tools = talk(kHi);
+  tools.tools = OrderedJson::parse(R"([{"n": 7}])");
+  using Two = std::pair<std::string, std::string>;  // without tools, with them
+  const auto prompts = [&](const std::vector<GgufEntry>& metadata) {
+    const fs::path file = folder.path() / "model.gguf";
+    write_gguf(file, metadata, {}, {});
+    const ChatTemplate found = ChatTemplate::load(file, t);
+    return Two(found.render(talk(kHi)).bytes, found.render(tools).bytes);
+  };
+  const GgufEntry architecture{"general.architecture", std::string("llama")};
+  const GgufEntry main{"tokenizer.chat_template", std::string("one {{ messages[0].content }}")};
+  const GgufEntry named{"tokenizer.chat_template.tool_use", std::string("with {{ tools[0].n }}")};
+  EXPECT_EQ(prompts({architecture, main}), Two("one hi", "one hi"));
+  EXPECT_EQ(prompts({architecture, main, named}), Two("one hi", "with 7"));
+  EXPECT_EQ(prompts({architecture}).first,
+            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
 }
 
 TEST(ChatTemplate, FaultsAreKeptUntilItIsUsed) {

@@ -1,0 +1,118 @@
+// See sentencepiece_check.h. ModelProto: sentencepiece_model.proto. The table of rewritings
+// (precompiled_charsmap) is the size of a trie, the trie, and texts that end with a zero byte. The
+// trie is a double array (Darts-clone): a unit of 32 bits per node.
+#include "text/sentencepiece_check.h"
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "core/error.h"
+
+namespace um {
+namespace {
+
+constexpr uint32_t kNormalizer = 3, kDenormalizer = 5;  // fields of ModelProto
+constexpr uint32_t kCharsmap = 2;                       // field of NormalizerSpec
+
+/// The fields of a protocol buffer one by one.
+class ProtoReader {
+ public:
+  ProtoReader(std::string_view bytes, const std::string& name) : rest_(bytes), name_(name) {}
+
+  /// Goes on to the next field; false at the end. `bytes` is empty for numbers.
+  bool next(uint32_t& field, std::string_view& bytes) {
+    if (rest_.empty()) return false;
+    const uint64_t key = varint();
+    field = static_cast<uint32_t>(key >> 3);
+    bytes = {};
+    switch (key & 7) {
+      case 0:
+        varint();
+        break;
+      case 1:
+        take(8);
+        break;
+      case 2:
+        bytes = take(varint());
+        break;
+      case 5:
+        take(4);
+        break;
+      default:
+        broken();
+    }
+    return true;
+  }
+
+ private:
+  uint64_t varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      const auto byte = static_cast<uint8_t>(take(1)[0]);
+      value |= static_cast<uint64_t>(byte & 0x7F) << shift;
+      if (byte < 0x80) return value;
+    }
+    broken();
+  }
+  std::string_view take(uint64_t count) {
+    if (count > rest_.size()) broken();
+    const std::string_view taken = rest_.substr(0, count);
+    rest_.remove_prefix(count);
+    return taken;
+  }
+  [[noreturn]] void broken() const { fail("{}: not a SentencePiece model", name_); }
+
+  std::string_view rest_;
+  const std::string& name_;
+};
+
+/// A node: its children lie at `index ^ offset ^ byte`, and a value, if it has one, at `index ^
+/// offset`. A value has its highest bit set.
+struct Unit {
+  uint32_t bits;
+  bool is_value() const { return bits >> 31 != 0; }
+  bool has_value() const { return (bits >> 8 & 1) != 0; }
+  uint32_t offset() const { return (bits >> 10) << ((bits >> 9 & 1) * 8); }
+  uint32_t value() const { return bits & 0x7FFFFFFF; }
+};
+
+/// Wherever a walk stands in the trie, the next step stays in it, and every value begins a text.
+void check_charsmap(std::string_view table, const std::string& name) {
+  if (table.empty()) return;
+  uint32_t size = 0;
+  const auto good = [&](bool condition) {
+    UM_CHECK(condition, "{}: the SentencePiece model's normaliser is damaged", name);
+  };
+  good(table.size() > sizeof size);
+  std::memcpy(&size, table.data(), sizeof size);
+  table.remove_prefix(sizeof size);
+  good(size > 0 && size % sizeof(Unit) == 0 && size < table.size() && table.back() == '\0');
+  std::vector<Unit> units(size / sizeof(Unit));
+  std::memcpy(units.data(), table.data(), size);
+  const uint64_t texts = table.size() - size;
+  for (uint64_t i = 0; i < units.size(); ++i) {
+    const Unit unit = units[i];
+    if (i > 0 && unit.is_value()) continue;  // the root is taken for a node whatever it is
+    const uint64_t base = i ^ unit.offset();
+    good((base | 0xFF) < units.size());
+    good(!unit.has_value() || units[base].value() < texts);
+  }
+}
+
+}  // namespace
+
+void check_sentencepiece(std::string_view model, const std::string& name) {
+  ProtoReader fields(model, name);
+  uint32_t field = 0;
+  std::string_view bytes;
+  while (fields.next(field, bytes)) {
+    if (field != kNormalizer && field != kDenormalizer) continue;
+    ProtoReader spec(bytes, name);
+    std::string_view value;
+    while (spec.next(field, value))
+      if (field == kCharsmap) check_charsmap(value, name);
+  }
+}
+
+}  // namespace um
