@@ -1,5 +1,6 @@
 // `ultramoe inspect`: what a model is made of and what it costs, from its config and the headers of
 // its weights. Nothing is allocated.
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -42,6 +43,7 @@ std::vector<Part> parts_of(const ParameterCount& count) {
       {"shared experts", count.shared, count.shared},
       {"router", count.router, count.router},
       {"norms", count.norms, count.norms},
+      {"streams", count.streams, count.streams},
       {"output head", count.head, count.head},
   };
   std::erase_if(parts, [](const Part& part) { return part.total == 0; });
@@ -87,6 +89,21 @@ std::string attention_text(const AttentionConfig& a) {
                      a.qk_nope_dim, a.qk_rope_dim, a.v_dim, a.q_lora_rank, a.kv_lora_rank);
 }
 
+/// Which keys openPangu-2.0's layers see; nothing in most models.
+std::string keys_text(const AttentionConfig& a) {
+  std::vector<std::string> parts;
+  std::map<int64_t, int64_t> layers;  // by window
+  for (const int64_t window : a.windows)
+    if (window > 0) ++layers[window];
+  for (const auto& [window, count] : layers)
+    parts.push_back(fmt::format("{} layers see {}", count, digits(window)));
+  if (!a.index_layers.empty())
+    parts.push_back(fmt::format("{} choose {} ({} index heads of {})", a.index_layers.size(),
+                                digits(a.index_top_k), a.index_heads, a.index_dim));
+  if (a.sinks > 0) parts.push_back(fmt::format("{} sinks", a.sinks));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
 std::string moe_text(const ModelConfig& c) {
   const MoeConfig& m = c.moe;
   std::string text = fmt::format("{} routed experts of {}, {} per token", digits(m.experts),
@@ -109,6 +126,11 @@ void print_shape(const ModelConfig& c) {
   print_row("layers", layers + (c.sandwich_norm ? ", sandwich norm" : ", pre-norm"));
   print_row("hidden", digits(c.hidden));
   print_row("attention", attention_text(c.attention));
+  if (const std::string keys = keys_text(c.attention); !keys.empty()) print_row("keys", keys);
+  if (c.attention.conv_taps > 0)
+    print_row("convolutions",
+              fmt::format("of {} rows, on latents and outputs", c.attention.conv_taps));
+  if (c.streams > 1) print_row("residual", fmt::format("{} streams", c.streams));
   if (c.moe.experts > 0) print_row("MoE", moe_text(c));
   if (c.dense_layers > 0) print_row("dense MLP", digits(c.dense_width));
   print_row("vocabulary", digits(c.vocab) + (c.tie_embeddings ? ", tied head" : ""));

@@ -110,7 +110,7 @@ void validate_extras(const ModelConfig& config, const std::string& where) {
   };
   within("layers with an indexer", a.index_layers, config.layers);
   within("layers with a block norm", config.block_norms, config.layers);
-  UM_CHECK(a.windows.empty() || std::ssize(a.windows) == layers,
+  UM_CHECK(a.windows.empty() || std::ssize(a.windows) >= layers,
            "{}: {} windows for {} layers with the MTP heads", where, a.windows.size(), layers);
   for (size_t i = 0; i < a.windows.size(); ++i)
     UM_CHECK(a.windows[i] >= 0 && (a.windows[i] == 0 || !a.is_indexed(static_cast<int64_t>(i))),

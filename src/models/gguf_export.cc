@@ -171,8 +171,13 @@ GgufPlan make_plan(const Json& raw, const WeightSource& source, const std::strin
 
 bool always_wide(const GgufOutput& output) {
   const std::string& name = output.spec.name;
-  return output.spec.shape.size() < 2 || name.ends_with(".ffn_gate_inp.weight") ||
-         name.find(".attn_sink_") != std::string::npos;
+  if (output.spec.shape.size() < 2) return true;
+  // Small ones that decide much: routers, sinks, openPangu-2.0's mixtures of streams and
+  // convolutions.
+  for (const char* small :
+       {".ffn_gate_inp.", ".attn_sink_", ".attn_param_sink_", "_mhc_phi.", "_conv."})
+    if (name.find(small) != std::string::npos) return true;
+  return false;
 }
 
 BlockType stored_type(const StoredWeight& weight) {

@@ -131,7 +131,8 @@ void add_moe(Fields& fields) {
 }
 
 bool is_own(const std::string& architecture) {
-  return architecture == "pangu-ultra-moe" || architecture.starts_with("pangu-pro-moe");
+  return architecture == "pangu-ultra-moe" || architecture == "pangu-v2" ||
+         architecture.starts_with("pangu-pro-moe");
 }
 
 }  // namespace
@@ -160,7 +161,8 @@ std::string gguf_architecture(const Json& config, const std::string& where) {
       {"DeepseekV3ForCausalLM", "deepseek2"},
       {"PanguUltraMoEForCausalLM", "pangu-ultra-moe"},
       {"PanguProMoEForCausalLM", "pangu-pro-moe"},
-      {"PanguProMoEV2ForCausalLM", "pangu-pro-moe-v2"}};
+      {"PanguProMoEV2ForCausalLM", "pangu-pro-moe-v2"},
+      {"OpenPanguV2ForCausalLM", "pangu-v2"}};
   for (const auto& [published, gguf] : known)
     if (name == published) return gguf;
   fail("{}: {} has no GGUF architecture, neither in llama.cpp nor of ours", where, name);

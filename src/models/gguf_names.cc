@@ -89,6 +89,25 @@ const Rules kMtp{{"nextn.eh_proj.weight", "eh_proj.weight"},
                  {"nextn.shared_head_head.weight", "shared_head.head.weight"},
                  {"nextn.shared_head_norm.weight", "shared_head.norm.weight"}};
 
+// What openPangu-2.0 has beside Ultra MoE.
+Rules hyper_connection(const std::string& gguf, const std::string& hf, const std::string& suffix) {
+  return {{gguf + "_phi.weight", hf + ".phi.weight"},
+          {gguf + "_alpha.weight", hf + ".branch_alpha" + suffix},
+          {gguf + "_beta.weight", hf + ".branch_beta" + suffix},
+          {gguf + "_gamma.weight", hf + ".norm_gamma"}};
+}
+
+const Rules kPangu2{{"attn_qa_conv.weight", "self_attn.qa_conv.weight"},
+                    {"attn_compresskv_conv.weight", "self_attn.compresskv_conv.weight"},
+                    {"attn_o_conv.weight", "self_attn.o_conv.weight"},
+                    {"attn_param_sink_kv.weight", "self_attn.param_sink_compressed_kv"},
+                    {"attn_param_sink_k_pe.weight", "self_attn.param_sink_k_pe"},
+                    {"attn_indexer_q_b.weight", "self_attn.indexer.wq_b.weight"},
+                    {"attn_indexer_k.weight", "self_attn.indexer.wk.weight"},
+                    {"attn_indexer_k_norm.weight", "self_attn.indexer.k_norm.weight"},
+                    {"attn_indexer_weights_proj.weight", "self_attn.indexer.weights_proj.weight"},
+                    {"block_post_norm.weight", "block_post_layernorm.weight"}};
+
 /// Those of llama.cpp, then ours for models that it does not have.
 const std::vector<GgufNames>& all_names() {
   static const std::vector<GgufNames> names{
@@ -109,6 +128,11 @@ const std::vector<GgufNames>& all_names() {
        attention(false) + kMlpNorm + kMlp + kExperts + shared_experts("shared_expert") +
            Rules{{"ffn_gate_inp.scale", "mlp.router_scale", GgufLayout::row}},
        kGlobal},
+      {"pangu-v2",
+       kMla + kSandwichNorms + kMlp + kExperts + shared_experts("shared_experts") + kMtp +
+           kSiblingBias + kPangu2 + hyper_connection("attn_mhc", "attn_mhc_module", "") +
+           hyper_connection("mlp_mhc", "mlp_mhc_module", ""),
+       kGlobal + hyper_connection("merge_mhc", "model.merge_mhc_module", "_pre")},
       {"pangu-pro-moe-v2",
        kSinkAttention + kSandwichNorms + kMlp + kExperts + shared_experts("shared_experts") + kMtp +
            kSiblingBias,

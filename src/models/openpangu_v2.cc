@@ -19,7 +19,8 @@ std::vector<int64_t> layer_list(const JsonObject& config, const char* key, int64
   return list;
 }
 
-/// Windows by layer, the MTP heads' behind the trunk's.
+/// Windows by layer, the MTP heads' behind the trunk's. Lists may go on beyond `layers`: many
+/// checkpoints leave the MTP heads out.
 void read_windows(const JsonObject& config, int64_t layers, AttentionConfig& a) {
   if (!config.has("swa_layers")) {
     for (const char* key : {"sliding_window", "sliding_window_list"})
@@ -27,13 +28,15 @@ void read_windows(const JsonObject& config, int64_t layers, AttentionConfig& a) 
     return;
   }
   a.windows.assign(static_cast<size_t>(layers), 0);
-  const std::vector<int64_t> which = config.integers_or("swa_layers", {}, 0, layers - 1);
+  const std::vector<int64_t> which =
+      config.integers_or("swa_layers", {}, 0, fields::kMaxLayers + fields::kMaxMtpLayers);
   std::vector<int64_t> windows = config.integers_or("sliding_window_list", {}, 1, kMaxWindow);
   if (!config.has("sliding_window_list"))
     windows.assign(which.size(), config.integer("sliding_window", 1, kMaxWindow));
   if (windows.size() != which.size())
     config.wrong("sliding_window_list", "as many windows as \"swa_layers\" has layers");
-  for (size_t i = 0; i < which.size(); ++i) a.windows[static_cast<size_t>(which[i])] = windows[i];
+  for (size_t i = 0; i < which.size(); ++i)
+    if (which[i] < layers) a.windows[static_cast<size_t>(which[i])] = windows[i];
 }
 
 /// The trunk's layers that have no window, unless the config lists them.

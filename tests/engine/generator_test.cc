@@ -77,14 +77,16 @@ TEST_P(CachedDecode, GreedyTokensEqualThoseWithoutCache) {
 TEST_P(CachedDecode, ASecondTurnReusesTheFirst) {
   const auto model = random_model(GetParam());
   const GenerateOptions options{.sampling = {.temperature = 0.9}, .seed = 4, .max_tokens = 12};
-  std::vector<int32_t> prompt = random_ids(30, model->config().vocab, 5);
+  std::vector<int32_t> prompt = random_ids(70, model->config().vocab, 5);
   Engine kept(*model, {.context = 128}), fresh(*model, {.context = 128});
   const Generation first = generate(kept, nullptr, prompt, options);
   prompt.insert(prompt.end(), first.tokens.begin(), first.tokens.begin() + 6);
   const std::vector<int32_t> more = random_ids(7, model->config().vocab, 6);
   prompt.insert(prompt.end(), more.begin(), more.end());
   const Generation second = generate(kept, nullptr, prompt, options);
-  EXPECT_EQ(second.stats.cached_tokens, 30) << "what it said itself is read again";
+  // What it said itself is read again; with convolutions, so is what does not fill a page.
+  const bool parts = model->config().attention.conv_taps == 0;
+  EXPECT_EQ(second.stats.cached_tokens, parts ? 70 : 64);
   EXPECT_EQ(second.tokens, generate(fresh, nullptr, prompt, options).tokens);
 }
 

@@ -391,7 +391,7 @@ TEST(ConfigTest, OpenPangu2) {
   other["num_key_value_heads"] = 1;
   EXPECT_EQ(load_config(other, "c"), config);
   for (const auto& [key, value] :
-       std::vector<std::pair<const char*, Json>>{{"swa_layers", {1, 2, 5}},
+       std::vector<std::pair<const char*, Json>>{{"swa_layers", {1, 2, 9999}},
                                                  {"swa_layers", {1, 2}},
                                                  {"swa_layers", {1, "2", 4}},
                                                  {"swa_layers", nullptr},

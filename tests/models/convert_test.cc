@@ -127,7 +127,7 @@ INSTANTIATE_TEST_SUITE_P(
     Families, RoundTrip,
     ::testing::Values(Case{"nano-ultra", DType::f32}, Case{"nano-ultra", DType::bf16},
                       Case{"tiny-pro", DType::bf16}, Case{"tiny-embedded", DType::bf16},
-                      Case{"tiny-embedded", DType::f16}),
+                      Case{"tiny-embedded", DType::f16}, Case{"nano-openpangu2", DType::bf16}),
     [](const auto& info) {
       std::string name = fmt::format("{}_{}", info.param.preset, dtype_name(info.param.dtype));
       std::replace(name.begin(), name.end(), '-', '_');
