@@ -390,6 +390,9 @@ TEST(ConfigTest, OpenPangu2) {
   other["rope_interleaved"] = false;
   other["num_key_value_heads"] = 1;
   EXPECT_EQ(load_config(other, "c"), config);
+  other = json;
+  other.erase("num_nextn_predict_layers");  // the heads' windows may stay
+  EXPECT_EQ(load_config(other, "c").attention.windows, (std::vector<int64_t>{0, 40, 70, 0}));
   for (const auto& [key, value] :
        std::vector<std::pair<const char*, Json>>{{"swa_layers", {1, 2, 9999}},
                                                  {"swa_layers", {1, 2}},
