@@ -271,8 +271,9 @@ void print(const SpeculativeBenchOptions& options, const std::vector<Round>& rou
 
 void bench_speculative(const SpeculativeBenchOptions& options, Device& device) {
   const auto model = load_model(find_model(options.model), device, nullptr, options.weights);
-  const int64_t heads =
-      options.drafts < 0 ? model->mtp_heads() : std::min(options.drafts, model->mtp_heads());
+  const int64_t most =
+      std::min(model->mtp_heads(), most_drafts(model->config().attention.conv_taps));
+  const int64_t heads = options.drafts < 0 ? most : std::min(options.drafts, most);
   UM_CHECK(heads > 0, "{}: the model has no MTP heads to draft with", options.model);
   const std::vector<Ids> prompts = make_prompts(options, model->config());
   std::vector<Round> rounds;

@@ -191,10 +191,9 @@ bool JsonObject::boolean_or(const std::string& key, bool fallback) const {
   return has(key) ? boolean(key) : fallback;
 }
 
-std::vector<int64_t> JsonObject::integers_or(const std::string& key, std::vector<int64_t> fallback,
-                                             int64_t min, int64_t max) const {
+std::vector<int64_t> JsonObject::integers(const std::string& key, int64_t min, int64_t max) const {
   const Json* value = find(key);
-  if (value == nullptr) return fallback;
+  if (value == nullptr) return {};
   if (!value->is_array()) wrong(key, "a list of integers");
   std::vector<int64_t> found;
   for (const Json& item : *value) {

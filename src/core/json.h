@@ -59,8 +59,8 @@ class JsonObject {
   double number_or(const std::string& key, double fallback, double min, double max) const;
   bool boolean_or(const std::string& key, bool fallback) const;
   std::string string_or(const std::string& key, const std::string& fallback) const;
-  std::vector<int64_t> integers_or(const std::string& key, std::vector<int64_t> fallback,
-                                   int64_t min, int64_t max) const;
+  /// A list of integers; empty if the field is absent.
+  std::vector<int64_t> integers(const std::string& key, int64_t min, int64_t max) const;
 
   bool has(const std::string& key) const { return find(key) != nullptr; }
   /// The field's value, or null if it is absent or null.

@@ -33,8 +33,9 @@ EngineOptions resolve(EngineOptions options, const Model& model) {
   const int64_t unlimited = options.ngram_drafts || options.draft_model != nullptr ? 4 : 0;
   if (options.draft_tokens < 0) options.draft_tokens = heads > 0 ? heads : unlimited;
   for (const Model* one : {&model, options.draft_model}) {
-    const int64_t taps = one != nullptr ? one->config().attention.conv_taps : 0;
-    if (taps > 0) options.draft_tokens = std::min(options.draft_tokens, kConvRing - taps + 1);
+    if (one == nullptr) continue;
+    options.draft_tokens =
+        std::min(options.draft_tokens, most_drafts(one->config().attention.conv_taps));
   }
   if (options.draft_model != nullptr && options.draft_model->config().vocab != model.config().vocab)
     throw UsageError(fmt::format("the draft model has {} tokens, the model {}",

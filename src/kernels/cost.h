@@ -18,7 +18,8 @@ inline Cost& operator+=(Cost& a, const Cost& b) {
 }
 
 /// The cost of one call, from its shape alone. No data is read, with one exception: attention's
-/// offsets, which live on the host; without them its lengths are unknown and its cost is 0. A null
+/// offsets, which live on the host; without them its lengths are unknown and its cost is 0 (a mask
+/// is not looked at: all keys up to a query's own count). A null
 /// optional array is not counted, unless the call's first input is null too: then it is a dry call,
 /// where every array is null, and all are counted. Gathered rows count once per slot; a grouped
 /// matmul reads the weights of at most `rows` groups; attention's gradient counts its four matmuls,

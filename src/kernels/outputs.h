@@ -87,6 +87,8 @@ void visit_outputs(const StreamGates& a, F f) {
 template <class F>
 void visit_outputs(const StreamGatesGrad& a, F f) {
   f("du", a.du, a.forward.rows, a.forward.width(), a.forward.width());
+  f("dalpha", a.dalpha, 1, a.forward.post == nullptr ? 1 : 3, 3);
+  f("dbeta", a.dbeta, 1, a.forward.width(), a.forward.width());
 }
 template <class F>
 void visit_outputs(const StreamMix& a, F f) {

@@ -167,6 +167,40 @@ int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype) {
   return page / kPageRows;
 }
 
+namespace {
+
+/// Keys that a token of a sequence sees on average in a layer, sinks included.
+double mean_keys(const AttentionConfig& a, int64_t layer, double sequence) {
+  double most = sequence;
+  if (a.window(layer) > 0) most = std::min(most, static_cast<double>(a.window(layer)));
+  if (a.is_indexed(layer)) most = std::min(most, static_cast<double>(a.index_top_k));
+  return most - most * most / (2 * sequence) + static_cast<double>(a.sinks);
+}
+
+/// Multiply-adds of attention and of the indexers over layers [begin, end).
+double attention_work(const AttentionConfig& a, int64_t begin, int64_t end, double sequence) {
+  const auto scores = static_cast<double>(a.heads * (a.qk_dim() + a.v_dim));
+  const auto index = static_cast<double>(a.index_heads * a.index_dim);
+  double sum = 0;
+  for (int64_t i = begin; i < end; ++i)
+    sum += scores * mean_keys(a, i, sequence) + (a.is_indexed(i) ? index * sequence / 2 : 0);
+  return sum;
+}
+
+/// Matrices that openPangu-2.0's trunk has beside the others': indexers, and what the streams'
+/// weights are made with.
+double extra_matrices(const ModelConfig& c) {
+  const AttentionConfig& a = c.attention;
+  const double S = static_cast<double>(c.streams), width = S * static_cast<double>(c.hidden);
+  const double streams =
+      c.streams > 1 ? width * (2 * static_cast<double>(c.layers) * S * (S + 2) + S) : 0;
+  const auto indexer = static_cast<double>(a.index_heads * a.index_dim * a.q_lora_rank +
+                                           (a.index_dim + a.index_heads) * c.hidden);
+  return streams + static_cast<double>(a.index_layers.size()) * indexer;
+}
+
+}  // namespace
+
 ForwardFlops forward_flops(const ModelConfig& config, int64_t sequence) {
   const AttentionConfig& a = config.attention;
   const double attention = static_cast<double>(attention_matrices(config));
@@ -174,17 +208,17 @@ ForwardFlops forward_flops(const ModelConfig& config, int64_t sequence) {
   const double d = static_cast<double>(config.hidden);
   const double moe = active_moe_matrices(config);
   const double dense = static_cast<double>(swiglu(config, config.dense_width));
-  const double scores = static_cast<double>(a.heads) * static_cast<double>(a.qk_dim() + a.v_dim) *
-                        static_cast<double>(sequence) / 2;
+  const auto length = static_cast<double>(sequence);
   const auto layers = static_cast<double>(config.layers);
   const auto dense_layers = static_cast<double>(config.dense_layers);
   const auto mtp = static_cast<double>(config.mtp_layers);
   ForwardFlops flops;
-  flops.matrices =
-      2 * (layers * attention + dense_layers * dense + (layers - dense_layers) * moe + head);
-  flops.attention = 2 * layers * scores;
+  flops.matrices = 2 * (layers * attention + dense_layers * dense + (layers - dense_layers) * moe +
+                        head + extra_matrices(config));
+  flops.attention = 2 * attention_work(a, 0, config.layers, length);
   flops.mtp_matrices = 2 * mtp * (2 * d * d + attention + moe + head);
-  flops.mtp_attention = 2 * mtp * scores;
+  flops.mtp_attention =
+      2 * attention_work(a, config.layers, config.layers + config.mtp_layers, length);
   return flops;
 }
 

@@ -58,7 +58,7 @@ int64_t kv_bytes_per_token(const ModelConfig& config, DType dtype);
 
 /// FLOPs of one token's forward pass, a multiply-add counted as two. Matrices: 2 x active matrix
 /// parameters, the head included. Attention: scores and values at half of the square, as causality
-/// leaves, averaged over a sequence of `sequence` tokens.
+/// leaves, or at what windows and indexers leave, averaged over a sequence of `sequence` tokens.
 struct ForwardFlops {
   double matrices = 0, attention = 0;
   double mtp_matrices = 0, mtp_attention = 0;  // all MTP layers, each with its pass of the head

@@ -27,6 +27,10 @@ std::unique_ptr<Model> expand_mtp(const Model& model, int64_t heads, HeadInit in
   UM_CHECK(have > 0, "the model has no MTP head to copy: train it with one first");
   UM_CHECK(heads > have, "the model has {} MTP heads already, asked for {}", have, heads);
   config.mtp_layers = heads;
+  std::vector<int64_t>& windows = config.attention.windows;
+  if (!windows.empty())
+    windows.resize(static_cast<size_t>(config.layers + heads),
+                   config.attention.window(config.layers));
   auto grown = make_model(config, model.device());
   if (init == HeadInit::random) grown->params().initialize(seed);
   for (const auto& param : grown->params().all()) {

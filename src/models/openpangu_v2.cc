@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kMaxWindow = fields::kMaxPositions;
 
 std::vector<int64_t> layer_list(const JsonObject& config, const char* key, int64_t layers) {
-  std::vector<int64_t> list = config.integers_or(key, {}, 0, layers - 1);
+  std::vector<int64_t> list = config.integers(key, 0, layers - 1);
   std::ranges::sort(list);
   return list;
 }
@@ -29,8 +29,8 @@ void read_windows(const JsonObject& config, int64_t layers, AttentionConfig& a) 
   }
   a.windows.assign(static_cast<size_t>(layers), 0);
   const std::vector<int64_t> which =
-      config.integers_or("swa_layers", {}, 0, fields::kMaxLayers + fields::kMaxMtpLayers);
-  std::vector<int64_t> windows = config.integers_or("sliding_window_list", {}, 1, kMaxWindow);
+      config.integers("swa_layers", 0, fields::kMaxLayers + fields::kMaxMtpLayers);
+  std::vector<int64_t> windows = config.integers("sliding_window_list", 1, kMaxWindow);
   if (!config.has("sliding_window_list"))
     windows.assign(which.size(), config.integer("sliding_window", 1, kMaxWindow));
   if (windows.size() != which.size())
@@ -42,7 +42,11 @@ void read_windows(const JsonObject& config, int64_t layers, AttentionConfig& a) 
 /// The trunk's layers that have no window, unless the config lists them.
 void read_indexer(const JsonObject& config, int64_t trunk, AttentionConfig& a) {
   a.index_top_k = config.integer_or("index_topk", 0, 0, fields::kMaxPositions);
-  if (a.index_top_k == 0) return;
+  if (a.index_top_k == 0) {
+    if (!config.integers("dsa_layers", 0, trunk - 1).empty())
+      config.wrong("index_topk", "how many keys the layers of \"dsa_layers\" choose");
+    return;
+  }
   a.index_heads = config.integer("index_n_heads", 1, fields::kMaxHeads);
   a.index_dim = config.integer("index_head_dim", 1, fields::kMaxHeadDim);
   a.index_layers = layer_list(config, "dsa_layers", trunk);
@@ -58,8 +62,10 @@ AttentionConfig read_attention(const JsonObject& config, int64_t trunk, int64_t 
   a.rope_interleave =
       config.boolean_or(fields::spelling(config, {"rope_interleave", "rope_interleaved"}), false);
   a.sinks = config.integer_or("param_sink_number", 0, 0, fields::kMaxWidth);
+  if (a.sinks > 0) fields::only(config, "param_sink_with_value", true);
   const int64_t taps = config.integer_or("router_sliding_window", 0, 0, 1024);
-  a.conv_taps = config.boolean_or("use_mome", taps > 0) ? taps : 0;
+  if (config.boolean_or("use_mome", taps > 0))
+    a.conv_taps = config.integer("router_sliding_window", 2, 1024);
   read_windows(config, layers, a);
   read_indexer(config, trunk, a);
   return a;

@@ -80,7 +80,7 @@ struct AttentionConfig {
   int64_t index_heads = 0, index_dim = 0, index_top_k = 0;
 
   int64_t window(int64_t layer) const {
-    return windows.empty() ? 0 : windows[static_cast<size_t>(layer)];
+    return windows.empty() ? 0 : windows.at(static_cast<size_t>(layer));
   }
   /// Channels whose inputs the convolutions of one layer keep.
   int64_t conv_width() const {

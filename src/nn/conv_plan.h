@@ -4,9 +4,11 @@
 // A convolution looks back at a few rows only, so the cache keeps a ring of the latest kConvRing
 // inputs in every page: that of position p is row page*kConvRing + p % kConvRing. What a full page
 // keeps of its end is what a sequence needs that goes on behind it, so whole pages can be shared;
-// parts of one cannot. A step may write at most kConvRing - taps + 1 rows that are taken back.
+// parts of one cannot.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <span>
 
 #include "core/tensor.h"
@@ -16,6 +18,11 @@
 namespace um {
 
 inline constexpr int64_t kConvRing = 8;
+
+/// How many rows of a step may be taken back (drafts) by a model whose convolutions have `taps`.
+constexpr int64_t most_drafts(int64_t taps) {
+  return taps == 0 ? std::numeric_limits<int64_t>::max() : kConvRing - taps + 1;
+}
 
 struct ConvPlan {
   int64_t taps = 0;

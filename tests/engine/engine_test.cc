@@ -135,6 +135,7 @@ INSTANTIATE_TEST_SUITE_P(Families, EngineEquality,
                              {"tiny-pro", DType::f32},
                              {"tiny-embedded", DType::f32},
                              {"nano-openpangu2", DType::f32},
+                             {"nano-openpangu2", DType::i8},
                              {"nano-ultra", DType::i8},
                              {"tiny-embedded", DType::i8}}),
                          [](const auto& info) {
@@ -176,6 +177,29 @@ TEST(Engine, ASmallModelCanDraft) {
     }
   }
   EXPECT_THROW(Engine(*model, {.draft_model = random_model("nano-ultra").get()}), UsageError);
+}
+
+/// Many drafts at once, most of them taken back, across the borders of pages: what a model keeps of
+/// its convolutions bounds how many.
+TEST(Engine, AModelWithConvolutionsCanDraft) {
+  const auto model = random_model("nano-openpangu2");
+  const auto other = random_model("nano-openpangu2", 2);
+  std::vector<EngineRequest> requests;
+  for (int32_t i = 0; i < 4; ++i)
+    requests.push_back(
+        request_for(random_ids(static_cast<size_t>(5 + 30 * i), model->config().vocab), 90, i % 2));
+  for (const Model* drafter : {model.get(), other.get()}) {
+    const EngineOptions options{.draft_tokens = 16, .draft_model = drafter, .adapt_drafts = false};
+    EXPECT_EQ(Engine(*model, options).options().draft_tokens, 6);
+    EngineStats stats;
+    const auto got = run(*model, options, requests, &stats);
+    for (size_t i = 0; i < got.size(); ++i)
+      EXPECT_EQ(got[i].tokens, alone(*model, requests[i])) << i;
+    EXPECT_GT(stats.draft_tokens, 400);
+    if (drafter == model.get()) {
+      EXPECT_GE(got[0].stats.accepted, got[0].stats.drafted * 9 / 10);
+    }
+  }
 }
 
 TEST(Engine, ASecondRequestReusesThePrompt) {

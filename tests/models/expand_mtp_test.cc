@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "core/error.h"
 #include "models/config.h"
 #include "ops/devices.h"
@@ -10,8 +12,8 @@
 namespace um {
 namespace {
 
-std::unique_ptr<Model> one_head() {
-  auto model = make_model(read_named_config("nano-ultra"), cpu_device());
+std::unique_ptr<Model> one_head(const char* preset = "nano-ultra") {
+  auto model = make_model(read_named_config(preset), cpu_device());
   model->params().initialize(5);
   return model;
 }
@@ -20,8 +22,11 @@ std::string head(const Model& model, int64_t k) {
   return fmt::format("model.layers.{}.", model.config().layers + k);
 }
 
-TEST(ExpandMtp, CopiesTheFirstHeadAndKeepsAllElse) {
-  const auto model = one_head();
+class ExpandMtp : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Presets, ExpandMtp, ::testing::Values("nano-ultra", "nano-openpangu2"));
+
+TEST_P(ExpandMtp, CopiesTheFirstHeadAndKeepsAllElse) {
+  const auto model = one_head(GetParam());
   const auto grown = expand_mtp(*model, 3, HeadInit::copy, 1);
   EXPECT_EQ(grown->mtp_heads(), 3);
   size_t copies = 0;
@@ -38,9 +43,12 @@ TEST(ExpandMtp, CopiesTheFirstHeadAndKeepsAllElse) {
   }
   EXPECT_EQ(copies, grown->params().all().size() - model->params().all().size());
   EXPECT_GT(copies, 10u);
+  const ModelConfig& config = grown->config();
+  EXPECT_EQ(load_config(config_to_json(config), "grown"), config);
+  EXPECT_EQ(config.attention.window(config.layers + 2), config.attention.window(config.layers));
 }
 
-TEST(ExpandMtp, RandomHeadsLeaveTheRest) {
+TEST(ExpandMtpHeads, RandomHeadsLeaveTheRest) {
   const auto model = one_head();
   const auto grown = expand_mtp(*model, 2, HeadInit::random, 9);
   const std::string gate = "mlp.gate.weight";
@@ -50,7 +58,7 @@ TEST(ExpandMtp, RandomHeadsLeaveTheRest) {
             model->params().find(head(*model, 0) + gate)->value.to_vector());
 }
 
-TEST(ExpandMtp, RefusesWhatMakesNoSense) {
+TEST(ExpandMtpHeads, RefusesWhatMakesNoSense) {
   const auto model = one_head();
   EXPECT_THROW(expand_mtp(*model, 1, HeadInit::copy, 1), Error);
   auto embedded = make_model(read_named_config("tiny-embedded"), cpu_device());

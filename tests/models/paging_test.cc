@@ -339,6 +339,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"},
                       Variant{"deepseek_v2"}, Variant{"pro_moe_v2"}, Variant{"nano-openpangu2"},
                       Variant{"nano-openpangu2", DType::bf16},
+                      Variant{"nano-openpangu2", DType::f32, DType::i8},
                       Variant{"tiny-embedded", DType::f32, DType::i8}),
     [](const auto& info) {
       std::string name = ::testing::PrintToString(info.param);

@@ -22,6 +22,15 @@ struct CausalConv {
   int64_t ld_past = 0;
   float* y = nullptr;
   int64_t ldy = 0;
+
+  const int32_t* sources_of(int64_t row) const { return sources + row * (taps - 1); }
+  bool has_conv(int64_t row) const { return taps == 1 || sources_of(row)[0] != kNoSource; }
+  /// The j-th input of a row that has a convolution.
+  const float* tap(int64_t row, int64_t j) const {
+    if (j == taps - 1) return x + row * ldx;
+    const int64_t source = sources_of(row)[j];
+    return source >= 0 ? x + source * ldx : past + (-1 - source) * ld_past;
+  }
 };
 /// Only without a past: every source is one of the `taps` - 1 rows before.
 struct CausalConvGrad {

@@ -199,7 +199,7 @@ void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int6
   for (int64_t r = 0; r < rows; r++) p.largest[r] = kLowest;
   const int64_t end = smaller(key_end, head.visible(task.row_end - 1));
   for (int64_t key = key_begin; key < end; key += kKeys) {
-    if (!head.any_sees(task.row_begin, task.row_end, key)) continue;
+    if (!head.any_sees(task.row_begin, task.row_end, key, key + kKeys)) continue;
     const KeyBlock block = pack_key_block(head, shape, w, key, end);
     for (int64_t r = 0; r < rows; r += kStrip) {
       ahead.step();
@@ -245,6 +245,12 @@ void finish(const Attention& a, const Shape& shape, const Task& task, const Part
   }
 }
 
+/// Whether there is anything to add to what came before: chunks that no row sees add zeros.
+bool adds(const Attention& a, const Task& task, int64_t key) {
+  return HeadRows(a, task.sequence, task.kv_head)
+      .any_sees(task.row_begin, task.row_end, key, key + kChunk);
+}
+
 int64_t task_keys(const Attention& a, const Task& task) {
   return HeadRows(a, task.sequence, task.kv_head).visible(task.row_end - 1);
 }
@@ -261,6 +267,7 @@ void run_task(const Attention& a, const Shape& shape, const Task& task, const Ta
               next != nullptr ? coming.row_end : coming.row_begin);
   attend_chunk(a, shape, task, 0, kChunk, w, total, ahead);
   for (int64_t key = kChunk; key < keys; key += kChunk) {
+    if (!adds(a, task, key)) continue;
     attend_chunk(a, shape, task, key, key + kChunk, w, part, ahead);
     merge(shape, task.row_end - task.row_begin, part, total);
   }
@@ -283,7 +290,7 @@ void run_split(const Attention& a, const Shape& shape, const Task* tasks, int64_
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = 0; i < count * window; i++) {
       const int64_t t = i % count, key = first + i / count * kChunk;
-      if (key >= task_keys(a, tasks[t])) continue;
+      if (key >= task_keys(a, tasks[t]) || (key > 0 && !adds(a, tasks[t], key))) continue;
       Carver carver(thread_scratch().floats(Workspace::floats(shape)));
       const Workspace w(shape, carver);
       Ahead nothing(HeadRows(a, tasks[t].sequence, tasks[t].kv_head), 0, 0);
@@ -294,7 +301,7 @@ void run_split(const Attention& a, const Shape& shape, const Task* tasks, int64_
     for (int64_t t = 0; t < count; t++) {
       for (int64_t i = 0; i < window; i++) {
         const int64_t key = first + i * kChunk;
-        if (key == 0 || key >= task_keys(a, tasks[t])) continue;
+        if (key == 0 || key >= task_keys(a, tasks[t]) || !adds(a, tasks[t], key)) continue;
         merge(shape, tasks[t].row_end - tasks[t].row_begin, part_of(t, i), total_of(t));
       }
     }

@@ -120,7 +120,7 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
   std::memset(w.sums, 0, sizeof(float) * kWidth * w.lanes);
   for (int64_t r = 0; r < w.lanes; r++) w.largest[r] = kLowest;
   for (int64_t key = key_begin; key < end; key += kKeys) {
-    if (!head.any_sees(row_begin, row_end, key)) continue;
+    if (!head.any_sees(row_begin, row_end, key, key + kKeys)) continue;
     const int64_t count = smaller(kKeys, end - key);
     const KeyRows block = head.key_rows(key, count, w.widened);
     Along next{head.coming_k(key + count, end), a.ldk, a.qk_dim};

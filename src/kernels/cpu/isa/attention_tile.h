@@ -272,12 +272,14 @@ struct HeadRows {
     if (a.mask == nullptr) return ~uint64_t{0};
     return static_cast<uint64_t>(a.mask[(q_begin + query(r)) * a.ld_mask + key / kKeys]);
   }
-  /// Whether the mask lets any of the rows see a key of that block.
-  bool any_sees(int64_t row_begin, int64_t row_end, int64_t key) const {
+  /// Whether the mask lets any of the rows see a key of the blocks from `key` up to `end`.
+  bool any_sees(int64_t row_begin, int64_t row_end, int64_t key, int64_t end) const {
     if (a.mask == nullptr) return true;
+    const int64_t words = smaller((smaller(end, kv_len) + kKeys - 1) / kKeys, a.ld_mask);
     uint64_t any = 0;
     for (int64_t i = query(row_begin); i <= query(row_end - 1); i++) {
-      any |= static_cast<uint64_t>(a.mask[(q_begin + i) * a.ld_mask + key / kKeys]);
+      const int64_t* row = a.mask + (q_begin + i) * a.ld_mask;
+      for (int64_t w = key / kKeys; w < words; w++) any |= static_cast<uint64_t>(row[w]);
     }
     return any != 0;
   }

@@ -15,25 +15,13 @@ const float* turned_weights(const CausalConv& a, Scratch& scratch) {
   return turned;
 }
 
-const int32_t* sources_of(const CausalConv& a, int64_t row) {
-  return a.sources + row * (a.taps - 1);
-}
-bool has_conv(const CausalConv& a, int64_t row) {
-  return a.taps == 1 || sources_of(a, row)[0] != CausalConv::kNoSource;
-}
-const float* tap(const CausalConv& a, int64_t row, int64_t j) {
-  if (j == a.taps - 1) return a.x + row * a.ldx;
-  const int64_t source = sources_of(a, row)[j];
-  return source >= 0 ? a.x + source * a.ldx : a.past + (-1 - source) * a.ld_past;
-}
-
 void conv_row(const CausalConv& a, const float* weight, int64_t row) {
   const float* x = a.x + row * a.ldx;
   float* y = a.y + row * a.ldy;
   std::memcpy(y, x, static_cast<size_t>(a.cols) * sizeof(float));
-  if (!has_conv(a, row)) return;
+  if (!a.has_conv(row)) return;
   for (int64_t j = 0; j < a.taps; ++j) {
-    const float *from = tap(a, row, j), *w = weight + j * a.channels;
+    const float *from = a.tap(row, j), *w = weight + j * a.channels;
     for_vectors(a.channels, [&](int64_t c, int64_t n) {
       store_n(y + c, fma(load_n(w + c, n), load_n(from + c, n), load_n(y + c, n)), n);
     });
@@ -49,8 +37,8 @@ void input_grad_row(const CausalConvGrad& g, const float* weight, int64_t row) {
   // The rows whose taps this one is: itself and those after it.
   for (int64_t j = 0; j < a.taps; ++j) {
     const int64_t user = row + a.taps - 1 - j;
-    if (user >= a.rows || !has_conv(a, user)) continue;
-    if (j < a.taps - 1 && sources_of(a, user)[j] != row) continue;
+    if (user >= a.rows || !a.has_conv(user)) continue;
+    if (j < a.taps - 1 && a.sources_of(user)[j] != row) continue;
     const float *from = g.dy + user * a.ldy, *w = weight + j * a.channels;
     for_vectors(a.channels, [&](int64_t c, int64_t n) {
       store_n(dx + c, fma(load_n(w + c, n), load_n(from + c, n), load_n(dx + c, n)), n);
@@ -83,10 +71,10 @@ void causal_conv_grad(const CausalConvGrad& g) {
   column_sums(a.rows, a.taps * a.channels, work, sums, false, partial,
               [&](int64_t begin, int64_t end, float* block) {
                 for (int64_t row = begin; row < end; ++row) {
-                  if (!has_conv(a, row)) continue;
+                  if (!a.has_conv(row)) continue;
                   const float* dy = g.dy + row * a.ldy;
                   for (int64_t j = 0; j < a.taps; ++j) {
-                    const float* from = tap(a, row, j);
+                    const float* from = a.tap(row, j);
                     float* to = block + j * a.channels;
                     for_vectors(a.channels, [&](int64_t c, int64_t n) {
                       store_n(to + c,

@@ -1,6 +1,8 @@
 // Which keys a query attends to: a window, or the best by the lightning indexer. The scores of a
 // few queries at a time against blocks of keys, a strip of heads as one product, then the largest
 // by a radix search.
+#include <omp.h>
+
 #include <cstdint>
 
 #include "kernels/cpu/isa/attention_tile.h"
@@ -85,47 +87,45 @@ void set_largest(const float* scores, int64_t n, int64_t count, int64_t first_bi
   }
 }
 
-/// scores[i][j] of a task's queries for all keys that one of them sees.
-void score_task(const MaskRows& rows, const Task& task, float* scores, int64_t ld, float* keys_t,
-                float* products) {
+/// scores[i][j] of a task's queries for the block of keys from `key` on.
+void score_block(const MaskRows& rows, const Task& task, int64_t key, float* scores, int64_t ld) {
+  static thread_local Scratch scratch;
   const KeyMask& a = rows.a;
-  const int64_t seen = rows.seen(task.end - 1);
-  for (int64_t key = 0; key < seen; key += kKeys) {
-    const int64_t count = smaller(kKeys, seen - key), cols = round_up(count, kWidth);
-    pack_transposed(rows.key(key), a.ld_keys, count, a.dim, {}, keys_t, kKeys);
-    for (int64_t i = task.begin; i < task.end; i++) {
-      const int64_t query = rows.q_begin + i;
-      float* to = scores + (i - task.begin) * ld + key;
-      for (int64_t j = 0; j < cols; j += kWidth) store(to + j, splat(0.0f));
-      for (int64_t h = 0; h < a.heads; h += kStrip) {
-        const int64_t strip = smaller(kStrip, a.heads - h);
-        product<false, Start::zero>(strip, cols, a.dim, a.q + query * a.ldq + h * a.dim, a.dim,
-                                    keys_t, kKeys, products, kKeys);
-        for (int64_t r = 0; r < strip; r++) {
-          const Vec weight = splat(a.weights[query * a.ld_weights + h + r]);
-          for (int64_t j = 0; j < cols; j += kWidth) {
-            const Vec dot = load(products + r * kKeys + j) * splat(a.scale);
-            store(to + j, fma(weight, max(dot, splat(0.0f)), load(to + j)));
-          }
+  Carver carver(scratch.floats((a.dim + kWidth + kStrip) * kKeys + 32));
+  float* keys_t = carver.take((a.dim + kWidth) * kKeys);
+  float* products = carver.take(kStrip * kKeys);
+  const int64_t count = smaller(kKeys, rows.seen(task.end - 1) - key);
+  const int64_t cols = round_up(count, kWidth);
+  pack_transposed(rows.key(key), a.ld_keys, count, a.dim, {}, keys_t, kKeys);
+  for (int64_t i = task.begin; i < task.end; i++) {
+    const int64_t query = rows.q_begin + i;
+    float* to = scores + (i - task.begin) * ld + key;
+    for (int64_t j = 0; j < cols; j += kWidth) store(to + j, splat(0.0f));
+    for (int64_t h = 0; h < a.heads; h += kStrip) {
+      const int64_t strip = smaller(kStrip, a.heads - h);
+      product<false, Start::zero>(strip, cols, a.dim, a.q + query * a.ldq + h * a.dim, a.dim,
+                                  keys_t, kKeys, products, kKeys);
+      for (int64_t r = 0; r < strip; r++) {
+        const Vec weight = splat(a.weights[query * a.ld_weights + h + r]);
+        for (int64_t j = 0; j < cols; j += kWidth) {
+          const Vec dot = load(products + r * kKeys + j) * splat(a.scale);
+          store(to + j, fma(weight, max(dot, splat(0.0f)), load(to + j)));
         }
       }
     }
   }
 }
 
-void run_task(const KeyMask& a, const Task& task) {
+/// `split`: the threads share the blocks of keys.
+void run_task(const KeyMask& a, const Task& task, bool split) {
   static thread_local Scratch scratch;
   const MaskRows rows(a, task.sequence);
-  const int64_t ld = round_up(rows.seen(task.end - 1), kKeys);
-  const bool indexed = a.window == 0 && rows.seen(task.end - 1) > a.top_k;
+  const int64_t seen_last = rows.seen(task.end - 1), ld = round_up(seen_last, kKeys);
   float* scores = nullptr;
-  if (indexed) {
-    Carver carver(
-        scratch.floats((task.end - task.begin) * ld + (a.dim + kWidth + kStrip) * kKeys + 64));
-    float* keys_t = carver.take((a.dim + kWidth) * kKeys);
-    float* products = carver.take(kStrip * kKeys);
-    scores = carver.take((task.end - task.begin) * ld);
-    score_task(rows, task, scores, ld, keys_t, products);
+  if (a.window == 0 && seen_last > a.top_k) {
+    scores = scratch.floats((task.end - task.begin) * ld);
+#pragma omp parallel for schedule(static) if (split)
+    for (int64_t key = 0; key < seen_last; key += kKeys) score_block(rows, task, key, scores, ld);
   }
   for (int64_t i = task.begin; i < task.end; i++) {
     uint64_t* words = rows.words(i);
@@ -163,8 +163,9 @@ void key_mask(const KeyMask& args) {
   Task* tasks =
       static_cast<Task*>(task_scratch().get(static_cast<int64_t>(sizeof(Task)) * (count + 1)));
   list_tasks(args, tasks);
-#pragma omp parallel for schedule(dynamic, 1) if (count > 1 && args.window == 0)
-  for (int64_t t = 0; t < count; t++) run_task(args, tasks[t]);
+  const bool split = count < omp_get_max_threads();
+#pragma omp parallel for schedule(dynamic, 1) if (!split && args.window == 0)
+  for (int64_t t = 0; t < count; t++) run_task(args, tasks[t], split);
 }
 
 }  // namespace um::UM_ISA
