@@ -75,8 +75,9 @@ Tensor Model::rope_for(const Ragged& rows) const {
   return rope_table_;
 }
 
-Ragged Model::with_sinks(const Ragged& rows) const {
-  return config_.attention.sinks > 0 ? rows.with_sinks(config_.attention.sinks) : rows;
+const Ragged& Model::with_sinks(const Ragged& rows, Ragged& with) const {
+  if (config_.attention.sinks == 0) return rows;
+  return with = rows.with_sinks(config_.attention.sinks);
 }
 
 Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
@@ -108,7 +109,8 @@ void check_view(const KvView* view, const Ragged& rows) {
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
   check_view(options.cache, rows);
-  const Ragged seen = with_sinks(rows);
+  Ragged with;
+  const Ragged& seen = with_sinks(rows, with);
   const Pass pass{seen,    rope_for(rows),    options.cache, options.balance,
                   nullptr, options.expert_ids};
   Residual stream;
@@ -133,7 +135,8 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   check_view(options.cache, rows);
   const MtpHead& head = mtp_[static_cast<size_t>(k)];
   const auto eps = static_cast<float>(config_.norm_eps);
-  const Ragged seen = with_sinks(rows);
+  Ragged with;
+  const Ragged& seen = with_sinks(rows, with);
   const Pass pass{seen, rope_for(rows), options.cache, options.balance, nullptr};
   const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
                                     head.hidden_norm->value, eps);

@@ -83,8 +83,8 @@ class Model {
   Residual run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
                      Pass pass, int64_t index, bool recompute_layer) const;
   Tensor rope_for(const Ragged& rows) const;
-  /// The rows as attention sees them: the same, or behind the model's sinks.
-  Ragged with_sinks(const Ragged& rows) const;
+  /// The rows as attention sees them: the same, or in `with` behind the model's sinks.
+  const Ragged& with_sinks(const Ragged& rows, Ragged& with) const;
 
   ModelConfig config_;
   ParamStore params_;
