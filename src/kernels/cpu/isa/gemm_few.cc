@@ -1,6 +1,7 @@
-// The product of rows too many to stream B for each and too few to pay for packing B (a batch of
-// streams): C = A·Bᵀ for up to kWidth rows. A is packed; B is read once from where it lies, and
-// transposed in registers a few elements of k at a time, between the multiplications.
+// The product of more rows than a few, C = A·Bᵀ, without packing B: kWidth rows of C at a time from
+// a packed A, while B is read from where it lies and transposed in registers, a few elements of k
+// between the multiplications. The loads and shuffles fit beside them, so that it runs at the speed
+// of the multiplications from about ten rows on.
 #include <cstring>
 
 #include "kernels/cpu/isa/gemm.h"
@@ -63,16 +64,39 @@ inline __attribute__((always_inline)) Vec element_of(const Vec (&t)[4], int i) {
   }
 }
 
-/// `count` more elements of k; a: those of A, [count][kWidth].
-template <class T, int kRows>
-inline __attribute__((always_inline)) void add(const float* a, int count, const Vec (&t)[4],
-                                               Vec (&sum)[kRows]) {
+/// One element of k, `a` of kRows rows of A and x of kWidth rows of B.
+template <int kRows>
+inline __attribute__((always_inline)) void add(const float* a, Vec x, Vec (&sum)[kRows]) {
   UM_UNROLL
-  for (int i = 0; i < count; ++i) {
-    const Vec x = element_of<T>(t, i);
-    UM_UNROLL
-    for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[i * kWidth + m]), x, sum[m]);
+  for (int m = 0; m < kRows; ++m) sum[m] = fma(splat(a[m]), x, sum[m]);
+}
+
+/// The next kStep elements.
+template <class T, int kRows>
+inline __attribute__((always_inline)) void add_step(const T* const (&b)[kWidth], int64_t k,
+                                                    const float* a, Vec (&sum)[kRows]) {
+  Vec t[4];
+  load_transposed(b, k, t);
+  UM_UNROLL
+  for (int i = 0; i < kStep<T>; ++i) add(a + (k + i) * kWidth, element_of<T>(t, i), sum);
+}
+
+/// The last `count` elements, fewer than kStep.
+template <class T, int kRows>
+inline void add_last(const T* const (&b)[kWidth], int64_t k, int64_t count, const float* a,
+                     Vec (&sum)[kRows]) {
+  T rest[kWidth][kStep<T>] = {};
+  const T* pointers[kWidth];
+  for (int r = 0; r < kWidth; ++r) {
+    std::memcpy(rest[r], b[r] + k, static_cast<size_t>(count) * sizeof(T));
+    pointers[r] = rest[r];
   }
+  Vec t[4];
+  load_transposed(pointers, 0, t);
+  float x[kStep<T>][kWidth];
+  UM_UNROLL
+  for (int i = 0; i < kStep<T>; ++i) store(x[i], element_of<T>(t, i));
+  for (int64_t i = 0; i < count; ++i) add(a + (k + i) * kWidth, load(x[i]), sum);
 }
 
 /// Where kWidth rows of B lie, and where to copy them to.
@@ -102,7 +126,6 @@ void columns(const Gemm& g, const Rows<T>& rows, const float* a, int64_t row, in
     sum[m] = g.accumulate ? load_part(c, lanes) : splat(0);
     if (g.bias != nullptr) sum[m] = sum[m] + load_part(g.bias + column, lanes);
   }
-  Vec t[4];
   int64_t k = 0;
   for (; k + kLine <= g.k; k += kLine) {
     // Past the end of these rows come the rows of the next columns.
@@ -118,13 +141,11 @@ void columns(const Gemm& g, const Rows<T>& rows, const float* a, int64_t row, in
         const T* line = b[part * (kWidth / kParts) + r] + ahead;
         _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
       }
-      load_transposed(b, k + part * kStep<T>, t);
-      add<T, kRows>(a + (k + part * kStep<T>)*kWidth, kStep<T>, t, sum);
+      add_step(b, k + part * kStep<T>, a, sum);
     }
   }
   for (; k + kStep<T> <= g.k; k += kStep<T>) {
-    load_transposed(b, k, t);
-    add<T, kRows>(a + k * kWidth, kStep<T>, t, sum);
+    add_step(b, k, a, sum);
   }
   if (rows.copy != nullptr) {
     const int64_t done = g.k / kLine * kLine;
@@ -132,15 +153,7 @@ void columns(const Gemm& g, const Rows<T>& rows, const float* a, int64_t row, in
       std::memcpy(rows.copy + r * rows.ld_copy + done, b[r] + done,
                   static_cast<size_t>(g.k - done) * sizeof(T));
   }
-  if (k < g.k) {
-    T rest[kWidth][kStep<T>] = {};
-    for (int r = 0; r < kWidth; ++r) {
-      std::memcpy(rest[r], b[r] + k, static_cast<size_t>(g.k - k) * sizeof(T));
-      b[r] = rest[r];
-    }
-    load_transposed(b, 0, t);
-    add<T, kRows>(a + k * kWidth, static_cast<int>(g.k - k), t, sum);
-  }
+  if (k < g.k) add_last(b, k, g.k - k, a, sum);
   UM_UNROLL
   for (int m = 0; m < kRows; ++m) store_part(g.c + (row + m) * g.ldc + column, sum[m], lanes);
 }
