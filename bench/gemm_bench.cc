@@ -1,15 +1,21 @@
 // Our matrix products beside oneDNN's matmul on the same operands, in turn, in one run; and decode
 // shapes beside the machine's read bandwidth. Times are the best of many short runs.
 // OMP_NUM_THREADS=1 measures processor time, for machines that others use too.
-//   gemm_bench [avx2|avx512] [dense|grad|grouped|skinny|bf16]
+//   gemm_bench [avx2|avx512] [dense|grad|grouped|skinny|bf16|prompt|streams]
+// The last two, also as prompt-small and so on, take the matrices of the bench presets.
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <functional>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -186,6 +192,182 @@ void skinny(const Kernels& table, int64_t m, int64_t n, int64_t k, bool trans_b,
   std::fflush(stdout);
 }
 
+/// bf16 weights of products that follow each other, more than a cache holds.
+class Weights {
+ public:
+  Weights(int64_t matrices, int64_t count)
+      : count_(count), copies_(std::max<int64_t>(1, kBytes / (2 * matrices * count))) {
+    values_.reset(static_cast<uint16_t*>(std::aligned_alloc(kHugePage, rounded(matrices))));
+    ::madvise(values_.get(), rounded(matrices), MADV_HUGEPAGE);
+    const int64_t all = copies_ * matrices * count;
+    step_ = matrices * count;
+#pragma omp parallel for
+    for (int64_t i = 0; i < all; ++i)
+      values_.get()[i] = static_cast<uint16_t>(0x3f00 + (i * 2654435761u >> 7) % 0x80);
+  }
+  int64_t copies() const {
+    return copies_;
+  }
+  const uint16_t* copy(int64_t i) const {
+    return values_.get() + i * step_;
+  }
+
+ private:
+  static constexpr int64_t kBytes = int64_t{48} << 20;
+  static constexpr size_t kHugePage = size_t{2} << 20;
+  size_t rounded(int64_t matrices) const {
+    const auto bytes = static_cast<size_t>(2 * copies_ * matrices * count_);
+    return (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  }
+  struct Free {
+    void operator()(uint16_t* p) const { std::free(p); }
+  };
+  int64_t count_, copies_, step_ = 0;
+  std::unique_ptr<uint16_t, Free> values_;
+};
+
+/// The f32 matmul that prompts are measured by: oneDNN, 2048 cubed.
+class Ceiling {
+ public:
+  Ceiling() : a_(floats(kSide * kSide)), c_(floats(kSide * kSide)) {}
+  void run() {
+    onednn_matmul({.m = kSide,
+                   .n = kSide,
+                   .k = kSide,
+                   .a = a_.get(),
+                   .lda = kSide,
+                   .b = a_.get(),
+                   .ldb = kSide,
+                   .c = c_.get(),
+                   .ldc = kSide});
+  }
+  static constexpr double flops() { return 2.0 * kSide * kSide * kSide; }
+
+ private:
+  static constexpr int64_t kSide = 2048;
+  Floats a_, c_;
+};
+
+/// Sums over shapes, to see where a prompt's time goes.
+struct PromptTotal {
+  double flops = 0, seconds = 0;
+};
+
+void report(const char* label, int64_t rows, int64_t n, int64_t k, double flops, double bytes,
+            const Pair& best, PromptTotal& total) {
+  const double rate = flops / best.ours;
+  std::printf("%-24s rows=%-5ld n=%-5ld k=%-5ld %9.1f us %7.1f GFLOP/s = %3.0f%%  %5.1f GB/s\n",
+              label, long(rows), long(n), long(k), 1e6 * best.ours, 1e-9 * rate,
+              100 * rate * best.theirs / Ceiling::flops(), 1e-9 * bytes / best.ours);
+  std::fflush(stdout);
+  total.flops += flops;
+  total.seconds += best.ours;
+}
+
+/// A layer's matmul of m rows with bf16 weights that come from memory.
+void layer_matmul(const Kernels& table, int64_t m, int64_t n, int64_t k, Ceiling& ceiling,
+                  PromptTotal& total) {
+  const Weights weights(1, n * k);
+  const Floats a = floats(m * k), c = floats(m * n);
+  Matmul args{.m = m, .n = n, .k = k, .a = a.get(), .lda = k};
+  args.ldb = k;
+  args.trans_b = true;
+  args.c = c.get();
+  args.ldc = n;
+  Pair best = in_turn(
+      [&] {
+        for (int64_t i = 0; i < weights.copies(); ++i) {
+          args.b = weights.copy(i);
+          table.matmul(args);
+        }
+      },
+      [&] { ceiling.run(); }, 0.1);
+  best.ours /= static_cast<double>(weights.copies());
+  report("matmul", m, n, k, 2.0 * m * n * k, 2.0 * n * k, best, total);
+}
+
+/// Experts' products of `tokens` tokens that choose `top_k` of `experts` at random.
+void layer_experts(const Kernels& table, int64_t tokens, int64_t experts, int64_t top_k, int64_t n,
+                   int64_t k, bool swiglu, Ceiling& ceiling, PromptTotal& total) {
+  const int64_t slots = tokens * top_k;
+  const Weights weights(experts, n * k);
+  std::vector<int64_t> count(experts), offsets(experts + 1);
+  std::vector<int32_t> gather, deck(experts);
+  std::mt19937 random(1);
+  std::iota(deck.begin(), deck.end(), 0);
+  for (int64_t t = 0; t < tokens; ++t) {
+    std::shuffle(deck.begin(), deck.end(), random);
+    for (int64_t i = 0; i < top_k; ++i) ++count[deck[i]];
+  }
+  int64_t read = 0;
+  for (int64_t e = 0; e < experts; ++e) {
+    offsets[e + 1] = offsets[e] + count[e];
+    read += count[e] > 0 ? 1 : 0;
+    for (int64_t i = 0; i < count[e]; ++i)
+      gather.push_back(static_cast<int32_t>((i * tokens / count[e] + e) % tokens));
+  }
+  const Floats a = floats(slots * k), c = floats(slots * n), act = floats(slots * n);
+  GroupedMatmul args;
+  args.kind = GroupedMatmul::Kind::forward;
+  args.groups = experts;
+  args.rows = slots;
+  args.n = n;
+  args.k = k;
+  args.offsets = offsets.data();
+  args.a = a.get();
+  args.lda = k;
+  if (swiglu) args.gather_a = gather.data();
+  args.c = c.get();
+  args.ldc = n;
+  if (swiglu) args.swiglu = act.get();
+  Pair best = in_turn(
+      [&] {
+        for (int64_t i = 0; i < weights.copies(); ++i) {
+          args.b = weights.copy(i);
+          table.grouped_matmul(args);
+        }
+      },
+      [&] { ceiling.run(); }, 0.1);
+  best.ours /= static_cast<double>(weights.copies());
+  report(swiglu ? "experts, swiglu" : "experts", slots, n, k, 2.0 * slots * n * k,
+         2.0 * read * n * k, best, total);
+}
+
+/// Matrices [n, k] of a layer of the presets bench-small and bench-large, and their experts.
+struct LayerSizes {
+  const char* name;
+  std::array<int64_t, 2> dense[7];
+  int64_t experts, top_k, width, hidden;
+};
+constexpr LayerSizes kLayerSizes[] = {
+    {"small",
+     {{512, 1024}, {1536, 512}, {288, 1024}, {2048, 256}, {1024, 1024}, {512, 1024}, {1024, 256}},
+     32,
+     4,
+     256,
+     1024},
+    {"large",
+     {{768, 2048}, {3072, 768}, {576, 2048}, {4096, 512}, {2048, 2048}, {1024, 2048}, {2048, 512}},
+     64,
+     6,
+     512,
+     2048}};
+
+/// What a layer costs `tokens` rows.
+void layers(const Kernels& table, int64_t tokens, const LayerSizes& sizes) {
+  Ceiling ceiling;
+  PromptTotal dense_total, expert_total;
+  std::printf("bench-%s, %ld tokens\n", sizes.name, long(tokens));
+  for (const auto& [n, k] : sizes.dense) layer_matmul(table, tokens, n, k, ceiling, dense_total);
+  layer_experts(table, tokens, sizes.experts, sizes.top_k, 2 * sizes.width, sizes.hidden, true,
+                ceiling, expert_total);
+  layer_experts(table, tokens, sizes.experts, sizes.top_k, sizes.hidden, sizes.width, false,
+                ceiling, expert_total);
+  std::printf("  all: matmul %.1f us, %.1f GFLOP/s; experts %.1f us, %.1f GFLOP/s\n",
+              1e6 * dense_total.seconds, 1e-9 * dense_total.flops / dense_total.seconds,
+              1e6 * expert_total.seconds, 1e-9 * expert_total.flops / expert_total.seconds);
+}
+
 void run(const Kernels& table, const std::string& what) {
   const auto wanted = [&](const char* name) { return what.empty() || what == name; };
   if (wanted("dense")) {
@@ -225,6 +407,10 @@ void run(const Kernels& table, const std::string& what) {
       skinny(table, m, 2048, 512, true, 128, true);
       skinny(table, m, 2048, 512, false, 128, true);
     }
+  }
+  for (const LayerSizes& sizes : kLayerSizes) {
+    if (wanted("prompt") || what == std::string("prompt-") + sizes.name) layers(table, 512, sizes);
+    if (wanted("streams") || what == std::string("streams-") + sizes.name) layers(table, 16, sizes);
   }
   if (wanted("skinny")) {
     for (const int64_t m : {1, 2, 4, 8, 14, 15, 16, 32}) skinny(table, m, 4096, 4096, true, 4);

@@ -81,6 +81,23 @@ void Allocator::release(void* block, size_t bytes) {
   if (block != nullptr) cached_[size].push_back(block);
 }
 
+void* Allocator::take_record() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!records_.empty()) {
+      void* record = records_.back();
+      records_.pop_back();
+      return record;
+    }
+  }
+  return ::operator new(kRecordBytes);
+}
+
+void Allocator::give_record(void* record) {
+  std::lock_guard lock(mutex_);
+  records_.push_back(record);
+}
+
 void Allocator::release_cached() {
   std::lock_guard lock(mutex_);
   free_cached();
@@ -90,6 +107,8 @@ void Allocator::free_cached() {
   for (auto& [size, blocks] : cached_)
     for (void* block : blocks) std::free(block);
   cached_.clear();
+  for (void* record : records_) ::operator delete(record);
+  records_.clear();
 }
 
 }  // namespace um

@@ -49,6 +49,10 @@ class Allocator {
   void* allocate(size_t bytes);
   /// Takes back a block with the size that was asked for.
   void release(void* block, size_t bytes);
+  /// Memory of kRecordBytes for what counts a block's users; kept like the blocks, not counted.
+  void* take_record();
+  void give_record(void* record);
+  static constexpr size_t kRecordBytes = 128;
   /// Gives the cached blocks back to the system.
   void release_cached();
 
@@ -65,6 +69,7 @@ class Allocator {
   const bool dry_;
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> cached_;
+  std::vector<void*> records_;
   size_t used_ = 0, peak_ = 0, system_allocations_ = 0;
 };
 

@@ -19,6 +19,29 @@ struct Tensor::Buffer {
   void* data;
 };
 
+namespace {
+
+/// Puts a buffer's reference counts into a record of its device.
+template <class T>
+struct RecordOf {
+  using value_type = T;
+  explicit RecordOf(Allocator& allocator) : owner(&allocator) {}
+  template <class U>
+  RecordOf(const RecordOf<U>& other) : owner(other.owner) {}
+  T* allocate(size_t) {
+    static_assert(sizeof(T) <= Allocator::kRecordBytes);
+    return static_cast<T*>(owner->take_record());
+  }
+  void deallocate(T* record, size_t) { owner->give_record(record); }
+  template <class U>
+  bool operator==(const RecordOf<U>& other) const {
+    return owner == other.owner;
+  }
+  Allocator* owner;
+};
+
+}  // namespace
+
 Shape::Shape(std::initializer_list<int64_t> dims)
     : Shape(std::span<const int64_t>(dims.begin(), dims.size())) {}
 
@@ -50,8 +73,16 @@ Tensor Tensor::empty(Device& device, Shape shape, DType dtype) {
   tensor.dtype_ = dtype;
   tensor.ld_ = tensor.cols();
   tensor.buffer_ =
-      std::make_shared<Buffer>(device, static_cast<size_t>(shape.count()) * dtype_size(dtype));
+      std::allocate_shared<Buffer>(RecordOf<Buffer>(device.allocator()), device,
+                                   static_cast<size_t>(shape.count()) * dtype_size(dtype));
   return tensor;
+}
+
+void Tensor::renew(Device& device, Shape shape, DType dtype) {
+  const bool same = buffer_.use_count() == 1 && &buffer_->device == &device && offset_ == 0 &&
+                    shape_ == shape && dtype_ == dtype && contiguous();
+  if (!same) *this = empty(device, shape, dtype);
+  slot_ = nullptr;
 }
 
 Tensor Tensor::zeros(Device& device, Shape shape, DType dtype) {

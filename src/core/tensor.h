@@ -46,6 +46,9 @@ class Tensor {
   /// New memory, contents unspecified.
   static Tensor empty(Device& device, Shape shape, DType dtype = DType::f32);
   static Tensor zeros(Device& device, Shape shape, DType dtype = DType::f32);
+  /// Makes this a tensor as empty() gives, in the memory it has where the extents are the same and
+  /// no other tensor sees it: for what is made anew in every step.
+  void renew(Device& device, Shape shape, DType dtype);
   /// Copies host values.
   static Tensor from(Device& device, Shape shape, std::span<const float> values);
   static Tensor from(Device& device, Shape shape, std::span<const int32_t> values);

@@ -1,6 +1,7 @@
 // ActiveRequest: a request the engine has taken, with all that it knows of it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -54,6 +55,10 @@ struct ActiveRequest {
   RequestStats stats;
   Clock::time_point arrived = Clock::now(), admitted, first_token;
 
+  /// Tokens that it can come to, of at most `limit`.
+  int64_t most_tokens(int64_t limit) const {
+    return prompt_rows + std::min(request.max_tokens, limit - prompt_rows);
+  }
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   int64_t generated() const { return length() - prompt_rows; }
   bool in_prompt() const { return cached < prompt_rows; }

@@ -119,6 +119,12 @@ class Engine::Impl {
   KvPool pool_;
   std::optional<KvPool> draft_pool_;  // the same pages, for the draft model
   Scheduler scheduler_;
+  // Kept from step to step for their memory.
+  StepBatch batch_;
+  Tensor logit_rows_;
+  std::vector<int32_t> wanted_rows_;
+  std::vector<TokenOutput> outputs_;
+
   StepTimes times_;
   double prompt_rows_per_s_ = 0, draft_s_ = 0;
   EngineStats counters_;  // of the engine's thread
@@ -138,6 +144,7 @@ uint64_t Engine::Impl::submit(EngineRequest request, std::shared_ptr<RequestSink
   check(request, model_, scheduler_.limit());
   auto active = std::make_unique<ActiveRequest>(next_id_++, std::move(request), std::move(sink),
                                                 model_.config().vocab);
+  active->tokens.reserve(static_cast<size_t>(active->most_tokens(scheduler_.limit()) + 1));
   const uint64_t id = active->id;
   const std::lock_guard lock(mutex_);
   if (draining_) throw BusyError("the engine is shutting down");
@@ -229,7 +236,8 @@ bool Engine::Impl::step() {
 
 void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
   const auto begin = Clock::now();
-  const StepBatch batch(pool_, plan);
+  batch_.fill(pool_, plan);
+  const StepBatch& batch = batch_;
   std::vector<Tensor> routes;
   const bool routed = std::ranges::any_of(
       plan, [](const auto& rows) { return rows.request->request.routed_experts; });
@@ -259,37 +267,38 @@ void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
 Tensor Engine::Impl::logits_of(const Model& model, const Tensor& hidden,
                                const std::vector<int32_t>& rows) {
   return timed([&] {
-    const Tensor index = Tensor::from(model.device(), {std::ssize(rows)}, std::span(rows));
-    return model.logits(embedding(index, hidden));
+    logit_rows_.renew(model.device(), {std::ssize(rows)}, DType::i32);
+    std::ranges::copy(rows, logit_rows_.i32());
+    return model.logits(embedding(logit_rows_, hidden));
   });
 }
 
 /// The next tokens of all requests that have come to their last known one.
 void Engine::Impl::choose(const std::vector<PlannedRows>& plan, const Tensor& hidden) {
-  std::vector<int32_t> wanted;
+  wanted_rows_.clear();
   int32_t row = 0;
   for (const PlannedRows& rows : plan) {
     const auto drafts = static_cast<int32_t>(rows.request->drafts.size());
     const auto end = row + static_cast<int32_t>(rows.rows);
     if (rows.samples)
-      for (int32_t i = end - 1 - drafts; i < end; ++i) wanted.push_back(i);
+      for (int32_t i = end - 1 - drafts; i < end; ++i) wanted_rows_.push_back(i);
     row = end;
   }
-  if (wanted.empty()) return;
-  const Tensor logits = logits_of(model_, hidden, wanted);
+  if (wanted_rows_.empty()) return;
+  const Tensor logits = logits_of(model_, hidden, wanted_rows_);
   float* next = logits.f32();
   for (const PlannedRows& rows : plan) {
     if (!rows.samples) continue;
     ActiveRequest& request = *rows.request;
     const size_t places = request.drafts.size() + 1;
-    std::vector<TokenOutput> outputs;
     try {
-      outputs = choose_tokens(request, {next, places * static_cast<size_t>(logits.cols())});
+      choose_tokens(request, {next, places * static_cast<size_t>(logits.cols())}, outputs_);
     } catch (const Error& error) {
+      outputs_.clear();
       request.finish(FinishReason::error, error.what());
     }
     next += places * static_cast<size_t>(logits.cols());
-    deliver(request, outputs);
+    deliver(request, outputs_);
   }
 }
 

@@ -82,6 +82,7 @@ bool Scheduler::try_admit(ActiveRequest& request) {
     return false;
   }
   request.pages = std::move(match.pages);
+  request.pages.reserve(static_cast<size_t>(pages_for(request.most_tokens(limit_) + 1)));
   request.cached = whole;
   if (match.copy_page >= 0) {
     const int32_t copy = pages_.allocate();
@@ -170,7 +171,10 @@ const std::vector<PlannedRows>& Scheduler::plan(int64_t prompt_budget) {
     else if (i < running_.size() && running_[i].get() == request && request->decoding())
       preempt(i--);  // the last one, and there is no page for it
   }
-  std::stable_partition(plan_.begin(), plan_.end(), [](const PlannedRows& r) { return r.prompt; });
+  // The sort takes memory, so not where there is nothing to sort.
+  const auto is_prompt = [](const PlannedRows& rows) { return rows.prompt; };
+  if (std::ranges::any_of(plan_, is_prompt))
+    std::stable_partition(plan_.begin(), plan_.end(), is_prompt);
   return plan_;
 }
 

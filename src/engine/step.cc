@@ -10,10 +10,6 @@
 namespace um {
 namespace {
 
-Tensor ids(Device& device, const std::vector<int32_t>& values) {
-  return Tensor::from(device, {std::ssize(values)}, std::span(values));
-}
-
 /// The token at a position, drafts behind the known ones; 0 behind those.
 int32_t token_at(const ActiveRequest& request, int64_t position) {
   if (position < request.length()) return request.tokens[static_cast<size_t>(position)];
@@ -21,40 +17,48 @@ int32_t token_at(const ActiveRequest& request, int64_t position) {
   return draft < request.drafts.size() ? request.drafts[draft] : 0;
 }
 
+/// For each row of the plan the token `places` further on.
+void write_tokens(const std::vector<PlannedRows>& plan, int64_t places, const Tensor& tokens) {
+  int32_t* token = tokens.i32();
+  for (const PlannedRows& part : plan)
+    for (int64_t i = 0; i < part.rows; ++i)
+      *token++ = token_at(*part.request, part.begin + i + places);
+}
+
 }  // namespace
 
-StepBatch::StepBatch(KvPool& pool, const std::vector<PlannedRows>& plan) {
-  std::vector<int32_t> tokens;
-  std::vector<KvSequence> sequences;
-  std::vector<SequenceRows> rows;
+void StepBatch::fill(KvPool& pool, const std::vector<PlannedRows>& plan) {
+  first_row_.clear();
+  sequences_.clear();
+  rows_.clear();
+  int64_t rows = 0;
   for (const PlannedRows& part : plan) {
-    first_row_.push_back(static_cast<int32_t>(tokens.size()));
-    for (int64_t i = 0; i < part.rows; ++i)
-      tokens.push_back(token_at(*part.request, part.begin + i));
-    sequences.push_back({part.request->pages, part.begin, part.rows, part.prompt});
-    rows.push_back({part.begin, part.rows});
+    first_row_.push_back(static_cast<int32_t>(rows));
+    sequences_.push_back({part.request->pages, part.begin, part.rows, part.prompt});
+    rows_.push_back({part.begin, part.rows});
+    rows += part.rows;
   }
-  tokens_ = ids(pool.device(), tokens);
-  ragged_ = Ragged::batch(pool.device(), rows);
-  view_ = KvView::make(pool, sequences);
+  tokens_.renew(pool.device(), {rows}, DType::i32);
+  write_tokens(plan, 0, tokens_);
+  ragged_.assign(pool.device(), rows_);
+  view_.assign(pool, sequences_);
 }
 
 Tensor StepBatch::shifted_tokens(const std::vector<PlannedRows>& plan, int64_t places) const {
-  std::vector<int32_t> tokens;
-  for (const PlannedRows& part : plan)
-    for (int64_t i = 0; i < part.rows; ++i)
-      tokens.push_back(token_at(*part.request, part.begin + i + places));
-  return ids(tokens_.device(), tokens);
+  Tensor tokens = Tensor::empty(tokens_.device(), tokens_.shape(), DType::i32);
+  write_tokens(plan, places, tokens);
+  return tokens;
 }
 
 int32_t StepBatch::last_known_row(const std::vector<PlannedRows>& plan, size_t i) const {
   return first_row_[i] + static_cast<int32_t>(plan[i].request->length() - 2 - plan[i].begin);
 }
 
-std::vector<TokenOutput> choose_tokens(ActiveRequest& request, std::span<float> logits) {
+void choose_tokens(ActiveRequest& request, std::span<float> logits,
+                   std::vector<TokenOutput>& outputs) {
   const EngineRequest& options = request.request;
   const size_t vocab = logits.size() / (request.drafts.size() + 1);
-  std::vector<TokenOutput> outputs;
+  outputs.clear();
   for (size_t place = 0; place <= request.drafts.size(); ++place) {
     const std::span<float> row = logits.subspan(place * vocab, vocab);
     const std::vector<float> raw = options.top_logprobs >= 0
@@ -76,7 +80,6 @@ std::vector<TokenOutput> choose_tokens(ActiveRequest& request, std::span<float> 
     const bool ends = std::ranges::find(options.eos, id) != options.eos.end();
     if (ends || place == request.drafts.size() || request.drafts[place] != id) break;
   }
-  return outputs;
 }
 
 void record_routes(const std::vector<PlannedRows>& plan, const std::vector<Tensor>& routes) {

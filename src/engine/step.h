@@ -10,9 +10,14 @@
 namespace um {
 
 /// The ragged batch of a plan: tokens with drafts, positions, and where the rows lie in the pool.
+/// One that is filled again keeps its memory where the extents are the same, as they are from step
+/// to step while nobody comes or goes.
 class StepBatch {
  public:
-  StepBatch(KvPool& pool, const std::vector<PlannedRows>& plan);
+  StepBatch() = default;
+  StepBatch(KvPool& pool, const std::vector<PlannedRows>& plan) { fill(pool, plan); }
+
+  void fill(KvPool& pool, const std::vector<PlannedRows>& plan);
 
   const Tensor& tokens() const { return tokens_; }  ///< i32 [T]
   const Ragged& ragged() const { return ragged_; }
@@ -28,13 +33,17 @@ class StepBatch {
   Tensor tokens_;
   Ragged ragged_;
   KvView view_;
-  std::vector<int32_t> first_row_;  // by plan entry
+  std::vector<int32_t> first_row_;     // by plan entry
+  std::vector<KvSequence> sequences_;  // kept for their memory
+  std::vector<SequenceRows> rows_;
 };
 
 /// Chooses tokens from the logits [1 + drafts, V] of a request's last known token and its drafts:
 /// the tokens that plain decoding would choose, up to the first that is not the draft or that ends
 /// the text. The logits are changed. Throws Error for NaN.
-std::vector<TokenOutput> choose_tokens(ActiveRequest& request, std::span<float> logits);
+/// `outputs` is overwritten.
+void choose_tokens(ActiveRequest& request, std::span<float> logits,
+                   std::vector<TokenOutput>& outputs);
 
 /// Writes the experts of the plan's rows into the statistics of the requests that ask for them.
 /// `routes`: i32 [T, K] by MoE layer.

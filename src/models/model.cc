@@ -87,8 +87,9 @@ Tensor Model::rope_for(const Ragged& rows) const {
   return rope_table_;
 }
 
-Ragged Model::with_sinks(const Ragged& rows) const {
-  return config_.attention.sinks > 0 ? rows.with_sinks(config_.attention.sinks) : rows;
+const Ragged& Model::with_sinks(const Ragged& rows, Ragged& with) const {
+  if (config_.attention.sinks == 0) return rows;
+  return with = rows.with_sinks(config_.attention.sinks);
 }
 
 namespace {
@@ -170,7 +171,8 @@ Pass Model::pass_for(const Ragged& rows, const Ragged& seen, const ForwardOption
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
   check_view(options.cache, rows);
-  const Ragged seen = with_sinks(rows);
+  Ragged with;
+  const Ragged& seen = with_sinks(rows, with);
   const Pass pass = pass_for(rows, seen, options);
   const Tensor embedded = embedding(tokens, embed_->value);
   if (config_.streams > 1) return {streams_trunk(embedded, pass, options)};
@@ -196,7 +198,8 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   check_view(options.cache, rows);
   const MtpHead& head = mtp_[static_cast<size_t>(k)];
   const auto eps = static_cast<float>(config_.norm_eps);
-  const Ragged seen = with_sinks(rows);
+  Ragged with;
+  const Ragged& seen = with_sinks(rows, with);
   const Pass pass = pass_for(rows, seen, options);
   const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
                                     head.hidden_norm->value, eps);

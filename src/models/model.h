@@ -89,8 +89,8 @@ class Model {
   Tensor streams_trunk(const Tensor& embedded, const Pass& pass,
                        const ForwardOptions& options) const;
   Tensor rope_for(const Ragged& rows) const;
-  /// The rows as attention sees them: the same, or behind the model's sinks.
-  Ragged with_sinks(const Ragged& rows) const;
+  /// The rows as attention sees them: the same, or in `with` behind the model's sinks.
+  const Ragged& with_sinks(const Ragged& rows, Ragged& with) const;
 
   ModelConfig config_;
   ParamStore params_;

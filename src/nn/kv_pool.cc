@@ -34,13 +34,16 @@ KvPool::KvPool(Device& device, const KvLayout& layout, int64_t pages, DType dtyp
 
 namespace {
 
-/// Appends the pool rows of positions begin..end.
-void add_slots(std::span<const int32_t> pages, int64_t begin, int64_t end,
-               std::vector<int32_t>& slots) {
+/// Room in the page tables, so that a sequence which grows seldom needs larger ones.
+constexpr int64_t kTableStep = 16;
+
+/// Writes the pool rows of positions begin..end; returns what is behind them.
+int32_t* write_slots(std::span<const int32_t> pages, int64_t begin, int64_t end, int32_t* slots) {
   for (int64_t i = begin; i < end; ++i) {
     const int64_t page = pages[static_cast<size_t>(i / kPageRows)];
-    slots.push_back(static_cast<int32_t>(page * kPageRows + i % kPageRows));
+    *slots++ = static_cast<int32_t>(page * kPageRows + i % kPageRows);
   }
+  return slots;
 }
 
 void check_sequence(const KvSequence& sequence, const KvPool& pool, size_t number) {
@@ -55,49 +58,50 @@ void check_sequence(const KvSequence& sequence, const KvPool& pool, size_t numbe
              pool.pages());
 }
 
-Tensor ids(Device& device, const std::vector<int32_t>& values) {
-  return Tensor::from(device, {std::ssize(values)}, std::span(values));
-}
-
 }  // namespace
 
 KvView KvView::make(KvPool& pool, std::span<const KvSequence> sequences) {
   KvView view;
-  view.pool = &pool;
-  size_t longest = 1;
-  std::vector<int32_t> slots, prompt_slots;
+  view.assign(pool, sequences);
+  return view;
+}
+
+void KvView::assign(KvPool& of, std::span<const KvSequence> sequences) {
+  pool = &of;
+  prompt_sequences = prompt_rows = 0;
+  int64_t longest = 1, rows = 0, prompt_keys = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
     const KvSequence& sequence = sequences[s];
-    check_sequence(sequence, pool, s);
-    longest = std::max(longest, sequence.pages.size());
-    const int64_t end = sequence.past + sequence.rows;
-    add_slots(sequence.pages, sequence.past, end, slots);
+    check_sequence(sequence, of, s);
+    longest = std::max(longest, std::ssize(sequence.pages));
+    rows += sequence.rows;
     if (!sequence.prompt) continue;
-    UM_CHECK(view.prompt_sequences == static_cast<int64_t>(s),
+    UM_CHECK(prompt_sequences == static_cast<int64_t>(s),
              "sequence {}: prompt rows behind generated ones", s);
-    ++view.prompt_sequences;
-    view.prompt_rows += sequence.rows;
-    for (int64_t i = 0; i < pool.sinks(); ++i)
-      prompt_slots.push_back(static_cast<int32_t>(pool.pages() * kPageRows + i));
-    add_slots(sequence.pages, 0, end, prompt_slots);
+    ++prompt_sequences;
+    prompt_rows += sequence.rows;
+    prompt_keys += of.sinks() + sequence.past + sequence.rows;
   }
   // The pages of the sinks come first in every table.
-  const auto sink_pages = static_cast<size_t>(pool.sinks() / kPageRows);
-  longest += sink_pages;
-  std::vector<int32_t> table(sequences.size() * longest, 0);
-  for (size_t s = 0; s < sequences.size(); ++s) {
-    const auto row = table.begin() + static_cast<std::ptrdiff_t>(s * longest);
-    std::iota(row, row + static_cast<std::ptrdiff_t>(sink_pages),
-              static_cast<int32_t>(pool.pages()));
-    std::copy(sequences[s].pages.begin(), sequences[s].pages.end(),
-              row + static_cast<std::ptrdiff_t>(sink_pages));
+  const int64_t sink_pages = of.sinks() / kPageRows;
+  const int64_t width = (sink_pages + longest + kTableStep - 1) / kTableStep * kTableStep;
+  Device& device = of.device();
+  pages.renew(device, {std::ssize(sequences), width}, DType::i32);
+  slots.renew(device, {rows}, DType::i32);
+  prompt_slots.renew(device, {prompt_keys}, DType::i32);
+  convs = of.conv_taps() > 0 ? ConvPlan::make(device, sequences, of.conv_taps()) : ConvPlan();
+  if (device.dry()) return;
+  int32_t *table = pages.i32(), *slot = slots.i32(), *prompt_slot = prompt_slots.i32();
+  for (const KvSequence& sequence : sequences) {
+    const int64_t end = sequence.past + sequence.rows;
+    std::iota(table, table + sink_pages, static_cast<int32_t>(of.pages()));
+    const auto rest = std::copy(sequence.pages.begin(), sequence.pages.end(), table + sink_pages);
+    std::fill(rest, table += width, 0);
+    slot = write_slots(sequence.pages, sequence.past, end, slot);
+    if (!sequence.prompt) continue;
+    std::iota(prompt_slot, prompt_slot + of.sinks(), static_cast<int32_t>(of.pages() * kPageRows));
+    prompt_slot = write_slots(sequence.pages, 0, end, prompt_slot + of.sinks());
   }
-  view.pages = Tensor::from(pool.device(), {std::ssize(sequences), static_cast<int64_t>(longest)},
-                            std::span(table));
-  view.slots = ids(pool.device(), slots);
-  view.prompt_slots = ids(pool.device(), prompt_slots);
-  if (pool.conv_taps() > 0) view.convs = ConvPlan::make(pool.device(), sequences, pool.conv_taps());
-  return view;
 }
 
 }  // namespace um

@@ -66,7 +66,7 @@ class KvPool {
 /// absorbed. So a row has the same bits in every chunk and in every company.
 struct KvView {
   KvPool* pool = nullptr;
-  Tensor pages;         ///< i32 [sequences, longest page table], the sinks' pages first
+  Tensor pages;         ///< i32 [sequences, longest page table or more], the sinks' pages first
   Tensor slots;         ///< i32 [rows], the pool row which each new row is written to
   Tensor prompt_slots;  ///< i32 [all positions of the prompt sequences], the pool row of each, the
                         ///< sinks' before each sequence's own
@@ -76,6 +76,8 @@ struct KvView {
   /// The view of these sequences, in the order of the batch: those with prompt rows come first.
   /// Throws Error for another order, for pages outside the pool, and where they are too few.
   static KvView make(KvPool& pool, std::span<const KvSequence> sequences);
+  /// Makes this the view that make() gives, in the same memory where the extents are the same.
+  void assign(KvPool& of, std::span<const KvSequence> sequences);
 };
 
 }  // namespace um

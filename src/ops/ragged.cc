@@ -43,26 +43,38 @@ Ragged Ragged::full(Device& device, std::span<const int64_t> offsets,
 
 Ragged Ragged::batch(Device& device, std::span<const SequenceRows> sequences) {
   Ragged ragged;
-  ragged.sequences = std::ssize(sequences);
-  ragged.layout.assign(sequences.begin(), sequences.end());
-  std::vector<int64_t> q_offsets = {0}, kv_offsets = {0};
-  std::vector<int32_t> positions, sequence_of;
-  for (const auto& [past, rows] : sequences) {
-    UM_CHECK(past >= 0 && rows >= 0 && past + rows <= std::numeric_limits<int32_t>::max(),
-             "a sequence of {} rows behind {}", rows, past);
-    const auto number = static_cast<int32_t>(q_offsets.size() - 1);
-    for (int64_t i = 0; i < rows; ++i) positions.push_back(static_cast<int32_t>(past + i));
-    sequence_of.insert(sequence_of.end(), static_cast<size_t>(rows), number);
-    q_offsets.push_back(q_offsets.back() + rows);
-    kv_offsets.push_back(kv_offsets.back() + past + rows);
-    ragged.max_position = std::max(ragged.max_position, past + rows);
-  }
-  ragged.rows = q_offsets.back();
-  ragged.q_offsets = Tensor::from(device, {ragged.sequences + 1}, std::span(q_offsets));
-  ragged.kv_offsets = Tensor::from(device, {ragged.sequences + 1}, std::span(kv_offsets));
-  ragged.positions = Tensor::from(device, {ragged.rows}, std::span(positions));
-  ragged.sequence_of = Tensor::from(device, {ragged.rows}, std::span(sequence_of));
+  ragged.assign(device, sequences);
   return ragged;
+}
+
+void Ragged::assign(Device& device, std::span<const SequenceRows> batch) {
+  rows = max_position = first_row = sinks = 0;
+  sequences = std::ssize(batch);
+  for (const SequenceRows& sequence : batch) {
+    UM_CHECK(sequence.past >= 0 && sequence.rows >= 0 &&
+                 sequence.past + sequence.rows <= std::numeric_limits<int32_t>::max(),
+             "a sequence of {} rows behind {}", sequence.rows, sequence.past);
+    rows += sequence.rows;
+    max_position = std::max(max_position, sequence.past + sequence.rows);
+  }
+  layout.assign(batch.begin(), batch.end());
+  q_offsets.renew(device, {sequences + 1}, DType::i64);
+  kv_offsets.renew(device, {sequences + 1}, DType::i64);
+  positions.renew(device, {rows}, DType::i32);
+  sequence_of.renew(device, {rows}, DType::i32);
+  if (device.dry()) return;
+  int64_t *q = q_offsets.i64(), *kv = kv_offsets.i64();
+  int32_t *position = positions.i32(), *owner = sequence_of.i32();
+  q[0] = kv[0] = 0;
+  for (size_t s = 0; s < batch.size(); ++s) {
+    const auto [past, count] = batch[s];
+    for (int64_t i = 0; i < count; ++i) {
+      *position++ = static_cast<int32_t>(past + i);
+      *owner++ = static_cast<int32_t>(s);
+    }
+    q[s + 1] = q[s] + count;
+    kv[s + 1] = kv[s] + past + count;
+  }
 }
 
 Ragged Ragged::with_sinks(int64_t count) const {
@@ -94,7 +106,8 @@ Ragged Ragged::with_sinks(int64_t count) const {
 }
 
 Ragged Ragged::part(int64_t begin, int64_t end, int64_t row_begin, int64_t row_end) const {
-  Ragged part = *this;
+  Ragged part;
+  part.max_position = max_position;
   part.rows = row_end - row_begin;
   part.sequences = end - begin;
   part.first_row = first_row + row_begin;
@@ -102,7 +115,6 @@ Ragged Ragged::part(int64_t begin, int64_t end, int64_t row_begin, int64_t row_e
   part.kv_offsets = kv_offsets.col_range(begin, end + 1);
   part.positions = positions.col_range(row_begin, row_end);
   part.sequence_of = sequence_of.col_range(row_begin, row_end);
-  part.layout.assign(layout.begin() + begin, layout.begin() + end);
   return part;
 }
 

@@ -25,7 +25,7 @@ struct Ragged {
   Tensor q_offsets, kv_offsets;      ///< i64 [sequences+1]
   Tensor positions;                  ///< i32 [rows], absolute position of each row in its sequence
   Tensor sequence_of;                ///< i32 [rows]
-  std::vector<SequenceRows> layout;  ///< host side: past and rows of each sequence
+  std::vector<SequenceRows> layout;  ///< host side: past and rows of each sequence; a part: none
 
   int64_t sinks = 0;  ///< of with_sinks: learned keys before each sequence's own
   Tensor own_rows;    ///< i32 [rows], without a cache: where each row's own key goes
@@ -39,6 +39,8 @@ struct Ragged {
                      std::span<const int32_t> positions);
   /// New rows of many sequences, each behind its past in a cache.
   static Ragged batch(Device& device, std::span<const SequenceRows> sequences);
+  /// Makes this the layout that batch() gives, in the same memory where the extents are the same.
+  void assign(Device& device, std::span<const SequenceRows> batch);
 
   /// The same rows, each sequence's keys behind `count` others that all of its rows see: kv_offsets
   /// counts them in, positions do not.

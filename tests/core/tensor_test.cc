@@ -163,5 +163,25 @@ TEST(AllocatorTest, AFailedRequestLeavesTheCountsAlone) {
   allocator.release(block, 1000);
 }
 
+TEST_F(TensorTest, RenewKeepsMemoryThatNobodyElseSees) {
+  Device& device = device_;
+  Tensor t = Tensor::empty(device, {3, 4});
+  const float* memory = t.f32();
+  t.renew(device, {3, 4}, DType::f32);
+  EXPECT_EQ(t.f32(), memory);
+  {
+    const Tensor other = t;
+    t.renew(device, {3, 4}, DType::f32);
+    EXPECT_NE(t.f32(), other.f32());
+    EXPECT_EQ(other.f32(), memory);
+  }
+  t.renew(device, {4, 3}, DType::i32);
+  EXPECT_EQ(t.dtype(), DType::i32);
+  EXPECT_EQ(t.shape(), Shape({4, 3}));
+  Tensor part = Tensor::empty(device, {3, 4}).row_range(1, 3);
+  part.renew(device, {2, 4}, DType::f32);  // of a larger block
+  EXPECT_EQ(part.bytes(), 2u * 4u * 4u);
+}
+
 }  // namespace
 }  // namespace um

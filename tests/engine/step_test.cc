@@ -22,8 +22,10 @@ std::vector<int32_t> choose(uint64_t seed, const std::vector<int32_t>& drafts) {
   std::vector<float> logits;
   for (size_t i = 0; i <= drafts.size(); ++i)
     logits.insert(logits.end(), kLogits.begin(), kLogits.end());
+  std::vector<TokenOutput> outputs;
+  choose_tokens(request, logits, outputs);
   std::vector<int32_t> tokens;
-  for (const TokenOutput& output : choose_tokens(request, logits)) tokens.push_back(output.id);
+  for (const TokenOutput& output : outputs) tokens.push_back(output.id);
   return tokens;
 }
 

@@ -167,20 +167,29 @@ float sequential(const Problem& p, int64_t i, int64_t j) {
   return sum;
 }
 
-TEST(Matmul, ForwardIsOneSequentialChain) {
-  for (const int64_t m : {1, 3, 14, 15, 100}) {
-    for (const int flags : {0, 1, 2, 3}) {
-      const bool accumulate = (flags & 1) != 0, bf16 = (flags & 2) != 0;
-      Problem problem({m, 77, 531, false, true, accumulate, true, 1, 0, bf16});
-      for (const Kernels* table : vector_tables()) {
-        const std::vector<float> found = problem.run(*table);
-        for (int64_t i = 0; i < m; ++i) {
-          for (int64_t j = 0; j < 77; ++j) {
-            ASSERT_EQ(found[i * problem.args.ldc + j], sequential(problem, i, j))
-                << table->name << " m=" << m << " bf16 " << bf16 << " at " << i << "," << j;
-          }
-        }
+void check_chain(const Case& x) {
+  Problem problem(x);
+  for (const Kernels* table : vector_tables()) {
+    const std::vector<float> found = problem.run(*table);
+    for (int64_t i = 0; i < x.m; ++i) {
+      for (int64_t j = 0; j < x.n; ++j) {
+        ASSERT_EQ(found[i * problem.args.ldc + j], sequential(problem, i, j))
+            << table->name << " m=" << x.m << " k=" << x.k << " bf16 " << x.bf16 << " at " << i
+            << "," << j;
       }
+    }
+  }
+}
+
+TEST(Matmul, ForwardIsOneSequentialChain) {
+  for (const int flags : {0, 1, 2, 3}) {
+    const bool accumulate = (flags & 1) != 0, bf16 = (flags & 2) != 0;
+    for (const int64_t m : {1, 3, 14, 15, 16, 100}) {
+      check_chain({m, 77, 531, false, true, accumulate, true, 1, 0, bf16});
+    }
+    // Rows of B a multiple of 4096 bytes apart, which are copied while they are read.
+    for (const int64_t pad : {0, 1, 3, 40}) {
+      check_chain({35, 21, 2048 - pad, false, true, accumulate, true, 1, pad, bf16});
     }
   }
 }
@@ -225,7 +234,7 @@ TEST(Matmul, Bf16KeepsInfinitiesAndTinyValues) {
 }
 
 void check_company(bool bf16) {
-  const int64_t shapes[][2] = {{96, 64}, {512, 256}, {1000, 700}, {130, 1031}};
+  const int64_t shapes[][2] = {{96, 64}, {512, 256}, {1000, 700}, {130, 1031}, {40, 2048}};
   const int most = omp_get_max_threads();
   for (const auto& shape : shapes) {
     Problem problem({2100, shape[0], shape[1], false, true, false, true, 1, 0, bf16});

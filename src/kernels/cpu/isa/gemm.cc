@@ -33,6 +33,9 @@ constexpr int64_t kThinKc = 256;
 constexpr int64_t kThinPanels = 8;
 constexpr int64_t kThinA =
     kMcPanels * kKc * 4;  // row panels by k of the whole A, which stays packed
+// Where B is read in place (few), a block of rows of A that stays packed: half of a second-level
+// cache. Of f32 weights only while the product is thin: reading them that way takes more loads.
+constexpr int64_t kFewA = 1 << 17;  // rows by k
 
 /// A thread's packing buffers and which block of B it holds.
 struct Scratch {
@@ -63,11 +66,13 @@ struct Work {
 /// How one product is cut. With swiglu the columns have two halves (gate, up) and a block holds
 /// the same columns of both; otherwise there is one half.
 struct Cut {
-  bool skinny = false, thin = false;
+  bool skinny = false, few = false, thin = false;
   int64_t halves = 1, width = 0;         // columns of a half
   int64_t panels = 0, block_panels = 0;  // of a half
   int64_t row_panels = 0;
-  int64_t items = 0, item_cost = 0;  // an item: a panel (skinny, thin), or a row panel of a block
+  int64_t block_rows = 0;            // few
+  int64_t items = 0, item_cost = 0;  // an item: a panel (few: of a block of rows), or a row panel
+                                     // of a block
 };
 
 Cut cut_of(const Gemm& g, int64_t min_items) {
@@ -80,7 +85,15 @@ Cut cut_of(const Gemm& g, int64_t min_items) {
   cut.row_panels = ceil_div(g.m, kMr);
   cut.thin =
       !cut.skinny && !g.trans_a && cut.row_panels * g.k <= kThinA && cut.row_panels <= kThinPanels;
-  if (cut.skinny || cut.thin) {
+  cut.few = kReadsInPlace && !cut.skinny && !g.trans_a && g.trans_b && g.k > 0 && g.k <= kThinA &&
+            (cut.thin || g.b.is_bf16);
+  if (cut.few) {
+    const int64_t most = g.k * kWidth < kFewA ? kFewA / (g.k * kWidth) * kWidth : kWidth;
+    const int64_t blocks = ceil_div(g.m, most);
+    cut.block_rows = ceil_div(g.m, blocks);
+    cut.items = ceil_div(g.m, cut.block_rows) * cut.panels;
+    cut.item_cost = cut.halves * (kStreamCost + ceil_div(cut.block_rows, kMr)) * (g.k + kNr);
+  } else if (cut.skinny || cut.thin) {
     cut.items = cut.panels;
     cut.item_cost = cut.halves * (kStreamCost + (cut.thin ? cut.row_panels : 0)) * (g.k + kNr);
   } else {
@@ -192,6 +205,18 @@ void run_thin(const Gemm& g, const Cut& cut, int64_t first, int64_t last) {
   if (g.swiglu != nullptr) activate(g, 0, g.m, begin, end - begin);
 }
 
+/// Panels [first, last) of columns of a block of rows, B read in place.
+void run_few(const Gemm& g, const Cut& cut, int64_t block, int64_t first, int64_t last) {
+  const int64_t row = block * cut.block_rows, rows = min(cut.block_rows, g.m - row);
+  const int64_t column = first * kNr, columns = min(last * kNr, cut.width) - column;
+  const int64_t step = ceil_div(rows, ceil_div(rows, kWidth));
+  pack_a(g, row, rows, step, 0, g.k, scratch.a);
+  for (int64_t half = 0; half < cut.halves; ++half) {
+    gemm_few(g, scratch.a, row, rows, step, half * cut.width + column, columns, scratch.b);
+  }
+  if (g.swiglu != nullptr) activate(g, row, rows, column, columns);
+}
+
 /// Row panels [first, last) of one column block, all of k.
 void run_block(const Gemm& g, const Cut& cut, int64_t problem, int64_t index, int64_t first,
                int64_t last) {
@@ -226,15 +251,19 @@ void run_items(const Gemm& g, const Cut& cut, int64_t problem, int64_t first, in
     run_skinny(g, cut, first, last);
     return;
   }
-  if (cut.thin) {
+  if (cut.thin && !cut.few) {
     scratch.problem = -1;  // packing over what it held
     run_thin(g, cut, first, last);
     return;
   }
+  if (cut.few) scratch.problem = -1;
+  const int64_t each = cut.few ? cut.panels : cut.row_panels;
   while (first < last) {
-    const int64_t index = first / cut.row_panels, begin = index * cut.row_panels;
-    const int64_t end = min(last, begin + cut.row_panels);
-    run_block(g, cut, problem, index, first - begin, end - begin);
+    const int64_t index = first / each, begin = index * each, end = min(last, begin + each);
+    if (cut.few)
+      run_few(g, cut, index, first - begin, end - begin);
+    else
+      run_block(g, cut, problem, index, first - begin, end - begin);
     first = end;
   }
 }

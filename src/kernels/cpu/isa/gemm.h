@@ -15,11 +15,14 @@ namespace um::UM_ISA {
 
 // A micro tile of C is kMr rows by kNr columns, held in registers: 14x2 accumulators of 32
 // registers in AVX-512, 6x2 of 16 in AVX2, which leaves room for two vectors of B and a broadcast.
-// Up to kSkinnyRows rows C is computed by streaming B once, without packing.
+// Up to kSkinnyRows rows C is computed by streaming B once, without packing. With kReadsInPlace
+// more rows can do so too, from a packed A, where B is stored [n,k].
 #ifdef UM_ISA_avx512
 constexpr int kMr = 14, kSkinnyRows = 8;
+constexpr bool kReadsInPlace = true;
 #else
 constexpr int kMr = 6, kSkinnyRows = 4;
+constexpr bool kReadsInPlace = false;
 #endif
 constexpr int kNr = 2 * kWidth;
 
@@ -64,6 +67,12 @@ void gemm_batch(int64_t count, Gemm (*get)(const void* args, int64_t problem), c
 
 /// Columns [column, column+columns) of C for m <= kSkinnyRows and not trans_a, reading B once.
 void gemm_skinny(const Gemm& g, int64_t column, int64_t columns);
+
+/// Rows [row, row+rows) of those columns, for a B stored [n,k]; `a`: these rows of A by pack_a in
+/// panels of `step`, over the whole k. `scratch`: kFewScratchBytes. Only with kReadsInPlace.
+void gemm_few(const Gemm& g, const float* a, int64_t row, int64_t rows, int64_t step,
+              int64_t column, int64_t columns, void* scratch);
+constexpr int64_t kFewScratchBytes = 1 << 20;
 
 // --- gemm_kernel.cc: the register tile and the packing of its operands ---
 
