@@ -244,4 +244,25 @@ void write_deepseek_layers(const ModelConfig& c, Json& out) {
   out["scoring_func"] = c.moe.score == RouterScore::sigmoid ? "sigmoid" : "softmax";
 }
 
+void read_pangu_layers(const JsonObject& config, bool sandwich, double scaling, ModelConfig& c) {
+  read_deepseek_layers(config, c);
+  for (const char* key : {"n_group", "topk_group"}) only(config, key, 1);
+  c.sandwich_norm = config.boolean_or("sandwich_norm", sandwich);
+  c.c_attn = config.number_or("dssn_c_attn", c.c_attn, 0.0, 1000.0);
+  c.c_mlp = config.number_or("dssn_c_mlp", c.c_mlp, 0.0, 1000.0);
+  MoeConfig& m = c.moe;
+  m.score = RouterScore::sigmoid;
+  m.scaling = config.number_or("routed_scaling_factor", scaling, 0.0, 1e6);
+  m.norm_topk = config.boolean_or("norm_topk_prob", true);
+  m.router_bias = config.boolean_or("router_enable_expert_bias", false);
+}
+
+void write_pangu_layers(const ModelConfig& c, Json& out) {
+  write_deepseek_layers(c, out);
+  out["sandwich_norm"] = c.sandwich_norm;
+  out["dssn_c_attn"] = c.c_attn;
+  out["dssn_c_mlp"] = c.c_mlp;
+  out["router_enable_expert_bias"] = c.moe.router_bias;
+}
+
 }  // namespace um::fields

@@ -60,4 +60,10 @@ void read_dense_layers(const JsonObject& config, ModelConfig& to);
 void read_deepseek_layers(const JsonObject& config, ModelConfig& to);
 void write_deepseek_layers(const ModelConfig& config, Json& out);
 
+/// The same and what Pangu's families with a sigmoid router add: norms around the sub-layers
+/// (`sandwich`: whether there are any if the config is silent) and how routed weights are made
+/// (`scaling`: their factor then).
+void read_pangu_layers(const JsonObject& config, bool sandwich, double scaling, ModelConfig& to);
+void write_pangu_layers(const ModelConfig& config, Json& out);
+
 }  // namespace um::fields

@@ -19,9 +19,23 @@ std::vector<int64_t> layer_list(const JsonObject& config, const char* key, int64
   return list;
 }
 
+/// Windows as transformers writes them: the kind of each layer, and one window.
+void read_layer_types(const JsonObject& config, int64_t layers, AttentionConfig& a) {
+  const std::vector<std::string> kinds = config.strings("layer_types");
+  a.windows.assign(static_cast<size_t>(layers), 0);
+  for (size_t i = 0; i < std::min(kinds.size(), a.windows.size()); ++i) {
+    if (kinds[i] == "sliding_attention")
+      a.windows[i] = config.integer("sliding_window", 1, kMaxWindow);
+    else if (kinds[i] != "full_attention")
+      config.wrong("layer_types", "full_attention and sliding_attention");
+  }
+}
+
 /// Windows by layer, the MTP heads' behind the trunk's. Lists may go on beyond `layers`: many
 /// checkpoints leave the MTP heads out.
 void read_windows(const JsonObject& config, int64_t layers, AttentionConfig& a) {
+  if (config.has("layer_types") && !config.has("swa_layers"))
+    return read_layer_types(config, layers, a);
   if (!config.has("swa_layers")) {
     for (const char* key : {"sliding_window", "sliding_window_list"})
       UM_CHECK(!config.has(key), "{}: field \"{}\" without \"swa_layers\"", config.where(), key);
@@ -73,24 +87,15 @@ AttentionConfig read_attention(const JsonObject& config, int64_t trunk, int64_t 
 
 ModelConfig read(const JsonObject& config) {
   ModelConfig c = fields::common(config, Family::openpangu_v2, {.norm_eps = 1e-5});
-  fields::read_deepseek_layers(config, c);
+  fields::read_pangu_layers(config, false, 2.5, c);
   c.attention = read_attention(config, c.layers, c.layers + c.mtp_layers);
-  for (const char* key : {"n_group", "topk_group"}) fields::only(config, key, 1);
   fields::only(config, "scoring_func", "sigmoid");
-  c.sandwich_norm = config.boolean_or("sandwich_norm", false);
-  c.c_attn = config.number_or("dssn_c_attn", c.c_attn, 0.0, 1000.0);
-  c.c_mlp = config.number_or("dssn_c_mlp", c.c_mlp, 0.0, 1000.0);
   if (config.boolean_or("use_mhc", false)) {
     c.streams = config.integer_or("mhc_num_stream", 4, 2, 1024);
     c.sinkhorn_steps = config.integer_or("mhc_recur_norm", 20, 1, 1024);
     c.stream_gain = config.boolean_or("mhc_use_gamma", true);
   }
   c.block_norms = layer_list(config, "block_post_layernorm_idx", c.layers);
-  MoeConfig& m = c.moe;
-  m.score = RouterScore::sigmoid;
-  m.scaling = config.number_or("routed_scaling_factor", 2.5, 0.0, 1e6);
-  m.norm_topk = config.boolean_or("norm_topk_prob", true);
-  m.router_bias = config.boolean_or("router_enable_expert_bias", false);
   return c;
 }
 
@@ -109,7 +114,7 @@ void write_windows(const AttentionConfig& a, Json& out) {
 void write(const ModelConfig& c, Json& out) {
   const AttentionConfig& a = c.attention;
   fields::write_mla(a, out);
-  fields::write_deepseek_layers(c, out);
+  fields::write_pangu_layers(c, out);
   write_windows(a, out);
   out["dsa_layers"] = a.index_layers;
   out["index_topk"] = a.index_top_k;
@@ -124,10 +129,6 @@ void write(const ModelConfig& c, Json& out) {
   out["mhc_recur_norm"] = c.sinkhorn_steps;
   out["mhc_use_gamma"] = c.stream_gain;
   out["block_post_layernorm_idx"] = c.block_norms;
-  out["sandwich_norm"] = c.sandwich_norm;
-  out["dssn_c_attn"] = c.c_attn;
-  out["dssn_c_mlp"] = c.c_mlp;
-  out["router_enable_expert_bias"] = c.moe.router_bias;
 }
 
 void build(Model& model) {

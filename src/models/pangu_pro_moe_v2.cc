@@ -31,18 +31,9 @@ AttentionConfig read_attention(const JsonObject& config) {
 ModelConfig read(const JsonObject& config) {
   ModelConfig c = fields::common(config, Family::pro_moe_v2, {.norm_eps = 1e-5});
   c.attention = read_attention(config);
-  fields::read_deepseek_layers(config, c);
-  for (const char* key : {"n_group", "topk_group"}) fields::only(config, key, 1);
+  fields::read_pangu_layers(config, false, 1.0, c);
   fields::only(config, "scoring_func", "sigmoid");
   fields::only(config, "block_post_layernorm_idx", Json::array());
-  c.sandwich_norm = config.boolean_or("sandwich_norm", false);
-  c.c_attn = config.number_or("dssn_c_attn", c.c_attn, 0.0, 1000.0);
-  c.c_mlp = config.number_or("dssn_c_mlp", c.c_mlp, 0.0, 1000.0);
-  MoeConfig& m = c.moe;
-  m.score = RouterScore::sigmoid;
-  m.scaling = config.number_or("routed_scaling_factor", 1.0, 0.0, 1e6);
-  m.norm_topk = config.boolean_or("norm_topk_prob", true);
-  m.router_bias = config.boolean_or("router_enable_expert_bias", false);
   return c;
 }
 
@@ -53,11 +44,7 @@ void write(const ModelConfig& c, Json& out) {
   out["v_channels"] = a.v_dim;
   out["param_sink_number"] = a.sinks;
   out["param_sink_with_value"] = a.sink_values;
-  fields::write_deepseek_layers(c, out);
-  out["sandwich_norm"] = c.sandwich_norm;
-  out["dssn_c_attn"] = c.c_attn;
-  out["dssn_c_mlp"] = c.c_mlp;
-  out["router_enable_expert_bias"] = c.moe.router_bias;
+  fields::write_pangu_layers(c, out);
 }
 
 void build(Model& model) {

@@ -18,18 +18,10 @@ ModelConfig read(const JsonObject& config) {
   if (!mla) config.integer("head_dim", 2, fields::kMaxHeadDim);
   c.attention =
       mla ? fields::read_mla(config, kTheta) : fields::read_gqa(config, c.hidden, kTheta, false);
-  fields::read_deepseek_layers(config, c);
-  for (const char* key : {"n_group", "topk_group"}) fields::only(config, key, 1);
-  c.sandwich_norm = config.boolean_or("sandwich_norm", true);
-  c.c_attn = config.number_or("dssn_c_attn", c.c_attn, 0.0, 1000.0);
-  c.c_mlp = config.number_or("dssn_c_mlp", c.c_mlp, 0.0, 1000.0);
-  MoeConfig& m = c.moe;
-  m.scaling = config.number_or("routed_scaling_factor", 2.5, 0.0, 1e6);
-  m.norm_topk = config.boolean_or("norm_topk_prob", true);
-  m.router_bias = config.boolean_or("router_enable_expert_bias", false);
+  fields::read_pangu_layers(config, true, 2.5, c);
   const std::string score = config.string_or("scoring_func", "sigmoid");
   if (score != "sigmoid" && score != "softmax") config.wrong("scoring_func", "sigmoid or softmax");
-  m.score = score == "sigmoid" ? RouterScore::sigmoid : RouterScore::softmax;
+  c.moe.score = score == "sigmoid" ? RouterScore::sigmoid : RouterScore::softmax;
   return c;
 }
 
@@ -40,11 +32,7 @@ void write(const ModelConfig& c, Json& out) {
     out["kv_lora_rank"] = 0;
     out["attention_bias"] = c.attention.qkv_bias;
   }
-  fields::write_deepseek_layers(c, out);
-  out["sandwich_norm"] = c.sandwich_norm;
-  out["dssn_c_attn"] = c.c_attn;
-  out["dssn_c_mlp"] = c.c_mlp;
-  out["router_enable_expert_bias"] = c.moe.router_bias;
+  fields::write_pangu_layers(c, out);
 }
 
 void build(Model& model) {

@@ -390,6 +390,15 @@ TEST(ConfigTest, OpenPangu2) {
   other["rope_interleaved"] = false;
   other["num_key_value_heads"] = 1;
   EXPECT_EQ(load_config(other, "c"), config);
+  other.erase("swa_layers");
+  other.erase("sliding_window_list");
+  other["dsa_layers"] = {0, 3};
+  other["layer_types"] = {"full_attention", "sliding_attention", "sliding_attention",
+                          "full_attention"};
+  other["sliding_window"] = 40;
+  EXPECT_EQ(load_config(other, "c").attention.windows, (std::vector<int64_t>{0, 40, 40, 0, 0}));
+  EXPECT_NE(refusal(other, "sliding_window", nullptr), "");
+  EXPECT_NE(refusal(other, "layer_types", {"linear_attention"}), "");
   other = json;
   other.erase("num_nextn_predict_layers");  // the heads' windows may stay
   EXPECT_EQ(load_config(other, "c").attention.windows, (std::vector<int64_t>{0, 40, 70, 0}));
