@@ -55,7 +55,7 @@ struct Along {
   void rows(int64_t begin, int64_t end) const {
     for (int64_t i = begin; i < smaller(end, coming.count); i++) {
       for (int64_t c = 0; c < width; c += 16) {
-        _mm_prefetch(reinterpret_cast<const char*>(coming.rows + i * ld + c), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(coming.rows + i * ld + c), _MM_HINT_T1);
       }
     }
   }
