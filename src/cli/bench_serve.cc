@@ -174,26 +174,44 @@ class Server : public Target {
 };
 
 /// An engine in this process, as the server has one.
+///
+/// The model is loaded on the engine's thread: OpenMP gives each thread that forks workers of its
+/// own, and with more of them than cores they sleep between regions instead of spinning.
 class LocalEngine : public Target {
  public:
-  LocalEngine(const Options& options, Device& device)
-      : name_(options.model),
-        model_(load_model(find_model(options.model), device, nullptr, std::nullopt)),
-        engine_(*model_, {}),
-        thread_([this] { engine_.run(); }) {}
+  LocalEngine(const Options& options, Device& device) : name_(options.model) {
+    const auto ready = std::make_shared<std::promise<void>>();
+    thread_ = std::thread([this, ready, &device] {
+      try {
+        model_ = load_model(find_model(name_), device, nullptr, std::nullopt);
+        engine_ = std::make_unique<Engine>(*model_, EngineOptions{});
+      } catch (...) {
+        ready->set_exception(std::current_exception());
+        return;
+      }
+      ready->set_value();
+      engine_->run();
+    });
+    try {
+      ready->get_future().get();
+    } catch (...) {
+      thread_.join();
+      throw;
+    }
+  }
   LocalEngine(const LocalEngine&) = delete;
   ~LocalEngine() override {
-    engine_.stop();
+    engine_->stop();
     thread_.join();
   }
   std::string name() const override { return name_; }
   int64_t vocab() const override { return model_->config().vocab; }
-  int64_t context() const override { return engine_.options().context; }
+  int64_t context() const override { return engine_->options().context; }
 
   Sample ask(std::vector<int32_t> prompt, int64_t tokens, Clock::time_point due) override {
     const auto sink = std::make_shared<Sink>(due);
     sink->sample.prompt = std::ssize(prompt);
-    engine_.submit(
+    engine_->submit(
         {.prompt = std::move(prompt), .sampling = {.temperature = 0}, .max_tokens = tokens}, sink);
     sink->done.get_future().wait();
     sink->sample.total = seconds_since(due);
@@ -218,7 +236,7 @@ class LocalEngine : public Target {
 
   const std::string name_;
   std::unique_ptr<Model> model_;
-  Engine engine_;
+  std::unique_ptr<Engine> engine_;
   std::thread thread_;
 };
 
