@@ -157,25 +157,31 @@ TEST(Engine, AcceptsDraftsOfATextThatRepeats) {
   EXPECT_LT(stats.steps, 110);
 }
 
+/// Four requests, greedy and sampled in turn, `step` prompt tokens longer each, with drafts of
+/// `drafter`: each gives what `model` gives alone, and more than `least` tokens are drafted.
+void expect_right_drafts(const Model& model, const Model& drafter, int32_t drafts, int32_t step,
+                         int32_t tokens, int64_t least) {
+  std::vector<EngineRequest> requests;
+  for (int32_t i = 0; i < 4; ++i)
+    requests.push_back(request_for(
+        random_ids(static_cast<size_t>(5 + step * i), model.config().vocab), tokens, i % 2));
+  EngineStats stats;
+  const auto got =
+      run(model, {.draft_tokens = drafts, .draft_model = &drafter, .adapt_drafts = false}, requests,
+          &stats);
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i].tokens, alone(model, requests[i])) << i;
+  EXPECT_GT(stats.draft_tokens, least);
+  // A model that drafts for itself at temperature 0 is right but for rounding.
+  if (&drafter == &model) {
+    EXPECT_GE(got[0].stats.accepted, got[0].stats.drafted * 9 / 10);
+  }
+}
+
 TEST(Engine, ASmallModelCanDraft) {
   const auto model = random_model("tiny-embedded");
   const auto other = random_model("tiny-embedded", 2);
-  std::vector<EngineRequest> requests;
-  for (int32_t i = 0; i < 4; ++i)
-    requests.push_back(
-        request_for(random_ids(static_cast<size_t>(5 + 40 * i), model->config().vocab), 80, i % 2));
-  for (const Model* drafter : {model.get(), other.get()}) {
-    EngineStats stats;
-    const auto got = run(*model, {.draft_tokens = 3, .draft_model = drafter, .adapt_drafts = false},
-                         requests, &stats);
-    for (size_t i = 0; i < got.size(); ++i)
-      EXPECT_EQ(got[i].tokens, alone(*model, requests[i])) << i;
-    EXPECT_GT(stats.draft_tokens, 0);
-    // A model that drafts for itself at temperature 0 is right but for rounding.
-    if (drafter == model.get()) {
-      EXPECT_GE(got[0].stats.accepted, got[0].stats.drafted * 9 / 10);
-    }
-  }
+  for (const Model* drafter : {model.get(), other.get()})
+    expect_right_drafts(*model, *drafter, 3, 40, 80, 0);
   EXPECT_THROW(Engine(*model, {.draft_model = random_model("nano-ultra").get()}), UsageError);
 }
 
@@ -184,21 +190,10 @@ TEST(Engine, ASmallModelCanDraft) {
 TEST(Engine, AModelWithConvolutionsCanDraft) {
   const auto model = random_model("nano-openpangu2");
   const auto other = random_model("nano-openpangu2", 2);
-  std::vector<EngineRequest> requests;
-  for (int32_t i = 0; i < 4; ++i)
-    requests.push_back(
-        request_for(random_ids(static_cast<size_t>(5 + 30 * i), model->config().vocab), 90, i % 2));
   for (const Model* drafter : {model.get(), other.get()}) {
     const EngineOptions options{.draft_tokens = 16, .draft_model = drafter, .adapt_drafts = false};
     EXPECT_EQ(Engine(*model, options).options().draft_tokens, 6);
-    EngineStats stats;
-    const auto got = run(*model, options, requests, &stats);
-    for (size_t i = 0; i < got.size(); ++i)
-      EXPECT_EQ(got[i].tokens, alone(*model, requests[i])) << i;
-    EXPECT_GT(stats.draft_tokens, 400);
-    if (drafter == model.get()) {
-      EXPECT_GE(got[0].stats.accepted, got[0].stats.drafted * 9 / 10);
-    }
+    expect_right_drafts(*model, *drafter, 16, 30, 90, 400);
   }
 }
 
