@@ -12,8 +12,11 @@
 namespace um {
 namespace {
 
-void refuse_all_extras(const CLI::App* command) {
-  for (; command != nullptr; command = command->get_parent()) refuse_extras(*command);
+void refuse_mistakes(const CLI::App* command) {
+  for (; command != nullptr; command = command->get_parent()) {
+    refuse_extras(*command);
+    refuse_repeats(*command);
+  }
 }
 
 }  // namespace
@@ -52,7 +55,7 @@ CLI::App* add_family(CLI::App& parent, const std::string& name, const std::strin
 
 void run_with(CLI::App* command, const Globals& globals, std::function<void()> action) {
   command->callback([command, &globals, action = std::move(action)] {
-    refuse_all_extras(command);
+    refuse_mistakes(command);
     if (globals.threads > 0) omp_set_num_threads(globals.threads);
     action();
   });

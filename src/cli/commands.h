@@ -29,7 +29,8 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
                       Globals& globals);
 /// Adds a command that only has commands of its own, like `data`.
 CLI::App* add_family(CLI::App& parent, const std::string& name, const std::string& help);
-/// What the command does once its options are read. Options that do not exist are refused first.
+/// What the command does once its options are read. Options that do not exist or contradict each
+/// other are refused first.
 void run_with(CLI::App* command, const Globals& globals, std::function<void()> action);
 
 /// What options that name a model take, as their type in help texts.

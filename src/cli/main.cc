@@ -1,6 +1,7 @@
 // The program: finds the command, turns errors into one line and an exit code (0 done, 1 failed, 2
-// wrong usage).
+// wrong usage, 128 + N ended by signal N).
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <new>
@@ -12,6 +13,7 @@
 #include "core/fields.h"
 #include "core/json.h"
 #include "core/suggest.h"
+#include "core/unfinished.h"
 
 namespace um {
 namespace {
@@ -22,8 +24,8 @@ constexpr const char* kFooter =
     "Start here:\n"
     "  ultramoe inspect pangu-ultra-moe-718b       what a model is made of\n"
     "  ultramoe generate --model DIR --prompt TEXT\n"
-    "  ultramoe COMMAND --help\n"
-    "\nExit codes: 0 done, 1 failed, 2 wrong usage.";
+    "  ultramoe help COMMAND                       or COMMAND --help\n"
+    "\nExit codes: 0 done, 1 failed, 2 wrong usage, 128 + N ended by signal N.";
 
 void add_commands(CLI::App& app, Globals& globals) {
   const auto list = [&](const char* heading,
@@ -52,19 +54,27 @@ std::string full_name(const CLI::App* command) {
   return full_name(command->get_parent()) + " " + command->get_name();
 }
 
-/// Throws UsageError for the first thing that the command does not know, which says more than what
-/// is missing because of it.
-void refuse_unknown(const CLI::App& command) {
-  const auto commands = command.get_subcommands(nullptr);
-  const std::vector<std::string> extras = command.remaining();
-  if (!commands.empty() && !extras.empty() && !extras[0].starts_with('-')) {
-    std::vector<std::string> names;
-    names.reserve(commands.size());
-    for (const CLI::App* known : commands) names.push_back(known->get_name());
-    throw UsageError(fmt::format("unknown command {}; did you mean {}?", quote(extras[0]),
-                                 nearest(extras[0], names)));
+/// Throws UsageError for an argument where a family's command should stand.
+void refuse_unknown_command(const CLI::App& family) {
+  const auto commands = family.get_subcommands(nullptr);
+  const std::vector<std::string> extras = family.remaining();
+  if (commands.empty() || extras.empty() || extras[0].starts_with('-')) return;
+  std::vector<std::string> names;
+  if (family.get_parent() == nullptr) names.emplace_back("help");
+  for (const CLI::App* known : commands) names.push_back(known->get_name());
+  throw UsageError(
+      fmt::format("unknown command {}{}", quote(extras[0]), did_you_mean(extras[0], names)));
+}
+
+/// Throws UsageError for what is wrong with the arguments, which says more than what CLI11 missed
+/// because of it. Somebody who asks for help needs only to have named a command that exists.
+void refuse_mistakes(const CLI::App& app, bool help) {
+  for (const CLI::App* at = innermost(app); at != nullptr; at = at->get_parent()) {
+    refuse_unknown_command(*at);
+    if (help) continue;
+    refuse_extras(*at);
+    refuse_repeats(*at);
   }
-  refuse_extras(command);
 }
 
 int usage_error(const CLI::App& app, std::string_view message) {
@@ -83,18 +93,19 @@ std::string help_text(const CLI::App* command) {
 }
 
 int parse_error(const CLI::App& app, const CLI::ParseError& error) {
-  if (dynamic_cast<const CLI::CallForHelp*>(&error) != nullptr) {
-    fmt::print("{}", help_text(innermost(app)));
+  if (dynamic_cast<const CLI::RuntimeError*>(&error) != nullptr) return error.get_exit_code();
+  const CLI::App* command = innermost(app);
+  const bool help = dynamic_cast<const CLI::CallForHelp*>(&error) != nullptr;
+  try {
+    refuse_mistakes(app, help);
+  } catch (const UsageError& mistake) {
+    return usage_error(app, mistake.what());
+  }
+  if (help) {
+    fmt::print("{}", help_text(command));
     return 0;
   }
   if (error.get_exit_code() == 0) return app.exit(error);  // --version
-  try {
-    for (const CLI::App* at = innermost(app); at != nullptr; at = at->get_parent())
-      refuse_unknown(*at);
-  } catch (const UsageError& unknown) {
-    return usage_error(app, unknown.what());
-  }
-  const CLI::App* command = innermost(app);
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
       !command->get_subcommands(nullptr).empty()) {
     fmt::print(stderr, "{}", help_text(command));
@@ -104,6 +115,15 @@ int parse_error(const CLI::App& app, const CLI::ParseError& error) {
   for (char& c : message)
     if (c == '\n') c = ' ';
   return usage_error(app, message);
+}
+
+/// `help COMMAND` means `COMMAND --help`.
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments.empty() || arguments[0] != "help") return arguments;
+  std::erase(arguments, "help");
+  arguments.emplace_back("--help");
+  return arguments;
 }
 
 int run(int argc, char** argv) {
@@ -119,7 +139,9 @@ int run(int argc, char** argv) {
   Globals globals;
   add_commands(app, globals);
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments = arguments_of(argc, argv);
+    std::reverse(arguments.begin(), arguments.end());  // the order that parse() takes
+    app.parse(std::move(arguments));
     flush_output();
     return 0;
   } catch (const CLI::ParseError& error) {
@@ -140,6 +162,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);  // `ultramoe ... | head` ends quietly, as other tools do
+  um::remove_unfinished_on_signals();
   um::settle_openmp_waiting(argv);
   return um::run(argc, argv);
 }

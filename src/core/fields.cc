@@ -243,8 +243,8 @@ const Field* Fields::find(std::string_view name) const {
 void Fields::unknown(const std::string& name, const std::string& where) const {
   std::vector<std::string> names;
   for (const Field& field : list_) names.push_back(field.name);
-  throw UsageError(fmt::format("{}unknown field {}; did you mean \"{}\"?", where, quote(name),
-                               nearest(name, names)));
+  throw UsageError(
+      fmt::format("{}unknown field {}{}", where, quote(name), did_you_mean(name, names, "\"")));
 }
 
 void Fields::set(const std::string& name, const std::string& text) {
@@ -294,6 +294,15 @@ Json Fields::to_json() const {
     (*at)[field.name.substr(begin)] = value_of(field);
   }
   return out;
+}
+
+std::vector<Fields::Change> Fields::changes_since(const Fields& earlier) const {
+  std::vector<Change> changes;
+  for (size_t i = 0; i < list_.size(); ++i) {
+    const Json from = value_of(earlier.list_[i]), to = value_of(list_[i]);
+    if (from != to) changes.push_back({list_[i].name, toml_value(from), toml_value(to)});
+  }
+  return changes;
 }
 
 std::string Fields::to_toml() const {

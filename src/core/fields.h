@@ -94,6 +94,13 @@ class Fields {
 
   const std::vector<Field>& list() const { return list_; }
 
+  /// A field whose value is not the same in two structs, with both values as in a TOML file.
+  struct Change {
+    std::string name, from, to;
+  };
+  /// From the values of `earlier`, which has the same fields, to those here.
+  std::vector<Change> changes_since(const Fields& earlier) const;
+
  private:
   void insert(Field field);
   void read_into(const nlohmann::json& object, const std::string& prefix, const std::string& where);
@@ -104,7 +111,8 @@ class Fields {
   std::vector<Field> list_;
 };
 
-/// The fields as flags of a command, and `--config FILE` for a file of them.
+/// The fields as flags of a command, and `--config FILE` for a file of them. A list's flag may be
+/// given several times; each adds to the list.
 class FieldFlags {
  public:
   /// Adds the flags, with each present value as the default that --help shows. `app` and the struct
@@ -124,6 +132,9 @@ class FieldFlags {
 /// Throws UsageError for the first argument that a parsed command did not expect (it must allow
 /// extras), naming the nearest flag.
 void refuse_extras(const CLI::App& app);
+/// Throws UsageError for the first option of a single value that was given several times, and for a
+/// flag that was turned both on and off.
+void refuse_repeats(const CLI::App& app);
 
 /// Parses TOML. Throws UsageError with `where`, line and column.
 nlohmann::json parse_toml(std::string_view text, const std::string& where);

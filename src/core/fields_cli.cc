@@ -1,6 +1,8 @@
 // Fields as command-line flags; see fields.h.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "core/error.h"
 #include "core/fields.h"
@@ -13,6 +15,11 @@ namespace {
 const char* type_name(const Field& field) {
   constexpr const char* kNames[] = {"", "INT", "NUMBER", "TEXT", "TEXT,...", "NUMBER,..."};
   return kNames[field.target.index()];
+}
+
+bool is_list(const Field& field) {
+  return std::holds_alternative<std::vector<std::string>*>(field.target) ||
+         std::holds_alternative<std::vector<double>*>(field.target);
 }
 
 std::string default_text(const Field& field) {
@@ -56,19 +63,27 @@ FieldFlags::FieldFlags(CLI::App& app, Fields fields) : fields_(std::move(fields)
   for (const Field& field : fields_.list()) {
     if (std::holds_alternative<FieldTables>(field.target)) continue;  // in the file only
     const std::string name = field.name, flag = "--" + name;
+    const bool is_flag = std::holds_alternative<bool*>(field.target);
     CLI::Option* option = nullptr;
-    if (std::holds_alternative<bool*>(field.target)) {
+    if (is_flag) {
       option = app.add_flag_function(
           flag,
           [this, name](int64_t count) { given_.emplace_back(name, count > 0 ? "true" : "false"); },
           description(field));
+    } else if (is_list(field)) {
+      option = app.add_option_function<std::vector<std::string>>(
+          flag,
+          [this, name](const std::vector<std::string>& texts) {
+            given_.emplace_back(name, fmt::format("{}", fmt::join(texts, ",")));
+          },
+          description(field));
+      option->allow_extra_args(false);
     } else {
       option = app.add_option_function<std::string>(
           flag, [this, name](const std::string& text) { given_.emplace_back(name, text); },
           description(field));
-      option->type_name(type_name(field))->default_str(default_text(field));
-      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     }
+    if (!is_flag) option->type_name(type_name(field))->default_str(default_text(field));
     const size_t dot = field.name.find('.');
     if (dot != std::string::npos) option->group(field.name.substr(0, dot));
   }
@@ -90,8 +105,20 @@ void refuse_extras(const CLI::App& app) {
     throw UsageError(fmt::format("unexpected argument {}", quote(extras[0])));
   }
   const std::string name = extras[0].substr(0, extras[0].find('='));
-  throw UsageError(
-      fmt::format("unknown option {}; did you mean {}?", quote(name), nearest(name, flags)));
+  throw UsageError(fmt::format("unknown option {}{}", quote(name), did_you_mean(name, flags)));
+}
+
+void refuse_repeats(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::vector<std::string>& values = option->results();
+    const bool flag = option->get_type_size() == 0;
+    const bool differ =
+        std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) != values.end();
+    if (values.size() < 2 || option->get_items_expected_max() > 1 || (flag && !differ)) continue;
+    throw UsageError(fmt::format("{}: given {} times, with {} and {}; give it once",
+                                 option->get_name(), values.size(), quote(values[0]),
+                                 quote(values[1])));
+  }
 }
 
 }  // namespace um

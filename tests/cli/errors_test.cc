@@ -61,7 +61,7 @@ class CliErrors : public ::testing::Test {
 };
 
 TEST_F(CliErrors, WrongUsage) {
-  expect_error({"trian"}, 2, {"unknown command \"trian\"", "did you mean"});
+  expect_error({"trian"}, 2, {"unknown command \"trian\"", "did you mean train?"});
   expect_error({"inspct", "x"}, 2, {"did you mean inspect?"});
   expect_error({"tokenizer", "encod"}, 2, {"did you mean encode?"});
   expect_error({"--verison"}, 2, {"did you mean --version?"});
@@ -72,6 +72,64 @@ TEST_F(CliErrors, WrongUsage) {
   expect_error({"eval", "--model", "nano-ultra"}, 2, {"--text", "--data"});
   expect_error({"inspect", "nano-ultra", "--threads", "-3"}, 2, {"--threads"});
   expect_error({"tokenizer", "decode", "--tokenizer", "x", "1", "zwei"}, 1, {"x"});
+}
+
+TEST_F(CliErrors, SuggestionsAreNear) {
+  expect_error({"train", "--steps", "10"}, 2, {"\"--steps\"; did you mean --train.steps?"});
+  expect_error({"train", "--sample_tokns=3"}, 2, {"did you mean --log.sample_tokens?"});
+  expect_error({"serve", "--draft_tokens=3"}, 2, {"did you mean --draft-tokens?"});
+  expect_error({"hlep"}, 2, {"did you mean help?"});
+  const std::string config = scratch_ / "config.json";
+  write_file_atomic(config, R"({"architectures": ["X"]})");
+  for (const std::vector<std::string>& far : {std::vector<std::string>{"completely"},
+                                              {"train", "--quantisation"},
+                                              {"inspect", "corpus"},
+                                              {"train", "--config", config}}) {
+    const ProgramResult result = run_program(far);
+    EXPECT_NE(result.code, 0);
+    EXPECT_EQ(result.err.find("did you mean"), std::string::npos) << result.err;
+  }
+}
+
+TEST_F(CliErrors, HelpIsForCommandsThatExist) {
+  expect_error({"nosuch", "--help"}, 2, {"unknown command \"nosuch\""});
+  expect_error({"--help", "nosuch"}, 2, {"unknown command \"nosuch\""});
+  expect_error({"nosuch", "--version"}, 2, {"unknown command \"nosuch\""});
+  expect_error({"data", "nosuch", "-h"}, 2, {"unknown command \"nosuch\""});
+  expect_error({"help", "nosuch"}, 2, {"unknown command \"nosuch\""});
+  expect_error({"help", "data", "pakc"}, 2, {"did you mean pack?"});
+  EXPECT_EQ(run_program({"help"}).out, run_program({"--help"}).out);
+  EXPECT_EQ(run_program({"help", "train"}).out, run_program({"train", "--help"}).out);
+  EXPECT_EQ(run_program({"help", "data", "pack"}).out, run_program({"data", "pack", "-h"}).out);
+  EXPECT_EQ(run_program({"help"}).code, 0);
+  EXPECT_NE(run_program({"train", "--nosuch", "--help"}).out.find("--train.lr"), std::string::npos);
+}
+
+/// One value per option; lists add up; a flag that is repeated says the same again.
+TEST_F(CliErrors, OptionsGivenTwice) {
+  expect_error({"train", "--train.lr", "1", "--train.lr", "2"}, 2,
+               {"--train.lr: given 2 times, with \"1\" and \"2\"; give it once"});
+  expect_error({"train", "--train.lr=1", "--train.lr=1"}, 2, {"--train.lr: given 2 times"});
+  expect_error({"train", "--config", "a", "--config", "b"}, 2, {"--config: given 2 times"});
+  expect_error({"train", "--out", "a", "--out", "b"}, 2, {"--out: given 2 times"});
+  expect_error({"train", "--train.recompute", "--train.recompute=false"}, 2,
+               {"--train.recompute: given 2 times"});
+  expect_error({"generate", "--model", "a", "--seed", "1", "--seed", "2"}, 2, {"--seed"});
+  expect_error({"serve", "a", "--model", "b"}, 2, {"model: given 2 times"});
+  expect_error({"serve", "a", "--port", "1", "--port", "2"}, 2, {"--port: given 2 times"});
+  expect_error({"inspect", "nano-ultra", "--threads", "1", "--threads", "2"}, 2, {"--threads"});
+  expect_error({"data", "pack", "--input", "a", "--tokenizer", "b", "--out", "c", "--out", "d"}, 2,
+               {"--out: given 2 times"});
+  expect_error({"bench", "train", "--batch", "1", "--batch", "2"}, 2, {"--batch: given 2 times"});
+  EXPECT_EQ(run_program({"inspect", "nano-ultra", "--json", "--json"}).code, 0);
+  // Both changes count: the first is refused although the second is fine, and the other way round.
+  const std::vector<std::string> train{"train", "--data.path", "x", "--out", scratch_ / "run"};
+  for (const auto& [first, second] : {std::pair("hiden_size=64", "hidden_size=64"),
+                                      std::pair("hidden_size=64", "hiden_size=64")}) {
+    std::vector<std::string> arguments = train;
+    arguments.insert(arguments.end(), {"--model.set", first, "--model.set", second});
+    expect_error(arguments, 2, {"hiden_size", "did you mean hidden_size?"});
+  }
 }
 
 TEST_F(CliErrors, TrainingThatCannotBegin) {

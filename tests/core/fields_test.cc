@@ -163,6 +163,7 @@ TEST(FieldsTest, FlagMistakes) {
     app.parse(line);
     return usage_error([&] {
       refuse_extras(app);
+      refuse_repeats(app);
       flags.apply();
     });
   };
@@ -174,6 +175,17 @@ TEST(FieldsTest, FlagMistakes) {
   EXPECT_EQ(error("here"), "unexpected argument \"here\"");
   EXPECT_NE(error("--train.schedule cosin"), "");
   EXPECT_NE(error("--train.weights 1,,2"), "");
+}
+
+TEST(FieldsTest, ListsAddUp) {
+  Options run;
+  run.train.files = {"default"};
+  CLI::App app;
+  FieldFlags flags(app, fields_of(run));
+  app.parse("--train.files x --train.weights 1 --train.files=y,z --train.weights 2,3");
+  flags.apply();
+  EXPECT_EQ(run.train.files, (std::vector<std::string>{"x", "y", "z"}));
+  EXPECT_EQ(run.train.weights, (std::vector<double>{1, 2, 3}));
 }
 
 TEST(FieldsTest, HelpShowsDefaultUnitAndRange) {
