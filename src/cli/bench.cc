@@ -11,6 +11,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "train/memory.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 
@@ -43,7 +44,11 @@ class TrainingBench {
       : options_(options),
         config_(read_named_config(options.model)),
         balance_(BalanceScope::ep_group, 0.001, 0, 0) {
-    check_fits_memory(config_, DType::f32, 4, "bench train");
+    TrainOptions train;
+    train.batch = options.batch;
+    train.seq_len = options.seq_len;
+    train.recompute = options.recompute;
+    check_memory(config_, train, plan_phases(train, 1));
     model_ = make_model(config_, device);
     model_->params().initialize(1);
     optimizer_ = std::make_unique<Optimizer>(model_->params(), AdamWOptions{});

@@ -4,6 +4,8 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "core/error.h"
+#include "core/paths.h"
+#include "core/unfinished.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 
@@ -23,24 +25,22 @@ void copy_other_files(const fs::path& from, const fs::path& to) {
   for (const char* name :
        {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
         "generation_config.json", "chat_template.jinja"}) {
-    std::error_code error;
-    if (!fs::exists(from / name, error)) continue;
-    fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing, error);
-    UM_CHECK(!error, "{}: {}", (to / name).string(), error.message());
+    if (path_exists(from / name)) copy_whole_file(from / name, to / name);
   }
 }
 
 void run(const Flags& flags, const Globals& globals) {
   const fs::path from = find_model(flags.model), out = flags.out;
-  std::error_code ignored;
-  UM_CHECK(!fs::exists(out / "config.json", ignored),
+  UM_CHECK(!path_exists(out / "config.json"),
            "{}: there is a model here; name a new directory or remove it", flags.out);
   const auto model = load_model(from, globals.device());
   const HeadInit init = flags.init == "copy" ? HeadInit::copy : HeadInit::random;
   const int64_t before = model->mtp_heads();
   const auto grown = expand_mtp(*model, flags.heads, init, flags.seed);
+  OutputDirectory output(out);
   save_model(*grown, out);
   copy_other_files(from, out);
+  output.keep();
   fmt::print("{}  {} MTP heads, {} of them new ({})\n", flags.out, flags.heads,
              flags.heads - before, flags.init == "copy" ? "copies of head 1" : "random");
   fmt::print(

@@ -3,6 +3,8 @@
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/paths.h"
+#include "core/unfinished.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
@@ -44,8 +46,7 @@ void init(const Flags& flags, const Globals& globals) {
   UM_CHECK(config.dtype == DType::f32 || config.dtype == DType::bf16 || config.dtype == DType::f16,
            "--dtype {}: expected f32, bf16 or f16", flags.dtype);
   const fs::path out = flags.out;
-  std::error_code ignored;
-  UM_CHECK(!fs::exists(out / "config.json", ignored),
+  UM_CHECK(!path_exists(out / "config.json"),
            "{}: there is a model here; name a new directory or remove it", flags.out);
   check_fits_memory(config, DType::f32, 1, "init " + flags.preset);
   check_fits_disk(config, out);
@@ -58,8 +59,10 @@ void init(const Flags& flags, const Globals& globals) {
   }
   const auto model = make_model(config, globals.device());
   model->params().initialize(flags.seed);
+  OutputDirectory output(out);
   save_model(*model, out);
   if (tokenizer) tokenizer->save(out);
+  output.keep();
   fmt::print("{}  {} parameters in {}, seed {}\n", bold(flags.out), digits(model->params().count()),
              dtype_name(config.dtype), flags.seed);
 }

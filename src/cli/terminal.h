@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/units.h"
+
 namespace um {
 
 bool stdout_is_terminal();
@@ -17,9 +19,6 @@ bool stderr_is_terminal();
 std::string bold(std::string_view text, bool on_stderr = false);
 std::string dim(std::string_view text, bool on_stderr = false);
 
-std::string digits(int64_t count);          ///< 717,914,119,680
-std::string short_count(double count);      ///< 717.9 B, 1.2 M, 830
-std::string bytes_text(double bytes);       ///< 1.44 TB (powers of 1000)
 std::string duration_text(double seconds);  ///< 8.4 s, 3 min 12 s, 2 h 05 min
 
 /// One JSON object on one line of standard output. Strings that are not UTF-8 are repaired.

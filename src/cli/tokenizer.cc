@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/unfinished.h"
 #include "data/pack.h"
 #include "text/train.h"
 
@@ -40,11 +41,12 @@ void train(TrainFlags& flags, const Globals& globals) {
       line.announce(
           fmt::format("learning {} pieces from {}", digits(flags.train.vocab_size), total));
   };
-  make_directories(flags.out);  // before the work, not after it
+  OutputDirectory output(flags.out);  // before the work, not after it
   const Tokenizer tokenizer =
       train_tokenizer(flags.train, corpus_source(inputs, flags.read, progress));
   line.clear();
   tokenizer.save(flags.out);
+  output.keep();
   if (flags.json)
     return print_json({{"out", flags.out},
                        {"vocab_size", tokenizer.vocab_size()},

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/units.h"
 
 namespace um {
 
@@ -67,8 +68,8 @@ void* Allocator::allocate(size_t bytes) {
     block = std::aligned_alloc(alignment, padded);
   }
   UM_CHECK(block != nullptr,
-           "out of memory: asked for {} bytes with {} in use; use a smaller batch or model", size,
-           used_);
+           "out of memory: asked for {} with {} in use; use a smaller batch or model",
+           bytes_text(static_cast<double>(size)), bytes_text(static_cast<double>(used_)));
   ++system_allocations_;
   if (size >= kHugePage) ::madvise(block, size, MADV_HUGEPAGE);
   return count(block);

@@ -13,6 +13,8 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/unfinished.h"
+#include "core/units.h"
 
 namespace um {
 namespace {
@@ -40,8 +42,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   size_ = static_cast<size_t>(stat_regular(file.fd, path).st_size);
   if (size_ == 0) return;
   void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  UM_CHECK(map != MAP_FAILED, "{}: cannot map {} bytes: {}", path.string(), size_,
-           std::strerror(errno));
+  UM_CHECK(map != MAP_FAILED, "{}: cannot map {}: {}", path.string(),
+           bytes_text(static_cast<double>(size_)), std::strerror(errno));
   data_ = static_cast<const std::byte*>(map);
 }
 
@@ -82,14 +84,19 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   temporary_ = path_;
   temporary_ += fmt::format(".tmp.{}", ::getpid());
+  add_unfinished(temporary_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  UM_CHECK(fd_ >= 0, "{}: cannot create: {}", path_.string(), std::strerror(errno));
+  if (fd_ >= 0) return;
+  const std::string reason = std::strerror(errno);
+  keep_unfinished(temporary_);
+  fail("{}: cannot create: {}", path_.string(), reason);
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   ::close(fd_);
   ::unlink(temporary_.c_str());
+  keep_unfinished(temporary_);
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -108,8 +115,11 @@ void AtomicFile::write(std::string_view text) {
 
 void AtomicFile::commit() {
   UM_CHECK(::fsync(fd_) == 0, "{}: cannot flush to disk: {}", path_.string(), std::strerror(errno));
+  const bool is_new = ::access(path_.c_str(), F_OK) != 0;
   UM_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "{}: cannot rename from {}: {}",
            path_.string(), temporary_.string(), std::strerror(errno));
+  if (is_new) OutputDirectory::report_new_file(path_);
+  keep_unfinished(temporary_);
   ::close(std::exchange(fd_, -1));
   sync_directory(path_.has_parent_path() ? path_.parent_path() : ".");
 }

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/paths.h"
 
 namespace um {
 namespace {
@@ -179,8 +180,8 @@ CheckpointReader::CheckpointReader(const fs::path& path) : path_(path) {
   const bool directory = fs::is_directory(path, ignored);
   const fs::path single = directory ? path / kSingleFile : path;
   const fs::path index = path / kIndexFile;
-  if (directory && !fs::exists(single, ignored)) {
-    UM_CHECK(fs::exists(index, ignored), "{}: no checkpoint: expected {} or {}", path.string(),
+  if (directory && !path_exists(single)) {
+    UM_CHECK(path_exists(index), "{}: no checkpoint: expected {} or {}", path.string(),
              kSingleFile, kIndexFile);
     open_index(index);
     return;

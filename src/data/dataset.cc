@@ -1,6 +1,7 @@
 // See dataset.h.
 #include "data/dataset.h"
 
+#include "core/checksum.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "text/tokenizer.h"

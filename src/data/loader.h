@@ -68,6 +68,9 @@ class Loader {
   uint32_t vocab_size() const { return datasets_[0].manifest().vocab_size; }
   const std::string& tokenizer_hash() const { return datasets_[0].manifest().tokenizer_hash; }
   const std::vector<Dataset>& datasets() const { return datasets_; }
+  uint64_t seed() const { return options_.seed; }
+  /// Hashes of the corpora, as in the state.
+  std::string fingerprint() const;
 
  private:
   /// A corpus with its place in the stream.
@@ -91,7 +94,6 @@ class Loader {
   bool open_chunk();
   void put_chunk(Batch& batch, uint64_t room);
   bool fill(Batch& batch);
-  std::string fingerprint() const;
 
   LoaderOptions options_;
   std::vector<Dataset> datasets_;

@@ -10,8 +10,10 @@
 #include <thread>
 #include <utility>
 
+#include "core/checksum.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/unfinished.h"
 
 namespace um {
 namespace {
@@ -209,7 +211,7 @@ class Splitter {
 Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
   check_options(tokenizer, options);
   CorpusReader reader(options.inputs, options.read);
-  make_directories(options.out_dir);
+  OutputDirectory output(options.out_dir);
   Manifest manifest;
   manifest.vocab_size = static_cast<uint32_t>(tokenizer.vocab_size());
   manifest.tokenizer_hash = tokenizer.hash();
@@ -241,6 +243,7 @@ Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
   splitter.finish(manifest);
   tokenizer.save(options.out_dir);  // training copies it into its checkpoints
   write_file_atomic(options.out_dir / kManifestName, to_text(manifest.json(), 2) + "\n");
+  output.keep();
   remove_old_shards(options.out_dir, manifest);
   return manifest;
 }

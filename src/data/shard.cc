@@ -1,11 +1,10 @@
 // See shard.h.
 #include "data/shard.h"
 
-#include <zlib.h>
-
 #include <bit>
 #include <cstring>
 
+#include "core/checksum.h"
 #include "core/error.h"
 
 namespace um {
@@ -37,12 +36,6 @@ void append(std::string& out, const T& value) {
 }
 
 }  // namespace
-
-uint32_t crc32_of(std::span<const std::byte> bytes) {
-  const uLong none = crc32_z(0, nullptr, 0);
-  return static_cast<uint32_t>(
-      crc32_z(none, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
-}
 
 TokenShard::TokenShard(const std::filesystem::path& path) : file_(path), name_(path.string()) {
   check(file_->bytes());

@@ -74,7 +74,4 @@ class ShardWriter {
   std::string data_;  // the tokens, encoded
 };
 
-/// CRC-32 (zlib's) of some bytes.
-uint32_t crc32_of(std::span<const std::byte> bytes);
-
 }  // namespace um

@@ -5,7 +5,10 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
+#include "core/paths.h"
+#include "core/unfinished.h"
 #include "models/config.h"
 #include "models/gguf_model.h"
 #include "models/model_weights.h"
@@ -214,15 +217,13 @@ void Conversion::write_texts() const {
   for (const char* name :
        {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
         "generation_config.json", "chat_template.jinja"}) {
-    std::error_code error;
-    if (!fs::exists(from_ / name, error)) continue;
-    fs::copy_file(from_ / name, to_ / name, fs::copy_options::overwrite_existing, error);
-    UM_CHECK(!error, "{}: {}", (to_ / name).string(), error.message());
+    if (path_exists(from_ / name)) copy_whole_file(from_ / name, to_ / name);
   }
 }
 
 void Conversion::write_directory(uint64_t shard_bytes,
                                  const std::function<void(uint64_t)>& done) const {
+  OutputDirectory output(to_);
   write_checkpoint(
       to_, tensors_,
       [&](const TensorSpec& spec, const TensorSink& sink) {
@@ -231,12 +232,12 @@ void Conversion::write_directory(uint64_t shard_bytes,
       },
       shard_bytes);
   write_texts();
+  output.keep();
 }
 
 void Conversion::write(uint64_t shard_bytes,
                        const std::function<void(uint64_t, uint64_t)>& progress) const {
-  std::error_code ignored;
-  UM_CHECK(!fs::exists(to_gguf_ ? to_ : to_ / "config.json", ignored),
+  UM_CHECK(!path_exists(to_gguf_ ? to_ : to_ / "config.json"),
            "{}: there is a model here; name a new one or remove it", to_.string());
   uint64_t written = 0;
   const auto done = [&](uint64_t bytes) {

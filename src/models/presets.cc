@@ -8,8 +8,10 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/paths.h"
 #include "core/suggest.h"
 #include "models/config.h"
+#include "models/digests.h"
 #include "models/gguf_model.h"
 
 namespace um {
@@ -33,8 +35,7 @@ bool is_preset(const fs::path& directory) {
 
 /// A directory as given, or that of a preset of the user's own.
 std::optional<fs::path> find_directory(const std::string& name) {
-  std::error_code ignored;
-  if (fs::is_directory(name, ignored)) return name;
+  if (path_exists(name) && fs::is_directory(name)) return name;
   const bool plain =
       !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
   const auto own = own_presets();
@@ -43,8 +44,7 @@ std::optional<fs::path> find_directory(const std::string& name) {
 }
 
 bool is_gguf_file(const std::string& name) {
-  std::error_code ignored;
-  return is_gguf(name) && fs::exists(name, ignored);
+  return is_gguf(name) && path_exists(name);
 }
 
 std::optional<std::string_view> built_in(std::string_view name) {
@@ -55,8 +55,8 @@ std::optional<std::string_view> built_in(std::string_view name) {
 
 [[noreturn]] void unknown(const std::string& name) {
   const std::vector<std::string> known = preset_names();
-  fail("{}: no such preset, model directory or .gguf file; did you mean {}? known presets: {}",
-       quote(name), nearest(name, known), fmt::join(known, ", "));
+  fail("{}: no such preset, model directory or .gguf file{}; known presets: {}", quote(name),
+       did_you_mean(name, known), fmt::join(known, ", "));
 }
 
 }  // namespace
@@ -89,7 +89,10 @@ ConfigText find_config(const std::string& name_or_directory) {
 
 fs::path find_model(const std::string& name_or_directory) {
   if (is_gguf_file(name_or_directory)) return name_or_directory;
-  if (const auto directory = find_directory(name_or_directory)) return *directory;
+  if (const auto directory = find_directory(name_or_directory)) {
+    check_digests(*directory, DigestScope::model);  // before anybody reads a damaged file
+    return *directory;
+  }
   if (!built_in(name_or_directory)) unknown(name_or_directory);
   fail(
       "{}: this preset has no weights; `ultramoe init` makes random ones, `ultramoe train` trains "

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/paths.h"
 #include "models/gguf_model.h"
 #include "models/quantized.h"
 
@@ -259,10 +260,10 @@ StoredWeight reshaped(StoredWeight weight, std::vector<int64_t> shape) {
 }
 
 bool has_weights(const fs::path& path) {
-  std::error_code ignored;
-  if (!fs::is_directory(path, ignored)) return fs::is_regular_file(path, ignored);
-  return fs::exists(path / "model.safetensors", ignored) ||
-         fs::exists(path / "model.safetensors.index.json", ignored);
+  if (!path_exists(path)) return false;
+  if (!fs::is_directory(path)) return fs::is_regular_file(path);
+  return path_exists(path / "model.safetensors") ||
+         path_exists(path / "model.safetensors.index.json");
 }
 
 WeightSource open_weights(const fs::path& path) {

@@ -1,0 +1,105 @@
+// See digests.h.
+#include "models/digests.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/checksum.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "core/paths.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFile = "digests.json";
+
+std::string crc_text(std::span<const std::byte> bytes) {
+  return fmt::format("{:08x}", crc32_of(bytes));
+}
+
+/// What is wrong with a file; empty if nothing is.
+std::string fault_of(const fs::path& path, const JsonObject& expected) {
+  if (!path_exists(path)) return "missing; it was there when the checkpoint was written";
+  const MappedFile file(path);
+  const int64_t size = expected.integer("bytes", 0);
+  if (std::cmp_not_equal(file.bytes().size(), size))
+    return fmt::format("{} bytes; {} were written", file.bytes().size(), size);
+  const std::string crc = crc_text(file.bytes()), written = expected.string("crc32");
+  if (crc == written) return {};
+  return fmt::format("damaged: its CRC-32 is {}, {} was written", crc, written);
+}
+
+/// The first fault of a checkpoint: "PATH: what is wrong".
+std::optional<std::string> find_fault(const fs::path& directory, DigestScope scope) {
+  const fs::path list = directory / kFile;
+  const Json json = read_json_file(list);
+  const JsonObject digests(json, list.string());
+  for (const char* part : {"model", "training"}) {
+    if (part == std::string_view("training") && scope == DigestScope::model) break;
+    const JsonObject files = digests.object(part);
+    for (const auto& [name, unused] : files.json().items()) {
+      UM_CHECK(fs::path(name).filename() == name, "{}: {} is no name of a file", list.string(),
+               quote(name));
+      const std::string fault = fault_of(directory / name, files.object(name));
+      if (!fault.empty()) return fmt::format("{}: {}", (directory / name).string(), fault);
+    }
+  }
+  return std::nullopt;
+}
+
+bool is_whole(const fs::path& directory) {
+  try {
+    return path_exists(directory / kFile) && !find_fault(directory, DigestScope::all);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// step-9 is older than step-10.
+bool older(const fs::path& a, const fs::path& b) {
+  const std::string first = a.filename().string(), second = b.filename().string();
+  return std::pair(first.size(), first) < std::pair(second.size(), second);
+}
+
+/// The newest whole checkpoint among those beside `directory` that are older; empty if none is.
+fs::path older_whole_checkpoint(const fs::path& directory) {
+  const fs::path self = fs::absolute(directory / "").parent_path();
+  fs::path best;
+  for (const fs::path& other : list_directory(self.parent_path()))
+    if (older(other, self) && (best.empty() || older(best, other)) && is_whole(other)) best = other;
+  return best.empty() ? best : directory / ".." / best.filename();
+}
+
+}  // namespace
+
+void write_digests(const fs::path& directory,
+                   const std::function<bool(std::string_view name)>& is_training) {
+  Json digests{{"model", Json::object()}, {"training", Json::object()}};
+  for (const fs::path& path : list_directory(directory)) {
+    const std::string name = path.filename().string();
+    if (!fs::is_regular_file(path) || name == kFile) continue;
+    const MappedFile file(path);
+    digests[is_training(name) ? "training" : "model"][name] = {{"bytes", file.bytes().size()},
+                                                               {"crc32", crc_text(file.bytes())}};
+  }
+  write_file_atomic(directory / kFile, to_text(digests, 1) + "\n");
+}
+
+void check_digests(const fs::path& directory, DigestScope scope) {
+  if (!path_exists(directory / kFile)) return;
+  const std::optional<std::string> fault = find_fault(directory, scope);
+  if (!fault) return;
+  const fs::path whole = older_whole_checkpoint(directory);
+  fail("{}; {}; if you changed the file yourself, delete {}", *fault,
+       whole.empty()
+           ? "no older checkpoint is whole"
+           : fmt::format("the older checkpoint {} is whole", whole.lexically_normal().string()),
+       (directory / kFile).string());
+}
+
+}  // namespace um
