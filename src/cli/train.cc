@@ -1,28 +1,49 @@
 // `ultramoe train`: a training run from a TOML file and flags.
-#include <cmath>
 #include <csignal>
 #include <cstdio>
 
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "core/paths.h"
+#include "core/unfinished.h"
 #include "engine/generator.h"
 #include "models/config.h"
 #include "models/count.h"
 #include "text/tokenizer.h"
+#include "train/resume.h"
 #include "train/run_card.h"
 #include "train/trainer.h"
 
 namespace um {
 namespace {
 
-volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t stop_signal = 0;
 
-/// The first SIGINT or SIGTERM asks for a checkpoint and a clean end; a second one has its usual
-/// effect.
+/// The first SIGINT, SIGTERM or SIGHUP asks for a checkpoint and a clean end; a second one ends the
+/// process at once.
 void request_stop(int signal) {
-  stop_requested = 1;
-  std::signal(signal, SIG_DFL);
+  stop_signal = signal;
+  remove_unfinished_on_signals();
 }
+
+void stop_on_signals() {
+  std::signal(SIGINT, request_stop);
+  std::signal(SIGTERM, request_stop);
+  if (std::signal(SIGHUP, request_stop) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);  // nohup
+}
+
+constexpr const char* kFooter =
+    "Phases after the main one are written in the --config file, in turn (0 or left out: see\n"
+    "docs/training.md, and configs/phases.toml for a whole file):\n"
+    "  [[train.phases]]\n"
+    "  steps = 60           # updates in this phase\n"
+    "  batch = 2            # sequences per micro-batch\n"
+    "  seq_len = 1024       # longest sequence, tokens\n"
+    "  lr = 4e-4            # learning rate at the start\n"
+    "  final_lr = 1e-5      # and at the end\n"
+    "  schedule = \"linear\"  # or cosine, constant\n"
+    "  rope_theta = 1e5     # RoPE base\n"
+    "\nExit codes: 0 done, 1 failed, 2 wrong usage, 130, 143, 129 after SIGINT, SIGTERM, SIGHUP.";
 
 struct TrainCommand {
   RunOptions options;
@@ -34,17 +55,15 @@ struct TrainCommand {
   TrainCommand() { options.fields(fields); }
 };
 
-std::string step_line(const StepMetrics& m, int64_t last_step, double seconds_left) {
+/// `about`: the last step is an estimate.
+std::string step_line(const StepMetrics& m, int64_t last_step, bool about, double seconds_left) {
   std::string line =
-      last_step > 0 ? fmt::format("step {}/{}", m.step, last_step) : fmt::format("step {}", m.step);
-  line += fmt::format("  loss {:.3f}", m.loss);
+      fmt::format("step {}/{}{}  loss {:.3f}", m.step, about ? "~" : "", last_step, m.loss);
   if (!m.mtp_loss.empty()) line += fmt::format("  mtp {:.3f}", m.mtp_loss[0]);
   if (m.val_loss) line += fmt::format("  val {:.3f}", *m.val_loss);
-  line += fmt::format("  norm {:.2f}{}  {} tok/s  {:.0f} GFLOP/s", m.grad_norm,
-                      m.spike ? " (spike)" : "", short_count(m.tokens_per_s),
-                      m.model_flops_per_s / 1e9);
-  if (std::isfinite(seconds_left)) line += "  ETA " + duration_text(seconds_left);
-  return line;
+  return line + fmt::format("  norm {:.2f}{}  {} tok/s  ETA {}  {:.0f} GFLOP/s", m.grad_norm,
+                            m.spike ? " (spike)" : "", short_count(m.tokens_per_s),
+                            duration_text(seconds_left), m.model_flops_per_s / 1e9);
 }
 
 /// A short continuation for the report, by the model as it is.
@@ -58,8 +77,15 @@ std::string write_sample(const Model& model, const Tokenizer& tokenizer, const s
   return generate(engine, &tokenizer, ids, options).text;
 }
 
-void run(TrainCommand& command, const Globals& globals) {
+/// The options: of a run that goes on its own, then a file's, then the flags'.
+void read_options(TrainCommand& command) {
+  const std::filesystem::path saved = std::filesystem::path(command.out) / kRunFile;
+  if (command.resume && path_exists(saved)) command.fields.read_file(saved);
   command.flags->apply();
+}
+
+void run(TrainCommand& command, const Globals& globals) {
+  read_options(command);
   RunOptions& options = command.options;
   Progress progress;
   TrainerHooks hooks;
@@ -75,31 +101,36 @@ void run(TrainCommand& command, const Globals& globals) {
     };
   hooks.progress = [&](const StepMetrics& m, int64_t last_step, double seconds_left) {
     if (progress.due() || m.step == 1 || m.step == last_step)
-      progress.show(step_line(m, last_step, seconds_left));
+      progress.show(step_line(m, last_step, options.train.minutes > 0, seconds_left));
   };
   hooks.note = [&](const std::string& text) {
     progress.clear();
     fmt::print(stderr, "{}\n", text);
   };
-  hooks.interrupted = [] { return stop_requested != 0; };
+  hooks.stage = [&](const std::string& text) {
+    if (stderr_is_terminal()) progress.announce(text);
+  };
+  hooks.interrupted = [] { return stop_signal != 0; };
   hooks.command =
       fmt::format("ultramoe train --config {}/run.toml --out NEW_DIRECTORY", command.out);
   Trainer trainer(options, command.out, globals.device(), command.resume, hooks);
+  progress.clear();
   const ParameterCount count = count_parameters(trainer.model().config());
-  fmt::print("{}: {} parameters, {} active; on {}\n",
+  fmt::print("{}: {} parameters, {} active; on {}\nmemory of a step {}\n",
              architecture_name(trainer.model().config().family),
              short_count(static_cast<double>(count.total_with_mtp())),
-             short_count(static_cast<double>(count.active())), globals.device().name());
+             short_count(static_cast<double>(count.active())), globals.device().name(),
+             trainer.memory().text());
   std::fflush(stdout);
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
+  stop_on_signals();
   const auto checkpoint = trainer.run();
   progress.clear();
   const RunState& state = trainer.state();
   fmt::print("{} after {} steps, {} tokens, {}\ncheckpoint {}\n",
-             stop_requested ? "interrupted" : "done", state.step,
+             stop_signal != 0 ? "interrupted" : "done", state.step,
              short_count(static_cast<double>(state.tokens)), duration_text(state.seconds),
              checkpoint.string());
+  if (stop_signal != 0) throw CLI::RuntimeError(128 + stop_signal);
 }
 
 }  // namespace
@@ -108,8 +139,10 @@ void add_train(CLI::App& app, Globals& globals) {
   CLI::App* command = add_command(app, "train", "train a model", globals);
   auto state = std::make_shared<TrainCommand>();
   command->add_option("--out", state->out, "directory of the run")->capture_default_str();
-  command->add_flag("--resume", state->resume, "go on from the run's newest checkpoint");
+  command->add_flag("--resume", state->resume,
+                    "go on from the run's newest checkpoint, with its options; flags change them");
   state->flags = std::make_unique<FieldFlags>(*command, state->fields);
+  command->footer(kFooter);
   run_with(command, globals, [state, &globals] { run(*state, globals); });
 }
 

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/paths.h"
 #include "core/stats.h"
 
 namespace um {
@@ -143,7 +144,7 @@ void append_line(int fd, const std::filesystem::path& path, std::string line) {
 /// Keeps the lines whose step (-1: unreadable) is in [0, last_step].
 void keep_lines(const std::filesystem::path& path, int64_t last_step,
                 const std::function<int64_t(std::string_view)>& step_of) {
-  if (last_step > 0 && !std::filesystem::exists(path)) return;
+  if (last_step > 0 && !path_exists(path)) return;
   AtomicFile kept(path);
   std::string buffer;
   const auto drain = [&] {
@@ -251,7 +252,7 @@ std::optional<Sample> parse_sample_line(std::string_view line) {
 
 void for_each_line(const std::filesystem::path& path,
                    const std::function<void(std::string_view)>& visit) {
-  if (!std::filesystem::exists(path)) return;
+  if (!path_exists(path)) return;
   std::ifstream file(path, std::ios::binary);
   UM_CHECK(file.is_open(), "{}: cannot open: {}", path.string(), std::strerror(errno));
   std::string line;
@@ -275,6 +276,7 @@ void for_each_line(const std::filesystem::path& path,
       rest.remove_prefix(end + 1);
     }
   }
+  UM_CHECK(!file.bad(), "{}: cannot read: {}", path.string(), std::strerror(errno));
   finish();
 }
 

@@ -32,7 +32,8 @@ void DataOptions::fields(Fields& f) {
 
 void TrainOptions::fields(Fields& f) {
   f.add("steps", steps, "updates in the main phase (when minutes is 0)", {.min = 1, .max = 1e9});
-  f.add("minutes", minutes, "time bound: steps are planned from the measured speed, 0 for none",
+  f.add("minutes", minutes,
+        "training time of the main phase, whose rate then follows the clock; 0: steps bound it",
         {.unit = "min", .min = 0, .max = 1e6});
   f.add("batch", batch, "sequences per micro-batch", {.min = 1, .max = 1e6});
   f.add("seq_len", seq_len, "longest sequence", {.unit = "tokens", .min = 2, .max = 1 << 20});
@@ -40,7 +41,8 @@ void TrainOptions::fields(Fields& f) {
   f.add("lr", lr, "peak learning rate", {.min = 0, .max = 10});
   f.add("final_lr", final_lr, "learning rate at the end", {.min = 0, .max = 10});
   f.add("schedule", schedule, "way from lr to final_lr after the warm-up", {.choices = kSchedules});
-  f.add("warmup", warmup, "updates of linear warm-up", {.min = 0, .max = 1e9});
+  f.add("warmup", warmup, "updates of linear warm-up (with minutes at most a tenth of the time)",
+        {.min = 0, .max = 1e9});
   f.add("beta1", beta1, "AdamW's first moment", {.min = 0, .max = 0.9999});
   f.add("beta2", beta2, "AdamW's second moment", {.min = 0, .max = 0.99999});
   f.add("eps", eps, "AdamW's epsilon", {.min = 1e-20, .max = 1});
@@ -66,7 +68,7 @@ void TrainOptions::fields(Fields& f) {
   f.add("on_nan", on_nan, "what a NaN or Inf does to the run", {.choices = {"stop", "skip"}});
   f.add("max_skips", max_skips, "with on_nan = skip: steps skipped in a row that stop the run",
         {.min = 1, .max = 1e9});
-  f.add("phases", phases, "phases after the main one, in turn");
+  f.add("phases", phases, "phases after the main one, in turn (configs/phases.toml)");
 }
 
 void LogOptions::fields(Fields& f) {

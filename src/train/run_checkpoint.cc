@@ -5,7 +5,11 @@
 #include <cstring>
 #include <system_error>
 
+#include "core/files.h"
+#include "core/paths.h"
+#include "core/unfinished.h"
 #include "models/checkpoint.h"
+#include "models/digests.h"
 
 namespace um {
 namespace {
@@ -16,6 +20,8 @@ constexpr const char* kStateFile = "training_state.json";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr uint64_t kMaxTokenizerBytes = uint64_t{1} << 30;
 constexpr int64_t kMaxSteps = int64_t{1} << 50;  // of any count that a state file holds
+
+constexpr const char* kUnfinished = ".tmp";  // a checkpoint that is being written or removed
 
 std::string step_name(int64_t step) {
   return fmt::format("step-{:08}", step);
@@ -33,31 +39,34 @@ int64_t step_of(const fs::path& path) {
   return step;
 }
 
-/// Complete checkpoints, the oldest first.
-std::vector<fs::path> checkpoints(const fs::path& run_dir) {
+/// The directories of a run's steps, the oldest first.
+std::vector<fs::path> step_directories(const fs::path& run_dir) {
   std::vector<fs::path> found;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", ignored))
-    if (step_of(entry.path()) >= 0 && fs::exists(entry.path() / kStateFile))
-      found.push_back(entry.path());
+  for (const fs::path& path : list_directory(run_dir / "checkpoints"))
+    if (step_of(path) >= 0) found.push_back(path);
   std::sort(found.begin(), found.end(),
             [](const fs::path& a, const fs::path& b) { return step_of(a) < step_of(b); });
   return found;
 }
 
-/// Removes all but the newest `keep` checkpoints, and what a killed run left half written or half
-/// removed.
+bool is_complete(const fs::path& step) {
+  return path_exists(step / kStateFile);
+}
+
+std::vector<fs::path> checkpoints(const fs::path& run_dir) {
+  std::vector<fs::path> found = step_directories(run_dir);
+  std::erase_if(found, [](const fs::path& step) { return !is_complete(step); });
+  return found;
+}
+
+/// Removes all but the newest `keep` checkpoints.
 void remove_old(const fs::path& run_dir, int64_t keep) {
   std::error_code ignored;
   const std::vector<fs::path> all = checkpoints(run_dir);
   // Out of the way in one step first: a kill in the middle must not leave half a checkpoint behind.
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i)
-    fs::rename(all[i], all[i].string() + ".tmp", ignored);
-  std::vector<fs::path> leftovers;
-  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints", ignored))
-    if (entry.path().extension() == ".tmp" && step_of(entry.path().stem()) >= 0)
-      leftovers.push_back(entry.path());
-  for (const fs::path& leftover : leftovers) fs::remove_all(leftover, ignored);
+    fs::rename(all[i], all[i].string() + kUnfinished, ignored);
+  remove_unfinished_checkpoints(run_dir);
 }
 
 /// Both moments and the f32 weights of every parameter in one file. (The model's own file may be
@@ -101,28 +110,36 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
                          const RunState& state, const fs::path& tokenizer, int64_t keep) {
   const fs::path parent = run_dir / "checkpoints";
   fs::path target = parent / step_name(state.step);
-  const fs::path temporary = parent / (step_name(state.step) + ".tmp");
-  std::error_code failed;
-  if (fs::exists(target / kStateFile)) return target;  // the same step is the same state
-  fs::remove_all(temporary, failed);
-  make_directories(temporary);
+  const fs::path temporary = target.string() + kUnfinished;
   try {
+    fs::remove_all(temporary);
+    OutputDirectory output(temporary);
     save_model(model, temporary);
     if (!tokenizer.empty())
       for (const char* name : {"tokenizer.model", "tokenizer_config.json"})
         if (fs::exists(tokenizer / name))
           write_file_atomic(temporary / name, read_file(tokenizer / name, kMaxTokenizerBytes));
     write_optimizer(temporary / kOptimizerFile, model, optimizer);
-    const Json json{{"step", state.step},       {"tokens", state.tokens},
-                    {"seconds", state.seconds}, {"main_steps", state.main_steps},
-                    {"skipped", state.skipped}, {"loader", state.loader}};
+    const Json json{{"step", state.step},
+                    {"tokens", state.tokens},
+                    {"seconds", state.seconds},
+                    {"main_steps", state.main_steps},
+                    {"warmup_end", state.warmup_end},
+                    {"skipped", state.skipped},
+                    {"loader", state.loader}};
     write_file_atomic(temporary / kStateFile, json.dump(1) + "\n");
+    write_digests(temporary, [](std::string_view name) {
+      return name == kStateFile || name == kOptimizerFile;
+    });
     sync_directory(temporary);
+    fs::remove_all(target);  // without its state, or it would have been the one to go on from
     fs::rename(temporary, target);
+    output.keep();
     sync_directory(parent);
   } catch (const std::exception& error) {
-    fs::remove_all(temporary, failed);
-    fail("checkpoint {}: {}; the previous checkpoint is intact", target.string(), error.what());
+    const auto previous = latest_checkpoint(run_dir);
+    fail("checkpoint {}: {}{}", target.string(), error.what(),
+         previous ? "; the previous checkpoint is intact: " + previous->string() : "");
   }
   remove_old(run_dir, keep);
   return target;
@@ -134,6 +151,18 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run_dir) {
   return all.back();
 }
 
+std::vector<fs::path> incomplete_checkpoints(const fs::path& run_dir) {
+  std::vector<fs::path> found = step_directories(run_dir);
+  std::erase_if(found, is_complete);
+  return found;
+}
+
+void remove_unfinished_checkpoints(const fs::path& run_dir) {
+  std::error_code ignored;
+  for (const fs::path& path : list_directory(run_dir / "checkpoints"))
+    if (path.extension() == kUnfinished && step_of(path.stem()) >= 0) fs::remove_all(path, ignored);
+}
+
 RunState load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
   const std::string where = (checkpoint / kStateFile).string();
   const Json json = parse_json(read_file(checkpoint / kStateFile, uint64_t{16} << 20), where);
@@ -143,6 +172,7 @@ RunState load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& op
   state.tokens = object.integer("tokens", 0, kMaxSteps);
   state.seconds = object.number("seconds", 0, 1e12);
   state.main_steps = object.integer("main_steps", 0, kMaxSteps);
+  state.warmup_end = object.number_or("warmup_end", 0, -1, 1e12);
   state.skipped = object.integer("skipped", 0, state.step);
   state.loader = object.object("loader").json();
   load_weights(model, open_weights(checkpoint));

@@ -1,7 +1,6 @@
-// See trainer.h. Time, not the number of steps, may bound a run: then the first steps (in the
-// warm-up, or at its peak rate) measure the speed, and the number of steps is planned from it and
-// kept in the checkpoint. Only a machine that becomes clearly slower makes the plan shrink later;
-// but for that the run is a function of its options and the plan.
+// See trainer.h. Time, not the number of steps, may bound the main phase: its rate then follows the
+// clock (schedule.h), and it ends with the step in which the time is up. Otherwise a run is fully
+// determined by its options.
 #include "train/trainer.h"
 
 #include <algorithm>
@@ -9,14 +8,18 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "core/stats.h"
+#include "core/paths.h"
 #include "core/suggest.h"
+#include "core/unfinished.h"
+#include "core/units.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "models/digests.h"
 #include "models/expand_mtp.h"
 #include "models/model_weights.h"
 #include "train/report.h"
+#include "train/resume.h"
 #include "train/run_card.h"
 
 namespace um {
@@ -24,12 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kPlanSteps = 12;    ///< steps that measure the speed of a time-bound run
-constexpr size_t kReplanSteps = 25;  ///< steps between looks at whether the plan still fits
-/// Steps of a time-bound run before it is planned.
-constexpr int64_t kUnplanned = int64_t{1} << 50;
-
-double now() {
+double machine_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
@@ -81,16 +79,19 @@ void check_field(const std::string& field, const Json& known, const std::string&
   if (known.contains(field)) return;
   std::vector<std::string> names;
   for (const auto& item : known.items()) names.push_back(item.key());
-  throw UsageError(fmt::format("model.set: {} has no field {}; did you mean {}?", where,
-                               quote(field), nearest(field, names)));
+  throw UsageError(fmt::format("model.set: {} has no field {}{}", where, quote(field),
+                               did_you_mean(field, names)));
 }
 
 /// Where a run begins: the checkpoint it goes on from, the one it starts from, or none.
 fs::path find_origin(const fs::path& run_dir, bool resume, const std::string& from) {
   const auto newest = latest_checkpoint(run_dir);
-  UM_CHECK(!resume || newest, "{}: no checkpoint to resume from; without --resume a new run begins",
-           run_dir.string());
-  UM_CHECK(resume || !newest,
+  const std::vector<fs::path> incomplete = incomplete_checkpoints(run_dir);
+  UM_CHECK(!resume || newest,
+           "{}: no checkpoint to resume from{}; without --resume a new run begins",
+           run_dir.string(),
+           incomplete.empty() ? "" : " (" + incomplete.back().string() + " has no training state)");
+  UM_CHECK(resume || (!newest && incomplete.empty()),
            "{}: holds a run already; go on with --resume or choose another --out",
            run_dir.string());
   return newest ? *newest : from.empty() ? fs::path() : find_model(from);
@@ -121,12 +122,62 @@ ModelConfig configure_model(const ModelOptions& options) {
 Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resume,
                  TrainerHooks hooks)
     : options_(std::move(options)), run_dir_(std::move(run_dir)), hooks_(std::move(hooks)) {
+  if (!hooks_.clock) hooks_.clock = machine_seconds;
   check_options(options_);
-  ModelConfig config = configure_model(options_.model);
+  OutputDirectory directory(run_dir_);  // locked before anybody looks at what is there
+  lock_ = std::make_unique<DirectoryLock>(
+      run_dir_, "another process is training here; wait for it or choose another --out");
+  remove_leftovers(run_dir_);
+  remove_unfinished_checkpoints(run_dir_);
   const fs::path origin = find_origin(run_dir_, resume, options_.model.from);
+  if (resume) prepare_resume(origin);
+  const ModelConfig config = model_config(origin, resume);
+  check_phases(config);
+  loader_ = std::make_unique<Loader>(loader_options(options_, phases_.front(), 0, false));
+  UM_CHECK(static_cast<int64_t>(loader_->vocab_size()) <= config.vocab,
+           "{}: its tokenizer has {} tokens, the model's vocab_size is {}; retrain one or set "
+           "--model.set vocab_size={}",
+           options_.data.path[0], loader_->vocab_size(), config.vocab, loader_->vocab_size());
+  memory_ = check_memory(config, options_.train, phases_);
+  make_parts(config, device);
+  load_or_initialize(origin);
+  follow_time();
+  open_phase();
+  metrics_ = std::make_unique<MetricsWriter>(run_dir_, state_.step);
+  if (options_.log.tensorboard)
+    tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);
+  if (state_.step > 0) spikes_.replay(run_dir_);
+  Fields fields;
+  options_.fields(fields);
+  write_file_atomic(run_dir_ / kRunFile, fields.to_toml());
+  write_card();
+  directory.keep();
+}
+
+void Trainer::note(const std::string& text) const {
+  if (hooks_.note) hooks_.note(text);
+}
+
+/// Says which checkpoint the run goes on from, and with which changes.
+void Trainer::prepare_resume(const fs::path& checkpoint) {
+  for (const fs::path& step : incomplete_checkpoints(run_dir_))
+    note(fmt::format("{}: no training_state.json: passed over", step.string()));
+  for (const std::string& change : resume_changes(run_dir_, options_)) note(change);
+  check_digests(checkpoint, DigestScope::all);
+  last_checkpoint_ = checkpoint;
+}
+
+/// A run that goes on keeps the model of its checkpoint, whatever became of the preset.
+ModelConfig Trainer::model_config(const fs::path& origin, bool resume) {
+  ModelConfig config = resume ? read_config(origin) : configure_model(options_.model);
   std::vector<std::string> warnings;
   if (!origin.empty()) open_model_weights(origin, config, &warnings);
-  if (hooks_.note) std::for_each(warnings.begin(), warnings.end(), hooks_.note);
+  for (const std::string& warning : warnings) note(warning);
+  return config;
+}
+
+/// Makes the plan and holds it against the model.
+void Trainer::check_phases(const ModelConfig& config) {
   phases_ = plan_phases(options_.train, main_steps());
   for (const Phase& phase : phases_)
     if (phase.seq_len > config.max_positions)
@@ -135,23 +186,20 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
                       "checkpoints would "
                       "not be used beyond; add --model.set max_position_embeddings={0}",
                       phase.seq_len, config.max_positions));
-  phase_ = &phases_.front();
-  loader_ = std::make_unique<Loader>(loader_options(options_, *phase_, 0, false));
-  UM_CHECK(static_cast<int64_t>(loader_->vocab_size()) <= config.vocab,
-           "{}: its tokenizer has {} tokens, the model's vocab_size is {}; retrain one or set "
-           "--model.set vocab_size={}",
-           options_.data.path[0], loader_->vocab_size(), config.vocab, loader_->vocab_size());
-  check_fits_memory(config, DType::f32, 4, "training");
-  make_directories(run_dir_);
-  lock_ = std::make_unique<DirectoryLock>(
-      run_dir_, "another process is training here; wait for it or choose another --out");
+  const Phase& main = phases_.front();
+  if (main.seconds == 0 && main.warmup == main.end && main.end > 1)
+    note(fmt::format("train.warmup {}: as long as the main phase of {} steps: the rate only rises",
+                     options_.train.warmup, main.end));
+}
+
+void Trainer::make_parts(const ModelConfig& config, Device& device) {
+  const TrainOptions& train = options_.train;
   model_ = make_model(config, device);
-  if (options_.train.freeze != "none") {
+  if (train.freeze != "none") {
     if (config.mtp_layers == 0)
       throw UsageError("train.freeze: the model has no MTP head that would train");
-    freeze_trunk(*model_, options_.train.freeze == "first_head" ? 1 : 0);
+    freeze_trunk(*model_, train.freeze == "first_head" ? 1 : 0);
   }
-  const TrainOptions& train = options_.train;
   optimizer_ = std::make_unique<Optimizer>(
       model_->params(),
       AdamWOptions{train.beta1, train.beta2, train.eps, train.weight_decay, train.clip});
@@ -163,29 +211,23 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
       model_->router_biases()[0] == nullptr)
     throw UsageError(
         "train.balance = bias needs a router bias: --model.set router_enable_expert_bias=true");
-  if (resume) last_checkpoint_ = origin;
-  load_or_initialize(origin);
-  phases_ = plan_phases(train, main_steps());
-  phase_ = nullptr;
-  open_phase();
-  metrics_ = std::make_unique<MetricsWriter>(run_dir_, state_.step);
-  if (options_.log.tensorboard)
-    tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);
-  if (state_.step > 0) spikes_.replay(run_dir_);
-  Fields fields;
-  options_.fields(fields);
-  write_file_atomic(run_dir_ / "run.toml", fields.to_toml());
-  write_card();
 }
 
 /// The run's last state, else the checkpoint it starts from, else random weights.
 void Trainer::load_or_initialize(const fs::path& origin) {
+  const auto stage = [&](const std::string& text) {
+    if (hooks_.stage) hooks_.stage(text);
+  };
   if (!last_checkpoint_.empty()) {
+    stage("loading " + last_checkpoint_.string());
     state_ = load_checkpoint(last_checkpoint_, *model_, *optimizer_);
   } else if (!origin.empty()) {
+    stage("loading " + origin.string());
     ModelConfig config = model_->config();
     load_weights(*model_, open_model_weights(origin, config));
   } else {
+    stage(fmt::format("making random weights: {} parameters",
+                      short_count(static_cast<double>(model_->params().count()))));
     model_->params().initialize(static_cast<uint64_t>(options_.model.seed));
   }
 }
@@ -193,7 +235,32 @@ void Trainer::load_or_initialize(const fs::path& origin) {
 /// The main phase's length as far as it is known.
 int64_t Trainer::main_steps() const {
   if (options_.train.minutes <= 0) return options_.train.steps;
-  return state_.main_steps > 0 ? state_.main_steps : kUnplanned;
+  return state_.main_steps > 0 ? state_.main_steps : kOpenEnd;
+}
+
+/// Ends the main phase when its time is up. A resumed run may have been given more time, or less.
+void Trainer::follow_time() {
+  const double budget = options_.train.minutes * 60;
+  const bool later_phase = state_.main_steps > 0 && state_.step > state_.main_steps;
+  if (budget <= 0)
+    state_.main_steps = options_.train.steps;
+  else if (!later_phase)
+    state_.main_steps = state_.seconds < budget ? 0 : state_.step;
+  if (phases_.front().end == main_steps()) return;
+  const bool in_main = phase_ == &phases_.front();
+  phases_ = plan_phases(options_.train, main_steps());
+  if (in_main) phase_ = &phases_.front();
+}
+
+/// The run's last step; while time bounds the main phase, at the mean speed so far (0: no step
+/// yet).
+int64_t Trainer::estimated_end() const {
+  const int64_t end = phases_.back().end;
+  if (end < kOpenEnd) return end;
+  if (state_.step == 0) return 0;
+  const double left = phases_.front().seconds - state_.seconds;
+  const double step_seconds = state_.seconds / static_cast<double>(state_.step);
+  return end - kOpenEnd + state_.step + std::max<int64_t>(std::llround(left / step_seconds), 1);
 }
 
 void Trainer::open_phase() {
@@ -203,7 +270,10 @@ void Trainer::open_phase() {
   if (phase_ != nullptr || index > 0 || state_.step > 0)
     loader_ = std::make_unique<Loader>(loader_options(options_, *next, index, false));
   // At a phase's first step its stream begins; otherwise a resumed run goes on where it stood.
-  if (phase_ == nullptr && state_.step > next->begin) loader_->restore(state_.loader);
+  if (phase_ == nullptr && state_.step > 0) {
+    check_stream(state_.loader, *loader_, *next, index, state_.step);
+    if (state_.step > next->begin) loader_->restore(state_.loader);
+  }
   phase_ = next;
   if (phase_->rope_theta > 0) model_->set_rope_theta(phase_->rope_theta);
 }
@@ -212,7 +282,7 @@ void Trainer::write_card() {
   ModelCard card = run_card(model_->config(), *loader_, options_.train.mtp_weight > 0);
   card.name = fs::path(options_.model.preset).filename().string();
   card.command = hooks_.command;
-  card.planned_steps = main_steps() == kUnplanned ? 0 : phases_.back().end;
+  card.planned_steps = estimated_end();
   write_model_card(run_dir_, card);
 }
 
@@ -230,8 +300,19 @@ ObjectiveOptions Trainer::objective_options(bool rms) {
           .activation_rms = rms};
 }
 
+/// The rate of the next update, which comes after `elapsed` seconds of training.
+double Trainer::next_rate(double elapsed) {
+  if (phase_->seconds > 0 && state_.warmup_end < 0 && phase_->warmed(state_.step, elapsed) >= 1) {
+    state_.warmup_end = elapsed;
+    if (const int64_t done = state_.step + 1; done < phase_->warmup)
+      note(fmt::format("warm-up cut to {} of {} steps: a tenth of train.minutes", done,
+                       phase_->warmup));
+  }
+  return phase_->rate(state_.step, elapsed, std::max(state_.warmup_end, 0.0));
+}
+
 void Trainer::step() {
-  const double start = now();
+  const double start = hooks_.clock();
   const std::vector<Batch> batches = next_batches();
   const int64_t every = options_.log.rms_every;
   const bool rms = every > 0 && (state_.step % every == 0);
@@ -239,7 +320,7 @@ void Trainer::step() {
   const StepLosses losses =
       StepObjective(*model_, batches, objective_options(rms)).run_with_gradients();
   const double norm = optimizer_->grad_norm();
-  const double lr = phase_->rate(state_.step);
+  const double lr = next_rate(state_.seconds + hooks_.clock() - start);
   const bool bad = !std::isfinite(norm) || !std::isfinite(losses.lm);
   if (bad) {
     skip(batches);
@@ -251,12 +332,12 @@ void Trainer::step() {
         if (Param* bias = model_->router_biases()[i]; bias && !balance_->loads()[i].counts.empty())
           update_router_bias(bias->value, balance_->loads()[i].counts, options_.train.bias_rate);
   }
-  const double seconds = now() - start;
+  const double seconds = hooks_.clock() - start;
   state_.step += 1;
   state_.seconds += seconds;
   for (const Batch& batch : batches) state_.tokens += batch.size();
+  follow_time();
   measure(batches, losses, norm, lr, seconds, bad);
-  plan_length(seconds);
 }
 
 /// Leaves a step that is not finite out, or ends the run.
@@ -269,7 +350,7 @@ void Trainer::skip(const std::vector<Batch>& batches) {
     explain_non_finite(batches, fmt::format("a lower train.lr: {} steps in a row were skipped "
                                             "(train.max_skips)",
                                             skips_in_a_row_));
-  if (hooks_.note) hooks_.note(fmt::format("step {}: not finite, skipped", state_.step + 1));
+  note(fmt::format("step {}: not finite, skipped", state_.step + 1));
 }
 
 void Trainer::explain_non_finite(const std::vector<Batch>& batches, const std::string& advice) {
@@ -315,39 +396,10 @@ void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losse
   metrics_->write(m);
   if (tensorboard_) tensorboard_->write(m);
   if (!hooks_.progress) return;
-  const int64_t last = main_steps() == kUnplanned ? 0 : phases_.back().end;
-  hooks_.progress(m, last,
-                  last == 0 ? NAN
-                            : static_cast<double>(last - state_.step) * state_.seconds /
-                                  static_cast<double>(state_.step));
-}
-
-void Trainer::set_main_steps(int64_t steps) {
-  state_.main_steps = steps;
-  phases_ = plan_phases(options_.train, steps);
-  phase_ = &phase_at(phases_, state_.step);
-  write_card();
-}
-
-void Trainer::plan_length(double step_seconds) {
-  const double minutes = options_.train.minutes;
-  if (minutes <= 0) {
-    state_.main_steps = options_.train.steps;
-    return;
-  }
-  if (state_.step >= phases_.front().end && state_.main_steps > 0) return;  // a later phase
-  step_seconds_.push_back(step_seconds);
-  const double left = std::max(0.0, minutes * 60 - state_.seconds);
-  if (state_.main_steps == 0) {
-    if (step_seconds_.size() < kPlanSteps && state_.seconds < minutes * 20) return;
-    set_main_steps(state_.step +
-                   std::max<int64_t>(static_cast<int64_t>(left / median(step_seconds_)), 1));
-  }
-  // A machine that became slower must not stretch the run: the plan may shrink, never grow.
-  if (step_seconds_.size() < kReplanSteps) return;
-  const auto fits = static_cast<int64_t>(left / median(std::exchange(step_seconds_, {})));
-  if (1.1 * static_cast<double>(fits) < static_cast<double>(state_.main_steps - state_.step))
-    set_main_steps(state_.step + std::max<int64_t>(fits, 1));
+  const int64_t last = estimated_end();
+  hooks_.progress(
+      m, last,
+      static_cast<double>(last - state_.step) * state_.seconds / static_cast<double>(state_.step));
 }
 
 void Trainer::validate() {
@@ -377,13 +429,22 @@ void Trainer::write_samples() {
 }
 
 void Trainer::refresh_report(bool live) {
-  report_seconds_ = now();
+  report_seconds_ = hooks_.clock();
   try {
+    if (options_.train.minutes > 0) write_card();  // the length is better known than before
     write_report(run_dir_,
                  {.live = live, .refresh_s = static_cast<int>(options_.log.report_seconds)});
   } catch (const Error& error) {
-    if (hooks_.note) hooks_.note(fmt::format("report: {}", error.what()));
+    note(fmt::format("report: {}", error.what()));
   }
+}
+
+void Trainer::save() {
+  state_.loader = loader_->state();
+  metrics_->sync();
+  last_checkpoint_ = save_checkpoint(run_dir_, *model_, *optimizer_, state_,
+                                     tokenizer_directory(options_.data.path[0]), options_.log.keep);
+  saved_step_ = state_.step;
 }
 
 void Trainer::after_step() {
@@ -391,13 +452,8 @@ void Trainer::after_step() {
   const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   if (due(log.eval_every)) validate();
   if (due(log.sample_every)) write_samples();
-  if (due(log.checkpoint_every)) {
-    state_.loader = loader_->state();
-    metrics_->sync();
-    last_checkpoint_ = save_checkpoint(run_dir_, *model_, *optimizer_, state_,
-                                       tokenizer_directory(options_.data.path[0]), log.keep);
-  }
-  if (now() - report_seconds_ > log.report_seconds) refresh_report(true);
+  if (due(log.checkpoint_every)) save();
+  if (hooks_.clock() - report_seconds_ > log.report_seconds) refresh_report(true);
 }
 
 fs::path Trainer::run() {
@@ -416,10 +472,7 @@ fs::path Trainer::run() {
   if (!interrupted && options_.log.eval_every > 0 && state_.step % options_.log.eval_every != 0)
     validate();
   if (!interrupted) write_samples();
-  state_.loader = loader_->state();
-  metrics_->sync();
-  last_checkpoint_ = save_checkpoint(run_dir_, *model_, *optimizer_, state_,
-                                     tokenizer_directory(options_.data.path[0]), options_.log.keep);
+  if (saved_step_ != state_.step) save();
   refresh_report(false);
   return last_checkpoint_;
 }

@@ -8,6 +8,7 @@
 
 #include "core/files.h"
 #include "data/loader.h"
+#include "train/memory.h"
 #include "train/metrics.h"
 #include "train/objective.h"
 #include "train/options.h"
@@ -21,10 +22,15 @@ namespace um {
 struct TrainerHooks {
   /// Continues `prompt` with the present weights, for the samples of the report; may be empty.
   std::function<std::string(const Model&, const std::string& prompt, int64_t tokens)> sample;
-  /// Shows a step on the terminal (every step; the hook chooses what to print).
+  /// Shows a step on the terminal (every step; the hook chooses what to print). With minutes,
+  /// `last_step` is an estimate.
   std::function<void(const StepMetrics&, int64_t last_step, double seconds_left)> progress;
   /// A line for the user: a step was skipped, the report could not be written.
   std::function<void(const std::string&)> note;
+  /// Told of what may take long before the first step.
+  std::function<void(const std::string&)> stage;
+  /// Seconds on a clock that never goes back; empty: the machine's.
+  std::function<double()> clock;
   /// Asked after every step; true ends the run with a checkpoint.
   std::function<bool()> interrupted;
   std::string command;  ///< for the model card
@@ -33,8 +39,9 @@ struct TrainerHooks {
 class Trainer {
  public:
   /// Prepares RUN: a new run needs a directory without one; `resume` goes on from its newest
-  /// checkpoint, which must be there. Throws Error or UsageError for options that contradict each
-  /// other, the data or the machine, and for a run that another process is training.
+  /// checkpoint, which must be there and whole, and notes what `options` change of RUN/run.toml.
+  /// Throws Error or UsageError for options that contradict each other, the run, the data or the
+  /// machine, and for a run that another process is training.
   Trainer(RunOptions options, std::filesystem::path run_dir, Device& device, bool resume,
           TrainerHooks hooks);
 
@@ -44,17 +51,25 @@ class Trainer {
 
   const Model& model() const { return *model_; }
   const RunState& state() const { return state_; }
+  const TrainingMemory& memory() const { return memory_; }
 
  private:
+  void prepare_resume(const std::filesystem::path& checkpoint);
+  ModelConfig model_config(const std::filesystem::path& origin, bool resume);
+  void check_phases(const ModelConfig& config);
+  void make_parts(const ModelConfig& config, Device& device);
   void load_or_initialize(const std::filesystem::path& origin);
   void open_phase();
   int64_t main_steps() const;
+  void follow_time();
+  int64_t estimated_end() const;
+  double next_rate(double elapsed);
+  void note(const std::string& text) const;
+  void save();
   std::vector<Batch> next_batches();
   void step();
   void measure(const std::vector<Batch>& batches, const StepLosses& losses, double norm, double lr,
                double seconds, bool skipped);
-  void plan_length(double step_seconds);
-  void set_main_steps(int64_t steps);
   void after_step();
   void validate();
   void write_samples();
@@ -77,11 +92,12 @@ class Trainer {
   std::unique_ptr<TensorBoardWriter> tensorboard_;
   SpikeDetector spikes_;
   RunState state_;
+  TrainingMemory memory_;
   std::vector<Phase> phases_;
   const Phase* phase_ = nullptr;
-  std::vector<double> step_seconds_;  ///< since the run's length was planned last (with minutes)
-  double report_seconds_ = 0;         ///< time of the last report
+  double report_seconds_ = 0;  ///< time of the last report
   int64_t skips_in_a_row_ = 0;
+  int64_t saved_step_ = 0;  ///< of the last checkpoint of this process
   std::filesystem::path last_checkpoint_;
 };
 

@@ -24,13 +24,13 @@ TemporaryDirectory::~TemporaryDirectory() {
   fs::remove_all(path_, ignored);
 }
 
-fs::path make_corpus(const fs::path& directory) {
+fs::path make_corpus(const fs::path& directory, uint64_t lines) {
   constexpr const char* kSubjects[] = {"the old fox", "a small bird", "my neighbour", "the river"};
   constexpr const char* kVerbs[] = {"watches", "follows", "forgets", "remembers", "paints"};
   constexpr const char* kObjects[] = {"the moon", "a red house", "seven stones", "the slow road"};
   const RandomStream random(5, 5);
   std::string text;
-  for (uint64_t i = 0; i < 3000; ++i)
+  for (uint64_t i = 0; i < lines; ++i)
     text += fmt::format("{} {} {}.\n", kSubjects[random.bits(3 * i) % 4],
                         kVerbs[random.bits(3 * i + 1) % 5], kObjects[random.bits(3 * i + 2) % 4]);
   const fs::path file = directory / "corpus.txt";

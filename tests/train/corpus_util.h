@@ -23,7 +23,7 @@ class TemporaryDirectory {
 
 /// Writes text of a simple grammar, trains a tokenizer of 320 tokens on it and packs it into
 /// `directory`/data, which it returns.
-std::filesystem::path make_corpus(const std::filesystem::path& directory);
+std::filesystem::path make_corpus(const std::filesystem::path& directory, uint64_t lines = 3000);
 
 /// A run of a few seconds: nano-ultra with its MTP head on that corpus.
 RunOptions small_run(const std::filesystem::path& data, int64_t steps);

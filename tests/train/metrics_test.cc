@@ -235,5 +235,11 @@ TEST_F(MetricsTest, ReplayedDetectorJudgesAsAnUnbrokenOne) {
   EXPECT_GT(whole.spikes(), 4);
 }
 
+/// A file that cannot be read is not an empty one: what it holds would be cut away.
+TEST(MetricsFileTest, WhatCannotBeReadIsAnError) {
+  EXPECT_THROW(for_each_line(std::filesystem::temp_directory_path(), [](std::string_view) {}),
+               Error);
+}
+
 }  // namespace
 }  // namespace um

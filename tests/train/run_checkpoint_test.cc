@@ -70,6 +70,7 @@ TEST_F(RunCheckpointTest, LeftoversAreIgnoredAndCleared) {
     write_file_atomic(parent / name / "config.json", "{}");
   }
   write_file_atomic(parent / "step-00000007.tmp" / "training_state.json", "{}");
+  EXPECT_EQ(incomplete_checkpoints(run()), std::vector<fs::path>{parent / "step-00000008"});
   EXPECT_EQ(latest_checkpoint(run())->filename(), "step-00000001");
   save(2);
   EXPECT_EQ(entries(),
@@ -94,6 +95,17 @@ TEST_F(RunCheckpointTest, AFullDiskLeavesTheCheckpointBefore) {
   EXPECT_NE(message.find("previous checkpoint is intact"), std::string::npos) << message;
   EXPECT_EQ(entries(), (std::vector<std::string>{"step-00000001"}));
   EXPECT_EQ(load(*latest_checkpoint(run())).step, 1);
+}
+
+TEST_F(RunCheckpointTest, OnlyWhatIsThereIsIntact) {
+  fs::create_directories(run());
+  write_file_atomic(run() / "checkpoints", "not a directory");
+  try {
+    save(1);
+    FAIL() << "there is a file in the way";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find("intact"), std::string::npos) << error.what();
+  }
 }
 
 TEST_F(RunCheckpointTest, CopiesTheTokenizer) {

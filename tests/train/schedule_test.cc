@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace um {
 namespace {
 
@@ -47,6 +50,50 @@ TEST(ScheduleTest, ShortRunsAndNoWarmUp) {
   const Phase all_warm_up = plan_phases(train, 10)[0];
   EXPECT_DOUBLE_EQ(all_warm_up.rate(0), 0.1);
   EXPECT_DOUBLE_EQ(all_warm_up.rate(9), 1.0);
+}
+
+/// A phase of 100 s whose updates take `step_seconds(step)`; the rates of its updates.
+std::vector<double> rates_by_time(const Phase& phase, double (*step_seconds)(int64_t)) {
+  std::vector<double> rates;
+  double elapsed = 0, warmup_end = -1;
+  for (int64_t step = 0; elapsed < phase.seconds; ++step) {
+    elapsed += step_seconds(step);
+    if (warmup_end < 0 && phase.warmed(step, elapsed) >= 1) warmup_end = elapsed;
+    rates.push_back(phase.rate(step, elapsed, std::max(warmup_end, 0.0)));
+  }
+  return rates;
+}
+
+TEST(ScheduleTest, TimeBoundsAPhaseWhateverTheSpeed) {
+  for (const char* schedule : {"cosine", "linear"}) {
+    TrainOptions train = options(schedule);
+    train.minutes = 100.0 / 60;
+    train.warmup = 50;
+    const Phase phase = plan_phases(train, kOpenEnd)[0];
+    // Even; ten times slower at first; the machine recovers and is faster at the end.
+    for (const auto seconds :
+         {+[](int64_t) { return 0.1; }, +[](int64_t step) { return step < 40 ? 1.0 : 0.1; },
+          +[](int64_t step) { return step > 300 ? 0.03 : 0.2; }}) {
+      const std::vector<double> rates = rates_by_time(phase, seconds);
+      const auto peak = std::max_element(rates.begin(), rates.end());
+      EXPECT_DOUBLE_EQ(*peak, 1.0);
+      EXPECT_LE(peak - rates.begin(), 49);  // 50 updates or a tenth of the time
+      EXPECT_NEAR(rates.back(), 0.1, 1e-3);
+      for (auto rate = peak + 1; rate != rates.end(); ++rate) EXPECT_LE(rate[0], rate[-1]);
+      for (size_t i = 1; i < rates.size(); ++i)
+        EXPECT_LT(std::abs(rates[i] - rates[i - 1]), 0.11) << schedule << " step " << i;
+    }
+  }
+}
+
+TEST(ScheduleTest, WarmUpTakesATenthOfTheTimeAtMost) {
+  TrainOptions train = options("constant");
+  train.minutes = 1;
+  train.warmup = 1000;
+  const Phase phase = plan_phases(train, kOpenEnd)[0];
+  EXPECT_DOUBLE_EQ(phase.rate(10, 3.0), 0.5);
+  EXPECT_DOUBLE_EQ(phase.rate(20, 6.0), 1.0);
+  EXPECT_DOUBLE_EQ(phase.rate(20, 40.0), 1.0);
 }
 
 TEST(ScheduleTest, PhasesFollowEachOtherAndInherit) {

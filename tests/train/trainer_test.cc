@@ -7,15 +7,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <thread>
+#include <utility>
 
 #include "core/files.h"
 #include "core/json.h"
 #include "core/rng.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "models/digests.h"
 #include "ops/devices.h"
 #include "tests/train/corpus_util.h"
 
@@ -239,6 +242,285 @@ TEST_F(TrainerTest, CheckpointCarriesThePhasesRopeBase) {
   EXPECT_EQ(theta(), 5e4);
 }
 
+/// A clock on which every step takes what `step_seconds` says: the trainer looks at it when a step
+/// begins, before its update and at its end.
+class StepClock {
+ public:
+  explicit StepClock(std::function<double(int64_t step)> step_seconds)
+      : step_seconds_(std::move(step_seconds)) {}
+  void follow(const Trainer& trainer) { trainer_ = &trainer; }
+  double operator()() {
+    return now_ += trainer_ == nullptr ? 0 : 0.5 * step_seconds_(trainer_->state().step);
+  }
+
+ private:
+  std::function<double(int64_t)> step_seconds_;
+  const Trainer* trainer_ = nullptr;
+  double now_ = 0;
+};
+
+std::vector<StepMetrics> steps_of(const fs::path& run) {
+  std::vector<StepMetrics> steps;
+  for_each_line(run / "metrics.jsonl", [&](std::string_view line) {
+    if (const MetricsLine parsed = parse_metrics_line(line); parsed.step)
+      steps.push_back(*parsed.step);
+  });
+  return steps;
+}
+
+/// A slow spell at the start and a fast machine later: the run uses its minutes, the rate has no
+/// kink and reaches its final value, the first line has a total, and a resume carries on.
+TEST_F(TrainerTest, MinutesAreUsedWhateverTheSpeed) {
+  RunOptions options = testing::small_run(data_, 1);
+  options.train.minutes = 1;
+  options.train.warmup = 40;
+  options.train.lr = 4e-3;
+  options.train.final_lr = 2e-4;
+  options.train.phases.push_back({.steps = 2, .batch = 2});
+  const auto seconds = [](int64_t step) { return step < 12 ? 1.5 : 0.5; };
+  const fs::path run = run_path("clocked");
+  std::vector<int64_t> totals;
+  std::vector<std::string> notes;
+  for (const int64_t stop : {30, 1000}) {
+    StepClock clock(seconds);
+    const Trainer* running = nullptr;
+    TrainerHooks hooks;
+    hooks.clock = [&] { return clock(); };
+    hooks.note = [&](const std::string& text) { notes.push_back(text); };
+    hooks.progress = [&](const StepMetrics&, int64_t last, double left) {
+      totals.push_back(last);
+      EXPECT_GE(left, 0);
+    };
+    hooks.interrupted = [&] { return running->state().step >= stop; };
+    Trainer trainer(options, run, cpu_device(), stop == 1000, hooks);
+    clock.follow(trainer);
+    running = &trainer;
+    trainer.run();
+  }
+  const std::vector<StepMetrics> steps = steps_of(run);
+  const size_t main = steps.size() - 2;
+  EXPECT_EQ(main, 96u);  // 12 of 1.5 s and 84 of 0.5 s
+  EXPECT_NEAR(steps[main - 1].time_s, 60, 0.6);
+  EXPECT_EQ(totals[0], 42);  // 60 s of 1.5 s, and the second phase
+  EXPECT_EQ(totals.back(), 98);
+  EXPECT_EQ(notes,
+            (std::vector<std::string>{"warm-up cut to 5 of 40 steps: a tenth of train.minutes"}));
+  EXPECT_DOUBLE_EQ(steps[4].lr, 4e-3);
+  EXPECT_NEAR(steps[main - 1].lr, 2e-4, 2e-6);
+  for (size_t i = 5; i < main; ++i) {
+    EXPECT_LE(steps[i].lr, steps[i - 1].lr) << i;
+    EXPECT_LT(steps[i - 1].lr - steps[i].lr, 2e-4) << i;
+  }
+  EXPECT_DOUBLE_EQ(steps.back().lr, 2e-4);
+}
+
+/// More minutes go on with a run whose time was up.
+TEST_F(TrainerTest, MoreMinutesExtendARun) {
+  RunOptions options = testing::small_run(data_, 1);
+  options.train.minutes = 0.1;
+  for (const auto& [minutes, steps] :
+       {std::pair(0.1, 6), std::pair(0.2, 12), std::pair(0.05, 12)}) {
+    options.train.minutes = minutes;
+    StepClock clock([](int64_t) { return 1.0; });
+    TrainerHooks hooks;
+    hooks.clock = [&] { return clock(); };
+    Trainer trainer(options, run_path("longer"), cpu_device(), minutes != 0.1, hooks);
+    clock.follow(trainer);
+    trainer.run();
+    EXPECT_EQ(trainer.state().step, steps);
+  }
+}
+
+TEST_F(TrainerTest, ResumeSaysWhatChanges) {
+  RunOptions options = testing::small_run(data_, 6);
+  train("changed", options, false, 3);
+  options.train.lr = 0.001;
+  options.train.batch = 2;
+  options.log.keep = 3;
+  std::vector<std::string> notes;
+  TrainerHooks hooks;
+  hooks.note = [&](const std::string& text) { notes.push_back(text); };
+  Trainer(options, run_path("changed"), cpu_device(), true, hooks).run();
+  EXPECT_EQ(notes, (std::vector<std::string>{"train.batch 4 -> 2", "train.lr 0.003 -> 0.001",
+                                             "log.keep 2 -> 3"}));
+  EXPECT_EQ(losses_of(run_path("changed")).size(), 6u);
+  notes.clear();  // run.toml holds the changes
+  Trainer(options, run_path("changed"), cpu_device(), true, hooks).run();
+  EXPECT_TRUE(notes.empty());
+}
+
+/// What would make another run of it is refused, and leaves the run as it is.
+TEST_F(TrainerTest, ResumeRefusesAnotherRun) {
+  RunOptions options = testing::small_run(data_, 6);
+  options.train.phases.push_back({.steps = 4, .batch = 2});
+  train("same", options, false, 3);
+  const std::string before = read_file(run_path("same") / "run.toml");
+  const auto refused = [&](const std::function<void(RunOptions&)>& change,
+                           const std::string& part) {
+    RunOptions other = options;
+    change(other);
+    const std::string message = error_of([&] { train("same", other, true); });
+    EXPECT_NE(message.find("--resume: "), std::string::npos) << message;
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+    EXPECT_EQ(read_file(run_path("same") / "run.toml"), before);
+  };
+  refused([](RunOptions& o) { o.model.preset = "tiny-pro"; },
+          "model.preset \"nano-ultra\" -> \"tiny-pro\": a run keeps its model");
+  refused([](RunOptions& o) { o.model.set.push_back("init_rule=normal"); }, "model.set");
+  refused([](RunOptions& o) { o.model.from = "x"; }, "model.from");
+  refused([](RunOptions& o) { o.data.seed = 9; }, "data.seed 1 -> 9");
+  refused([](RunOptions& o) { o.data.weights = {2.0}; }, "data.weights");
+  refused([](RunOptions& o) { o.train.seq_len = 16; }, "seq_len 32 -> 16");
+  refused([](RunOptions& o) { o.train.steps = 2; }, "step 3 was in phase 0");
+  const fs::path other = directory_->path() / "other";
+  fs::create_directories(other);
+  const fs::path packed = testing::make_corpus(other, 2000);
+  refused([&](RunOptions& o) { o.data.path = {packed.string()}; }, "not the corpora");
+  // The same corpus elsewhere is the same corpus.
+  fs::copy(data_, other / "moved");
+  options.data.path = {(other / "moved").string()};
+  EXPECT_EQ(train("same", options, true).size(), 10u);
+}
+
+/// The model is the checkpoint's, whatever became of the preset.
+TEST_F(TrainerTest, ResumeNeedsNoPreset) {
+  RunOptions options = testing::small_run(data_, 4);
+  const fs::path preset = run_path("preset");
+  fs::create_directories(preset);
+  fs::copy_file(fs::path(UM_SOURCE_DIR) / "configs/nano-ultra/config.json", preset / "config.json");
+  options.model.preset = preset.string();
+  train("presetless", options, false, 2);
+  fs::remove_all(preset);
+  EXPECT_EQ(train("presetless", options, true).size(), 4u);
+}
+
+/// Half a file of zeros, one flipped bit, a cut and a missing file, in every file of a checkpoint.
+TEST_F(TrainerTest, DamagedCheckpointsAreNotResumed) {
+  RunOptions options = testing::small_run(data_, 6);
+  options.log.checkpoint_every = 2;
+  const fs::path run = run_path("damaged");
+  train("damaged", options, false, 4);
+  const fs::path newest = *latest_checkpoint(run);
+  const std::string older = (run / "checkpoints/step-00000002").string();
+  ASSERT_TRUE(fs::exists(newest / "digests.json"));
+  size_t files = 0;
+  for (const auto& entry : fs::directory_iterator(newest)) {
+    const fs::path file = entry.path();
+    if (file.filename() == "digests.json" || file.filename() == "training_state.json") continue;
+    ++files;
+    const std::string good = read_file(file);
+    const auto damage = [&](const std::function<void(std::string&)>& change) {
+      std::string bad = good;
+      change(bad);
+      write_file_atomic(file, bad);
+      const std::string message = error_of([&] { train("damaged", options, true); });
+      EXPECT_NE(message.find(file.string()), std::string::npos) << message;
+      EXPECT_NE(message.find("the older checkpoint " + older + " is whole"), std::string::npos)
+          << message;
+    };
+    damage([](std::string& text) { text[text.size() / 3] ^= 1; });
+    damage([](std::string& text) {
+      std::fill(text.begin() + static_cast<std::ptrdiff_t>(text.size() / 2), text.end(), '\0');
+    });
+    damage([](std::string& text) { text.resize(text.size() - 1); });
+    fs::remove(file);
+    EXPECT_NE(error_of([&] { train("damaged", options, true); }).find("missing"),
+              std::string::npos);
+    write_file_atomic(file, good);
+  }
+  EXPECT_GE(files, 5u);
+  EXPECT_EQ(train("damaged", options, true).size(), 6u);
+}
+
+/// A step without its training state is named and passed over; a run of the same step replaces it.
+TEST_F(TrainerTest, IncompleteStepsArePassedOver) {
+  RunOptions options = testing::small_run(data_, 4);
+  options.train.warmup = 1;
+  options.log.checkpoint_every = 2;
+  const std::vector<double> whole = train("incomplete", options);
+  const fs::path run = run_path("incomplete"), newest = *latest_checkpoint(run);
+  fs::remove(newest / "training_state.json");
+  std::vector<std::string> notes;
+  TrainerHooks hooks;
+  hooks.note = [&](const std::string& text) { notes.push_back(text); };
+  Trainer(options, run, cpu_device(), true, hooks).run();
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_EQ(notes[0], newest.string() + ": no training_state.json: passed over");
+  EXPECT_EQ(losses_of(run), whole);
+  EXPECT_EQ(*latest_checkpoint(run), newest);
+  // If it is the only one, there is nothing to go on from, and no new run begins over it.
+  fs::remove_all(run / "checkpoints/step-00000002");
+  fs::remove(newest / "training_state.json");
+  EXPECT_NE(error_of([&] { train("incomplete", options, true); }).find(newest.string()),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { train("incomplete", options); }).find("holds a run already"),
+            std::string::npos);
+  EXPECT_EQ(losses_of(run), whole);
+}
+
+/// What cannot be looked at is not "none there". (A name that leads to itself: also root fails.)
+TEST_F(TrainerTest, UnreadableCheckpointsAreErrors) {
+  const RunOptions options = testing::small_run(data_, 2);
+  train("unreadable", options);
+  const fs::path run = run_path("unreadable");
+  const std::string metrics = read_file(run / "metrics.jsonl");
+  const auto refused = [&](const fs::path& path) {
+    fs::rename(path, run_path("elsewhere"));
+    fs::create_symlink(path.filename(), path);
+    for (const bool resume : {false, true}) {
+      const std::string message = error_of([&] { train("unreadable", options, resume); });
+      EXPECT_NE(message.find(path.string() + ": cannot look there"), std::string::npos) << message;
+    }
+    fs::remove(path);
+    fs::rename(run_path("elsewhere"), path);
+  };
+  refused(run / "checkpoints");
+  refused(*latest_checkpoint(run) / "training_state.json");
+  EXPECT_EQ(read_file(run / "metrics.jsonl"), metrics);
+}
+
+/// A start that overlaps the end of another run waits for nobody and touches nothing.
+TEST_F(TrainerTest, TheRunIsLockedBeforeItIsLookedAt) {
+  const RunOptions options = testing::small_run(data_, 2);
+  const fs::path run = run_path("overlap");
+  fs::create_directories(run);
+  std::string message;
+  {
+    const DirectoryLock other(run, "");
+    write_file_atomic(run / "metrics.jsonl", "kept");
+    message = error_of([&] { train("overlap", options); });
+  }
+  EXPECT_NE(message.find("another process is training here"), std::string::npos) << message;
+  EXPECT_EQ(read_file(run / "metrics.jsonl"), "kept");
+}
+
+TEST_F(TrainerTest, LeftoversGoAtTheStart) {
+  const RunOptions options = testing::small_run(data_, 2);
+  const fs::path run = run_path("leftovers");
+  fs::create_directories(run / "checkpoints/step-00000009.tmp");
+  write_file_atomic(run / "checkpoints/step-00000009.tmp/model.safetensors", "x");
+  // The process of the first is gone; this one's is not.
+  write_file_atomic(run / "run.toml.tmp.999999999", "x");
+  const fs::path own = run / fmt::format("other.tmp.{}", ::getpid());
+  write_file_atomic(own, "x");
+  { const Trainer trainer(options, run, cpu_device(), false, {}); }
+  EXPECT_FALSE(fs::exists(run / "checkpoints/step-00000009.tmp"));
+  EXPECT_FALSE(fs::exists(run / "run.toml.tmp.999999999"));
+  EXPECT_TRUE(fs::exists(own));
+}
+
+/// A run that cannot begin leaves no directory.
+TEST_F(TrainerTest, ARefusedRunLeavesNothing) {
+  RunOptions options = testing::small_run(data_, 2);
+  options.train.batch = 1 << 20;
+  options.train.seq_len = 256;
+  const std::string message = error_of([&] { train("new/refused", options); });
+  for (const char* part : {"activations", "weights", "gradients", "optimizer", "1,048,576", "GB",
+                           "train.batch", "train.seq_len", "train.recompute"})
+    EXPECT_NE(message.find(part), std::string::npos) << part << ": " << message;
+  EXPECT_FALSE(fs::exists(run_path("new")));
+}
+
 TEST_F(TrainerTest, MinutesAloneBoundARun) {
   RunOptions options = testing::small_run(data_, 1);  // steps are only for runs without minutes
   options.train.minutes = 0.01;
@@ -305,24 +587,29 @@ TEST_F(TrainerTest, StartsFromATiedCheckpointThatDoesNotSaySo) {
   EXPECT_TRUE(read_config(*latest_checkpoint(run_path("tied"))).tie_embeddings);
 }
 
-/// Starts the program on a long run that writes a checkpoint after every step.
+/// The options in a run's run.toml.
+RunOptions resumed_options(const fs::path& run) {
+  RunOptions options;
+  Fields fields;
+  options.fields(fields);
+  fields.read_file(run / "run.toml");
+  return options;
+}
+
+/// Starts the program on a long run that writes a checkpoint after every step; a resumed one takes
+/// its options from the run.
 pid_t start_training(const fs::path& data, const fs::path& run, bool resume) {
   const pid_t child = ::fork();
   if (child != 0) return child;
   const std::string path = "--data.path=" + data.string(), out = run.string();
-  std::vector<const char*> args = {UM_BINARY,
-                                   "train",
-                                   "--out",
-                                   out.c_str(),
-                                   "--model.preset=nano-ultra",
-                                   "--model.set=vocab_size=320",
-                                   path.c_str(),
-                                   "--train.steps=100000",
-                                   "--train.batch=2",
-                                   "--train.seq_len=32",
-                                   "--log.checkpoint_every=1",
-                                   "--log.eval_every=0"};
-  if (resume) args.push_back("--resume");
+  std::vector<const char*> args = {UM_BINARY, "train", "--out", out.c_str()};
+  if (resume)
+    args.push_back("--resume");
+  else
+    args.insert(args.end(),
+                {"--model.preset=nano-ultra", "--model.set=vocab_size=320", path.c_str(),
+                 "--train.steps=100000", "--train.batch=2", "--train.seq_len=32",
+                 "--log.checkpoint_every=1", "--log.eval_every=0"});
   args.push_back(nullptr);
   ::freopen("/dev/null", "w", stdout);
   ::freopen("/dev/null", "w", stderr);
@@ -344,6 +631,7 @@ TEST_F(TrainerTest, KillAtAnyInstantLeavesACheckpoint) {
     ::waitpid(child, nullptr, 0);
     const auto checkpoint = latest_checkpoint(run);
     ASSERT_TRUE(checkpoint.has_value()) << "after kill " << i;
+    EXPECT_NO_THROW(check_digests(*checkpoint, DigestScope::all));
     const auto model = load_model(*checkpoint, cpu_device());
     Optimizer optimizer(model->params(), {});
     const RunState state = load_checkpoint(*checkpoint, *model, optimizer);
@@ -351,6 +639,40 @@ TEST_F(TrainerTest, KillAtAnyInstantLeavesACheckpoint) {
     furthest = state.step;
   }
   EXPECT_GT(furthest, 1);
+  { const Trainer trainer(resumed_options(run), run, cpu_device(), true, {}); }
+  for (const fs::path& directory : {run, run / "checkpoints"})
+    for (const auto& entry : fs::directory_iterator(directory))
+      EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
+}
+
+/// SIGINT, SIGTERM and SIGHUP save and say by the exit code who ended the run; the plain resume of
+/// an interrupted run has the bits of one that was not.
+TEST_F(TrainerTest, SignalsSave) {
+  if (!fs::exists(UM_BINARY)) GTEST_SKIP() << "the program is not built";
+  const fs::path run = run_path("signalled");
+  bool resume = false;
+  for (const auto& [signal, code] :
+       {std::pair(SIGINT, 130), std::pair(SIGTERM, 143), std::pair(SIGHUP, 129)}) {
+    const int64_t before = resume ? steps_of(run).back().step : 0;
+    const pid_t child = start_training(data_, run, std::exchange(resume, true));
+    const auto moved_on = [&] {
+      const auto steps = steps_of(run);
+      return !steps.empty() && steps.back().step > before + 2;
+    };
+    for (int waited = 0; waited < 3000 && !moved_on(); ++waited)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ::kill(child, signal);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status)) << status;
+    EXPECT_EQ(WEXITSTATUS(status), code);
+    const auto newest = latest_checkpoint(run);
+    ASSERT_TRUE(newest.has_value());
+    EXPECT_EQ(newest->filename(), fmt::format("step-{:08}", steps_of(run).back().step));
+  }
+  RunOptions options = resumed_options(run);
+  const std::vector<double> parts = losses_of(run);
+  EXPECT_EQ(train("unbroken", options, false, std::ssize(parts)), parts);
 }
 
 }  // namespace
