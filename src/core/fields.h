@@ -132,8 +132,7 @@ class FieldFlags {
 /// Throws UsageError for the first argument that a parsed command did not expect (it must allow
 /// extras), naming the nearest flag.
 void refuse_extras(const CLI::App& app);
-/// Throws UsageError for the first option of a single value that was given several times, and for a
-/// flag that was turned both on and off.
+/// Throws UsageError for the first option that takes a single value and was given several times.
 void refuse_repeats(const CLI::App& app);
 
 /// Parses TOML. Throws UsageError with `where`, line and column.

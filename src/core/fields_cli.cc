@@ -1,8 +1,6 @@
 // Fields as command-line flags; see fields.h.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "core/error.h"
 #include "core/fields.h"
@@ -111,10 +109,7 @@ void refuse_extras(const CLI::App& app) {
 void refuse_repeats(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     const std::vector<std::string>& values = option->results();
-    const bool flag = option->get_type_size() == 0;
-    const bool differ =
-        std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) != values.end();
-    if (values.size() < 2 || option->get_items_expected_max() > 1 || (flag && !differ)) continue;
+    if (values.size() < 2 || option->get_items_expected_max() > 1) continue;
     throw UsageError(fmt::format("{}: given {} times, with {} and {}; give it once",
                                  option->get_name(), values.size(), quote(values[0]),
                                  quote(values[1])));

@@ -105,7 +105,7 @@ TEST_F(CliErrors, HelpIsForCommandsThatExist) {
   EXPECT_NE(run_program({"train", "--nosuch", "--help"}).out.find("--train.lr"), std::string::npos);
 }
 
-/// One value per option; lists add up; a flag that is repeated says the same again.
+/// One value per option; lists add up.
 TEST_F(CliErrors, OptionsGivenTwice) {
   expect_error({"train", "--train.lr", "1", "--train.lr", "2"}, 2,
                {"--train.lr: given 2 times, with \"1\" and \"2\"; give it once"});
@@ -121,7 +121,7 @@ TEST_F(CliErrors, OptionsGivenTwice) {
   expect_error({"data", "pack", "--input", "a", "--tokenizer", "b", "--out", "c", "--out", "d"}, 2,
                {"--out: given 2 times"});
   expect_error({"bench", "train", "--batch", "1", "--batch", "2"}, 2, {"--batch: given 2 times"});
-  EXPECT_EQ(run_program({"inspect", "nano-ultra", "--json", "--json"}).code, 0);
+  expect_error({"inspect", "nano-ultra", "--json", "--json"}, 2, {"--json: given 2 times"});
   // Both changes count: the first is refused although the second is fine, and the other way round.
   const std::vector<std::string> train{"train", "--data.path", "x", "--out", scratch_ / "run"};
   for (const auto& [first, second] : {std::pair("hiden_size=64", "hidden_size=64"),

@@ -16,13 +16,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kWords[] = {"river", "stone", "watches", "moon", "slowly", "red", "paints"};
+
 class CliSignals : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!have_program()) GTEST_SKIP() << UM_BINARY << " is not built";
     // Each line differs, so that there is something to learn and to pack.
     std::ofstream text(scratch_ / "text.txt");
-    for (int i = 0; i < 400'000; ++i) text << "line " << i * 7919 % 1'000'003 << " of a text\n";
+    for (int i = 0; i < 300'000; ++i) {
+      for (int n = i * 7919 % 1'000'003; n > 0; n /= 7) text << kWords[n % 7] << ' ';
+      text << '\n';
+    }
   }
 
   static pid_t start(const std::vector<std::string>& arguments) {

@@ -12,7 +12,7 @@
 namespace um {
 namespace {
 
-class TrainingMemoryTest : public ::testing::Test {
+class PredictedMemoryTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     directory_ = new testing::TemporaryDirectory("memory");
@@ -23,10 +23,10 @@ class TrainingMemoryTest : public ::testing::Test {
   static testing::TemporaryDirectory* directory_;
   static std::filesystem::path data_;
 };
-testing::TemporaryDirectory* TrainingMemoryTest::directory_ = nullptr;
-std::filesystem::path TrainingMemoryTest::data_;
+testing::TemporaryDirectory* PredictedMemoryTest::directory_ = nullptr;
+std::filesystem::path PredictedMemoryTest::data_;
 
-TEST_F(TrainingMemoryTest, IsWhatStepsTake) {
+TEST_F(PredictedMemoryTest, IsWhatStepsTake) {
   int run = 0;
   for (const char* preset : {"nano-ultra", "tiny-pro", "tiny-embedded", "nano-openpangu2"})
     for (const bool recompute : {false, true})
@@ -49,7 +49,7 @@ TEST_F(TrainingMemoryTest, IsWhatStepsTake) {
       }
 }
 
-TEST_F(TrainingMemoryTest, SaysWhatToChange) {
+TEST_F(PredictedMemoryTest, SaysWhatToChange) {
   const ModelConfig config = read_named_config("tiny-ultra");
   TrainOptions options;
   const auto error = [&] {
