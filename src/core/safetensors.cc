@@ -181,8 +181,8 @@ CheckpointReader::CheckpointReader(const fs::path& path) : path_(path) {
   const fs::path single = directory ? path / kSingleFile : path;
   const fs::path index = path / kIndexFile;
   if (directory && !path_exists(single)) {
-    UM_CHECK(path_exists(index), "{}: no checkpoint: expected {} or {}", path.string(),
-             kSingleFile, kIndexFile);
+    UM_CHECK(path_exists(index), "{}: no checkpoint: expected {} or {}", path.string(), kSingleFile,
+             kIndexFile);
     open_index(index);
     return;
   }
