@@ -76,7 +76,10 @@ TEST_F(CliSignals, NothingStaysHalfMade) {
                          "--max-lines", "2000", "--out", tokenizer})
                 .code,
             0);
-  ASSERT_EQ(run_program({"init", "--preset", "tiny-ultra", "--out", model}).code, 0);
+  ASSERT_EQ(
+      run_program({"init", "--preset", "tiny-ultra", "--out", model, "--tokenizer", tokenizer})
+          .code,
+      0);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     expect_clean({"tokenizer", "train", "--input", text, "--out", scratch_ / "out-tok"},
                  scratch_ / "out-tok", signal);

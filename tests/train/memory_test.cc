@@ -42,9 +42,11 @@ TEST_F(PredictedMemoryTest, IsWhatStepsTake) {
         Trainer trainer(options, directory_->path() / std::to_string(run++), device, false, {});
         trainer.run();
         const auto peak = static_cast<double>(device.allocator().peak_bytes());
-        // Real batches cut documents into more sequences, whose offsets take a little more.
+        // Real batches have more sequences: their offsets take a little more, attention sinks
+        // (which each sequence has its own copy of) some percent.
+        const bool sinks = trainer.model().config().attention.sinks > 0;
         EXPECT_GE(peak, trainer.memory().total()) << preset;
-        EXPECT_LE(peak, 1.01 * trainer.memory().total())
+        EXPECT_LE(peak, (sinks ? 1.1 : 1.01) * trainer.memory().total())
             << preset << " " << bytes_text(peak) << ", " << trainer.memory().text();
       }
 }
