@@ -12,8 +12,8 @@
 namespace um {
 namespace {
 
-/// Sequences of full length, which need the most (but for attention sinks: each sequence has its own
-/// copy, and a real batch has more sequences).
+/// Sequences of full length, which need the most (but for attention sinks: each sequence has its
+/// own copy, and a real batch has more sequences).
 Batch full_batch(const Phase& phase) {
   const auto rows = static_cast<size_t>(phase.batch * phase.seq_len);
   Batch batch;
