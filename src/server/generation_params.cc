@@ -4,6 +4,7 @@
 #include "core/ordered_json.h"
 #include "server/field_reader.h"
 #include "server/request.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -114,7 +115,8 @@ std::optional<uint64_t> read_seed(const Json& body) {
 
 }  // namespace
 
-Body::Body(std::string_view text) {
+Body::Body(std::string_view given) {
+  const std::string text = repair_json(given);
   try {
     const JsonLimits limits{.max_depth = 64, .max_values = 1'000'000};
     json = parse_json(text, "request body", limits);

@@ -43,6 +43,12 @@ Bpe::Bpe(std::unordered_map<std::string, int32_t> words, const std::vector<Merge
   }
 }
 
+bool Bpe::covers_all() const {
+  const auto has = [](int32_t id) { return id >= 0; };
+  if (options_.bytes) return std::all_of(single_.begin(), single_.end(), has);
+  return options_.byte_fallback && std::all_of(byte_ids_.begin(), byte_ids_.end(), has);
+}
+
 const Bpe::Pair* Bpe::find_pair(int32_t left, int32_t right) const {
   const uint64_t key = pair_key(left, right);
   uint64_t slot = mix(key) & pair_mask_;
@@ -95,6 +101,17 @@ void Bpe::encode_uncached(std::string_view word, Scratch& scratch,
     merge_long(symbols, scratch);
   }
   ids.insert(ids.end(), symbols.begin(), symbols.end());
+  scratch.trim();
+}
+
+void Bpe::Scratch::trim() {
+  constexpr size_t kKept = 1 << 16;
+  const auto drop = [](auto& list) {
+    if (list.capacity() > kKept) list = std::remove_reference_t<decltype(list)>();
+  };
+  drop(symbols_);
+  drop(list_);
+  drop(heap_);
 }
 
 /// A character that is no token: its bytes, else `unk`, else nothing.
@@ -164,9 +181,13 @@ void Bpe::merge_long(std::vector<int32_t>& symbols, Scratch& scratch) const {
   for (int32_t i = 0; i < size; ++i) {
     list.push_back({symbols[static_cast<size_t>(i)], i - 1, i + 1});
   }
-  for (int32_t i = 0; i < size; ++i) offer(i);
+  const auto check = [&] {
+    if (scratch.guard != nullptr) scratch.guard->check(0);
+  };
+  for (int32_t i = 0; i < size; ++i) check(), offer(i);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end());
+    check();
     const Scratch::Candidate best = heap.back();
     heap.pop_back();
     Scratch::Symbol& left = symbol(best.at);
