@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "core/json.h"
-
 namespace um {
 namespace {
 
