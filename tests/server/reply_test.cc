@@ -100,7 +100,8 @@ TEST(Logprobs, NoTokenHidesAnother) {
   request->params.top_logprobs = 3;
   CompletionReply reply(kHead, t, request, {Echo{}});
   AnswerUpdate update = text_update("x", true);
-  const int32_t letter = t.encode("a").back(), byte = *t.id("<0x61>");
+  const int32_t letter = *t.id("a"), byte = *t.id("<0x61>");
+  ASSERT_EQ(token_bytes(t, letter), "a");
   ASSERT_EQ(token_bytes(t, byte), "a");
   update.tokens = {{*t.id("<0xE2>"), -1.0F, {{*t.id("<0xE2>"), -1.0F}, {*t.id("<0xE3>"), -2.0F}}},
                    {byte, -1.5F, {{letter, -1.0F}, {byte, -1.5F}}}};
