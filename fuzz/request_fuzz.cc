@@ -5,6 +5,7 @@
 
 #include "server/api_error.h"
 #include "server/call_form.h"
+#include "server/cut_json.h"
 #include "server/messages.h"
 #include "server/prompt.h"
 #include "server/responses.h"

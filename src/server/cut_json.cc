@@ -1,7 +1,8 @@
-// JSON text that was cut off: what of it is finished (see tool_calls.h).
-#include <utility>
+// See cut_json.h.
+#include "server/cut_json.h"
 
-#include "server/tool_calls.h"
+#include <string>
+#include <utility>
 
 namespace um {
 namespace {

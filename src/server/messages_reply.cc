@@ -2,6 +2,7 @@
 #include <span>
 #include <utility>
 
+#include "server/cut_json.h"
 #include "server/messages.h"
 #include "text/utf8.h"
 

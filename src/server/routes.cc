@@ -218,6 +218,7 @@ void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
 void Routes::handle(const HttpRequest& request, HttpResponse& response) {
   try {
     set_cors(request, response);
+    if (speaks_messages(request)) response.headers.emplace_back("Request-Id", request.id);
     dispatch(request, response);
   } catch (const ApiError& error) {
     set_error(request, response, error);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/json.h"
+
 namespace um {
 namespace {
 

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "core/json.h"
 #include "server/chat_marks.h"
 
 namespace um {
@@ -53,10 +52,6 @@ class JsonNesting {
   bool quoted_ = false, escape_ = false;
   int depth_ = 0;
 };
-
-/// The object that the text of a JSON object was cut off in, as far as it was finished: without the
-/// value that was being written. Empty if the text is no object.
-Json finished_members(std::string_view text);
 
 /// Reads `[{"name": …, "arguments"|"parameters": {…}}, …]` or such objects alone, with commas,
 /// semicolons or nothing between. The arguments are handed on as they come, as the text that the

@@ -204,6 +204,8 @@ class Log(unittest.TestCase):
             self.assertEqual(SERVER.request("GET", "/nothing", None, {"X-Request-Id": good})[1]["X-Request-Id"], good)
         for bad in ("a b", "a" * 129, 'x"y', "é".encode("utf-8").decode("latin-1"), ""):
             self.assertRegex(SERVER.request("GET", "/health", None, {"X-Request-Id": bad})[1]["X-Request-Id"], "^req_")
+        headers = SERVER.request("POST", "/v1/messages", {}, {"X-Request-Id": "own-1"})[1]
+        self.assertEqual((headers["X-Request-Id"], headers["Request-Id"]), ("own-1", "own-1"))  # Anthropic's name for it
         status, headers, _ = SERVER.request("POST", CHAT, b" " * (9 << 20), {"X-Request-Id": "large-1"})
         self.assertEqual((status, headers["X-Request-Id"]), (413, "large-1"))
 
