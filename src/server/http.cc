@@ -90,7 +90,8 @@ class HttpServer::Impl {
              .urgent =
                  [this](const HttpHead& head) { return calls_.urgent(request_of(head, nullptr)); },
              .answer = [this](Received received) { enqueue(std::move(received)); },
-             .error_body = calls_.error_body}) {
+             .error_body = calls_.error_body,
+             .log = calls_.log}) {
     allow_descriptors(2 * options_.max_connections + 512);
   }
 
@@ -108,10 +109,12 @@ class HttpServer::Impl {
   static HttpRequest request_of(const HttpHead& head, const Connection* connection) {
     return {.method = head.method,
             .path = head.path,
+            .id = {},
             .body = {},
             .host = head.host,
             .own_address = connection != nullptr ? connection->own_address() : "",
             .header = [&head](const std::string& name) { return head.field(name); },
+            .query = [&head](const std::string& name) { return head.query_value(name); },
             .client_gone = [connection] { return connection != nullptr && connection->gone(); }};
   }
 
@@ -131,17 +134,26 @@ class HttpServer::Impl {
   void answer(Received& received) {
     Connection& connection = *received.connection;
     HttpRequest request = request_of(received.head, &connection);
+    request.id = received.record.id;
     try {
       if (received.body) request.body = received.body->finish();
     } catch (const HttpError& error) {
-      return listener_.refuse(connection, error, options_.write_timeout);
+      return listener_.refuse(connection, received.record, error, options_.write_timeout);
     }
     HttpResponse response;
     calls_.handle(request, response);
-    send(connection, received.head, response);
+    HttpRecord& record = received.record;
+    response.headers.emplace_back("X-Request-Id", record.id);
+    record.status = response.status;
+    record.whole = send(connection, received.head, response);
+    if (response.note) record.note = response.note();
+    record.detail = std::move(response.detail);
+    record.end();
+    calls_.log(record);
   }
 
-  void send(Connection& connection, const HttpHead& head, const HttpResponse& response) const {
+  /// False where the answer was cut off.
+  bool send(Connection& connection, const HttpHead& head, const HttpResponse& response) const {
     HttpFields fields = response.headers;
     const bool chunked = response.stream && !head.http_1_0;
     if (response.status != 204) fields.emplace_back("Content-Type", response.content_type);
@@ -152,16 +164,15 @@ class HttpServer::Impl {
     std::string text = response_head(response.status, fields);
     if (!response.stream) {
       if (head.method != "HEAD" && response.status != 204) text += response.body;
-      connection.send(text, patience_);
-      return;
+      return connection.send(text, patience_);
     }
-    if (!connection.send(text, patience_)) return;
+    if (!connection.send(text, patience_)) return false;
     const bool whole = response.stream([&](std::string_view part) {
       if (part.empty()) return true;  // an empty chunk would be the end
       if (!chunked) return connection.send(part, patience_);
       return connection.send(fmt::format("{:x}\r\n{}\r\n", part.size(), part), patience_);
     });
-    if (whole && chunked) connection.send("0\r\n\r\n", patience_);
+    return whole && (!chunked || connection.send("0\r\n\r\n", patience_));
   }
 
   HttpOptions options_;

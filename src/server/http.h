@@ -10,12 +10,15 @@
 #include <utility>
 #include <vector>
 
+#include "server/http_record.h"
+
 namespace um {
 
 struct HttpRequest {
-  std::string method, path, body;
+  std::string method, path, id, body;
   std::string host, own_address;  ///< that the client asks for, and that it has reached
   std::function<std::string(const std::string& name)> header;  ///< "" where there is none
+  std::function<std::string(const std::string& name)> query;   ///< of the URL; "" likewise
   std::function<bool()> client_gone;                           ///< the client has hung up
 };
 
@@ -28,6 +31,8 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;
   /// If set, writes the body piece by piece (chunked). False: the connection is cut off.
   std::function<bool(const HttpWriter&)> stream;
+  std::function<std::string()> note = {};  ///< what the log adds, if set: asked for at the end
+  std::string detail = {};                 ///< and what it adds for those who look for faults
 };
 
 struct HttpOptions {
@@ -48,6 +53,7 @@ struct HttpCalls {
   std::function<bool(const HttpRequest&)> urgent;
   /// The body of the answer to what never gets to the handler.
   std::function<std::string(int status, const std::string& message)> error_body;
+  HttpLog log;
 };
 
 class HttpServer {

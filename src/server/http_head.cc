@@ -57,22 +57,29 @@ int hex_digit(char c) {
   return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
 }
 
-/// The path of a target, without its query, with its %XX decoded.
-std::string decode_path(std::string_view target) {
-  target = target.substr(0, target.find('?'));
-  std::string path;
-  for (size_t i = 0; i < target.size(); ++i) {
-    if (target[i] != '%') {
-      path += target[i];
+/// `text` with its %XX decoded.
+std::string decode(std::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      decoded += text[i];
       continue;
     }
-    const int high = i + 2 < target.size() ? hex_digit(target[i + 1]) : -1;
-    const int low = high >= 0 ? hex_digit(target[i + 2]) : -1;
-    if (low < 0) refuse(400, "the path has a % that is not followed by two hexadecimal digits");
-    path += static_cast<char>(high * 16 + low);
+    const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
+    const int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+    if (low < 0) refuse(400, "the target has a % that is not followed by two hexadecimal digits");
+    decoded += static_cast<char>(high * 16 + low);
     i += 2;
   }
-  return path;
+  return decoded;
+}
+
+/// Path and query of a target that begins with its path.
+void split_target(std::string_view target, HttpHead& head) {
+  const size_t mark = std::min(target.find('?'), target.size());
+  head.path = decode(target.substr(0, mark));
+  head.query = target.substr(std::min(mark + 1, target.size()));
+  decode(head.query);  // refused here, not when a route asks for a part of it
 }
 
 /// NAME, NAME:PORT or [ADDRESS]:PORT.
@@ -102,11 +109,11 @@ void read_target(std::string_view target, HttpHead& head, std::string& authority
     authority = target.substr(0, end);
     if (!is_host(authority)) refuse(400, "the request's target has no valid host");
     target.remove_prefix(end);
-    head.path = target.starts_with('/') ? decode_path(target) : "/";
+    split_target(target.starts_with('/') ? std::string(target) : "/" + std::string(target), head);
     return;
   }
   if (!target.starts_with('/')) refuse(400, "the request's target does not begin with /");
-  head.path = decode_path(target);
+  split_target(target, head);
 }
 
 /// METHOD TARGET HTTP/1.x. A target that names a host gives it as `authority`.
@@ -238,6 +245,20 @@ std::string date() {
 }
 
 }  // namespace
+
+std::string HttpHead::query_value(std::string_view name) const {
+  std::string_view rest = query;
+  while (!rest.empty()) {
+    const std::string_view part = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+    const size_t equals = std::min(part.find('='), part.size());
+    if (decode(part.substr(0, equals)) != name) continue;
+    std::string value(part.substr(std::min(equals + 1, part.size())));
+    std::replace(value.begin(), value.end(), '+', ' ');
+    return decode(value);
+  }
+  return "";
+}
 
 std::string HttpHead::field(std::string_view name) const {
   for (const auto& [field, value] : fields)

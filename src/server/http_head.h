@@ -23,6 +23,7 @@ struct HttpHead {
 
   std::string method;
   std::string path;   ///< decoded, without the query
+  std::string query;  ///< as it came, without the question mark
   std::string host;   ///< name and port; may be ""
   HttpFields fields;  ///< names in lower case
   bool http_1_0 = false;
@@ -32,6 +33,8 @@ struct HttpHead {
   bool wants_continue = false;  ///< the client waits for "100 Continue" before it sends the body
 
   bool has_body() const { return chunked || content_length > 0; }
+  /// The decoded value of a part NAME=VALUE of the query, "" where there is none.
+  std::string query_value(std::string_view name) const;
   /// The value of a field, "" where there is none; of several the first.
   std::string field(std::string_view name) const;
 };

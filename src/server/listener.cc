@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/json.h"
 
 namespace um {
 namespace {
@@ -127,7 +128,7 @@ void Listener::take_back() {
   for (auto& connection : returned) {
     connection->end();
     pending_.push_back({.connection = std::move(connection),
-                        .peer = {},
+                        .record = {},
                         .deadline = in(kEndSeconds),
                         .ending = true});
     --answering_;
@@ -169,9 +170,9 @@ void Listener::accept_all() {
     const size_t room = limits_.max_connections + kReserve;
     if (pending_.size() >= std::max(room - std::min(room, answering_.load()), kReserve)) evict();
     auto connection = std::make_unique<Connection>(socket, tls_);
-    std::string peer = connection->peer();
+    HttpRecord record = HttpRecord::of(connection->peer());
     pending_.push_back({.connection = std::move(connection),
-                        .peer = std::move(peer),
+                        .record = std::move(record),
                         .deadline = in(limits_.read_timeout)});
   }
 }
@@ -180,14 +181,15 @@ void Listener::accept_all() {
 /// one that opens many pushes out its own. Those that have their answer go first.
 void Listener::evict() {
   std::map<std::string_view, size_t> connections;
-  for (const Pending& pending : pending_) ++connections[pending.peer];
+  for (const Pending& pending : pending_) ++connections[pending.record.client];
   const auto rank = [&](const Pending& pending) {
-    return std::pair(pending.ending, connections[pending.peer]);
+    return std::pair(pending.ending, connections[pending.record.client]);
   };
   auto victim = pending_.begin();
   for (auto at = pending_.begin(); at != pending_.end(); ++at)
     if (rank(*at) > rank(*victim)) victim = at;
-  if (!victim->ending) refuse(*victim->connection, {503, "too many connections"}, 0);
+  if (!victim->ending)
+    refuse(*victim->connection, victim->record, {503, "too many connections"}, 0);
   pending_.erase(victim);
 }
 
@@ -231,6 +233,7 @@ bool Listener::take_head(Pending& pending, std::string_view& bytes) {
   bytes.remove_prefix(end - had);
   text.resize(end);
   pending.head = parse_head(text);
+  pending.record.name(*pending.head);
   HttpBody body(*pending.head, limits_.max_body_bytes);
   if (pending.head->method != "POST" || !calls_.wants_body(*pending.head)) return true;
   pending.body = std::move(body);
@@ -243,21 +246,28 @@ bool Listener::hand_over(Pending& pending) {
   const size_t limit = limits_.max_connections + (calls_.urgent(*pending.head) ? kUrgent : 0);
   if (answering_ >= limit) throw HttpError{503, "too many connections"};
   ++answering_;
-  calls_.answer({std::move(pending.connection), std::move(*pending.head), std::move(pending.body)});
+  calls_.answer({std::move(pending.connection), std::move(pending.record), std::move(*pending.head),
+                 std::move(pending.body)});
   return false;
 }
 
-void Listener::refuse(Connection& connection, const HttpError& error, double patience) const {
+void Listener::refuse(Connection& connection, HttpRecord& record, const HttpError& error,
+                      double patience) const {
   const std::string body = calls_.error_body(error.status, error.message);
   HttpFields fields = {{"Content-Type", "application/json"},
-                       {"Content-Length", std::to_string(body.size())}};
+                       {"Content-Length", std::to_string(body.size())},
+                       {"X-Request-Id", record.id}};
   if (error.status == 503) fields.emplace_back("Retry-After", "1");
-  connection.send(response_head(error.status, fields) + body,
-                  std::chrono::duration<double>(patience));
+  record.status = error.status;
+  record.whole = connection.send(response_head(error.status, fields) + body,
+                                 std::chrono::duration<double>(patience));
+  record.detail = fmt::format("message={}", quote(error.message));
+  record.end();
+  calls_.log(record);
 }
 
 bool Listener::end(Pending& pending, const HttpError& error) {
-  refuse(*pending.connection, error, 0);
+  refuse(*pending.connection, pending.record, error, 0);
   pending.connection->end();
   pending.ending = true;
   pending.deadline = in(kEndSeconds);

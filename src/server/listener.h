@@ -16,12 +16,14 @@
 #include "server/connection.h"
 #include "server/http_body.h"
 #include "server/http_head.h"
+#include "server/http_record.h"
 
 namespace um {
 
 /// A request with the connection to answer it on.
 struct Received {
   std::unique_ptr<Connection> connection;
+  HttpRecord record;
   HttpHead head;
   std::optional<HttpBody> body;  ///< complete; none where nobody wanted it
 };
@@ -40,6 +42,7 @@ struct ListenerCalls {
   std::function<void(Received)> answer;
   /// The body of a refusal.
   std::function<std::string(int status, const std::string& message)> error_body;
+  HttpLog log;
 };
 
 class Listener {
@@ -56,15 +59,16 @@ class Listener {
   void stop();
   /// From any thread: an answered request's connection.
   void give_back(std::unique_ptr<Connection> connection);
-  /// Refuses a request that was handed over; give_back() still follows.
-  void refuse(Connection& connection, const HttpError& error, double patience) const;
+  /// Refuses a request that was handed over, and logs that; give_back() still follows.
+  void refuse(Connection& connection, HttpRecord& record, const HttpError& error,
+              double patience) const;
 
  private:
   using Clock = std::chrono::steady_clock;
   /// A connection whose request is not there yet, or whose answer was given.
   struct Pending {
     std::unique_ptr<Connection> connection;
-    std::string peer;
+    HttpRecord record;
     Clock::time_point deadline;
     std::string text = {};  // what came of the head
     std::optional<HttpHead> head = {};

@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "server/request_log.h"
 #include "server/routes.h"
 
 namespace um {
@@ -118,7 +119,8 @@ void serve(const ServeOptions& options, const std::filesystem::path& directory, 
                      HttpResponse& response) { routes.handle(request, response); },
        .wants_body = [&](const HttpRequest& request) { return routes.wants_body(request); },
        .urgent = [&](const HttpRequest& request) { return routes.is_urgent(request); },
-       .error_body = http_error_body});
+       .error_body = http_error_body,
+       .log = request_log(parse_log_level(options.log_level), note)});
   server.bind();
   const std::string url = url_of(options, server.port());
   note(fmt::format("listening on {}; loading {}", url, directory.string()));

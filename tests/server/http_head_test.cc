@@ -191,5 +191,15 @@ TEST(HttpBodyTest, Unzips) {
   EXPECT_EQ(take_zipped("not zipped"), "400");
 }
 
+TEST(HttpHead, ReadsTheQuery) {
+  const HttpHead head = parse_head("GET /p%20q?a=1&b=x+y%26z&c HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(head.path, "/p q");
+  EXPECT_EQ(head.query_value("a"), "1");
+  EXPECT_EQ(head.query_value("b"), "x y&z");
+  EXPECT_EQ(head.query_value("c"), "");
+  EXPECT_EQ(head.query_value("d"), "");
+  EXPECT_THROW(parse_head("GET /?a=%zz HTTP/1.1\r\nHost: h\r\n\r\n"), HttpError);
+}
+
 }  // namespace
 }  // namespace um

@@ -9,9 +9,11 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "server/http.h"
 
@@ -73,6 +75,11 @@ class HttpServerTest : public ::testing::Test {
                   .error_body =
                       [](int status, const std::string& message) {
                         return std::to_string(status) + ": " + message;
+                      },
+                  .log =
+                      [this](const HttpRecord& record) {
+                        const std::lock_guard lock(log_mutex_);
+                        log_.push_back(record);
                       }});
     server_->bind();
     thread_ = std::thread([this] { server_->serve(); });
@@ -108,6 +115,8 @@ class HttpServerTest : public ::testing::Test {
   }
   static std::string status_of(const std::string& answer) { return answer.substr(0, 12); }
 
+  std::mutex log_mutex_;
+  std::vector<HttpRecord> log_;
   std::optional<HttpServer> server_;
   std::thread thread_;
   std::atomic<bool> released_{false}, gone_{false};
@@ -135,6 +144,23 @@ TEST_F(HttpServerTest, Answers) {
   // What comes after a request is not taken for another one.
   const std::string two = ask(get("/a") + get("/b"));
   EXPECT_EQ(two.find("GET /b"), std::string::npos);
+}
+
+TEST_F(HttpServerTest, EveryRequestIsNamedAndLogged) {
+  start();
+  EXPECT_NE(ask("GET /a?x=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n")
+                .find("X-Request-Id: mine"),
+            std::string::npos);
+  EXPECT_NE(ask("GET /b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").find("X-Request-Id: req_"),
+            std::string::npos);
+  TearDown();
+  server_.reset();
+  ASSERT_EQ(log_.size(), 2u);
+  EXPECT_EQ(log_[0].id, "mine");
+  EXPECT_EQ(log_[0].path, "/a");
+  EXPECT_EQ(log_[0].client, "127.0.0.1");
+  EXPECT_EQ(log_[0].status, 200);
+  EXPECT_EQ(log_[1].status, 400);
 }
 
 TEST_F(HttpServerTest, AsksForTheBody) {
