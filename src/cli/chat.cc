@@ -70,7 +70,7 @@ class Chat {
         directory_(find_model(flags.model)),
         tokenizer_(load_tokenizer(directory_)),
         template_(ChatTemplate::load(directory_, tokenizer_)),
-        marks_(ChatMarks::of(tokenizer_, template_.source())),
+        marks_(ChatMarks::of(tokenizer_, template_)),
         model_(flags.weights.load(directory_, globals.device())),
         engine_(*model_,
                 {.cache_type = dtype_from_name(flags.cache_dtype), .context = context(flags)}) {

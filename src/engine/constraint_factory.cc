@@ -25,6 +25,9 @@ std::vector<std::string> bytes_of(const Tokenizer& tokenizer, const std::vector<
   bytes.reserve(static_cast<size_t>(tokenizer.vocab_size()));
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
     bytes.emplace_back(tokenizer.is_special(id) ? std::string_view() : tokenizer.bytes(id));
+  // A byte that is in no text is not taken for the beginning of a mark.
+  for (std::string& token : bytes)
+    if (token.find('\xff') != std::string::npos) token.clear();
   for (size_t i = 0; i < marks.size(); ++i) bytes.at(static_cast<size_t>(marks[i])) = form_mark(i);
   return bytes;
 }

@@ -36,34 +36,27 @@ class AnswerConstraint : public Constraint {
         calls_(copy(other.calls_)) {}
 
   void mask(std::span<float> logits) override {
-    const ChatMarks& marks = rules_->marks;
     switch (part_) {
       case Part::kStart:
         return mask_start(logits);
       case Part::kThinking:
         return mask_thinking(logits);
       case Part::kContent:
-        if (rules_->must_call)
-          allow_only(logits, {&marks.tool_open, 1});
-        else if (content_ != nullptr)
-          content_->mask(logits);
+        if (content_ != nullptr) content_->mask(logits);
         return;
       case Part::kCalls:
         return calls_->mask(logits);
-      case Part::kDone:
-        return allow_only(logits, rules_->eos);
     }
   }
 
   void accept(int32_t id) override {
-    const ChatMarks& marks = rules_->marks;
     if (part_ == Part::kThinking) {
       ++thought_;
-      if (id == marks.think_close) part_ = Part::kContent;
+      if (id == rules_->marks.think_close) part_ = Part::kContent;
     } else if (part_ == Part::kCalls) {
       calls_->accept(id);
-      if (id == marks.tool_close) part_ = rules_->must_call ? Part::kDone : Part::kContent;
-    } else if (part_ != Part::kDone) {
+      if (id == rules_->call_close) part_ = Part::kContent;
+    } else {
       accept_content(id);
     }
   }
@@ -73,9 +66,9 @@ class AnswerConstraint : public Constraint {
   }
 
  private:
-  enum class Part { kStart, kThinking, kContent, kCalls, kDone };
+  enum class Part { kStart, kThinking, kContent, kCalls };
 
-  bool held() const { return rules_->content != nullptr || rules_->must_call; }
+  bool held() const { return rules_->content != nullptr; }
   bool may_think() const {
     return rules_->marks.think_open >= 0 && rules_->marks.think_close >= 0 &&
            rules_->thinking_budget != 0 && (rules_->thinking || !held());
@@ -101,13 +94,12 @@ class AnswerConstraint : public Constraint {
   }
 
   void accept_content(int32_t id) {
-    const ChatMarks& marks = rules_->marks;
-    if (id >= 0 && id == marks.think_open && (part_ == Part::kStart || !held())) {
+    if (id >= 0 && id == rules_->marks.think_open && (part_ == Part::kStart || !held())) {
       part_ = Part::kThinking;
       return;
     }
     part_ = Part::kContent;
-    if (id >= 0 && id == marks.tool_open && rules_->calls != nullptr) {
+    if (id >= 0 && id == rules_->call_open && rules_->calls != nullptr) {
       part_ = Part::kCalls;
       calls_ = copy(rules_->calls);
     } else if (content_ != nullptr) {
@@ -124,7 +116,7 @@ class AnswerConstraint : public Constraint {
 }  // namespace
 
 std::unique_ptr<Constraint> make_answer_constraint(AnswerRules rules) {
-  const bool nothing = rules.content == nullptr && rules.calls == nullptr && !rules.must_call &&
+  const bool nothing = rules.content == nullptr && rules.calls == nullptr &&
                        (rules.thinking_budget < 0 || rules.marks.think_close < 0);
   if (nothing) return nullptr;
   return std::make_unique<AnswerConstraint>(std::move(rules));

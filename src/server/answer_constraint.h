@@ -21,10 +21,9 @@ struct AnswerRules {
   bool begun = false;            ///< the answer goes on inside the thinking
   int64_t thinking_budget = -1;  ///< tokens of thinking at most; -1: no limit
   std::unique_ptr<Constraint> content = {};
-  /// Behind the opening mark of tool calls; once they are complete it allows only `tool_close`, or
-  /// where there is no such mark an `eos`.
+  /// Behind the token `call_open`, until `call_close`; where there is none, to the end.
   std::unique_ptr<Constraint> calls = {};
-  bool must_call = false;  ///< the content is `tool_open` and what `calls` allows
+  int32_t call_open = -1, call_close = -1;
 };
 
 /// The constraint of these rules; null if they hold the answer to nothing.

@@ -188,7 +188,7 @@ AnswerRequest chat_answer(Service& service, const HttpRequest& request, const Ch
   prompt.text.split = true;
   prompt.text.tools = chat.tool_choice.kind != ToolChoice::kNone;
   prompt.text.parallel_tools = chat.parallel_tool_calls;
-  for (const Tool& tool : chat.tools) prompt.text.tool_names.push_back(tool.name);
+  prompt.text.known = chat.tools;
   prompt.constraint = service.formats().of_chat(
       chat, service.marks().opens_thinking(service.tokenizer(), prompt.prompt));
   return prompt;

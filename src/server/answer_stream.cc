@@ -5,13 +5,19 @@
 #include <utility>
 
 namespace um {
+namespace {
+
+// The marks of thinking in the text, where they are tokens. Those of calls: call_form.h.
+constexpr std::string_view kOpenSymbol = "\xff\xfe", kCloseSymbol = "\xff\xfd";
+
+}  // namespace
 
 void AnswerDelta::append(AnswerDelta&& later) {
   reasoning += later.reasoning;
   content += later.content;
   for (ToolCallDelta& call : later.calls) {
     if (call.name.empty() && !calls.empty() && calls.back().index == call.index)
-      calls.back().arguments += call.arguments;
+      add_to_call(calls, call.index, call.arguments, call.complete);
     else
       calls.push_back(std::move(call));
   }
@@ -19,181 +25,228 @@ void AnswerDelta::append(AnswerDelta&& later) {
 
 AnswerStream::AnswerStream(const Tokenizer& tokenizer, const ChatMarks& marks,
                            const std::vector<int32_t>& prompt, AnswerOptions options)
-    : tokenizer_(tokenizer), marks_(marks), options_(std::move(options)) {
+    : tokenizer_(tokenizer),
+      marks_(marks),
+      form_(marks.told_calls ? spelled_out(marks.calls) : marks.calls),
+      options_(std::move(options)),
+      stop_(options_.stop) {
+  text_.emplace(tokenizer_, prompt, std::vector<std::string>(), options_.skip_special);
   // A prompt may end inside the thinking: an answer that is continued.
-  const bool thinking = options_.split && marks_.opens_thinking(tokenizer, prompt);
-  begin(thinking ? Part::kReasoning : Part::kContent, prompt);
-  fresh_ = thinking;
-}
-
-/// `behind`: the tokens that the part's text follows.
-void AnswerStream::begin(Part part, const std::vector<int32_t>& behind) {
-  // DeepSeek's calls have marks of their own inside.
-  const bool inner_marks = part == Part::kTool && marks_.calls == CallSyntax::kDeepSeek;
-  const bool skip = part == Part::kContent ? options_.skip_special : !inner_marks;
-  text_.emplace(tokenizer_, behind, std::vector<std::string>(), skip);
-  start_part(part);
-}
-
-void AnswerStream::start_part(Part part) {
-  part_ = part;
+  if (!options_.split || !marks_.opens_thinking(tokenizer, prompt)) return;
+  part_ = Part::kReasoning;
   fresh_ = true;
-  unmarked_ = false;
-  line_ends_.clear();
-  if (part == Part::kContent) stop_.emplace(options_.stop);
-  if (part == Part::kTool) tool_ = make_call_parser(marks_.calls, options_.tool_names);
 }
 
 AnswerDelta AnswerStream::push(int32_t id) {
   AnswerDelta delta;
   if (stopped()) return delta;
   ++tokens_;
-  if (options_.split && id >= 0 && mark(id, delta)) return delta;
-  if (part_ == Part::kReasoning) ++reasoning_tokens_;
-  feed(text_->push(id), delta);
+  const bool thought = part_ == Part::kReasoning;
+  const std::string mark = options_.split ? symbol(id) : std::string();
+  if (mark.empty()) {
+    feed(text_->push(id), delta);
+  } else {
+    const std::string before = text_->finish();
+    text_.emplace(tokenizer_, std::vector<int32_t>{id}, std::vector<std::string>(),
+                  options_.skip_special);
+    feed(before + mark, delta);
+  }
+  if (thought || part_ == Part::kReasoning) ++reasoning_tokens_;
   return delta;
 }
 
 AnswerDelta AnswerStream::finish() {
   AnswerDelta delta;
-  if (!stopped()) end_part(delta, true);
+  if (stopped()) return delta;
+  last_ = true;
+  feed(text_->finish(), delta);
+  while (part_ == Part::kCalls) {
+    end_calls(CallReader::State::kReading);
+    feed({}, delta);
+  }
+  if (part_ != Part::kContent || stopped()) return delta;
+  show(stop_.finish(), delta.content);
+  delta.content += std::exchange(line_ends_, {});
   return delta;
 }
 
-/// Whether `id` is a mark that counts here; then the next part has begun.
-bool AnswerStream::mark(int32_t id, AnswerDelta& delta) {
-  Part next = Part::kContent;
-  if (id == marks_.think_open)
-    next = Part::kReasoning;
-  else if (options_.tools && id == marks_.tool_open)
-    next = Part::kTool;
-  else if (id != marks_.think_close && !(options_.tools && id == marks_.tool_close))
-    return false;
-  if (part_ == Part::kReasoning || id == marks_.think_open) ++reasoning_tokens_;
-  end_part(delta, false);
-  if (!stopped()) begin(next, {id});
+/// How a mark that is a token stands in the text; empty for other tokens.
+std::string AnswerStream::symbol(int32_t id) const {
+  if (id < 0) return {};
+  if (id == marks_.think_open) return std::string(kOpenSymbol);
+  if (id == marks_.think_close) return std::string(kCloseSymbol);
+  for (size_t i = 0; i < form_.marks.size(); ++i)
+    if (form_.marks[i].id == id) return marks_.told_calls ? form_.marks[i].text : mark_text(i);
+  return {};
+}
+
+/// Marks that stand for nothing are shown as their text. `calls`: those of calls, too.
+std::string AnswerStream::plain(std::string_view text, bool calls) const {
+  if (text.find(kMarkByte) == std::string_view::npos) return std::string(text);
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t mark = std::min(text.find(kMarkByte, at), text.size());
+    out += text.substr(at, mark - at);
+    const std::string_view symbol = text.substr(mark, 2);
+    if (symbol == kOpenSymbol)
+      out += marks_.think_open_text;
+    else if (symbol == kCloseSymbol)
+      out += marks_.think_close_text;
+    else
+      out += calls ? form_.plain(symbol) : std::string(symbol);
+    at = mark + symbol.size();
+  }
+  return out;
+}
+
+void AnswerStream::feed(std::string_view text, AnswerDelta& delta) {
+  if (stopped()) return;
+  held_ += text;
+  if (!options_.split) {
+    take(std::exchange(held_, {}), delta);
+    return;
+  }
+  for (bool again = true; again && !stopped();) {
+    if (part_ == Part::kCalls) {
+      read_calls(delta);
+      again = part_ != Part::kCalls;
+    } else {
+      again = split(delta);
+    }
+  }
+}
+
+/// The marks that count in this part.
+std::vector<AnswerStream::Mark> AnswerStream::marks_here() const {
+  std::vector<Mark> marks;
+  const auto add = [&](std::string_view text, Part next) {
+    if (!text.empty()) marks.push_back({std::string(text), next});
+  };
+  const bool token = marks_.think_close >= 0;
+  const std::string_view open = token ? kOpenSymbol : marks_.think_open_text;
+  if (may_open_thinking()) add(open, Part::kReasoning);
+  if (part_ == Part::kReasoning) {
+    add(token ? kCloseSymbol : marks_.think_close_text, Part::kContent);
+    return marks;
+  }
+  if (!options_.tools || !form_.readable()) return marks;
+  add(form_.opener(), Part::kCalls);
+  add(form_.other_open, Part::kCalls);
+  return marks;
+}
+
+/// Goes on to the first mark. False where there is none: then all that cannot begin one is taken.
+bool AnswerStream::split(AnswerDelta& delta) {
+  if (const std::optional<bool> bare = bare_call()) return *bare;
+  const std::vector<Mark> marks = marks_here();
+  const Mark* found = nullptr;
+  size_t at = held_.size(), keep = 0;
+  for (const Mark& mark : marks) {
+    if (const size_t place = held_.find(mark.text, literal_); place < at) at = place, found = &mark;
+    for (size_t n = std::min(held_.size() - literal_, mark.text.size() - 1); n > keep; --n)
+      if (held_.ends_with(std::string_view(mark.text).substr(0, n))) keep = n;
+  }
+  if (found == nullptr) at = held_.size() - (last_ ? 0 : keep);
+  const std::string before = held_.substr(0, at);
+  held_.erase(0, at);
+  literal_ = 0;
+  take(before, delta);
+  if (found == nullptr || stopped()) return false;
+  if (found->next == Part::kReasoning && !may_open_thinking()) return true;  // behind `before`
+  pass(*found);
   return true;
 }
 
-/// Text that goes through the marks which are written in it.
-void AnswerStream::feed(std::string text, AnswerDelta& delta) {
-  if (stopped()) return;
-  held_ += text;
-  for (;;) {
-    std::string before;
-    const std::optional<Part> next = options_.split ? find_mark(before) : std::nullopt;
-    if (!options_.split) before = std::exchange(held_, {});
-    take(std::move(before), delta);
-    if (!next || stopped()) return;
-    close_part(delta, false);
-    if (stopped()) return;
-    start_part(*next);
-  }
+/// An answer that begins with a bracket may be a call without a mark. Nothing where it cannot be
+/// one; false where more text must show it.
+std::optional<bool> AnswerStream::bare_call() {
+  const bool may = part_ == Part::kContent && !said_ && options_.tools && form_.readable() &&
+                   form_.bare() && literal_ == 0;
+  const size_t first = held_.find_first_not_of(" \t\r\n");
+  if (!may || (first == std::string::npos && last_)) return std::nullopt;
+  if (first == std::string::npos) return false;
+  if (held_[first] != '{') return std::nullopt;
+  begin_calls({});
+  return true;
 }
 
-/// Moves the text before the first mark that counts in this part out of `held_`, and the mark;
-/// where there is none, all that cannot begin one.
-std::optional<AnswerStream::Part> AnswerStream::find_mark(std::string& before) {
-  std::vector<std::pair<std::string_view, Part>> wanted;
-  const auto want = [&](std::string_view text, Part next) {
-    if (!text.empty()) wanted.emplace_back(text, next);
-  };
-  if (part_ == Part::kReasoning) want(marks_.think_close_text, Part::kContent);
-  if (part_ == Part::kTool) want(marks_.tool_close_text, Part::kContent);
-  if (part_ == Part::kContent && !said_) want(marks_.think_open_text, Part::kReasoning);
-  if (part_ == Part::kContent && options_.tools) want(marks_.tool_open_text, Part::kTool);
-  size_t found = std::string::npos, length = 0, keep = 0;
-  std::optional<Part> next;
-  for (const auto& [text, part] : wanted) {
-    if (const size_t at = held_.find(text); at < found)
-      found = at, length = text.size(), next = part;
-    for (size_t n = std::min(held_.size(), text.size() - 1); n > keep; --n)
-      if (held_.ends_with(text.substr(0, n))) keep = n;
+void AnswerStream::pass(const Mark& mark) {
+  if (mark.next == Part::kCalls && fence_.inside()) {  // it is text, and so is what stands in it
+    literal_ = mark.text.size();
+    return;
   }
-  const size_t shown = next ? found : held_.size() - keep;
-  before = held_.substr(0, shown);
-  held_.erase(0, shown + length);
-  return next;
+  held_.erase(0, mark.text.size());
+  if (mark.next == Part::kCalls) return begin_calls(mark.text);
+  part_ = mark.next;
+  fresh_ = true;
+  line_ends_.clear();
 }
 
-/// `last`: no mark ends the part, but the answer.
-void AnswerStream::end_part(AnswerDelta& delta, bool last) {
-  feed(text_->finish(), delta);
-  take(std::exchange(held_, {}), delta);
-  if (!stopped()) close_part(delta, last);
+// ---- calls ----
+
+void AnswerStream::begin_calls(std::string opener) {
+  part_ = Part::kCalls;
+  opener_ = std::move(opener);
+  reader_ = CallReader::make(form_, options_.known);
 }
 
-void AnswerStream::close_part(AnswerDelta& delta, bool last) {
-  if (part_ == Part::kContent) {
-    if (!lead_.empty()) show(stop_->push(std::exchange(lead_, {}), may_stop()), delta.content);
-    if (!stopped()) show(stop_->finish(), delta.content);
-    if (last || stopped()) delta.content += line_ends_;
-    line_ends_.clear();
-  }
-  if (!tool_) return;
+void AnswerStream::read_calls(AnswerDelta& delta) {
   std::vector<ToolCallDelta> calls;
-  const size_t before = tool_->calls();
-  tool_->finish(calls);
-  add_calls(std::move(calls), delta);
-  if (tool_->calls() == 0 && before == 0) delta.content += tool_text_;
-  said_ = true;
-  calls_ += tool_->calls();
-  tool_.reset();
-  tool_text_.clear();
+  const CallReader::State state = reader_->push(plain(std::exchange(held_, {}), false), calls);
+  take_calls(std::move(calls), delta);
+  if (state != CallReader::State::kReading) end_calls(state);
 }
 
-void AnswerStream::take(std::string text, AnswerDelta& delta) {
-  if (text.empty() || stopped()) return;
-  if (part_ == Part::kReasoning) {
-    show(text, delta.reasoning);
-  } else if (part_ == Part::kContent) {
-    take_content(std::move(text), delta);
-  } else if (tool_) {
-    take_call(std::move(text), delta);
-  }
-}
-
-void AnswerStream::take_content(std::string text, AnswerDelta& delta) {
-  const bool may_call = options_.split && options_.tools && !said_ &&
-                        marks_.calls == CallSyntax::kLlama && !options_.tool_names.empty();
-  if (may_call) {
-    lead_ += text;
-    const size_t first = lead_.find_first_not_of(" \t\r\n");
-    if (first == std::string::npos) return;
-    text = std::exchange(lead_, {});
-    if (text[first] == '{') {
-      start_part(Part::kTool);
-      unmarked_ = true;
-      return take_call(std::move(text), delta);
-    }
-  }
-  said_ = true;
-  show(stop_->push(text, may_stop()), delta.content);
-  if (stopped()) delta.content += std::exchange(line_ends_, {});
-}
-
-void AnswerStream::take_call(std::string text, AnswerDelta& delta) {
-  std::vector<ToolCallDelta> calls;
-  tool_->push(text, calls);
-  if (tool_->calls() == 0) tool_text_ += text;
-  add_calls(std::move(calls), delta);
-  if (!unmarked_ || tool_->well_formed() || tool_->calls() > 0) return;
-  tool_.reset();  // an answer in JSON, not a call
-  said_ = true;
-  start_part(Part::kContent);
-  take_content(std::exchange(tool_text_, {}), delta);
-}
-
-void AnswerStream::add_calls(std::vector<ToolCallDelta> calls, AnswerDelta& delta) const {
+void AnswerStream::take_calls(std::vector<ToolCallDelta> calls, AnswerDelta& delta) {
   for (ToolCallDelta& call : calls) {
     call.index += calls_;
+    if (!call.name.empty()) {
+      close_content(delta);
+      line_ends_.clear();
+      said_ = true;
+    }
     if (options_.parallel_tools || call.index == 0) delta.calls.push_back(std::move(call));
   }
+}
+
+/// The calls are over, or were none: what the reader did not use is text. `state`: kReading where
+/// the answer ends; then a call that has begun has no text behind it.
+void AnswerStream::end_calls(CallReader::State state) {
+  const bool called = reader_->calls() > 0, ends = state == CallReader::State::kReading;
+  cut_call_ = cut_call_ || reader_->unfinished();
+  const bool used = called && ends && (reader_->unfinished() || reader_->outside());
+  const std::string rest(used ? std::string_view() : reader_->rest());
+  calls_ += reader_->calls();
+  if (called) fresh_ = state == CallReader::State::kClosed;
+  part_ = Part::kContent;
+  reader_.reset();
+  held_ = (called ? std::string() : opener_) + rest + held_;
+  // No call: the mark is text. Others may follow in what was read.
+  literal_ = called ? 0 : std::max<size_t>(opener_.size(), 1);
+}
+
+// ---- text ----
+
+void AnswerStream::take(std::string_view text, AnswerDelta& delta) {
+  if (text.empty()) return;
+  const std::string shown = plain(text, true);
+  if (part_ == Part::kReasoning) return show(shown, delta.reasoning);
+  said_ = said_ || shown.find_first_not_of(" \t\r\n") != std::string::npos;
+  fence_.push(shown);
+  show(stop_.push(shown, tokens_ > options_.min_tokens), delta.content);
+  if (stop_.stopped()) delta.content += std::exchange(line_ends_, {});
+}
+
+/// Something else than content follows.
+void AnswerStream::close_content(AnswerDelta& delta) {
+  show(stop_.finish(), delta.content);
+  stop_ = StopFilter(options_.stop);
 }
 
 /// Appends to what is shown of this part, without the line ends beside marks.
 void AnswerStream::show(std::string_view text, std::string& target) {
   if (!marks_.trim || !options_.split) {
+    fresh_ = fresh_ && text.empty();
     target += text;
     return;
   }

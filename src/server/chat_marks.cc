@@ -1,9 +1,12 @@
-// See chat_marks.h. Facts: interop.md 4.1 and 4.2, docs/templates.md.
+// See chat_marks.h. The table of marks: docs/templates.md.
 #include "server/chat_marks.h"
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <utility>
 
+#include "server/call_probe.h"
 #include "text/chat.h"
 
 namespace um {
@@ -14,81 +17,67 @@ int32_t special_id(const Tokenizer& tokenizer, std::string_view mark) {
   return found && tokenizer.is_special(*found) ? *found : -1;
 }
 
-ChatMarks pangu_marks(const Tokenizer& tokenizer) {
-  ChatMarks marks;
-  if (const int32_t close = special_id(tokenizer, kTurnClose); close >= 0)
-    marks.turn_closes = {close};
-  marks.think_open = special_id(tokenizer, kThinkOpen);
-  marks.think_close = special_id(tokenizer, kThinkClose);
-  marks.tool_open = special_id(tokenizer, kToolOpen);
-  marks.tool_close = special_id(tokenizer, kToolClose);
-  return marks;
-}
-
-/// Marks of calls, by what the template has.
-struct Calls {
-  const char* evidence;  // in the template's source
-  const char *open, *close;
-  CallSyntax syntax;
-};
-constexpr std::array<Calls, 6> kCalls = {
-    {{"<｜tool▁calls▁begin｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>",
-      CallSyntax::kDeepSeek},
-     {"<|tool_call_start|>", "<|tool_call_start|>", "<|tool_call_end|>", CallSyntax::kList},
-     {"<tool_call>", "<tool_call>", "</tool_call>", CallSyntax::kObject},
-     {"[unused11]", "[unused11]", "[unused12]", CallSyntax::kList},
-     {"[TOOL_CALLS]", "[TOOL_CALLS]", "", CallSyntax::kList},
-     {"<|start_header_id|>", "<|python_tag|>", "", CallSyntax::kLlama}}};
+// Marks of thinking, where the template writes the second one.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kThinking = {
+    {{kThinkOpen, kThinkClose},
+     {"<seed:think>", "</seed:think>"},
+     {"[THINK]", "[/THINK]"},
+     {"<|START_THINKING|>", "<|END_THINKING|>"},
+     {"<think:opensource>", "</think:opensource>"},
+     {"<mm:think>", "</mm:think>"},
+     {"<|inner_prefix|>", "<|inner_suffix|>"},
+     {"<think>", "</think>"}}};
 
 // A token among these ends the turn where the template writes it.
 constexpr std::array<const char*, 8> kCloses = {
     "<|im_end|>",      "<|eot_id|>",    "<|eom_id|>", "<｜end▁of▁sentence｜>",
     "<|message_end|>", "<end_of_turn>", "<|end|>",    "[unused10]"};
 
+/// Thinking that both marks are tokens for is told by them, else it is looked for in the text.
+void set_thinking(ChatMarks& marks, const Tokenizer& tokenizer, std::string_view open,
+                  std::string_view close) {
+  marks.think_open_text = open, marks.think_close_text = close;
+  marks.think_open = special_id(tokenizer, open);
+  marks.think_close = special_id(tokenizer, close);
+  if (marks.think_open < 0 || marks.think_close < 0) marks.think_open = marks.think_close = -1;
+}
+
 }  // namespace
 
-ChatMarks ChatMarks::of(const Tokenizer& tokenizer, std::string_view source) {
-  if (source.empty()) return pangu_marks(tokenizer);
-  const auto written = [&](std::string_view text) {
-    return source.find(text) != std::string_view::npos;
-  };
+ChatMarks ChatMarks::of(const Tokenizer& tokenizer, const ChatTemplate& chat_template) {
   ChatMarks marks;
+  marks.calls = for_tokenizer(find_call_form(chat_template), tokenizer);
+  marks.told_calls = !chat_template.is_pangu() && !chat_template.mentions("tools");
+  const std::string& source = chat_template.source();
+  if (source.empty()) {
+    if (const int32_t close = special_id(tokenizer, kTurnClose); close >= 0)
+      marks.turn_closes = {close};
+    if (special_id(tokenizer, kThinkClose) >= 0)
+      set_thinking(marks, tokenizer, kThinkOpen, kThinkClose);
+    return marks;
+  }
+  const auto written = [&](std::string_view text) {
+    return source.find(text) != std::string::npos;
+  };
   marks.trim = true;
   for (const char* close : kCloses)
     if (const int32_t id = special_id(tokenizer, close); id >= 0 && written(close))
       marks.turn_closes.push_back(id);
-  const bool llama = written("<|start_header_id|>");
   // Llama's end of a message to a tool, which templates do not write.
-  if (const int32_t id = special_id(tokenizer, "<|eom_id|>"); llama && id >= 0)
-    marks.turn_closes.push_back(id);
-  const bool pangu = written("[unused16]");
-  const std::string open(pangu ? kThinkOpen : "<think>"), close(pangu ? kThinkClose : "</think>");
-  marks.think_open = special_id(tokenizer, open);
-  marks.think_close = special_id(tokenizer, close);
-  if (marks.think_open < 0 || marks.think_close < 0) {
-    marks.think_open = marks.think_close = -1;
-    if (written(close)) marks.think_open_text = open, marks.think_close_text = close;
-  }
-  const auto* calls = std::find_if(kCalls.begin(), kCalls.end(),
-                                   [&](const Calls& c) { return written(c.evidence); });
-  if (calls == kCalls.end()) calls = &kCalls[2];  // what we tell models whose template has no tools
-  marks.calls = calls->syntax;
-  marks.tool_open = special_id(tokenizer, calls->open);
-  marks.tool_close = special_id(tokenizer, calls->close);
-  const bool paired = calls->close[0] == '\0' || marks.tool_close >= 0;
-  if (marks.tool_open < 0 || !paired) {
-    marks.tool_open = marks.tool_close = -1;
-    if (marks.calls != CallSyntax::kLlama)
-      marks.tool_open_text = calls->open, marks.tool_close_text = calls->close;
-  }
-  if (marks.calls == CallSyntax::kDeepSeek) {
-    marks.code_block = written("```json");
-    for (const std::string_view mark : {kCallBegin, kCallSeparator, kCallEnd})
-      marks.inner.push_back(special_id(tokenizer, mark));
-    if (std::find(marks.inner.begin(), marks.inner.end(), -1) != marks.inner.end())
-      marks.inner.clear();
-  }
+  const int32_t eom = special_id(tokenizer, "<|eom_id|>");
+  if (written("<|start_header_id|>") && eom >= 0) marks.turn_closes.push_back(eom);
+  const auto* found = std::find_if(kThinking.begin(), kThinking.end(),
+                                   [&](const auto& pair) { return written(pair.second); });
+  // Templates need not mention marks that their models have as tokens.
+  if (found != kThinking.end() || special_id(tokenizer, kThinking.back().second) >= 0)
+    set_thinking(marks, tokenizer, found != kThinking.end() ? found->first : kThinking.back().first,
+                 found != kThinking.end() ? found->second : kThinking.back().second);
   return marks;
+}
+
+ChatMarks ChatMarks::of(const Tokenizer& tokenizer, std::string_view source) {
+  return of(tokenizer,
+            ChatTemplate::from_source(std::string(source), "the chat template", tokenizer));
 }
 
 bool ChatMarks::opens_thinking(const Tokenizer& tokenizer,

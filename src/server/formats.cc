@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "server/api_error.h"
-#include "server/call_form.h"
+#include "server/call_rules.h"
 
 namespace um {
 namespace {
@@ -24,15 +24,18 @@ Formats::Formats(const Tokenizer& tokenizer, const ChatMarks& marks, std::vector
     : marks_(marks), eos_(std::move(eos)), chat_eos_(eos_) {
   for (const int32_t id : marks.turn_closes) add_id(chat_eos_, id);
   // What ends the calls: their mark, or where there is none the end of the answer.
-  std::vector<int32_t> call_ends;
-  if (marks.tool_open >= 0 && marks.calls != CallSyntax::kLlama)
-    call_ends = marks.tool_close >= 0 ? std::vector{marks.tool_close} : chat_eos_;
+  const CallForm& calls = marks.calls;
+  call_open_ = calls.token_of(calls.open.substr(0, mark_text(0).size()));
+  call_close_ = calls.token_of(calls.close);
+  std::vector<int32_t> call_ends, inner;
+  if (call_open_ >= 0) call_ends = call_close_ >= 0 ? std::vector{call_close_} : chat_eos_;
+  for (const CallForm::Mark& mark : calls.marks) inner.push_back(mark.id);
   const ConstraintFactory* first = nullptr;  // they share the sorted vocabulary
   const auto make = [&](const std::vector<int32_t>& ends) {
     std::unique_ptr<ConstraintFactory> factory;
     if (ends.empty()) return factory;
     factory = first != nullptr ? std::make_unique<ConstraintFactory>(*first, ends)
-                               : std::make_unique<ConstraintFactory>(tokenizer, ends, marks.inner);
+                               : std::make_unique<ConstraintFactory>(tokenizer, ends, inner);
     first = factory.get();
     return factory;
   };
@@ -65,10 +68,11 @@ std::unique_ptr<Constraint> Formats::of_format(ConstraintFactory& factory,
 /// What holds the calls to the tools' schemas. Where the model may choose, a schema that we cannot
 /// express holds it to nothing; where it must call, that is an error.
 std::unique_ptr<Constraint> Formats::of_calls(ConstraintFactory& factory,
-                                              const ChatRequest& request) {
+                                              const ChatRequest& request, bool begun) {
   const ToolChoice& choice = request.tool_choice;
   try {
-    return factory.json_form(call_form(request.tools, choice, request.parallel_tool_calls, marks_));
+    return factory.json_form(
+        call_rules(marks_.calls, request.tools, choice, request.parallel_tool_calls, begun));
   } catch (const Error& error) {
     if (is_forced(choice)) throw ApiError(400, error.what(), "tools");
     return nullptr;
@@ -87,15 +91,16 @@ std::unique_ptr<Constraint> Formats::of_chat(const ChatRequest& request, bool th
   if (format.kind != FormatSpec::kText) rules.content = of_format(*chat_, format);
   const bool must = is_forced(request.tool_choice);
   const bool may = !request.tools.empty() && request.tool_choice.kind != ToolChoice::kNone;
-  if (may && calls_ != nullptr) {
-    rules.calls = of_calls(*calls_, request);
-    rules.must_call = must;
-  } else if (must) {  // the calls are the whole answer
-    const bool known = marks_.calls == CallSyntax::kLlama || !marks_.tool_open_text.empty();
-    if (!known || chat_ == nullptr)
-      bad_field("tool_choice",
-                "calls cannot be required of this model: its tokenizer has no marks for them");
-    rules.content = of_calls(*chat_, request);
+  if (may && !marks_.calls.readable())
+    bad_field("tools", "this model's chat template writes calls in a form that is not known here");
+  if (must && chat_ == nullptr)
+    bad_field("tool_choice", "this model has no token that ends an answer");
+  if (must) {  // the calls are the whole answer
+    rules.content = of_calls(*chat_, request, false);
+  } else if (may && calls_ != nullptr) {
+    rules.calls = of_calls(*calls_, request, true);
+    rules.call_open = call_open_;
+    rules.call_close = call_close_;
   }
   return make_answer_constraint(std::move(rules));
 }

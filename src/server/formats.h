@@ -24,12 +24,14 @@ class Formats {
 
  private:
   std::unique_ptr<Constraint> of_format(ConstraintFactory& factory, const FormatSpec& format);
-  std::unique_ptr<Constraint> of_calls(ConstraintFactory& factory, const ChatRequest& request);
+  std::unique_ptr<Constraint> of_calls(ConstraintFactory& factory, const ChatRequest& request,
+                                       bool begun);
 
   ChatMarks marks_;
   std::vector<int32_t> eos_, chat_eos_;
   std::unique_ptr<ConstraintFactory> text_, chat_;  // null: no token could end it
-  std::unique_ptr<ConstraintFactory> calls_;        // null: the marks of calls are no tokens
+  std::unique_ptr<ConstraintFactory> calls_;        // null: no token opens calls
+  int32_t call_open_ = -1, call_close_ = -1;
 };
 
 }  // namespace um

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "server/api_error.h"
+#include "server/call_probe.h"
 
 namespace um {
 namespace {
@@ -20,15 +21,15 @@ std::vector<Message> messages_of(const ChatRequest& request) {
   return with_tools(request.messages, request.tools);
 }
 
-/// Tools are described by us where the template does not know of any, as Hermes models are told.
+/// Tools are described by us where the template does not know of any, and how they are called in
+/// the form that answers are read in.
 TemplateInput input_of(const ChatTemplate& form, const ChatRequest& request) {
   TemplateInput input = request.input;
   if (input.tools.empty() || form.mentions("tools")) return input;
   std::string text = "You can call these functions:\n<tools>\n";
   for (const auto& tool : input.tools) text += tool.dump() + "\n";
-  text +=
-      "</tools>\nTo call one, answer with its name and arguments:\n<tool_call>\n"
-      "{\"name\": \"…\", \"arguments\": {…}}\n</tool_call>";
+  text += "</tools>\nTo call one, answer with its name and arguments:\n" +
+          call_example(find_call_form(form));
   OrderedJson& messages = input.messages;
   if (messages.empty() || (messages[0]["role"] != "system" && messages[0]["role"] != "developer"))
     messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", ""}});
@@ -73,8 +74,7 @@ std::vector<Message> with_tools(std::vector<Message> messages, const std::vector
   Message& system = messages[0];
   if (!system.content.empty()) system.content += "\n\n";
   system.content += text;
-  system.trusted =
-      fmt::format("{}[{{\"name\": \"…\", \"arguments\": {{…}}}}]{}", kToolOpen, kToolClose);
+  system.trusted = call_example(call_form_named("pangu"));
   return messages;
 }
 

@@ -60,7 +60,7 @@ class AnswerSink : public RequestSink {
     update.stats = stats;
     update.error = error;
     update.reasoning_tokens = stream_.reasoning_tokens();
-    update.called_tools = stream_.calls() > 0;
+    update.called_tools = stream_.called();
     metrics_.finished(update.reason, stats, seconds_since(start_));
     channel_->add(answer_, std::move(update));
   }
@@ -150,7 +150,12 @@ void Service::load(Device& device, std::optional<DType> weights,
   template_ = ChatTemplate::load(directory_, *tokenizer_);
   if (!template_->fault().empty() && warnings != nullptr)
     warnings->push_back("no chat: " + template_->fault());
-  marks_ = ChatMarks::of(*tokenizer_, template_->source());
+  marks_ = ChatMarks::of(*tokenizer_, *template_);
+  if (!marks_.calls.readable() && warnings != nullptr)
+    warnings->push_back(
+        "no tools: the chat template writes calls in a form that is not known here, so requests "
+        "with "
+        "tools are refused");
   const auto progress = [this](uint64_t done, uint64_t all) {
     loaded_bytes_ = done;
     weight_bytes_ = all;

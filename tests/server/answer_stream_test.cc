@@ -85,7 +85,7 @@ TEST(AnswerStream, TwoListsOfCallsCountOn) {
 }
 
 TEST(AnswerStream, WhatIsNoCallIsText) {
-  EXPECT_EQ(run("[unused11]the river[unused12]").content, "the river");
+  EXPECT_EQ(run("[unused11]the river[unused12]").content, "[unused11]the river[unused12]");
 }
 
 TEST(AnswerStream, StopStringsEndTheTextNotTheThinking) {

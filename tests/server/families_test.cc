@@ -29,6 +29,11 @@ const std::vector<std::string> kDeepSeekTokens = {"<｜begin▁of▁sentence｜>
 const std::vector<std::string> kLlamaTokens = {"<|start_header_id|>", "<|eot_id|>", "<|eom_id|>",
                                                "<|python_tag|>"};
 
+/// What DeepSeek V3.1 makes of a call.
+const char* const kDeepSeekV31 =
+    "{{ '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>NAME<｜tool▁sep｜>{}<｜tool▁call▁end｜>"
+    "<｜tool▁calls▁end｜>' }}";
+
 struct Family {
   Tokenizer tokenizer;
   ChatMarks marks;
@@ -42,7 +47,7 @@ struct Family {
   AnswerDelta run(const std::string& text, AnswerOptions options = {},
                   const std::string& prompt = "") const {
     options.tools = true;
-    if (options.tool_names.empty()) options.tool_names = {"look", "wait"};
+    if (options.known.empty()) options.known = {{"look", "", "{}"}, {"wait", "", "{}"}};
     AnswerStream stream(tokenizer, marks, ids(prompt), options);
     AnswerDelta all;
     for (const int32_t id : ids(text)) {
@@ -67,26 +72,28 @@ const char* const kThinkAndCall =
 
 TEST(AnswerFamilies, QwenWithMarksAsTokens) {
   const Family f(kQwenTokens, kQwenTemplate);
-  EXPECT_GE(f.marks.tool_open, 0);
+  EXPECT_EQ(f.marks.calls.name, "hermes");
+  EXPECT_EQ(f.marks.calls.marks.size(), 2u);
   EXPECT_EQ(f.marks.turn_closes.size(), 1u);
   EXPECT_EQ(shown(f.run(kThinkAndCall)), "hm\n\nwell|So:|look{\"at\": \"☀ <\"}|wait{}");
   EXPECT_EQ(shown(f.run("hm\n</think>\n\nyes\n", {}, "<|im_start|>assistant\n<think>\n")),
             "hm|yes\n");
   EXPECT_EQ(shown(f.run("yes", {}, "<|im_start|>assistant\n<think>\n\n</think>\n\n")), "|yes");
   EXPECT_EQ(shown(f.run("\n a\n\nb \n")), "|\n a\n\nb \n");
-  EXPECT_EQ(shown(f.run("<tool_call>\nno call\n</tool_call>")), "|\nno call\n");
+  EXPECT_EQ(shown(f.run("<tool_call>\nno call\n</tool_call>")),
+            "|<tool_call>\nno call\n</tool_call>");
 }
 
 TEST(AnswerFamilies, QwenWithMarksAsText) {
   const Family f({"<|im_start|>", "<|im_end|>"}, kQwenTemplate);
-  EXPECT_LT(f.marks.tool_open, 0);
-  EXPECT_EQ(f.marks.tool_open_text, "<tool_call>");
+  EXPECT_EQ(f.marks.calls.name, "hermes");
+  EXPECT_TRUE(f.marks.calls.marks.empty());
   EXPECT_EQ(shown(f.run(kThinkAndCall)), "hm\n\nwell|So:|look{\"at\": \"☀ <\"}|wait{}");
   EXPECT_EQ(shown(f.run("hm\n</think>\n\nyes\n", {}, "<|im_start|>assistant\n<think>\n")),
             "hm|yes\n");
   EXPECT_EQ(shown(f.run("a < b <tool_cal <think> </tool_call> <")),
             "|a < b <tool_cal <think> </tool_call> <");
-  EXPECT_EQ(shown(f.run("<tool_call>{\"name\": \"look\"")), "||look{}");
+  EXPECT_EQ(shown(f.run("<tool_call>{\"name\": \"look\"")), "|<tool_call>{\"name\": \"look\"");
   EXPECT_EQ(shown(f.run("<think>never ends <")), "never ends <|");
 }
 
@@ -103,7 +110,7 @@ TEST(AnswerFamilies, StopStringsAreForTheContent) {
 
 TEST(AnswerFamilies, DeepSeek) {
   const Family f(kDeepSeekTokens, kDeepSeekTemplate);
-  EXPECT_EQ(f.marks.calls, CallSyntax::kDeepSeek);
+  EXPECT_EQ(f.marks.calls.name, "deepseek");
   const std::string v3 =
       "<think>\nhm\n</"
       "think>\n\nSo.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>look\n"
@@ -115,17 +122,20 @@ TEST(AnswerFamilies, DeepSeek) {
       "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look<｜tool▁sep｜>{\"at\": "
       "[1]}<｜tool▁call▁end｜>"
       "<｜tool▁call▁begin｜>wait<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
-  EXPECT_EQ(shown(f.run(v31)), "||look{\"at\": [1]}|wait{}");
-  EXPECT_EQ(shown(f.run("<｜tool▁calls▁begin｜>nothing<｜tool▁calls▁end｜>")), "|nothing");
+  const Family g(kDeepSeekTokens, kDeepSeekV31);
+  EXPECT_EQ(shown(g.run(v31)), "||look{\"at\": [1]}|wait{}");
+  const std::string nothing = "<｜tool▁calls▁begin｜>nothing<｜tool▁calls▁end｜>";
+  EXPECT_EQ(shown(f.run(nothing)), "|" + nothing);
   EXPECT_EQ(shown(f.run("thought</think>yes", {}, "<think>\n")), "thought|yes");
   const Family text({"<x>"}, kDeepSeekTemplate);
   EXPECT_EQ(shown(text.run(v3)), shown(f.run(v3)));
-  EXPECT_EQ(shown(text.run(v31)), shown(f.run(v31)));
+  const Family text_v31({"<x>"}, kDeepSeekV31);
+  EXPECT_EQ(shown(text_v31.run(v31)), shown(g.run(v31)));
 }
 
 TEST(AnswerFamilies, Llama) {
   const Family f(kLlamaTokens, kLlamaTemplate);
-  EXPECT_EQ(f.marks.calls, CallSyntax::kLlama);
+  EXPECT_EQ(f.marks.calls.name, "llama");
   EXPECT_EQ(f.marks.turn_closes.size(), 2u);
   const std::string call = "{\"name\": \"look\", \"parameters\": {\"at\": \"sky\"}}";
   EXPECT_EQ(shown(f.run(call)), "||look{\"at\": \"sky\"}");
@@ -203,7 +213,7 @@ std::string required_calls(const Family& f, const std::string& end, const std::s
 
 TEST(AnswerFamilies, RequiredCallsOfDeepSeek) {
   const std::string end = "<｜end▁of▁sentence｜>", open = "<｜tool▁calls▁begin｜>",
-                    close = "<｜tool▁calls▁end｜>", v31 = "{{ '<｜tool▁calls▁begin｜>' }}";
+                    close = "<｜tool▁calls▁end｜>", v31 = kDeepSeekV31;
   const auto call = [](const std::string& name, const std::string& arguments) {
     return "<｜tool▁call▁begin｜>function<｜tool▁sep｜>" + name + "\n```json\n" + arguments +
            "\n```<｜tool▁call▁end｜>";

@@ -1,9 +1,10 @@
-// Tool calls out of generated JSON: every way of cutting the text gives the same calls.
+// Calls that are JSON objects: every way of cutting the text gives the same calls. What all forms
+// have in common: call_form_test.cc.
 #include "server/tool_calls.h"
 
 #include <gtest/gtest.h>
 
-#include <map>
+#include "server/call_reader.h"
 
 namespace um {
 namespace {
@@ -15,10 +16,13 @@ struct Calls {
 
 /// Parses pieces; checks that a call's name comes once and first.
 Calls parse(const std::vector<std::string>& pieces) {
-  ToolCallParser parser;
+  const std::vector<Tool> tools;
+  const auto reader = CallReader::make(call_form_named("pangu"), tools);
   Calls calls;
-  const auto take = [&](const std::vector<ToolCallDelta>& deltas) {
-    for (const ToolCallDelta& delta : deltas) {
+  for (const std::string& piece : pieces) {
+    std::vector<ToolCallDelta> out;
+    calls.good = calls.good && reader->push(piece, out) != CallReader::State::kFault;
+    for (const ToolCallDelta& delta : out) {
       if (!delta.name.empty()) {
         EXPECT_EQ(delta.index, calls.list.size());
         calls.list.emplace_back(delta.name, "");
@@ -26,18 +30,9 @@ Calls parse(const std::vector<std::string>& pieces) {
       EXPECT_EQ(delta.index + 1, calls.list.size());
       if (delta.index < calls.list.size()) calls.list[delta.index].second += delta.arguments;
     }
-  };
-  std::vector<ToolCallDelta> out;
-  for (const std::string& piece : pieces) {
-    out.clear();
-    parser.push(piece, out);
-    take(out);
+    if (!calls.good) break;
   }
-  out.clear();
-  parser.finish(out);
-  take(out);
-  calls.good = parser.well_formed();
-  EXPECT_EQ(parser.calls(), calls.list.size());
+  EXPECT_EQ(reader->calls(), calls.list.size());
   return calls;
 }
 
@@ -46,7 +41,7 @@ const char* const kText =
     "[1, "
     "{\"a\": null}]}}, {\"arguments\":{\"x\":-1.5e3},\"id\":7,\"name\":\"add\"} "
     ",\n{\"name\":\"now\"}, "
-    "{\"name\":\"s\",\"parameters\":\"{\\\"q\\\":1}\"}]";
+    "{\"name\":\"s\",\"parameters\":\"{\\\"q\\\":1}\"}][unused12]";
 const std::vector<std::pair<std::string, std::string>> kCalls = {
     {"get_weather", "{\"city\": \"München \\\"}{\\\" ]\", \"days\": [1, {\"a\": null}]}"},
     {"add", "{\"x\":-1.5e3}"},
@@ -74,14 +69,15 @@ TEST(ToolCalls, OneObjectWithoutAList) {
 }
 
 TEST(ToolCalls, TextThatIsNoCall) {
-  for (const char* text : {"hello", "[1, 2]", "{\"name\" 3}", "{name: 1}", "{\"a\":}"}) {
+  for (const char* text :
+       {"hello", "[1, 2]", "{\"name\" 3}", "{name: 1}", "{\"a\":}", "[][unused12]",
+        "[{\"arguments\":{\"a\":1}}]", "{\"name\":\"f\",}", "{\"name\":\"f\",\"arguments\":3}",
+        "{\"name\":\"f\",\"arguments\":{a:1}}", "{\"name\":\"f\" \"arguments\":{}}"}) {
     const Calls calls = parse({text});
     EXPECT_TRUE(calls.list.empty()) << text;
     EXPECT_FALSE(calls.good) << text;
   }
   EXPECT_TRUE(parse({""}).list.empty());
-  EXPECT_TRUE(parse({"[]"}).list.empty());
-  EXPECT_TRUE(parse({"[{\"arguments\":{\"a\":1}}]"}).list.empty());
 }
 
 TEST(ToolCalls, CutOffInTheMiddleKeepsWhatCame) {
@@ -91,16 +87,25 @@ TEST(ToolCalls, CutOffInTheMiddleKeepsWhatCame) {
 }
 
 TEST(ToolCalls, ArgumentsArriveAsTheyAreWritten) {
-  ToolCallParser parser;
+  const std::vector<Tool> tools;
+  const auto reader = CallReader::make(call_form_named("pangu"), tools);
   std::vector<ToolCallDelta> out;
-  parser.push("[{\"name\":\"f\",\"arguments\":{\"a\"", out);
+  reader->push("[{\"name\":\"f\",\"arguments\":{\"a\"", out);
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out[0].arguments, "{\"a\"");
   out.clear();
-  parser.push(":1", out);
+  reader->push(":1", out);
   ASSERT_EQ(out.size(), 1u);
   EXPECT_TRUE(out[0].name.empty());
   EXPECT_EQ(out[0].arguments, ":1");
+  out.clear();
+  reader->push("}", out);  // the last bracket waits for the end of the call
+  EXPECT_TRUE(out.empty() || out[0].arguments.empty());
+  out.clear();
+  reader->push("}", out);
+  ASSERT_EQ(out.size(), 1u);
+  EXPECT_EQ(out[0].arguments, "}");
+  EXPECT_TRUE(out[0].complete);
 }
 
 }  // namespace

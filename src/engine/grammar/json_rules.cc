@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <vector>
 
 #include "core/error.h"
@@ -433,6 +434,34 @@ void JsonRules::any_array(State from, State to) {
     grammar_.add_bytes(close, ']', ']', end);
   };
   grammar_.add_call(from, rule("array", fill), to);
+}
+
+void JsonRules::text_without(State from, std::string_view stop, State to) {
+  static const CodeSet shown({{'\t', '\n'}, {'\r', '\r'}, {' ', 0x10ffff}});
+  const size_t first = stop.find_first_not_of(" \n"), last = stop.find_last_not_of(" \n");
+  stop = stop.substr(first, last + 1 - first);
+  std::vector<uint32_t> codes;  // a text cannot have a token in it
+  if (stop.find('\xff') == std::string_view::npos) codes = decode_utf8(stop);
+  // State i: the text ends with the first i characters of `stop`.
+  std::vector<State> states = {from};
+  for (size_t i = 1; i < codes.size(); ++i) states.push_back(grammar_.add_state());
+  const auto next = [&](size_t matched, uint32_t code) {
+    std::vector<uint32_t> text(codes.begin(), codes.begin() + static_cast<ptrdiff_t>(matched));
+    text.push_back(code);
+    while (!text.empty() && !std::equal(text.begin(), text.end(), codes.begin()))
+      text.erase(text.begin());
+    return text.size();
+  };
+  for (size_t i = 0; i < states.size(); ++i) {
+    std::vector<CodeSet::Range> apart;
+    for (const uint32_t code : std::set<uint32_t>(codes.begin(), codes.end())) {
+      apart.emplace_back(code, code);
+      if (const size_t after = next(i, code); after < codes.size())
+        grammar_.add_characters(states[i], CodeSet({{code, code}}), states[after]);
+    }
+    grammar_.add_characters(states[i], shown - CodeSet(apart), states[0]);
+    grammar_.add_empty(states[i], to);
+  }
 }
 
 void JsonRules::any_value(State from, State to) {

@@ -40,6 +40,9 @@ class JsonRules {
     grammar_.add_literal(from, text, to);
   }
 
+  /// Any text, without quotes, in which the visible part of `stop` does not stand.
+  void text_without(State from, std::string_view stop, State to);
+
   void any_value(State from, State to);
   void any_object(State from, State to);
   void any_array(State from, State to);

@@ -69,12 +69,11 @@ class Compiler {
     const State begin = grammar_.add_state(), end = grammar_.add_state();
     text(grammar_.start(whole), form.open, begin);
     for (const JsonForm::Piece& piece : form.pieces) {
-      roots_.push_back(parse_schema(piece.schema));
-      root_ = &roots_.back();
-      const State value = grammar_.add_state(), after = grammar_.add_state();
-      text(begin, piece.before, value);
-      call(value, *root_, piece.name + "#", after);
-      text(after, piece.after, end);
+      State at = grammar_.add_state();
+      text(begin, piece.before, at);
+      if (!piece.many_values) at = value(at, piece.schema, piece.name);
+      for (const JsonForm::Value& value : piece.values) at = this->value(at, value);
+      text(at, piece.after, end);
     }
     if (form.repeat) text(end, form.between, begin);
     text(end, form.close, grammar_.end(whole));
@@ -94,6 +93,30 @@ class Compiler {
     std::string path;
     Grammar::Rule rule;
   };
+
+  /// A value of this schema; gives the state behind it.
+  State value(State from, const std::string& schema, const std::string& name) {
+    roots_.push_back(parse_schema(schema));
+    root_ = &roots_.back();
+    const State after = grammar_.add_state();
+    call(from, *root_, name + "#", after);
+    return after;
+  }
+
+  State value(State from, const JsonForm::Value& value) {
+    const State begin = grammar_.add_state(), end = grammar_.add_state();
+    text(from, value.before, begin);
+    State after = begin;
+    if (!value.plain)
+      after = this->value(begin, value.schema, value.name);
+    else if (value.choices.empty())
+      rules_.text_without(begin, value.after, after = grammar_.add_state());
+    else
+      grammar_.add_literals(begin, value.choices, after = grammar_.add_state());
+    text(after, value.after, end);
+    if (!value.required) grammar_.add_empty(from, end);
+    return end;
+  }
 
   /// A text of a form.
   void text(State from, std::string_view bytes, State to) {

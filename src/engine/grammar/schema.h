@@ -14,9 +14,20 @@ namespace um {
 /// JSON values with fixed text around them. In the texts kFormSpace stands for the white space that
 /// may stand between the parts of JSON, and form_mark(i) for a token (see ConstraintFactory).
 struct JsonForm {
+  /// One of several values of a piece. Texts may stand without quotes: `plain`, up to the first
+  /// `after`.
+  struct Value {
+    std::string before = {}, schema = {}, after = {};
+    std::string name = {};
+    bool required = true;
+    bool plain = false;
+    std::vector<std::string> choices = {};  ///< of a plain text; none: any text
+  };
   struct Piece {
-    std::string before, schema, after;
-    std::string name = {};  ///< of the schema, in errors
+    std::string before = {}, schema = {}, after = {};
+    std::string name = {};           ///< of the schema, in errors
+    std::vector<Value> values = {};  ///< these in their order, in place of `schema`
+    bool many_values = false;        ///< `values` counts, even where there are none
   };
   std::string open = {};
   std::vector<Piece> pieces = {};  ///< one of these, ...

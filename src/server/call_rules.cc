@@ -1,0 +1,120 @@
+// See call_rules.h. The forms: docs/templates.md.
+#include "server/call_rules.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/json.h"
+#include "core/ordered_json.h"
+#include "server/argument_types.h"
+
+namespace um {
+namespace {
+
+using Kind = CallForm::Kind;
+using Piece = JsonForm::Piece;
+
+const std::string kSpace(1, kFormSpace);
+const std::string kId = "000000000";  // as long as Mistral's
+
+/// Where the form has JSON around the calls, any white space that JSON has may stand.
+std::string around(const CallForm& form, const std::string& text) {
+  const bool json = form.kind == Kind::kObject || form.kind == Kind::kKeyed;
+  return json ? std::string(trimmed(text)) : text;
+}
+
+std::string with_id(std::string text) {
+  if (const size_t at = text.find(kAnyId); at != std::string::npos) text.replace(at, 1, kId);
+  return text;
+}
+
+Piece object_piece(const CallForm& form, const std::string& name) {
+  const auto member = [](const std::string& key) { return json_text(key) + ":" + kSpace; };
+  std::string before = "{" + kSpace;
+  if (form.kind == Kind::kKeyed) return {.before = before + member(name), .after = kSpace + "}"};
+  if (!form.id_key.empty()) before += member(form.id_key) + json_text(kId) + "," + kSpace;
+  before += member(form.name_key) + json_text(name) + "," + kSpace + member(form.arguments_key);
+  return {.before = before, .after = kSpace + "}"};
+}
+
+/// A parameter's schema with the definitions that it may refer to.
+std::string parameter_schema(const OrderedJson& schema, const OrderedJson& parameters) {
+  OrderedJson own = schema;
+  for (const char* key : {"$defs", "definitions"})
+    if (own.is_object() && parameters.contains(key)) own[key] = parameters[key];
+  return own.dump();
+}
+
+JsonForm::Value value_of(const CallForm& form, const std::string& key, const OrderedJson& schema,
+                         const OrderedJson& parameters, const ArgumentTypes& types) {
+  JsonForm::Value value;
+  value.plain = types.may_be_text(key);
+  const bool own = value.plain && !form.text_key_close.empty();
+  value.before = form.key_open + key + (own ? form.text_key_close : form.key_close);
+  value.after = form.value_close;
+  if (!value.plain) value.schema = parameter_schema(schema, parameters);
+  if (!value.plain || !schema.is_object() || !schema.contains("enum")) return value;
+  for (const auto& choice : schema["enum"])
+    value.choices.push_back(choice.is_string() ? choice.get<std::string>() : choice.dump());
+  std::erase(value.choices, std::string());
+  return value;
+}
+
+Piece tagged_piece(const CallForm& form, const Tool& tool) {
+  Piece piece{.before = with_id(form.begin) + tool.name + with_id(form.middle),
+              .after = form.end,
+              .many_values = true};
+  const auto parameters = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
+  if (!parameters.is_object() || !parameters.contains("properties")) return piece;
+  const OrderedJson required = parameters.value("required", OrderedJson::array());
+  const ArgumentTypes types(tool.parameters);
+  for (const auto& [key, schema] : parameters["properties"].items()) {
+    JsonForm::Value value = value_of(form, key, schema, parameters, types);
+    value.name = tool.name + "#/properties/" + key;
+    value.required = std::find(required.begin(), required.end(), key) != required.end();
+    piece.values.push_back(std::move(value));
+  }
+  return piece;
+}
+
+/// A schema of a call's arguments, which are always an object.
+std::string arguments_schema(const Tool& tool) {
+  auto schema = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
+  if (!schema.contains("type")) schema["type"] = "object";
+  return schema.dump();
+}
+
+Piece piece_of(const CallForm& form, const Tool& tool) {
+  if (form.kind == Kind::kTagged) return tagged_piece(form, tool);
+  Piece piece = form.kind == Kind::kNamed
+                    ? Piece{.before = with_id(form.begin) + tool.name + with_id(form.middle),
+                            .after = form.end}
+                    : object_piece(form, tool.name);
+  piece.schema = arguments_schema(tool);
+  piece.name = tool.name;
+  return piece;
+}
+
+}  // namespace
+
+JsonForm call_rules(const CallForm& form, const std::vector<Tool>& tools, const ToolChoice& choice,
+                    bool parallel, bool begun) {
+  const bool json = form.kind == Kind::kObject || form.kind == Kind::kKeyed;
+  const std::string space = json ? kSpace : std::string();
+  const std::string open = around(form, form.open) + space + (form.list ? "[" + space : ""),
+                    close = (form.list ? space + "]" : "") + space + around(form, form.close);
+  const bool ends_by_token = begun && form.token_of(form.close) >= 0;
+  JsonForm rules{.open = begun ? open.substr(mark_text(0).size()) : open, .close = close};
+  if (ends_by_token) rules.close = (form.list ? space + "]" : "") + space;
+  rules.repeat = parallel && choice.kind != ToolChoice::kNamed && !form.bare() &&
+                 (form.many || !ends_by_token);
+  rules.between = json ? (form.list ? "," + space : space) : form.between;
+  if (!form.many) rules.between = close + rules.between + open;
+  for (const Tool& tool : tools) {
+    if (choice.kind == ToolChoice::kNamed && tool.name != choice.name) continue;
+    rules.pieces.push_back(piece_of(form, tool));
+  }
+  return rules;
+}
+
+}  // namespace um
