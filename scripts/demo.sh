@@ -170,6 +170,9 @@ prompt='The'
 "$ultramoe" generate --model "$checkpoint" --prompt "$prompt" --max-tokens 96 --temperature 0.8 --seed 1
 
 stage "Done"
+again="scripts/demo.sh --minutes 30"
+[[ ${#texts[@]} -eq 0 ]] || again+=" --text$(printf ' %q' "${texts[@]}")"
+[[ $out == runs/demo ]] || again+=" --out $(printf '%q' "$out")"
 cat <<EOF
    report       $out/report.html   (open it in a browser)
    checkpoint   $checkpoint   (Hugging Face form)
@@ -178,5 +181,5 @@ cat <<EOF
      $ultramoe generate --model $checkpoint --prompt '$prompt' --temperature 0.5
      $ultramoe eval --model $checkpoint --text FILE
      $ultramoe inspect $checkpoint
-     scripts/demo.sh --minutes 30
+     $again
 EOF

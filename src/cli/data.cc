@@ -53,6 +53,7 @@ void pack(PackFlags& flags, const Globals& globals) {
   options.read.document = parse_document_rule(flags.document);
   options.threads = globals.thread_count();
   Progress line;
+  options.read.warn = [&](const std::string& text) { line.warn(text); };
   options.progress = [&](const PackProgress& now) {
     if (line.due()) line.show(progress_line(now, line.seconds()));
   };
@@ -77,7 +78,7 @@ void add_pack(CLI::App& family, Globals& globals) {
   auto flags = std::make_shared<PackFlags>();
   command
       ->add_option("--input", flags->inputs,
-                   ".txt and .jsonl files, gzipped or not, and directories of them")
+                   ".txt and .jsonl files, plain, .gz or .zst, and directories of them")
       ->type_name("FILE...")
       ->required();
   command->add_option("--tokenizer", flags->tokenizer, "directory of the tokenizer")
@@ -95,11 +96,13 @@ void add_pack(CLI::App& family, Globals& globals) {
       ->capture_default_str();
   command
       ->add_option("--block-bytes", flags->pack.read.block_bytes,
-                   "a block ends with the line that fills so many bytes")
+                   "a block ends with the line that fills so many bytes; longer lines are cut")
       ->capture_default_str();
   command->add_option("--text-field", flags->pack.read.text_field, "field of .jsonl records")
       ->type_name("NAME")
       ->capture_default_str();
+  command->add_flag("--force-text", flags->pack.read.force_text,
+                    "read files that do not look like UTF-8 text all the same");
   command->add_option("--val-fraction", flags->pack.val_fraction, "share of documents held out")
       ->capture_default_str();
   command->add_option("--shard-tokens", flags->pack.shard_tokens, "tokens of one shard")

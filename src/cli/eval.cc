@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "core/paths.h"
 #include "data/loader.h"
+#include "data/text_file.h"
 #include "engine/evaluate.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
@@ -17,6 +18,8 @@ namespace um {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
 struct Flags {
   WeightFlags weights;
@@ -112,7 +115,7 @@ Scored score_texts(const Model& model, const fs::path& directory, const Flags& f
   std::vector<double> bytes;
   double tokens = 0;
   for (const std::string& file : flags.texts) {
-    const std::string text = read_file(file);
+    const std::string text = read_text_file(file, kMaxTextBytes);
     UM_CHECK(!text.empty(), "{}: no text", file);
     texts.push_back(tokenizer.encode(text, {.add_bos = bos}));
     bytes.push_back(static_cast<double>(text.size()));

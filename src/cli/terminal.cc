@@ -98,6 +98,11 @@ void Progress::clear() {
   visible_ = false;
 }
 
+void Progress::warn(std::string_view text) {
+  clear();
+  fmt::print(stderr, "warning: {}\n", text);
+}
+
 double Progress::seconds() const {
   return std::chrono::duration<double>(Clock::now() - start_).count();
 }

@@ -42,6 +42,8 @@ class Progress {
   void announce(std::string_view line);
   /// Takes the line off a terminal.
   void clear();
+  /// Writes "warning: TEXT" on a line of its own, above the progress line.
+  void warn(std::string_view text);
   double seconds() const;
 
  private:

@@ -41,10 +41,14 @@ void train(TrainFlags& flags, const Globals& globals) {
       line.announce(
           fmt::format("learning {} pieces from {}", digits(flags.train.vocab_size), total));
   };
+  flags.read.warn = [&](const std::string& text) { line.warn(text); };
   OutputDirectory output(flags.out);  // before the work, not after it
   const Tokenizer tokenizer =
       train_tokenizer(flags.train, corpus_source(inputs, flags.read, progress));
   line.clear();
+  if (tokenizer.vocab_size() < flags.train.vocab_size)
+    line.warn(fmt::format("the text has no more than {} pieces, {} were asked for",
+                          digits(tokenizer.vocab_size()), digits(flags.train.vocab_size)));
   tokenizer.save(flags.out);
   output.keep();
   if (flags.json)
@@ -62,7 +66,7 @@ void add_train_tokenizer(CLI::App& family, Globals& globals) {
   auto flags = std::make_shared<TrainFlags>();
   command
       ->add_option("--input", flags->inputs,
-                   ".txt and .jsonl files, gzipped or not, and directories of them")
+                   ".txt and .jsonl files, plain, .gz or .zst, and directories of them")
       ->type_name("FILE...")
       ->required();
   command->add_option("--out", flags->out, "directory to write")->type_name("DIR")->required();
@@ -77,6 +81,8 @@ void add_train_tokenizer(CLI::App& family, Globals& globals) {
       ->capture_default_str();
   command->add_option("--max-lines", flags->train.max_lines, "lines used, drawn evenly from all")
       ->capture_default_str();
+  command->add_flag("--force-text", flags->read.force_text,
+                    "read files that do not look like UTF-8 text all the same");
   command->add_option("--text-field", flags->read.text_field, "field of .jsonl records")
       ->type_name("NAME")
       ->capture_default_str();
@@ -150,8 +156,11 @@ struct DecodeFlags {
 void decode(const DecodeFlags& flags) {
   const Tokenizer tokenizer = load_tokenizer(flags.tokenizer);
   const std::string ids = fmt::format("{}", fmt::join(flags.ids, " "));
-  const std::string text =
-      tokenizer.decode(parse_ids(read_input(ids, flags.input, "ids to decode")), !flags.special);
+  const std::vector<int32_t> tokens = parse_ids(read_input(ids, flags.input, "ids to decode"));
+  for (const int32_t id : tokens)
+    UM_CHECK(id >= 0 && id < tokenizer.vocab_size(), "id {}: the vocabulary has ids 0 to {}", id,
+             tokenizer.vocab_size() - 1);
+  const std::string text = tokenizer.decode(tokens, !flags.special);
   if (flags.json) return print_json({{"text", text}});
   fmt::print("{}\n", text);
 }

@@ -170,6 +170,20 @@ std::vector<SourceInfo> list_sources(const CorpusReader& reader) {
   return sources;
 }
 
+/// A document that has a token to predict.
+bool predicts(const SplitInfo& split) {
+  return split.tokens > split.documents;
+}
+
+void warn_of_no_validation(const Manifest& manifest, const PackOptions& options) {
+  if (options.val_fraction == 0 || !options.read.warn || predicts(manifest.val)) return;
+  const uint64_t documents = manifest.train.documents + manifest.val.documents;
+  options.read.warn(fmt::format(
+      "nothing is held out for validation: the corpus has {} document{}; make smaller ones "
+      "(--document line, paragraph, or block with --block-bytes), or train with --log.eval_every 0",
+      documents, documents == 1 ? "" : "s"));
+}
+
 /// Sends each document to its split. Keeps the last document back to have one to hold out.
 class Splitter {
  public:
@@ -237,9 +251,12 @@ Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
     progress.bytes_read = reader.bytes_read();
     if (options.progress) options.progress(progress);
   }
-  UM_CHECK(progress.documents > 0, "data pack: {} and {} other inputs have no text",
-           reader.files()[0].string(), reader.files().size() - 1);
+  const std::string others = reader.files().size() > 1
+                                 ? fmt::format(" nor in {} more files", reader.files().size() - 1)
+                                 : "";
+  UM_CHECK(progress.documents > 0, "{}: no text in it{}", reader.files()[0].string(), others);
   splitter.finish(manifest);
+  warn_of_no_validation(manifest, options);
   tokenizer.save(options.out_dir);  // training copies it into its checkpoints
   write_file_atomic(options.out_dir / kManifestName, to_text(manifest.json(), 2) + "\n");
   output.keep();

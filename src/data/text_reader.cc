@@ -1,11 +1,9 @@
 // See text_reader.h.
 #include "data/text_reader.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cctype>
 
 #include "core/error.h"
 #include "core/input_file.h"
@@ -18,7 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kReadBytes = 256 << 10;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr size_t kNamed = 5;  // files or fields that a message names
+
+using Warn = std::function<void(const std::string&)>;
 
 constexpr std::array<std::pair<std::string_view, DocumentRule>, 4> kRules = {
     {{"line", DocumentRule::kLine},
@@ -35,14 +35,86 @@ void chomp(std::string& line) {
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
 }
 
+/// The ending of a file's name in small letters, without .gz or .zst behind it.
+std::string ending_of(const fs::path& path) {
+  const auto lower = [](std::string text) {
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  };
+  const std::string ending = lower(path.extension().string());
+  if (ending == ".gz" || ending == ".zst") return lower(path.stem().extension().string());
+  return ending;
+}
+
 bool is_jsonl(const fs::path& path) {
-  const fs::path name = path.extension() == ".gz" ? path.stem() : path;
-  return name.extension() == ".jsonl" || name.extension() == ".ndjson";
+  const std::string ending = ending_of(path);
+  return ending == ".jsonl" || ending == ".ndjson";
 }
 
 bool is_corpus_file(const fs::path& path) {
-  const fs::path name = path.extension() == ".gz" ? path.stem() : path;
-  return name.extension() == ".txt" || is_jsonl(path);
+  return ending_of(path) == ".txt" || is_jsonl(path);
+}
+
+/// Text with a form of its own, which a model learns along.
+bool is_structured(const fs::path& path) {
+  const std::string ending = ending_of(path);
+  return ending == ".json" || ending == ".csv" || ending == ".tsv" || ending == ".xml" ||
+         ending == ".html";
+}
+
+struct Listing {
+  std::vector<fs::path> files, skipped;
+};
+
+/// What is below a directory, sorted by path.
+Listing list_directory(const fs::path& directory) {
+  Listing listing;
+  std::error_code error;
+  fs::recursive_directory_iterator it(directory, error);
+  for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_directory(ignored)) continue;
+    const bool reads = is_corpus_file(it->path());  // what cannot be read is an error
+    (reads ? listing.files : listing.skipped).push_back(it->path());
+  }
+  UM_CHECK(!error, "{}: cannot list: {}", directory.string(), error.message());
+  std::sort(listing.files.begin(), listing.files.end());
+  std::sort(listing.skipped.begin(), listing.skipped.end());
+  return listing;
+}
+
+std::string skipped_text(const fs::path& directory, const std::vector<fs::path>& skipped) {
+  std::string names;
+  for (size_t i = 0; i < std::min(skipped.size(), kNamed); ++i)
+    names += (i > 0 ? ", " : "") + skipped[i].lexically_relative(directory).string();
+  if (skipped.size() > kNamed) names += fmt::format(" and {} more", skipped.size() - kNamed);
+  return fmt::format(
+      "{}: skipped {} that {} neither .txt nor .jsonl: {} (an input that is named is read as text)",
+      directory.string(), skipped.size() == 1 ? "a file" : fmt::format("{} files", skipped.size()),
+      skipped.size() == 1 ? "is" : "are", names);
+}
+
+/// The names of an object's fields, for an error.
+std::string names_of(const Json& object) {
+  std::string names;
+  size_t count = 0;
+  for (const auto& [name, value] : object.items()) {
+    if (++count <= kNamed) names += (count > 1 ? ", " : "") + quote(name);
+  }
+  if (count > kNamed) names += fmt::format(" and {} more", count - kNamed);
+  return count == 0 ? "none" : names;
+}
+
+/// Where to cut a line of a text that is longer than `limit` bytes: behind the last white space of
+/// the second half, else between two characters. Above 0.
+size_t cut_place(std::string_view text, size_t limit) {
+  const size_t space = text.substr(0, limit).find_last_of(" \t\v\f");
+  if (space != std::string_view::npos && space >= limit / 2) return space + 1;
+  const auto inside = [&](size_t at) { return (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80; };
+  size_t cut = limit;
+  while (cut > 0 && limit - cut < 3 && inside(cut)) --cut;
+  if (cut == 0) return utf8_step(text).bytes;
+  return inside(cut) ? limit : cut;
 }
 
 }  // namespace
@@ -59,35 +131,8 @@ std::string_view document_rule_name(DocumentRule rule) {
   return kRules[static_cast<size_t>(rule)].first;
 }
 
-TextFile::TextFile(const fs::path& path) : path_(path) {
-  InputFile file(path);
-  file_ = gzdopen(file.descriptor(), "rb");
-  UM_CHECK(file_ != nullptr, "{}: cannot open: {}", path.string(), std::strerror(errno));
-  file.release();  // gzclose_r closes it
-  gzbuffer(static_cast<gzFile>(file_), kReadBytes);
-}
-
-TextFile::~TextFile() {
-  if (file_ != nullptr) gzclose_r(static_cast<gzFile>(file_));
-}
-
-size_t TextFile::read(char* buffer, size_t capacity) {
-  const auto file = static_cast<gzFile>(file_);
-  const int got = gzread(file, buffer, static_cast<unsigned>(std::min<size_t>(capacity, 1 << 30)));
-  int code = Z_OK;
-  const char* reason = gzerror(file, &code);
-  UM_CHECK(got >= 0 && (code == Z_OK || code == Z_STREAM_END), "{}: cannot read: {}",
-           path_.string(), code == Z_ERRNO ? std::strerror(errno) : reason);
-  return static_cast<size_t>(got);
-}
-
-uint64_t TextFile::position() const {
-  const auto offset = gzoffset(static_cast<gzFile>(file_));
-  return offset < 0 ? 0 : static_cast<uint64_t>(offset);
-}
-
 DocumentReader::DocumentReader(ByteSource source, std::string name, bool jsonl, ReadOptions options)
-    : source_(std::move(source)),
+    : source_(std::move(source), name, options.force_text),
       name_(std::move(name)),
       jsonl_(jsonl),
       options_(std::move(options)) {}
@@ -97,16 +142,31 @@ void DocumentReader::check_size(size_t bytes) const {
            line_, options_.max_document_bytes);
 }
 
+std::string DocumentReader::repair(std::string_view text) {
+  flaws_.count(text, line_);
+  return repair_utf8(text);
+}
+
+/// Where the line that begins at `begin_` ends or is cut; `begin_` while that is not known. Nothing
+/// before `searched` is a line end.
+size_t DocumentReader::line_end(size_t searched) const {
+  const bool cut = !jsonl_ && options_.document == DocumentRule::kBlock;
+  const std::string_view rest = std::string_view(buffer_).substr(begin_);
+  const std::string_view line = cut ? rest.substr(0, options_.block_bytes) : rest;
+  const size_t end = line.find('\n', searched - begin_);
+  if (end != std::string_view::npos) return begin_ + end + 1;
+  if (line.size() < rest.size()) return begin_ + cut_place(rest, line.size());
+  return ended_ ? buffer_.size() : begin_;
+}
+
 bool DocumentReader::next_line(std::string& line) {
   size_t searched = begin_;
   for (;;) {
-    const size_t end = buffer_.find('\n', searched);
-    if (end != std::string::npos || (ended_ && begin_ < buffer_.size())) {
-      const size_t stop = end == std::string::npos ? buffer_.size() : end + 1;
-      const bool mark = line_ == 0 && buffer_.compare(begin_, 3, kByteOrderMark) == 0;
-      line.assign(buffer_, begin_ + (mark ? 3 : 0), stop - begin_ - (mark ? 3 : 0));
-      begin_ = stop;
-      ++line_;
+    if (const size_t end = line_end(searched); end > begin_) {
+      line_ += line_begins_ ? 1 : 0;
+      line.assign(buffer_, begin_, end - begin_);
+      line_begins_ = line.back() == '\n';
+      begin_ = end;
       return true;
     }
     if (ended_) return false;
@@ -115,7 +175,7 @@ bool DocumentReader::next_line(std::string& line) {
     begin_ = 0;
     searched = buffer_.size();
     buffer_.resize(searched + kReadBytes);
-    const size_t got = source_(buffer_.data() + searched, kReadBytes);
+    const size_t got = source_.read(buffer_.data() + searched, kReadBytes);
     buffer_.resize(searched + got);
     ended_ = got == 0;
   }
@@ -127,7 +187,8 @@ bool DocumentReader::next_record(std::string& text) {
     check_size(line.size());
     if (is_blank(line)) continue;
     chomp(line);
-    text = jsonl_text(line, options_.text_field, fmt::format("{}:{}", name_, line_));
+    text = jsonl_text(repair(line), options_.text_field, fmt::format("{}:{}", name_, line_));
+    text = clean_line_ends(repair(text));
     if (!is_blank(text)) return true;
   }
   return false;
@@ -135,22 +196,23 @@ bool DocumentReader::next_record(std::string& text) {
 
 bool DocumentReader::next_text(std::string& text) {
   const DocumentRule rule = options_.document;
+  const bool keeps_blank = rule == DocumentRule::kBlock || rule == DocumentRule::kFile;
   text.clear();
   std::string line;
+  bool has_text = false;
   while (next_line(line)) {
     const bool blank = is_blank(line);
-    if (rule == DocumentRule::kParagraph && blank && !text.empty()) break;
-    if (blank && rule != DocumentRule::kBlock && rule != DocumentRule::kFile) continue;
+    if (rule == DocumentRule::kParagraph && blank && has_text) break;
+    if (blank && !keeps_blank) continue;
+    has_text |= !blank;
     text += line;
     check_size(text.size());
     if (rule == DocumentRule::kLine) break;
-    if (rule == DocumentRule::kBlock && text.size() >= options_.block_bytes && !is_blank(text)) {
-      break;
-    }
+    if (rule == DocumentRule::kBlock && text.size() >= options_.block_bytes && has_text) break;
   }
-  if (rule == DocumentRule::kLine || rule == DocumentRule::kParagraph) chomp(text);
-  if (is_blank(text)) return false;
-  text = repair_utf8(text);
+  if (!keeps_blank) chomp(text);
+  if (!has_text) return false;
+  text = repair(text);
   return true;
 }
 
@@ -160,10 +222,13 @@ bool DocumentReader::next(std::string& text) {
 
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where) {
   const Json record = parse_json(repair_json(line), where);
-  return JsonObject(record, where).string(field);
+  const JsonObject object(record, where);
+  UM_CHECK(object.has(field), "{}: no field {}; it has {} (--text-field chooses)", where,
+           quote(field), names_of(record));
+  return object.string(field);
 }
 
-std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs) {
+std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs, const Warn& warn) {
   UM_CHECK(!inputs.empty(), "corpus: no input files");
   std::vector<fs::path> files;
   for (const fs::path& input : inputs) {
@@ -171,25 +236,26 @@ std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs) {
     const fs::file_status status = fs::status(input, error);
     UM_CHECK(fs::exists(status), "{}: no such file or directory", input.string());
     if (!fs::is_directory(status)) {
+      if (warn && is_structured(input))
+        warn(
+            fmt::format("{}: read as plain text, markup and all; records belong into .jsonl, one "
+                        "object a line",
+                        input.string()));
       files.push_back(input);
       continue;
     }
-    const size_t before = files.size();
-    fs::recursive_directory_iterator it(input, error);
-    for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
-      std::error_code ignored;
-      if (!it->is_directory(ignored) && is_corpus_file(it->path())) files.push_back(it->path());
-    }
-    UM_CHECK(!error, "{}: cannot list: {}", input.string(), error.message());
-    UM_CHECK(files.size() > before, "{}: no .txt, .jsonl, .txt.gz or .jsonl.gz files below it",
+    const Listing listing = list_directory(input);
+    if (warn && !listing.skipped.empty()) warn(skipped_text(input, listing.skipped));
+    UM_CHECK(!listing.files.empty(),
+             "{}: no .txt, .jsonl or .ndjson files below it, plain or with .gz or .zst behind",
              input.string());
-    std::sort(files.begin() + static_cast<ptrdiff_t>(before), files.end());
+    files.insert(files.end(), listing.files.begin(), listing.files.end());
   }
   return files;
 }
 
 CorpusReader::CorpusReader(const std::vector<fs::path>& inputs, ReadOptions options)
-    : files_(list_corpus(inputs)), options_(std::move(options)) {
+    : options_(std::move(options)), files_(list_corpus(inputs, options_.warn)) {
   for (const fs::path& path : files_) {
     bytes_total_ += InputFile(path).size();
   }
@@ -202,18 +268,38 @@ void CorpusReader::open() {
                   files_[index_].string(), is_jsonl(files_[index_]), options_);
 }
 
+void CorpusReader::warn(const std::string& line) const {
+  if (options_.warn) options_.warn(line);
+}
+
+/// Tells what is wrong with the file that has been read. Of many files only the first are named.
+void CorpusReader::close() {
+  bytes_before_ += file_->position();
+  const bool last = index_ + 1 == files_.size();
+  const TextFlaws& flaws = reader_->flaws();
+  flawed_files_ += flaws.any() ? 1 : 0;
+  if (flaws.any() && flawed_files_ <= kNamed)
+    warn(
+        fmt::format("{}: {} invalid UTF-8 sequences, read as U+FFFD, and {} NUL characters; the "
+                    "first in line {}",
+                    files_[index_].string(), flaws.invalid, flaws.nul, flaws.first_line));
+  if (last && flawed_files_ > kNamed)
+    warn(fmt::format("{} more files have invalid UTF-8 or NUL characters", flawed_files_ - kNamed));
+}
+
 uint64_t CorpusReader::bytes_read() const {
-  return bytes_before_ + file_->position();
+  return ended_ ? bytes_before_ : bytes_before_ + file_->position();
 }
 
 bool CorpusReader::next(std::string& text) {
-  while (!reader_->next(text)) {
-    if (index_ + 1 == files_.size()) return false;
-    bytes_before_ += file_->position();
+  while (!ended_ && !reader_->next(text)) {
+    close();
+    ended_ = index_ + 1 == files_.size();
+    if (ended_) break;
     ++index_;
     open();
   }
-  return true;
+  return !ended_;
 }
 
 }  // namespace um

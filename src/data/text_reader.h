@@ -1,5 +1,6 @@
-// Reading corpora: .txt and .jsonl, plain or gzip, as a stream of documents in a fixed order. All
-// of it is outside input: invalid UTF-8 becomes U+FFFD, sizes are bounded, broken files are errors.
+// Reading corpora: .txt and .jsonl, plain or compressed, as a stream of documents in a fixed order.
+// All of it is outside input: what is no text is an error, invalid UTF-8 becomes U+FFFD and is
+// counted, sizes are bounded, broken files are errors.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +12,16 @@
 #include <string_view>
 #include <vector>
 
+#include "data/text_file.h"
+
 namespace um {
 
 /// What one document of a text file is. (In .jsonl each line is one.)
 enum class DocumentRule {
   kLine,       // each line
   kParagraph,  // lines up to a blank line
-  kBlock,      // running text, cut at line ends into blocks of at least `block_bytes`
+  kBlock,      // running text, cut at line ends into blocks of at least `block_bytes`; a line
+               // longer than that is cut at white space
   kFile,       // the whole file
 };
 
@@ -30,30 +34,12 @@ struct ReadOptions {
   uint64_t block_bytes = 16384;                  // kBlock: a block ends with the line that fills it
   std::string text_field = "text";               // of a .jsonl record
   uint64_t max_document_bytes = 256u << 20;      // longer ones are errors
+  bool force_text = false;                       // read what does not look like text all the same
+  std::function<void(const std::string&)> warn;  // takes lines about skipped and flawed files
 };
 
-/// Up to `capacity` bytes into `buffer`; 0 at the end. Throws Error.
-using ByteSource = std::function<size_t(char* buffer, size_t capacity)>;
-
-/// Bytes of a file, unzipped if it is gzip. Throws Error naming the file if it cannot be read, is
-/// damaged or ends early.
-class TextFile {
- public:
-  explicit TextFile(const std::filesystem::path& path);
-  TextFile(const TextFile&) = delete;
-  TextFile& operator=(const TextFile&) = delete;
-  ~TextFile();
-
-  size_t read(char* buffer, size_t capacity);
-  /// How far into the file on disk we are.
-  uint64_t position() const;
-
- private:
-  std::filesystem::path path_;
-  void* file_ = nullptr;  // gzFile
-};
-
-/// The documents of one byte stream. Documents of white space only are left out.
+/// The documents of one byte stream, with LF as line end and no byte order mark. Documents of white
+/// space only are left out.
 class DocumentReader {
  public:
   /// `name` is for errors; `jsonl` chooses the format.
@@ -61,31 +47,40 @@ class DocumentReader {
 
   /// The next document, valid UTF-8; false at the end. Throws Error `NAME:LINE: …`.
   bool next(std::string& text);
+  /// Of the documents so far.
+  const TextFlaws& flaws() const { return flaws_; }
 
  private:
   bool next_line(std::string& line);  // with its "\n" if it has one
   bool next_record(std::string& text);
   bool next_text(std::string& text);
+  size_t line_end(size_t searched) const;
   void check_size(size_t bytes) const;
+  std::string repair(std::string_view text);
 
-  ByteSource source_;
+  TextCleaner source_;
   std::string name_;
   bool jsonl_;
   ReadOptions options_;
   std::string buffer_;  // bytes read and not yet used
   size_t begin_ = 0;    // where the unused ones begin
   bool ended_ = false;
-  uint64_t line_ = 0;  // number of the last line read
+  uint64_t line_ = 0;        // number of the line last read from
+  bool line_begins_ = true;  // a new line begins at `begin_`
+  TextFlaws flaws_;
 };
 
 /// The text of one .jsonl record. Throws Error `WHERE: …` unless it is an object with a string
 /// `field`.
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where);
 
-/// The files of `inputs` in order: a file stands for itself, a directory for all .txt, .jsonl,
-/// .txt.gz and .jsonl.gz files below it, sorted by path. Throws Error for an input that does not
-/// exist, a directory without such files, or an empty list.
-std::vector<std::filesystem::path> list_corpus(const std::vector<std::filesystem::path>& inputs);
+/// The files of `inputs` in order: a file stands for itself, a directory for all .txt, .jsonl and
+/// .ndjson files below it, also with .gz or .zst behind, sorted by path. `warn`, if there is one,
+/// is told which other files a directory has. Throws Error for an input that does not exist, a
+/// directory without such files, or an empty list.
+std::vector<std::filesystem::path> list_corpus(
+    const std::vector<std::filesystem::path>& inputs,
+    const std::function<void(const std::string&)>& warn = {});
 
 /// All documents of a list of inputs, one after the other.
 class CorpusReader {
@@ -104,11 +99,15 @@ class CorpusReader {
 
  private:
   void open();
+  void close();
+  void warn(const std::string& line) const;
 
-  std::vector<std::filesystem::path> files_;
   ReadOptions options_;
+  std::vector<std::filesystem::path> files_;
   size_t index_ = 0;
   uint64_t bytes_total_ = 0, bytes_before_ = 0;
+  uint64_t flawed_files_ = 0;
+  bool ended_ = false;
   std::unique_ptr<TextFile> file_;
   std::optional<DocumentReader> reader_;
 };

@@ -107,6 +107,7 @@ std::unordered_map<std::string, std::string> trainer_arguments(
           {"byte_fallback", options.byte_fallback ? "true" : "false"},
           {"character_coverage", std::to_string(options.character_coverage)},
           {"control_symbols", specials},
+          {"hard_vocab_limit", "false"},  // fewer pieces where the text has no more
           {"num_threads", std::to_string(options.threads)},
           {"normalization_rule_name", "identity"},
           {"remove_extra_whitespaces", "false"},
@@ -118,6 +119,14 @@ std::unordered_map<std::string, std::string> trainer_arguments(
           {"eos_id", "2"},
           {"pad_id", "-1"},
           {"minloglevel", "2"}};
+}
+
+/// SentencePiece's message without its source line and assertion: "INTERNAL: FILE(LINE) [WHAT]
+/// WHY".
+std::string reason_of(const sentencepiece::util::Status& status) {
+  const std::string text = status.ToString();
+  const size_t end = text.rfind("] ");
+  return end == std::string::npos ? text : text.substr(end + 2);
 }
 
 }  // namespace
@@ -133,7 +142,7 @@ Tokenizer train_tokenizer(const TrainTokenizerOptions& options, const TextSource
   std::string model;
   const auto status =
       sentencepiece::SentencePieceTrainer::Train(trainer_arguments(options), &sentences, &model);
-  UM_CHECK(status.ok(), "tokenizer train: {}", status.ToString());
+  UM_CHECK(status.ok(), "tokenizer train: {}", reason_of(status));
   return Tokenizer::parse(std::move(model), "", "trained tokenizer");
 }
 

@@ -102,6 +102,30 @@ TEST_F(PackTest, SmallCorporaHoldTheLastDocumentOut) {
   EXPECT_EQ(pack_corpus(tiny_tokenizer(), options).train.documents, 1u);
 }
 
+TEST_F(PackTest, OneLongLineIsHeldOutInPart) {
+  std::string line;
+  for (const std::string& text : tiny_corpus(3000)) line += text + " ";
+  PackOptions options;
+  options.inputs = {write("line.txt", line)};
+  options.out_dir = dir_ / "a";
+  options.read.block_bytes = 4096;
+  const Manifest manifest = pack_corpus(tiny_tokenizer(), options);
+  EXPECT_GT(manifest.train.documents, 10u);
+  EXPECT_GT(manifest.val.documents, 0u);
+}
+
+TEST_F(PackTest, SaysWhenNothingIsHeldOut) {
+  std::vector<std::string> warnings;
+  PackOptions options = lines("a", {"only one"});
+  options.read.warn = [&](const std::string& text) { warnings.push_back(text); };
+  pack_corpus(tiny_tokenizer(), options);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("nothing is held out"), std::string::npos) << warnings[0];
+  options.val_fraction = 0;
+  pack_corpus(tiny_tokenizer(), options);
+  EXPECT_EQ(warnings.size(), 1u);
+}
+
 TEST_F(PackTest, FailingLeavesTheEarlierCorpus) {
   PackOptions options = lines("a", tiny_corpus(100));
   pack_corpus(tiny_tokenizer(), options);

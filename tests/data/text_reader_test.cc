@@ -1,6 +1,8 @@
 // Reading .txt, .jsonl and gzip: document rules, bad input, directories.
 #include "data/text_reader.h"
 
+#include <zstd.h>
+
 #include "tests/data/data_test_util.h"
 
 namespace um {
@@ -41,9 +43,9 @@ TEST(DocumentReader, CutsByRule) {
     return read_memory(kText, false, options);
   };
   EXPECT_EQ(read(DocumentRule::kLine), (Texts{"one", "two", "three", "four"}));
-  EXPECT_EQ(read(DocumentRule::kParagraph), (Texts{"one\r\ntwo", "three\nfour"}));
-  EXPECT_EQ(read(DocumentRule::kBlock), (Texts{"one\r\ntwo\n\n", " \n\nthree\nfour\n"}));
-  EXPECT_EQ(read(DocumentRule::kFile), (Texts{"one\r\ntwo\n\n \n\nthree\nfour\n\n"}));
+  EXPECT_EQ(read(DocumentRule::kParagraph), (Texts{"one\ntwo", "three\nfour"}));
+  EXPECT_EQ(read(DocumentRule::kBlock), (Texts{"one\ntwo\n\n \n", "\nthree\nfour\n"}));
+  EXPECT_EQ(read(DocumentRule::kFile), (Texts{"one\ntwo\n\n \n\nthree\nfour\n\n"}));
   EXPECT_EQ(parse_document_rule("paragraph"), DocumentRule::kParagraph);
   EXPECT_EQ(document_rule_name(DocumentRule::kBlock), "block");
   EXPECT_THROW(parse_document_rule("page"), UsageError);
@@ -90,7 +92,167 @@ TEST(DocumentReader, RefusesBadRecordsWithTheirLine) {
             std::string::npos);
 }
 
+TEST(DocumentReader, EveryLineEndIsOneLineFeed) {
+  ReadOptions options;
+  options.document = DocumentRule::kFile;
+  for (const size_t step : {1, 2, 3, 100}) {
+    EXPECT_EQ(read_memory("a\r\nb\rc\n\r\r\nd\r", false, options, step), Texts{"a\nb\nc\n\n\nd\n"});
+    EXPECT_EQ(read_memory("\xEF\xBB\xBF{\"text\": \"\xEF\xBB\xBF"
+                          "a\\r\\nb\"}\r\n",
+                          true, options, step),
+              Texts{"a\nb"});
+  }
+  EXPECT_EQ(read_memory("\xEF\xBB\xBF", false), Texts{});
+}
+
+/// Blocks of a text without line ends, put together, are the text.
+TEST(DocumentReader, CutsALongLineBetweenWords) {
+  ReadOptions options;
+  options.block_bytes = 100;
+  std::string text;
+  for (int i = 0; i < 500; ++i) text += fmt::format("word{} ", i * 7919 % 1000);
+  const Texts blocks = read_memory(text, false, options, 4096);
+  EXPECT_GT(blocks.size(), 20u);
+  std::string all;
+  for (const std::string& block : blocks) {
+    EXPECT_LE(block.size(), 200u);
+    EXPECT_EQ(block.back(), ' ');
+    all += block;
+  }
+  EXPECT_EQ(all, text);
+}
+
+TEST(DocumentReader, CutsALineWithoutBlanksBetweenCharacters) {
+  for (const uint64_t block : {1, 2, 3, 7, 100}) {
+    ReadOptions options;
+    options.block_bytes = block;
+    std::string text, all;
+    for (int i = 0; i < 300; ++i) text += i % 3 == 0 ? "\xE9\x97\xA8" : "\xF0\x9F\xA6\x86";
+    for (const std::string& part : read_memory(text, false, options, 4096)) {
+      EXPECT_LE(part.size(), 2 * block + 4);
+      all += part;
+    }
+    EXPECT_EQ(all, text);
+  }
+}
+
+TEST(DocumentReader, LongLinesKeepLineNumbers) {
+  ReadOptions options;
+  options.block_bytes = 10;
+  const std::string text = std::string(1000, 'a') + "\nb\n" + std::string(50, ' ') + "c\xFF\n";
+  DocumentReader reader(
+      [&, at = size_t{0}](char* buffer, size_t capacity) mutable {
+        const size_t count = text.copy(buffer, capacity, at);
+        at += count;
+        return count;
+      },
+      "memory", false, options);
+  std::string document;
+  while (reader.next(document)) {
+  }
+  EXPECT_EQ(reader.flaws().invalid, 1u);
+  EXPECT_EQ(reader.flaws().first_line, 3u);
+}
+
+/// Each of these was packed as if it were text.
+TEST(DocumentReader, RefusesWhatIsNoText) {
+  const auto utf16 = [](std::string_view text, bool big) {
+    std::string bytes;
+    for (const char c : text) bytes += big ? std::string{'\0', c} : std::string{c, '\0'};
+    return bytes;
+  };
+  std::string latin1, german;
+  for (int i = 0; i < 40; ++i) latin1 += "caf\xE9 na\xEFve ";
+  for (int i = 0; i < 40; ++i) german += "caf\xC3\xA9 na\xC3\xAFve ";
+  const std::pair<std::string, const char*> cases[] = {
+      {"PAR1\x15" + std::string(100, '\0') + "PAR1", "Parquet"},
+      {"\xFF\xFE" + utf16("some text", false), "UTF-16"},
+      {"\xFE\xFF" + utf16("some text", true), "UTF-16"},
+      {utf16("some text without a mark", false), "UTF-16"},
+      {utf16("some text without a mark", true), "UTF-16"},
+      {std::string("\xFF\xFE\0\0s\0\0\0", 8), "UTF-32"},
+      {latin1, "not UTF-8"},
+      {"PK\x03\x04" + std::string(50, '\1') + '\0', "zip"},
+      {"%PDF-1.4 all of it ASCII", "PDF"},
+      {"\xFD"
+       "7zXZ\x01\xFF",
+       "xz -d"},
+      {std::string("text\0with\x01\x02 zeros in it", 24), "binary"},
+  };
+  for (const auto& [bytes, expected] : cases) {
+    for (const bool jsonl : {false, true}) {
+      const std::string message = error_of([&] { read_memory(bytes, jsonl); });
+      EXPECT_TRUE(message.starts_with("memory: ")) << message;
+      EXPECT_NE(message.find(expected), std::string::npos) << message;
+    }
+  }
+  ReadOptions options;
+  options.force_text = true;
+  EXPECT_EQ(read_memory("caf\xE9\xE9\xE9\xE9" + latin1, false, options).size(), 1u);
+  EXPECT_EQ(read_memory(german, false), Texts{german});
+  EXPECT_EQ(read_memory("PAR1 is how I begin\n", false), Texts{"PAR1 is how I begin\n"});
+}
+
+/// 256 MB of blank lines took hours: each looked at all before it.
+TEST(DocumentReader, TakesTimeInProportion) {
+  std::string text(4 << 20, '\n');
+  text += "end\n";
+  EXPECT_EQ(read_memory(text, false, {}, 1 << 20).size(), 1u);
+  ReadOptions options;
+  options.block_bytes = 64;
+  EXPECT_GT(read_memory(std::string(4 << 20, 'a'), false, options, 1 << 20).size(), 60000u);
+}
+
 class CorpusReaderTest : public ScratchTest {};
+
+TEST_F(CorpusReaderTest, SaysWhatItSkipsAndRepairs) {
+  write("c/a.txt", "caf\xE9\n");
+  write("c/b.TXT", "fine\n");
+  write("c/notes.md", "not read");
+  write("c/deep/table.parquet", "PAR1");
+  std::vector<std::string> warnings;
+  ReadOptions options;
+  options.warn = [&](const std::string& text) { warnings.push_back(text); };
+  CorpusReader reader(
+      {dir_ / "c", write("data.json", "{}"), write("nul.jsonl", "{\"text\": \"a\\u0000\"}\n")},
+      options);
+  EXPECT_EQ(read_all(reader).size(), 4u);
+  ASSERT_EQ(warnings.size(), 4u);
+  EXPECT_NE(warnings[0].find("skipped 2 files"), std::string::npos) << warnings[0];
+  EXPECT_NE(warnings[0].find("deep/table.parquet, notes.md"), std::string::npos) << warnings[0];
+  EXPECT_NE(warnings[1].find("data.json: read as plain text"), std::string::npos) << warnings[1];
+  EXPECT_NE(warnings[2].find("a.txt: 1 invalid UTF-8"), std::string::npos) << warnings[2];
+  EXPECT_NE(warnings[3].find("1 NUL"), std::string::npos) << warnings[3];
+}
+
+TEST_F(CorpusReaderTest, ReadsZstd) {
+  std::string text;
+  for (int i = 0; i < 100000; ++i) text += fmt::format("line {}\n", i * 7919 % 10007);
+  std::string packed(ZSTD_compressBound(text.size()), '\0');
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+  ReadOptions options;
+  options.document = DocumentRule::kFile;
+  CorpusReader reader({write("a.txt.zst", packed + packed)}, options);
+  EXPECT_EQ(read_all(reader), Texts{text + text});
+  EXPECT_EQ(reader.bytes_read(), 2 * packed.size());
+  const auto cut = write("cut.jsonl.zst", packed.substr(0, packed.size() / 2));
+  EXPECT_NE(error_of([&] { read_text_file(cut, 1 << 30); }).find("end early"), std::string::npos);
+  packed[packed.size() / 2] = static_cast<char>(packed[packed.size() / 2] ^ 0x55);
+  const auto bad = write("bad.txt.zst", packed);
+  EXPECT_NE(error_of([&] { read_text_file(bad, 1 << 30); }).find("bad.txt.zst: cannot read: zstd"),
+            std::string::npos);
+}
+
+TEST_F(CorpusReaderTest, NamesTheFieldsThatARecordHas) {
+  const auto path = write("c.jsonl", "{\"content\": \"a\", \"url\": \"b\"}\n");
+  const std::string message = error_of([&] {
+    CorpusReader reader({path}, {});
+    read_all(reader);
+  });
+  EXPECT_NE(message.find("c.jsonl:1: no field"), std::string::npos) << message;
+  EXPECT_NE(message.find("content"), std::string::npos) << message;
+  EXPECT_NE(message.find("--text-field"), std::string::npos) << message;
+}
 
 TEST_F(CorpusReaderTest, ReadsDirectoriesInOrderAndGzip) {
   write("c/b/2.jsonl", "{\"text\": \"two\"}\n");

@@ -305,7 +305,7 @@ TEST(TrainTokenizer, IsDeterministicAndRefusesNonsense) {
   EXPECT_THROW(train(0), Error);
   options.vocab_size = 200;  // less than the bytes
   EXPECT_THROW(train(200), Error);
-  options.vocab_size = 100000;  // more than the corpus has
+  options.vocab_size = 1 << 23;
   EXPECT_THROW(train(200), Error);
   options.vocab_size = 350;
   options.model_type = "magic";
@@ -317,6 +317,39 @@ TEST(TrainTokenizer, IsDeterministicAndRefusesNonsense) {
     text = hostile + tiny_corpus(300)[static_cast<size_t>(n)];
     return ++n < 300;
   }));
+}
+
+/// SentencePiece itself stops: "Vocabulary size too high".
+TEST(TrainTokenizer, TakesThePiecesThatTheTextHas) {
+  for (const char* type : {"bpe", "unigram"}) {
+    TrainTokenizerOptions options;
+    options.model_type = type;
+    options.vocab_size = 100000;
+    const Tokenizer most = train_tokenizer(options, texts_source(tiny_corpus(200)));
+    EXPECT_GT(most.vocab_size(), 265) << type;
+    EXPECT_LT(most.vocab_size(), 5000) << type;
+    EXPECT_EQ(most.decode(most.encode(tiny_corpus(200)[7])), tiny_corpus(200)[7]) << type;
+    const Tokenizer few = train_tokenizer(options, texts_source({"a a a a"}));
+    EXPECT_EQ(few.decode(few.encode("a b")), "a b") << type;
+  }
+}
+
+TEST(TrainTokenizer, SaysInPlainWordsWhyItStops) {
+  TrainTokenizerOptions options;
+  options.vocab_size = 300;
+  options.character_coverage = 1;
+  std::string text;
+  for (int i = 0; i < 500; ++i)
+    text += fmt::format("{}", static_cast<char>(0xE4)) + static_cast<char>(0x80 + i / 64) +
+            static_cast<char>(0x80 + i % 64);
+  try {
+    train_tokenizer(options, texts_source({text}));
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_TRUE(message.starts_with("tokenizer train: ")) << message;
+    EXPECT_EQ(message.find(".cc"), std::string::npos) << message;
+  }
 }
 
 TEST(SharedModel, MatchesSentencePieceItself) {

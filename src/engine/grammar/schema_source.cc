@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/ordered_json.h"
 
 namespace um {
 namespace {
@@ -18,78 +19,17 @@ bool is_one_of(std::string_view word, std::initializer_list<std::string_view> li
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-/// Builds ordered objects in linear time: that no key comes twice was checked before.
-class TreeBuilder : public nlohmann::json_sax<Node> {
- public:
-  explicit TreeBuilder(Node& root) : root_(root) {}
-
-  bool null() override { return put(nullptr); }
-  bool boolean(bool value) override { return put(value); }
-  bool number_integer(number_integer_t value) override { return put(value); }
-  bool number_unsigned(number_unsigned_t value) override { return put(value); }
-  bool number_float(number_float_t value, const string_t&) override { return put(value); }
-  bool string(string_t& value) override { return put(std::move(value)); }
-  bool binary(binary_t&) override { return false; }
-  bool start_object(std::size_t) override { return open(Node::object()); }
-  bool start_array(std::size_t) override { return open(Node::array()); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
-  bool key(string_t& name) override {
-    key_ = std::move(name);
-    return true;
-  }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
-    return false;
-  }
-
- private:
-  Node* place(Node value) {
-    if (stack_.empty()) {
-      root_ = std::move(value);
-      return &root_;
-    }
-    if (stack_.back()->is_array()) {
-      stack_.back()->push_back(std::move(value));
-      return &stack_.back()->back();
-    }
-    using Object = Node::object_t;
-    auto& object = stack_.back()->get_ref<Object&>();
-    static_cast<Object::Container&>(object).emplace_back(std::move(key_), std::move(value));
-    return &object.back().second;
-  }
-  bool put(Node value) {
-    place(std::move(value));
-    return true;
-  }
-  bool open(Node value) {
-    stack_.push_back(place(std::move(value)));
-    return true;
-  }
-  bool close() {
-    stack_.pop_back();
-    return true;
-  }
-
-  Node& root_;
-  std::vector<Node*> stack_;
-  std::string key_;
-};
-
 Node parse_tree(std::string_view text) {
   if (text.size() > kMaxSchema)
     throw UsageError(
         fmt::format("schema: {} bytes, at most {} are allowed", text.size(), kMaxSchema));
-  Node tree;
   try {
-    parse_json(text, "schema", {.max_depth = 128, .max_values = 200'000});
-    TreeBuilder builder(tree);
-    Node::sax_parse(text, &builder);
+    return parse_ordered_json(text, "schema", {.max_depth = 128, .max_values = 200'000});
   } catch (const UsageError&) {
     throw;
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
-  return tree;
 }
 
 std::string unescape(std::string_view text) {
