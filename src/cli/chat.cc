@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "cli/sampling_flags.h"
 #include "cli/terminal.h"
 #include "core/error.h"
@@ -67,7 +68,7 @@ class Chat {
       : mode_(parse_think_mode(flags.mode)),
         system_(repair_utf8(flags.system)),
         directory_(find_model(flags.model)),
-        tokenizer_(Tokenizer::load(directory_)),
+        tokenizer_(load_tokenizer(directory_)),
         template_(ChatTemplate::load(directory_, tokenizer_)),
         marks_(ChatMarks::of(tokenizer_, template_.source())),
         model_(flags.weights.load(directory_, globals.device())),

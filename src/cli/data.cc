@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "data/pack.h"
@@ -45,7 +46,7 @@ void print_split(const char* name, const SplitInfo& split) {
 }
 
 void pack(PackFlags& flags, const Globals& globals) {
-  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(flags.tokenizer);
   PackOptions& options = flags.pack;
   options.inputs.assign(flags.inputs.begin(), flags.inputs.end());
   options.out_dir = flags.out;

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -59,10 +60,10 @@ void print_result(const std::string& prompt, const Generation& out, uint64_t see
 
 void run_generate(const Flags& flags, const Globals& globals) {
   const std::string prompt = flags.prompt_file.empty()
-                                 ? flags.prompt
+                                 ? repair_utf8(flags.prompt)
                                  : read_input(flags.prompt, flags.prompt_file, "prompt");
   const std::filesystem::path directory = find_model(flags.model);
-  const Tokenizer tokenizer = Tokenizer::load(directory);
+  const Tokenizer tokenizer = load_tokenizer(directory);
   const auto model = flags.weights.load(directory, globals.device());
   const GenerationDefaults defaults = generation_defaults(model->config(), directory);
   GenerateOptions options{.sampling = flags.sampling.resolve(defaults),

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -16,6 +17,13 @@ namespace {
 constexpr size_t kMaxInput = size_t{1} << 30;
 
 }  // namespace
+
+Tokenizer load_tokenizer(const std::filesystem::path& path) {
+  Tokenizer tokenizer = Tokenizer::load(path);
+  for (const std::string& warning : tokenizer.warnings())
+    fmt::print(stderr, "warning: {}\n", warning);
+  return tokenizer;
+}
 
 std::string read_stdin() {
   std::string text;
@@ -31,11 +39,11 @@ std::string read_stdin() {
 std::string read_input(const std::string& text, const std::string& path, const std::string& what) {
   if (!text.empty() && !path.empty())
     throw UsageError(fmt::format("{}: given twice, on the command line and as a file", what));
-  if (!text.empty()) return text;
-  if (!path.empty() && path != "-") return read_file(path, kMaxInput);
+  if (!text.empty()) return repair_utf8(text);
+  if (!path.empty() && path != "-") return repair_utf8(read_file(path, kMaxInput));
   if (path.empty() && ::isatty(STDIN_FILENO) != 0)
     throw UsageError(fmt::format("no {}: give it as an option, a file or on standard input", what));
-  return read_stdin();
+  return repair_utf8(read_stdin());
 }
 
 }  // namespace um

@@ -92,7 +92,7 @@ struct EncodeFlags {
 };
 
 void encode(const EncodeFlags& flags) {
-  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(flags.tokenizer);
   const std::string text = read_input(flags.text, flags.input, "text to encode");
   const std::vector<int32_t> ids = tokenizer.encode(text, flags.encode);
   if (flags.json) {
@@ -148,7 +148,7 @@ struct DecodeFlags {
 };
 
 void decode(const DecodeFlags& flags) {
-  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
+  const Tokenizer tokenizer = load_tokenizer(flags.tokenizer);
   const std::string ids = fmt::format("{}", fmt::join(flags.ids, " "));
   const std::string text =
       tokenizer.decode(parse_ids(read_input(ids, flags.input, "ids to decode")), !flags.special);

@@ -158,8 +158,8 @@ bool DocumentReader::next(std::string& text) {
 }
 
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where) {
-  const Json record = parse_json(repair_utf8(line), where);
-  return repair_utf8(JsonObject(record, where).string(field));
+  const Json record = parse_json(repair_json(line), where);
+  return JsonObject(record, where).string(field);
 }
 
 std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs) {

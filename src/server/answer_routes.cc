@@ -159,9 +159,9 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
 
 namespace {
 
-AnswerRequest chat_answer(Service& service, const ChatRequest& chat) {
+AnswerRequest chat_answer(Service& service, const HttpRequest& request, const ChatRequest& chat) {
   AnswerRequest prompt;
-  prompt.prompt = chat_prompt(service.chat_template(), service.tokenizer(), chat);
+  prompt.prompt = chat_prompt(service.chat_template(), service.tokenizer_for(request), chat);
   prompt.chat = true;
   prompt.include_stop = chat.params.include_stop;
   prompt.want_tokens = wants_tokens(chat.params);
@@ -184,7 +184,7 @@ std::shared_ptr<const ChatRequest> read_chat(const Service& service, const Body&
 void route_chat(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const auto chat = read_chat(service, Body(request.body));
-  AnswerRequest prompt = chat_answer(service, *chat);
+  AnswerRequest prompt = chat_answer(service, request, *chat);
   auto reply =
       std::make_shared<ChatReply>(make_head(service, "chatcmpl-"), service.tokenizer(), chat);
   answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
@@ -195,7 +195,7 @@ void route_messages(Service& service, const HttpRequest& request, HttpResponse& 
   const Body body(request.body);
   if (field_of(body.json, "max_tokens") == nullptr) bad_field("max_tokens", "missing");
   const auto chat = read_chat(service, chat_body_of_messages(body));
-  AnswerRequest prompt = chat_answer(service, *chat);
+  AnswerRequest prompt = chat_answer(service, request, *chat);
   auto reply = std::make_shared<MessagesReply>(make_head(service, "msg_"), service.tokenizer(),
                                                chat, std::ssize(prompt.prompt));
   answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
@@ -204,7 +204,7 @@ void route_messages(Service& service, const HttpRequest& request, HttpResponse& 
 void route_count_tokens(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const auto chat = read_chat(service, chat_body_of_messages(Body(request.body)));
-  const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
+  const auto ids = chat_prompt(service.chat_template(), service.tokenizer_for(request, -1), *chat);
   set_json(response, {{"input_tokens", ids.size()}});
 }
 
@@ -214,12 +214,16 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
   const auto completion =
       std::make_shared<const CompletionRequest>(parse_completion_request(body, service.limits()));
   const Tokenizer& tokenizer = service.tokenizer();
+  const Tokenizer bounded = service.tokenizer_for(request);
+  const bool ends = completion->add_special_tokens;
+  const EncodeOptions encode = {.add_bos = ends && tokenizer.add_bos(),
+                                .add_eos = ends && tokenizer.add_eos(),
+                                .parse_special = completion->parse_special};
   std::vector<AnswerRequest> prompts;
   std::vector<Echo> echoes;
   for (const CompletionRequest::Prompt& given : completion->prompts) {
     AnswerRequest prompt;
-    prompt.prompt =
-        given.is_text ? tokenizer.encode(given.text, {.add_bos = tokenizer.add_bos()}) : given.ids;
+    prompt.prompt = given.is_text ? bounded.encode(given.text, encode) : given.ids;
     prompt.include_stop = completion->params.include_stop;
     prompt.want_tokens = wants_tokens(completion->params);
     prompt.text = text_options(completion->params);

@@ -60,6 +60,8 @@ CompletionRequest parse_completion_request(const Body& given, const RequestLimit
   if (std::ssize(request.prompts) * request.params.n > limits.max_prompts)
     bad_field("n", "{} prompts times n = {} are more than {} answers", request.prompts.size(),
               request.params.n, limits.max_prompts);
+  read_field(body, "add_special_tokens", request.add_special_tokens);
+  read_field(body, "parse_special", request.parse_special);
   const Json* suffix = field_of(body, "suffix");
   if (suffix != nullptr && *suffix != "") bad_field("suffix", "not supported by this server");
   return request;

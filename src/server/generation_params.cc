@@ -3,6 +3,7 @@
 
 #include "server/field_reader.h"
 #include "server/request.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -113,7 +114,8 @@ std::optional<uint64_t> read_seed(const Json& body) {
 
 }  // namespace
 
-Body::Body(std::string_view text) {
+Body::Body(std::string_view given) {
+  const std::string text = repair_json(given);
   try {
     json = parse_json(text, "request body", {.max_depth = 64, .max_values = 1'000'000});
   } catch (const Error& error) {

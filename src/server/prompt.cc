@@ -45,6 +45,8 @@ auto checked(Make make) {
     return make();
   } catch (const ApiError&) {
     throw;
+  } catch (const EncodeBoundError&) {
+    throw;
   } catch (const Error& error) {
     throw ApiError(400, error.what(), "messages");
   }

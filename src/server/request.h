@@ -82,7 +82,9 @@ struct CompletionRequest {
   };
   std::vector<Prompt> prompts;
   bool echo = false;
-  bool only_echo = false;  ///< max_tokens 0: nothing is generated
+  bool only_echo = false;          ///< max_tokens 0: nothing is generated
+  bool add_special_tokens = true;  ///< BOS and EOS, where the tokenizer adds them
+  bool parse_special = true;       ///< special tokens written in texts count
 };
 
 /// What a request may ask for at most, and what it gets where it says nothing.

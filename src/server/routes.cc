@@ -53,6 +53,7 @@ Routes::Routes(Service& service) : service_(service) {
               {"/v1/embeddings", {.post = route_embeddings}},
               {"/tokenize", {.post = route_tokenize}},
               {"/detokenize", {.post = route_detokenize}},
+              {"/tokenizer_info", {.get = route_tokenizer_info}},
               {"/apply-template", {.post = route_template}},
               {"/health", {.get = route_health, .open = true}},
               {"/ping", {.get = route_health, .post = route_health, .open = true}},
@@ -139,6 +140,14 @@ void Routes::handle(const HttpRequest& request, HttpResponse& response) {
     dispatch(request, response);
   } catch (const ApiError& error) {
     set_error(request, response, error);
+  } catch (const TooManyTokens& error) {
+    set_error(request, response,
+              ApiError(400,
+                       fmt::format("This model's maximum context length is {} tokens: {}",
+                                   service_.context(), error.what()),
+                       "prompt", "context_length_exceeded"));
+  } catch (const EncodeStopped&) {
+    set_error(request, response, ApiError(503, "the client has gone, or the server shuts down"));
   } catch (const UsageError& error) {  // an option of sampling that the engine refuses
     set_error(request, response, ApiError(400, error.what()));
   } catch (const std::bad_alloc&) {

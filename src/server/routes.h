@@ -55,6 +55,7 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
 void route_models(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_embeddings(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_tokenizer_info(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_detokenize(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_template(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_health(Service& service, const HttpRequest& request, HttpResponse& response);

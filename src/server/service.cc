@@ -140,6 +140,8 @@ Service::~Service() {
 void Service::load(Device& device, std::optional<DType> weights,
                    std::vector<std::string>* warnings) {
   tokenizer_ = Tokenizer::load(directory_);
+  if (warnings != nullptr)
+    warnings->insert(warnings->end(), tokenizer_->warnings().begin(), tokenizer_->warnings().end());
   template_ = ChatTemplate::load(directory_, *tokenizer_);
   if (!template_->fault().empty() && warnings != nullptr)
     warnings->push_back("no chat: " + template_->fault());
@@ -200,6 +202,14 @@ int64_t Service::context() const {
   const int64_t longest = model_->config().max_positions;
   const int64_t asked = engine_->options().context;
   return asked > 0 ? std::min(asked, longest) : longest;
+}
+
+Tokenizer Service::tokenizer_for(const HttpRequest& request,
+                                 std::optional<int64_t> max_tokens) const {
+  return tokenizer_->bounded(
+      {.max_tokens = max_tokens.value_or(context()), .stopped = [this, gone = request.client_gone] {
+         return state_ != State::kReady || (gone && gone());
+       }});
 }
 
 EngineStats Service::engine_stats() const {

@@ -16,6 +16,7 @@
 #include "server/answer_stream.h"
 #include "server/channel.h"
 #include "server/formats.h"
+#include "server/http.h"
 #include "server/metrics.h"
 #include "server/options.h"
 #include "server/request.h"
@@ -85,6 +86,10 @@ class Service {
 
   // All that follows is for a loaded service.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
+  /// For texts from `request`: it stops when the client is gone or the server is told to end, and
+  /// gives at most `max_tokens` ids, by default a context full.
+  Tokenizer tokenizer_for(const HttpRequest& request,
+                          std::optional<int64_t> max_tokens = {}) const;
   const Model& model() const { return *model_; }
   const ChatTemplate& chat_template() const { return *template_; }
   const ChatMarks& marks() const { return marks_; }

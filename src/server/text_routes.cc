@@ -14,13 +14,15 @@ namespace {
 constexpr size_t kMaxInputs = 2048;
 
 /// The inputs of an embeddings request as ids.
-std::vector<std::vector<int32_t>> parse_inputs(const Service& service, const Json& body) {
+std::vector<std::vector<int32_t>> parse_inputs(const Service& service, const HttpRequest& request,
+                                               const Json& body) {
   const Json* input = field_of(body, "input");
   if (input == nullptr) bad_field("input", "missing");
-  const Tokenizer& tokenizer = service.tokenizer();
+  const Tokenizer tokenizer = service.tokenizer_for(request);
   const auto one = [&](const Json& item) {
     if (!item.is_string()) return parse_ids(item, "input", service.limits().vocab);
-    return tokenizer.encode(item.get<std::string>(), {.add_bos = tokenizer.add_bos()});
+    return tokenizer.encode(item.get<std::string>(),
+                            {.add_bos = tokenizer.add_bos(), .add_eos = tokenizer.add_eos()});
   };
   if (!input->is_array() || (!input->empty() && (*input)[0].is_number())) return {one(*input)};
   if (input->empty() || input->size() > kMaxInputs)
@@ -76,7 +78,7 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
   read_field(body, "dimensions", dimensions, dimensions, dimensions);
   int64_t tokens = 0;
   Json data = Json::array();
-  const auto inputs = parse_inputs(service, body);
+  const auto inputs = parse_inputs(service, request, body);
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (request.client_gone()) return;
     const std::vector<float> vector = service.embed(inputs[i]);
@@ -97,11 +99,16 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
                       {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}});
 }
 
+/// A token by its text, or null.
+Json text_or_null(const Tokenizer& tokenizer, int32_t id) {
+  return id < 0 ? Json() : Json(tokenizer.piece(id));
+}
+
 // vLLM says `prompt`, llama.cpp says `content`; both get what they know.
 void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const Json body = std::move(Body(request.body).json);
-  const Tokenizer& tokenizer = service.tokenizer();
+  const Tokenizer tokenizer = service.tokenizer_for(request, -1);
   std::vector<int32_t> ids;
   if (field_of(body, "messages") != nullptr) {
     ids = chat_prompt(service.chat_template(), tokenizer, parse_for_prompt(service, request));
@@ -110,12 +117,13 @@ void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& 
     const bool vllm = field_of(body, "prompt") != nullptr;
     if (!vllm && field_of(body, "content") == nullptr) bad_field("prompt", "missing");
     read_field(body, vllm ? "prompt" : "content", text);
-    bool add_bos = vllm && tokenizer.add_bos(), special = true;
-    read_field(body, "add_special_tokens", add_bos);
-    read_field(body, "add_special", add_bos);
+    bool ends = vllm, special = true;
+    read_field(body, "add_special_tokens", ends);
+    read_field(body, "add_special", ends);
     read_field(body, "parse_special", special);
-    ids = tokenizer.encode(
-        text, {.add_bos = add_bos && tokenizer.bos_id() >= 0, .parse_special = special});
+    ids = tokenizer.encode(text, {.add_bos = ends && tokenizer.add_bos(),
+                                  .add_eos = ends && tokenizer.add_eos(),
+                                  .parse_special = special});
   }
   Json json = {{"tokens", ids}, {"count", ids.size()}, {"max_model_len", service.context()}};
   bool strings = false, pieces = false;
@@ -131,6 +139,25 @@ void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& 
     if (pieces) json["tokens"] = std::move(pairs);
   }
   set_json(response, json);
+}
+
+// What lm-eval asks vLLM for: tokenizer_config.json, roles as texts.
+void route_tokenizer_info(Service& service, const HttpRequest&, HttpResponse& response) {
+  service.require_ready();
+  const Tokenizer& tokenizer = service.tokenizer();
+  Json info = tokenizer.config();
+  info["bos_token"] = text_or_null(tokenizer, tokenizer.bos_id());
+  info["eos_token"] = text_or_null(tokenizer, tokenizer.eos_id());
+  info["pad_token"] = text_or_null(tokenizer, tokenizer.pad_id());
+  info["unk_token"] = text_or_null(tokenizer, tokenizer.unk_id());
+  info["add_bos_token"] = tokenizer.add_bos();
+  info["add_eos_token"] = tokenizer.add_eos();
+  info["model_max_length"] = service.context();
+  info["vocab_size"] = tokenizer.vocab_size();
+  info.emplace("tokenizer_class", "TokenizersBackend");
+  if (!service.chat_template().source().empty())
+    info["chat_template"] = service.chat_template().source();
+  set_json(response, info);
 }
 
 void route_detokenize(Service& service, const HttpRequest& request, HttpResponse& response) {

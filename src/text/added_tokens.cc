@@ -1,41 +1,16 @@
 // See added_tokens.h.
 #include "text/added_tokens.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
+
+#include "text/unicode.h"
 
 namespace um {
 namespace {
 
-/// The character at the front of valid UTF-8, or before its end.
-utf8proc_int32_t first_character(std::string_view text) {
-  utf8proc_int32_t code = -1;
-  utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                   static_cast<utf8proc_ssize_t>(text.size()), &code);
-  return code;
-}
-
-std::string_view last_bytes(std::string_view text) {
-  size_t begin = text.size() - 1;
-  while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
-  return text.substr(begin);
-}
-
-bool is_space(utf8proc_int32_t code) {
-  if (code == 0x85 || (code >= 9 && code <= 13)) return true;
-  const auto category = utf8proc_category(code);
-  return category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_ZP;
-}
-
-bool is_word(utf8proc_int32_t code) {  // letters, marks, numbers, connectors
-  const auto category = utf8proc_category(code);
-  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_PC;
-}
-
 bool stands_alone(std::string_view before, std::string_view after) {
-  return (before.empty() || !is_word(first_character(last_bytes(before)))) &&
-         (after.empty() || !is_word(first_character(after)));
+  return (before.empty() || !is_word_code(first_code(last_character(before)))) &&
+         (after.empty() || !is_word_code(first_code(after)));
 }
 
 size_t common_prefix(std::string_view a, std::string_view b) {
@@ -89,11 +64,11 @@ void AddedTokens::cut(std::string_view text, const std::function<void(std::strin
     }
     size_t start = at;
     while (found->lstrip && start > begin) {
-      const std::string_view last = last_bytes(text.substr(begin, start - begin));
-      if (!is_space(first_character(last))) break;
+      const std::string_view last = last_character(text.substr(begin, start - begin));
+      if (!is_white_space(first_code(last))) break;
       start -= last.size();
     }
-    while (found->rstrip && stop < text.size() && is_space(first_character(text.substr(stop)))) {
+    while (found->rstrip && stop < text.size() && is_white_space(first_code(text.substr(stop)))) {
       do ++stop;
       while (stop < text.size() && (static_cast<uint8_t>(text[stop]) & 0xC0) == 0x80);
     }

@@ -43,6 +43,12 @@ Bpe::Bpe(std::unordered_map<std::string, int32_t> words, const std::vector<Merge
   }
 }
 
+bool Bpe::covers_all() const {
+  const auto has = [](int32_t id) { return id >= 0; };
+  if (options_.bytes) return std::all_of(single_.begin(), single_.end(), has);
+  return options_.byte_fallback && std::all_of(byte_ids_.begin(), byte_ids_.end(), has);
+}
+
 const Bpe::Pair* Bpe::find_pair(int32_t left, int32_t right) const {
   const uint64_t key = pair_key(left, right);
   uint64_t slot = mix(key) & pair_mask_;
@@ -167,6 +173,7 @@ void Bpe::merge_long(std::vector<int32_t>& symbols, Scratch& scratch) const {
   for (int32_t i = 0; i < size; ++i) offer(i);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end());
+    if (scratch.guard != nullptr) scratch.guard->check(0);
     const Scratch::Candidate best = heap.back();
     heap.pop_back();
     Scratch::Symbol& left = symbol(best.at);

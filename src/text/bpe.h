@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "text/encode_guard.h"
+
 namespace um {
 
 struct BpeOptions {
@@ -36,6 +38,9 @@ class Bpe {
 
   /// Appends the ids of `word` (valid UTF-8).
   void encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
+
+  /// Every character has a token, or tokens for its bytes.
+  bool covers_all() const;
 
  private:
   struct Pair {
@@ -64,6 +69,7 @@ class Bpe {
 class Bpe::Scratch {
  public:
   Scratch() : cache_(kSlots) {}
+  EncodeGuard* guard = nullptr;  ///< asked while a long word is merged
 
  private:
   friend class Bpe;

@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "text/chat.h"
 #include "text/jinja_strings.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -113,7 +114,7 @@ ChatSources find_chat_sources(const fs::path& path) {
   }
   found.where = (path / "chat_template.jinja").string();
   if (fs::exists(found.where)) {
-    found.main = read_file(found.where, kMaxTemplateBytes);
+    found.main = repair_utf8(read_file(found.where, kMaxTemplateBytes));
     return found;
   }
   found.where = (path / "tokenizer_config.json").string();

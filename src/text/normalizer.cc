@@ -1,13 +1,12 @@
 // See normalizer.h.
 #include "text/normalizer.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
+#include <optional>
 
 #include "core/error.h"
+#include "text/unicode.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -15,52 +14,31 @@ namespace {
 constexpr int kMaxDepth = 16;
 constexpr size_t kMaxSteps = 64, kMaxText = 1024;
 
-int form_of(std::string_view type) {
-  constexpr int kCompose = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
-  constexpr int kDecompose = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
-  if (type == "NFC") return kCompose;
-  if (type == "NFD") return kDecompose;
-  if (type == "NFKC") return kCompose | UTF8PROC_COMPAT;
-  return type == "NFKD" ? kDecompose | UTF8PROC_COMPAT : 0;
+std::optional<NormalForm> form_of(std::string_view type) {
+  if (type == "NFC") return NormalForm{.compose = true};
+  if (type == "NFD") return NormalForm{};
+  if (type == "NFKC") return NormalForm{.compose = true, .compat = true};
+  if (type == "NFKD") return NormalForm{.compat = true};
+  return {};
 }
 
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<uint8_t>(c) < 128; });
+std::string strip(std::string_view text, bool left, bool right) {
+  while (left && !text.empty() && is_white_space(first_code(text)))
+    text.remove_prefix(utf8_step(text).bytes);
+  while (right && !text.empty() && is_white_space(first_code(last_character(text))))
+    text.remove_suffix(last_character(text).size());
+  return std::string(text);
 }
 
-std::string to_form(const std::string& text, int form) {
-  utf8proc_uint8_t* out = nullptr;
-  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                 static_cast<utf8proc_ssize_t>(text.size()), &out,
-                                 static_cast<utf8proc_option_t>(form));
-  UM_CHECK(size >= 0, "tokenizer: Unicode normalisation failed: {}", utf8proc_errmsg(size));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(out, &std::free);
-  return std::string(reinterpret_cast<const char*>(out), static_cast<size_t>(size));
-}
-
-std::string to_lower(const std::string& text) {
+/// `text` without the characters for which `drop(code)` holds.
+template <class Drop>
+std::string without(std::string_view text, Drop drop) {
   std::string out;
-  for (size_t at = 0; at < text.size();) {
-    utf8proc_int32_t code = 0;
-    const auto size = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(&text[at]),
-                                       static_cast<utf8proc_ssize_t>(text.size() - at), &code);
-    UM_CHECK(size > 0, "tokenizer: text is not UTF-8");
-    utf8proc_uint8_t bytes[4];
-    const auto count = utf8proc_encode_char(utf8proc_tolower(code), bytes);
-    out.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(count));
-    at += static_cast<size_t>(size);
+  for (size_t size; !text.empty(); text.remove_prefix(size)) {
+    size = utf8_step(text).bytes;
+    if (!drop(first_code(text))) out.append(text.substr(0, size));
   }
   return out;
-}
-
-std::string strip(const std::string& text, bool left, bool right) {
-  constexpr std::string_view kSpaces = " \t\n\v\f\r";
-  const size_t begin = left ? text.find_first_not_of(kSpaces) : 0;
-  if (begin == std::string::npos) return {};
-  const size_t end = right ? text.find_last_not_of(kSpaces) : text.size() - 1;
-  return end == std::string::npos || end < begin ? std::string()
-                                                 : text.substr(begin, end - begin + 1);
 }
 
 }  // namespace
@@ -103,9 +81,9 @@ void Normalizer::add(const Json& spec, const std::string& where, int depth) {
     return;
   }
   Step step{};
-  if (const int form = form_of(type)) {
+  if (const auto form = form_of(type)) {
     step.kind = Step::kForm;
-    step.form = form;
+    step.form = *form;
   } else if (type == "Replace") {
     step.kind = Step::kReplace;
     step.regex.push_back(read_pattern(spec, where));
@@ -115,6 +93,8 @@ void Normalizer::add(const Json& spec, const std::string& where, int depth) {
     step.text = fields.string("prepend");
   } else if (type == "Lowercase") {
     step.kind = Step::kLower;
+  } else if (type == "StripAccents") {
+    step.kind = Step::kStripAccents;
   } else if (type == "Strip") {
     step.kind = Step::kStrip;
     step.left = fields.boolean_or("strip_left", true);
@@ -122,7 +102,7 @@ void Normalizer::add(const Json& spec, const std::string& where, int depth) {
   } else {
     fail(
         "{}: normalizer {} is not known; known: NFC, NFD, NFKC, NFKD, Replace, Prepend, Lowercase, "
-        "Strip, Sequence",
+        "Strip, StripAccents, Sequence",
         where, quote(type));
   }
   UM_CHECK(step.text.size() <= kMaxText, "{}: text of {} bytes, the limit is {}", where,
@@ -130,11 +110,18 @@ void Normalizer::add(const Json& spec, const std::string& where, int depth) {
   steps_.push_back(std::move(step));
 }
 
+bool Normalizer::shrinks() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const Step& step) {
+    return step.kind == Step::kReplace || step.kind == Step::kStrip ||
+           step.kind == Step::kStripAccents;
+  });
+}
+
 std::string Normalizer::apply(std::string text, PcreScratch& scratch) const {
   for (const Step& step : steps_) {
     switch (step.kind) {
       case Step::kForm:
-        if (!is_ascii(text)) text = to_form(text, step.form);
+        text = normalize(text, step.form);
         break;
       case Step::kReplace:
         text = replace_all(text, step.regex[0], step.text, scratch);
@@ -143,7 +130,10 @@ std::string Normalizer::apply(std::string text, PcreScratch& scratch) const {
         if (!text.empty()) text.insert(0, step.text);
         break;
       case Step::kLower:
-        text = to_lower(text);
+        text = lower_case(text);
+        break;
+      case Step::kStripAccents:
+        text = without(text, is_nonspacing_mark);
         break;
       case Step::kStrip:
         text = strip(text, step.left, step.right);

@@ -6,23 +6,26 @@
 
 #include "core/json.h"
 #include "text/pcre.h"
+#include "text/unicode.h"
 
 namespace um {
 
-/// Unicode normal forms (utf8proc), replacements, a text put in front.
+/// Unicode normal forms, replacements, a text put in front.
 class Normalizer {
  public:
   /// `spec`: the JSON value, null for none. Throws Error `WHERE: ...` for kinds that are not known.
   Normalizer(const Json& spec, const std::string& where);
 
   bool empty() const { return steps_.empty(); }
+  /// Some step may leave less than a quarter of a text.
+  bool shrinks() const;
   /// Normalises valid UTF-8.
   std::string apply(std::string text, PcreScratch& scratch) const;
 
  private:
   struct Step {
-    enum Kind { kForm, kReplace, kPrepend, kLower, kStrip } kind;
-    int form = 0;             // options of utf8proc
+    enum Kind { kForm, kReplace, kPrepend, kLower, kStrip, kStripAccents } kind;
+    NormalForm form;          // of kForm
     std::string text;         // replacement, or what to prepend
     std::vector<Pcre> regex;  // one, of kReplace
     bool left = false, right = false;

@@ -55,6 +55,10 @@ std::string_view shorthand(char letter) {
   return letter == 'h' ? "0-9A-Fa-f" : "";
 }
 
+/// Blanks at the end of a line. Within a run of blanks the first place finds what any later one
+/// would, so only that one is tried: a long run costs its length, not its square.
+constexpr std::string_view kBlanksAtEnd = R"(\s+$)", kRunAtEnd = R"((?<!\s)\s+$)";
+
 std::string error_text(int code) {
   std::array<PCRE2_UCHAR, 128> text{};
   pcre2_get_error_message(code, text.data(), text.size());
@@ -148,7 +152,7 @@ struct Pcre::Code {
 };
 
 Pcre::Pcre(std::string_view pattern, const std::string& where)
-    : code_(Code::compile(translate_regex(pattern),
+    : code_(Code::compile(translate_regex(pattern == kBlanksAtEnd ? kRunAtEnd : pattern),
                           PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, pattern, where)) {}
 
 Pcre Pcre::literal(std::string_view text, const std::string& where) {

@@ -26,14 +26,19 @@ Pipeline::Cut Pipeline::make_cut(const std::vector<AddedToken>& tokens) const {
   return cut;
 }
 
-void Pipeline::encode(std::string_view text, bool parse_special, std::vector<int32_t>& ids,
-                      std::string_view outside) const {
+void Pipeline::encode(std::string_view text, bool parse_special, EncodeGuard& guard,
+                      std::vector<int32_t>& ids, std::string_view outside) const {
   const Cut& cut = parse_special ? all_ : literal_;
   auto work = pool_.borrow();
+  work->bpe.guard = &guard;
   bool first = true;
-  const PreTokenizer::Sink word = [&](std::string_view part) { bpe_.encode(part, work->bpe, ids); };
+  const PreTokenizer::Sink word = [&](std::string_view part) {
+    bpe_.encode(part, work->bpe, ids);
+    guard.check(ids.size());
+  };
   const auto token = [&](const AddedToken& added) {
     ids.push_back(added.id);
+    guard.check(ids.size());
     first = false;
   };
   const auto plain = [&](std::string_view part) {

@@ -24,8 +24,13 @@ class Pipeline {
 
   /// Appends the ids of `text`, valid UTF-8. `outside` as in EncodeOptions. May be called from
   /// several threads.
-  void encode(std::string_view text, bool parse_special, std::vector<int32_t>& ids,
-              std::string_view outside = {}) const;
+  void encode(std::string_view text, bool parse_special, EncodeGuard& guard,
+              std::vector<int32_t>& ids, std::string_view outside = {}) const;
+
+  /// Whether some characters may get no token of their own.
+  bool shrinks() const {
+    return normalizer_.shrinks() || pre_tokenizer_.drops() || !bpe_.covers_all();
+  }
 
  private:
   struct Workspace {

@@ -1,24 +1,78 @@
 // See pre_names.h. The expressions are those of the models' own tokenizer.json (interop.md 4.3).
 #include "text/pre_names.h"
 
+#include <algorithm>
 #include <vector>
-
-#include "core/error.h"
 
 namespace um {
 namespace {
 
-// Qwen 2 and 3: one digit at a time; Llama 3: up to three.
+// GPT-2, as ByteLevel has it.
+constexpr const char* kGpt2 =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+// Qwen 2 and 3: one digit at a time; Llama 3: up to three; MiniCPM 5: cut before.
 constexpr const char* kWords1 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
     R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kWords3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
     R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kWordsAnyDigits =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
 // Qwen 3.5: marks go with the letters.
 constexpr const char* kWordsMarks =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}|)"
     R"( ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// Seed-Coder: line ends do not go with signs. BailingMoE: possessive, one line end at a time.
+constexpr const char* kSeedCoder =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|)"
+    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kBailing =
+    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|)"
+    R"(\s*[\r\n]|\s+(?!\S)|\s+)";
+constexpr const char* kExaoneMoe =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
+// Jais 2: runs of blanks in powers of two.
+constexpr const char* kJais2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+    R"(\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|)"
+    R"(\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})";
+
+// GPT-4o and its like: a word is capital letters, then small ones.
+constexpr const char* kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kYoutu =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kYoutuScripts =
+    R"([\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+|)"
+    R"([\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A}\x{FF1B}\x{FF0C})"
+    R"(\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+|[\x{3105}-\x{312F}]+|)"
+    R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)";
+constexpr const char* kTekken =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
+    R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// Kimi K2: as GPT-4o, Han by itself.
+constexpr const char* kKimiK2 =
+    R"([\p{Han}]+|)"
+    R"([^\r\n\p{L}\p{N}]?(?:(?!\p{Han})[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])*)"
+    R"((?:(?!\p{Han})[\p{Ll}\p{Lm}\p{Lo}\p{M}])+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?(?:(?!\p{Han})[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])+)"
+    R"((?:(?!\p{Han})[\p{Ll}\p{Lm}\p{Lo}\p{M}])*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kBloom =
+    R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C})]+)";
+constexpr const char* kDigit = R"(\p{N})";
 
 constexpr const char* kCjk = R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)";
 constexpr const char* kDeepSeekV3 =
@@ -65,36 +119,94 @@ Json sequence(const std::vector<const char*>& expressions) {
   return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 
+/// Names that mean the same.
+struct NamedSplitter {
+  std::vector<std::string_view> names;
+  std::vector<const char*> expressions;
+  bool ignore_merges = false, add_bos = false;
+};
+
+const std::vector<NamedSplitter>& splitters() {
+  static const std::vector<NamedSplitter> kAll = {
+      {{"default"}, {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2, R"(\p{N}+)", R"([0-9][0-9][0-9])"}},
+      {{"qwen2", "deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2",
+        "kormo", "f2llmv2"},
+       {kWords1}},
+      {{"qwen35"}, {kWordsMarks}},
+      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+        "jina-v5-nano"},
+       {kWords3},
+       true,
+       true},
+      {{"glm4", "chatglm-bpe", "dbrx", "smaug-bpe"}, {kWords3}},
+      {{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, {R"(\p{N}{1,3})", kCjk, kDeepSeekV3}},
+      {{"deepseek-llm"},
+       {R"([\r\n])", kDeepSeekLetters,
+        R"(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)",
+        R"(\s+$)", R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)", R"(\p{N}+)"}},
+      {{"deepseek-coder"},
+       {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)",
+        R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)", kDigit}},
+      {{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}, {kGpt4o}},
+      {{"granite-embed-multi-97m"}, {kGpt4o}, true},
+      {{"tekken"}, {kTekken}, true, true},
+      {{"kimi-k2"}, {kKimiK2}},
+      {{"youtu"}, {kYoutuScripts, kYoutu}, true},
+      {{"seed-coder"}, {kSeedCoder}},
+      {{"bailingmoe", "bailingmoe2", "llada-moe"}, {kBailing}},
+      {{"exaone-moe"}, {kExaoneMoe}},
+      {{"jais-2"}, {kJais2}},
+      {{"laguna"}, {R"([^\n]+|[\n]+)", kWords1}},
+      {{"minicpm5"}, {R"(\p{N}{1,3})", kWordsAnyDigits}, true},
+      {{"starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"},
+       {kDigit, kGpt2}},
+      {{"falcon"}, {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2, R"([0-9][0-9][0-9])"}},
+      {{"chameleon"},
+       {R"(<sentinel:[0-9]+>)", R"((IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z)", R"(([\t\n]|    |  ))",
+        kDigit, R"([\p{P}!-/:-@\[-`{-~])", kGpt2},
+       false,
+       true},
+      {{"poro-chat", "bloom", "gpt3-finnish"}, {kBloom}},
+      {{"viking"}, {kBloom, kDigit}}};
+  return kAll;
+}
+
+/// Those whose tokenizer.json has ByteLevel split; published_name() finds them by that.
+constexpr std::string_view kGpt2Names[] = {
+    "gpt-2",      "phi-2",      "jina-es",  "jina-de",        "jina-v2-es",
+    "jina-v2-de", "jina-v1-en", "mpt",      "jina-v2-code",   "roberta-bpe",
+    "gigachat",   "a.x-4.0",    "mellum",   "exaone4",        "modern-bert",
+    "olmo",       "jais",       "trillion", "granite-docling"};
+/// The text comes to their models in NFC.
+constexpr std::string_view kNfcNames[] = {"qwen2", "qwen35", "deepseek-r1-qwen", "megrez"};
+
+template <class List>
+bool lists(const List& names, std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
 }  // namespace
 
-PreTokenizerParts pre_tokenizer_parts(const std::string& pre, const std::string& name) {
-  const Json nfc = {{"type", "NFC"}};
-  if (pre == "gpt-2") return {nullptr, byte_level(true)};
-  if (pre == "llama-bpe") return {nullptr, sequence({kWords3}), true};
-  if (pre == "qwen2") return {nfc, sequence({kWords1})};
-  if (pre == "qwen35") return {nfc, sequence({kWordsMarks})};
+std::optional<PreTokenizerParts> pre_tokenizer_parts(std::string_view pre) {
+  PreTokenizerParts parts;
+  if (lists(kNfcNames, pre)) parts.normalizer = {{"type", "NFC"}};
+  if (lists(kGpt2Names, pre)) {
+    parts.pre_tokenizer = byte_level(true);
+    return parts;
+  }
   if (pre == "smollm") {
-    Json digits = {{"type", "Digits"}, {"individual_digits", true}};
-    return {nullptr, {{"type", "Sequence"}, {"pretokenizers", {digits, byte_level(true)}}}};
+    const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
+    parts.pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", {digits, byte_level(true)}}};
+    return parts;
   }
-  if (pre == "deepseek-v3") return {nullptr, sequence({R"(\p{N}{1,3})", kCjk, kDeepSeekV3})};
-  if (pre == "deepseek-llm") {
-    return {
-        nullptr,
-        sequence(
-            {R"([\r\n])", kDeepSeekLetters,
-             R"(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)",
-             R"(\s+$)", R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)", R"(\p{N}+)"})};
+  for (const NamedSplitter& one : splitters()) {
+    if (!lists(one.names, pre)) continue;
+    parts.pre_tokenizer = sequence(one.expressions);
+    parts.ignore_merges = one.ignore_merges;
+    parts.add_bos = one.add_bos;
+    return parts;
   }
-  if (pre == "deepseek-coder") {
-    return {nullptr,
-            sequence({R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)",
-                      R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)", R"(\p{N})"})};
-  }
-  fail(
-      "{}: pre-tokenizer \"{}\" is not known; known: gpt-2, llama-bpe, qwen2, qwen35, smollm, "
-      "deepseek-llm, deepseek-coder, deepseek-v3",
-      name, pre);
+  return {};
 }
 
 }  // namespace um

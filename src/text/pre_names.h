@@ -2,7 +2,8 @@
 // tokenizer.json.
 #pragma once
 
-#include <string>
+#include <optional>
+#include <string_view>
 
 #include "core/json.h"
 
@@ -11,13 +12,14 @@ namespace um {
 struct PreTokenizerParts {
   Json normalizer, pre_tokenizer;
   bool ignore_merges = false;
+  bool add_bos = false;  ///< where the file does not say
   Json decoder = {{"type", "ByteLevel"},
                   {"add_prefix_space", false},
                   {"trim_offsets", true},
                   {"use_regex", true}};
 };
 
-/// Throws Error `NAME: ...` for a pre-tokenizer that is not known.
-PreTokenizerParts pre_tokenizer_parts(const std::string& pre, const std::string& name);
+/// Nothing for a name that is not known; "default" is llama.cpp's.
+std::optional<PreTokenizerParts> pre_tokenizer_parts(std::string_view pre);
 
 }  // namespace um

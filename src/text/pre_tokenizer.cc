@@ -1,6 +1,7 @@
 // See pre_tokenizer.h.
 #include "text/pre_tokenizer.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "core/error.h"
@@ -102,6 +103,12 @@ void PreTokenizer::add(const Json& spec, const std::string& where, int depth) {
         "Whitespace, WhitespaceSplit, Metaspace, Sequence",
         where, quote(type));
   }
+}
+
+bool PreTokenizer::drops() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const Step& step) {
+    return step.kind == Step::kSplit && step.behavior == Behavior::kRemoved;
+  });
 }
 
 void PreTokenizer::split(std::string_view text, bool first, PcreScratch& scratch,

@@ -25,6 +25,8 @@ class PreTokenizer {
 
   /// True if words are sequences of bytes (ByteLevel), false if of characters.
   bool byte_level() const { return byte_level_; }
+  /// True if parts of a text may belong to no word.
+  bool drops() const;
 
  private:
   enum class Behavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };

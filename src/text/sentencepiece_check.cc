@@ -12,29 +12,39 @@
 namespace um {
 namespace {
 
-constexpr uint32_t kNormalizer = 3, kDenormalizer = 5;  // fields of ModelProto
-constexpr uint32_t kCharsmap = 2;                       // field of NormalizerSpec
+// Fields of ModelProto, and of its parts.
+constexpr uint32_t kPieces = 1, kTrainer = 2, kNormalizer = 3, kDenormalizer = 5;
+constexpr uint32_t kText = 1;       // of SentencePiece
+constexpr uint32_t kModelType = 3;  // of TrainerSpec
+constexpr uint32_t kUnigram = 1;    // its value, and what it is where it is missing
+constexpr uint32_t kCharsmap = 2;   // of NormalizerSpec
+
+struct ProtoField {
+  uint32_t number = 0;
+  std::string_view bytes;  // of a field that has bytes
+  uint64_t value = 0;      // of a field that is a varint
+};
 
 /// The fields of a protocol buffer one by one.
 class ProtoReader {
  public:
   ProtoReader(std::string_view bytes, const std::string& name) : rest_(bytes), name_(name) {}
 
-  /// Goes on to the next field; false at the end. `bytes` is empty for numbers.
-  bool next(uint32_t& field, std::string_view& bytes) {
+  /// Goes on to the next field; false at the end.
+  bool next(ProtoField& field) {
     if (rest_.empty()) return false;
     const uint64_t key = varint();
-    field = static_cast<uint32_t>(key >> 3);
-    bytes = {};
+    field = {};
+    field.number = static_cast<uint32_t>(key >> 3);
     switch (key & 7) {
       case 0:
-        varint();
+        field.value = varint();
         break;
       case 1:
         take(8);
         break;
       case 2:
-        bytes = take(varint());
+        field.bytes = take(varint());
         break;
       case 5:
         take(4);
@@ -66,6 +76,19 @@ class ProtoReader {
   std::string_view rest_;
   const std::string& name_;
 };
+
+template <class Take>
+void each_field(std::string_view bytes, const std::string& name, Take take) {
+  ProtoReader fields(bytes, name);
+  for (ProtoField field; fields.next(field);) take(field);
+}
+
+void check_piece(std::string_view piece, size_t id, const std::string& name) {
+  each_field(piece, name, [&](const ProtoField& field) {
+    UM_CHECK(field.number != kText || field.bytes.find('\0') == std::string_view::npos,
+             "{}: piece {} of the SentencePiece model has a zero byte", name, id);
+  });
+}
 
 /// A node: its children lie at `index ^ offset ^ byte`, and a value, if it has one, at `index ^
 /// offset`. A value has its highest bit set.
@@ -102,17 +125,24 @@ void check_charsmap(std::string_view table, const std::string& name) {
 
 }  // namespace
 
-void check_sentencepiece(std::string_view model, const std::string& name) {
-  ProtoReader fields(model, name);
-  uint32_t field = 0;
-  std::string_view bytes;
-  while (fields.next(field, bytes)) {
-    if (field != kNormalizer && field != kDenormalizer) continue;
-    ProtoReader spec(bytes, name);
-    std::string_view value;
-    while (spec.next(field, value))
-      if (field == kCharsmap) check_charsmap(value, name);
-  }
+SentencePieceFacts check_sentencepiece(std::string_view model, const std::string& name) {
+  SentencePieceFacts facts;
+  size_t pieces = 0;
+  each_field(model, name, [&](const ProtoField& field) {
+    if (field.number == kPieces) check_piece(field.bytes, pieces++, name);
+    if (field.number == kTrainer) {
+      each_field(field.bytes, name, [&](const ProtoField& part) {
+        if (part.number == kModelType) facts.unigram = part.value == kUnigram;
+      });
+    }
+    if (field.number != kNormalizer && field.number != kDenormalizer) return;
+    each_field(field.bytes, name, [&](const ProtoField& part) {
+      if (part.number != kCharsmap) return;
+      check_charsmap(part.bytes, name);
+      if (field.number == kNormalizer) facts.rewrites = !part.bytes.empty();
+    });
+  });
+  return facts;
 }
 
 }  // namespace um

@@ -12,38 +12,8 @@ namespace {
 
 using Impl = Tokenizer::Impl;
 
-// SentencePiece keeps a heap over a whole text: long texts go in parts of about this many bytes.
-constexpr size_t kPartBytes = 4096;
-
-bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-/// The first place at or after `from` where a lone space stands between two ASCII word characters:
-/// the text may be cut there, because the part behind gets the space back as its prefix space.
-size_t find_cut(std::string_view text, size_t from) {
-  for (size_t i = std::max<size_t>(from, 1); i + 1 < text.size(); ++i) {
-    if (text[i] == ' ' && is_word(text[i - 1]) && is_word(text[i + 1])) return i;
-  }
-  return text.size();
-}
-
-void encode_part(const Impl& impl, std::string_view text, std::vector<int32_t>& ids) {
-  std::vector<int> part;
-  const auto status = impl.processor.Encode(text, &part);
-  UM_CHECK(status.ok(), "tokenizer: SentencePiece failed: {}", status.ToString());
-  ids.insert(ids.end(), part.begin(), part.end());
-}
-
-/// Valid UTF-8 without special tokens through SentencePiece.
-void encode_plain(const Impl& impl, std::string_view text, std::vector<int32_t>& ids) {
-  const bool may_cut = impl.prefix_space && impl.cut_at_spaces;
-  while (!text.empty()) {
-    const size_t cut = may_cut ? find_cut(text, kPartBytes) : text.size();
-    encode_part(impl, text.substr(0, cut), ids);
-    text.remove_prefix(std::min(text.size(), cut + 1));
-  }
-}
+// A composed character has at least a quarter of the bytes of its parts.
+constexpr size_t kFormShrinks = 4;
 
 /// Writes `text` as byte tokens, for a special token's name which is to stay plain text.
 void encode_bytes(const Impl& impl, std::string_view text, std::vector<int32_t>& ids) {
@@ -57,55 +27,52 @@ bool any_marked(std::string_view marks) {
   return marks.find_first_not_of('\0') != std::string_view::npos;
 }
 
-/// Calls `plain(text)` and `special(token)` for the stretches of `text` in order. Bytes marked in
-/// `outside` (may be empty) are part of no special token.
-template <class Plain, class Special>
-void cut_specials(const Impl& impl, std::string_view text, std::string_view outside, Plain plain,
-                  Special special) {
-  size_t begin = 0, at = 0;
-  while (at < text.size()) {
-    const SpecialToken* token = match_special(impl, text.substr(at));
-    const bool marked =
-        token != nullptr && !outside.empty() && any_marked(outside.substr(at, token->text.size()));
-    if (token == nullptr || marked) {
-      ++at;
-      continue;
-    }
-    size_t end = at;
-    while (token->lstrip && end > begin && std::isspace(static_cast<uint8_t>(text[end - 1]))) --end;
-    if (end > begin) plain(text.substr(begin, end - begin));
-    special(*token);
-    at += token->text.size();
-    while (token->rstrip && at < text.size() && std::isspace(static_cast<uint8_t>(text[at]))) ++at;
-    begin = at;
-  }
-  if (begin < text.size()) plain(text.substr(begin));
-}
+/// One call of encode() with a tokenizer.model.
+struct Encoding {
+  const Impl& impl;
+  EncodeGuard& guard;
+  std::vector<int32_t>& ids;
 
-/// Text in which special tokens are plain text. SentencePiece itself matches the user-defined
-/// pieces of some models, so names of special tokens that come back as ids are spelled in bytes.
-void encode_literal(const Impl& impl, std::string_view text, std::vector<int32_t>& ids) {
-  const size_t first = ids.size();
-  encode_plain(impl, text, ids);
-  const bool clean = std::none_of(
-      ids.begin() + static_cast<ptrdiff_t>(first), ids.end(),
-      [&](int id) { return impl.special_of[static_cast<size_t>(id)] >= 0 && id != impl.unk; });
-  if (clean) return;
-  ids.resize(first);
-  cut_specials(
-      impl, text, {}, [&](std::string_view part) { encode_plain(impl, part, ids); },
-      [&](const SpecialToken& token) { encode_bytes(impl, token.text, ids); });
-}
+  void plain(std::string_view text, bool first) const {
+    impl.sentencepiece->encode(text, first, guard, ids);
+  }
+
+  /// Text in which special tokens are plain text. SentencePiece itself matches the user-defined
+  /// pieces of some models, so names of special tokens that come back as ids are spelled in bytes.
+  void literal(std::string_view text, bool first) const {
+    const size_t begin = ids.size();
+    plain(text, first);
+    const bool clean =
+        std::none_of(ids.begin() + static_cast<ptrdiff_t>(begin), ids.end(), [&](int32_t id) {
+          return impl.special_of[static_cast<size_t>(id)] >= 0 && id != impl.unk;
+        });
+    if (clean) return;
+    ids.resize(begin);
+    impl.cut.cut(
+        text, [&](std::string_view part) { plain(part, first && part.data() == text.data()); },
+        [&](const AddedToken& token) { encode_bytes(impl, token.text, ids); });
+  }
+
+  /// Special tokens count where none of their bytes is marked in `outside` (may be empty).
+  void with_specials(std::string_view text, std::string_view outside) const {
+    const auto marked = [&](size_t at, size_t size) {
+      return !outside.empty() && any_marked(outside.substr(at, size));
+    };
+    impl.cut.cut(
+        text,
+        [&](std::string_view part) {
+          const auto at = static_cast<size_t>(part.data() - text.data());
+          marked(at, part.size()) ? literal(part, at == 0) : plain(part, at == 0);
+        },
+        [&](const AddedToken& token) {
+          ids.push_back(token.id);
+          guard.check(ids.size());
+        },
+        [&](const AddedToken& token, size_t at) { return !marked(at, token.text.size()); });
+  }
+};
 
 }  // namespace
-
-const SpecialToken* match_special(const Impl& impl, std::string_view text) {
-  for (const int32_t index : impl.specials_by_byte[static_cast<uint8_t>(text[0])]) {
-    const SpecialToken& token = impl.specials[static_cast<size_t>(index)];
-    if (text.substr(0, token.text.size()) == token.text) return &token;
-  }
-  return nullptr;
-}
 
 int32_t find_piece(const Impl& impl, const std::string& piece) {
   const auto special = impl.special_by_text.find(piece);
@@ -114,41 +81,70 @@ int32_t find_piece(const Impl& impl, const std::string& piece) {
     const auto it = impl.piece_ids.find(piece);
     return it == impl.piece_ids.end() ? -1 : it->second;
   }
-  const int32_t id = impl.processor.PieceToId(piece);
+  const int32_t id = impl.sentencepiece->processor().PieceToId(piece);
   const bool known = id >= 0 && static_cast<size_t>(id) < impl.pieces.size();
   return known && impl.pieces[static_cast<size_t>(id)] == piece ? id : -1;
 }
 
+void measure_tokens(Impl& impl, bool shrinks) {
+  for (const SpecialToken& token : impl.specials) shrinks |= token.lstrip || token.rstrip;
+  if (shrinks) return;
+  for (const std::string& piece : impl.surfaces)
+    impl.max_token_bytes = std::max(impl.max_token_bytes, piece.size());
+  for (const SpecialToken& token : impl.specials)
+    impl.max_token_bytes = std::max(impl.max_token_bytes, token.text.size());
+  impl.max_token_bytes *= kFormShrinks;
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  if (bounds_.max_tokens >= 0 && impl_->max_token_bytes > 0 &&
+      text.size() / impl_->max_token_bytes > static_cast<uint64_t>(bounds_.max_tokens))
+    throw TooManyTokens(fmt::format("the text of {} bytes has more than {} tokens", text.size(),
+                                    bounds_.max_tokens));
   UM_CHECK(options.outside.empty() || (options.outside.size() == text.size() && is_utf8(text)),
            "tokenizer: {} marks for {} bytes, or bytes that are not UTF-8", options.outside.size(),
            text.size());
   std::string repaired;
   if (!is_utf8(text)) text = repaired = repair_utf8(text);
+  EncodeGuard guard(bounds_);
   std::vector<int32_t> ids;
   if (options.add_bos) {
     UM_CHECK(bos_id() >= 0, "tokenizer: has no BOS token, but one was asked for");
     ids.push_back(bos_id());
   }
   if (impl_->json) {
-    impl_->pipeline->encode(text, options.parse_special, ids, options.outside);
+    impl_->pipeline->encode(text, options.parse_special, guard, ids, options.outside);
   } else if (options.parse_special) {
-    const auto plain = [&](std::string_view part) {
-      const bool marked = !options.outside.empty() &&
-                          any_marked(options.outside.substr(
-                              static_cast<size_t>(part.data() - text.data()), part.size()));
-      (marked ? encode_literal : encode_plain)(*impl_, part, ids);
-    };
-    cut_specials(*impl_, text, options.outside, plain,
-                 [&](const SpecialToken& token) { ids.push_back(token.id); });
+    Encoding{*impl_, guard, ids}.with_specials(text, options.outside);
   } else {
-    encode_literal(*impl_, text, ids);
+    Encoding{*impl_, guard, ids}.literal(text, true);
   }
   if (options.add_eos) {
     UM_CHECK(eos_id() >= 0, "tokenizer: has no EOS token, but one was asked for");
     ids.push_back(eos_id());
   }
+  guard.check(ids.size());
   return ids;
+}
+
+Tokenizer Tokenizer::bounded(EncodeBounds bounds) const {
+  Tokenizer out = *this;
+  out.bounds_ = std::move(bounds);
+  return out;
+}
+
+Tokenizer Tokenizer::with_warnings(std::vector<std::string> warnings) const {
+  Tokenizer out = *this;
+  out.warnings_ = std::move(warnings);
+  return out;
+}
+
+const nlohmann::json& Tokenizer::config() const {
+  return impl_->config;
+}
+
+const std::vector<std::string>& Tokenizer::warnings() const {
+  return warnings_;
 }
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {
@@ -198,6 +194,9 @@ int32_t Tokenizer::unk_id() const {
 }
 bool Tokenizer::add_bos() const {
   return impl_->add_bos;
+}
+bool Tokenizer::add_eos() const {
+  return impl_->add_eos;
 }
 bool Tokenizer::has_byte_fallback() const {
   return impl_->json || impl_->byte_ids[0] >= 0;

@@ -2,18 +2,23 @@
 // `tokenizer.json` describes (byte-level BPE and its relatives), both also from GGUF files; the
 // special tokens and tokenizer_config.json around them; the detokenizer for streams.
 //
-// SentencePiece has the "legacy" prefix space: every stretch of text between special tokens is
-// encoded by itself, with a space before each; decoding drops that space again. A tokenizer is
-// immutable and cheap to copy; all const methods may be called from several threads.
+// SentencePiece encodes every stretch of text between special tokens by itself, with a space before
+// each ("legacy"), before the first or before none, as tokenizer_config.json says; decoding drops
+// that space again. A tokenizer is immutable and cheap to copy; all const methods may be called
+// from several threads.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/error.h"
 
 namespace um {
 
@@ -37,6 +42,26 @@ struct EncodeOptions {
   std::string_view outside = {};
 };
 
+/// What encoding may cost, see Tokenizer::bounded().
+struct EncodeBounds {
+  int64_t max_tokens = -1;             ///< more are an error: TooManyTokens; -1: any number
+  std::function<bool()> stopped = {};  ///< asked now and then; true: EncodeStopped is thrown
+};
+
+/// encode() came to one of its bounds.
+class EncodeBoundError : public Error {
+ public:
+  using Error::Error;
+};
+class TooManyTokens : public EncodeBoundError {
+ public:
+  using EncodeBoundError::EncodeBoundError;
+};
+class EncodeStopped : public EncodeBoundError {
+ public:
+  using EncodeBoundError::EncodeBoundError;
+};
+
 /// Ids to fall back on where tokenizer_config.json names no token; -1 is none.
 struct TokenizerRoles {
   int32_t bos = -1, eos = -1, pad = -1;
@@ -45,7 +70,8 @@ struct TokenizerRoles {
 class Tokenizer {
  public:
   /// Loads a `tokenizer.model`, a `tokenizer.json`, a GGUF file's vocabulary, or a directory: its
-  /// tokenizer.model, else its tokenizer.json, with tokenizer_config.json where present.
+  /// tokenizer.json, else its tokenizer.model, else its vocab.json and merges.txt, with the side
+  /// files tokenizer_config.json, special_tokens_map.json and added_tokens.json where present.
   /// Throws Error naming the file if it is missing, damaged or contradictory.
   static Tokenizer load(const std::filesystem::path& path);
 
@@ -64,6 +90,10 @@ class Tokenizer {
   /// Token ids of `text`. Invalid UTF-8 is read as U+FFFD. U+2581 (SentencePiece's space mark) is
   /// read as a space by SentencePiece.
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
+
+  /// The same tokenizer, whose encode() keeps to `bounds`. Texts that cannot fit, whatever they
+  /// say, are refused before anything is done with them.
+  Tokenizer bounded(EncodeBounds bounds) const;
 
   /// Text of `ids`, always valid UTF-8: bytes that form no character become U+FFFD. `skip_special`
   /// leaves special tokens out, else they appear as written. Ids outside the vocabulary (padding
@@ -89,7 +119,16 @@ class Tokenizer {
   int32_t unk_id() const;
   /// `add_bos_token` of tokenizer_config.json: whether prompts and documents begin with BOS.
   bool add_bos() const;
+  /// `add_eos_token`: whether raw texts end with EOS.
+  bool add_eos() const;
   bool has_byte_fallback() const;
+
+  /// tokenizer_config.json with what other side files say, or as made for a model without one.
+  const nlohmann::json& config() const;
+
+  /// What the user should know of how this was loaded; mostly nothing.
+  const std::vector<std::string>& warnings() const;
+  Tokenizer with_warnings(std::vector<std::string> warnings) const;
 
   /// Eight hexadecimal digits (CRC-32) over the model's bytes and the special tokens: two
   /// tokenizers with the same hash give the same ids.
@@ -106,6 +145,8 @@ class Tokenizer {
   friend class Detokenizer;
   explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
   std::shared_ptr<const Impl> impl_;
+  EncodeBounds bounds_;
+  std::vector<std::string> warnings_;
 };
 
 /// Turns a stream of ids into a stream of text which never splits a character. The concatenation of

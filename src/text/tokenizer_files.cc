@@ -13,6 +13,7 @@
 #include "text/decoder.h"
 #include "text/sentencepiece_check.h"
 #include "text/tokenizer_impl.h"
+#include "text/tokenizer_layout.h"
 #include "text/utf8.h"
 #include "text/vocabulary.h"
 
@@ -41,13 +42,6 @@ void index_specials(Tokenizer::Impl& impl, const std::string& name) {
     impl.special_of[id] = static_cast<int32_t>(i);
     impl.pieces[id] = token.text;
     impl.surfaces[id].clear();
-    impl.specials_by_byte[static_cast<uint8_t>(token.text[0])].push_back(static_cast<int32_t>(i));
-  }
-  for (auto& list : impl.specials_by_byte) {
-    std::stable_sort(list.begin(), list.end(), [&](int32_t a, int32_t b) {
-      return impl.specials[static_cast<size_t>(a)].text.size() >
-             impl.specials[static_cast<size_t>(b)].text.size();
-    });
   }
 }
 
@@ -64,14 +58,41 @@ int32_t named_id(const Tokenizer::Impl& impl, const char* key, int32_t fallback,
   return id;
 }
 
+void check_id_gap(int64_t id, size_t count, const std::string& where) {
+  constexpr size_t kGap = 1 << 16;
+  UM_CHECK(id >= 0 && static_cast<uint64_t>(id) < 2 * count + kGap,
+           "{}: id {} lies far behind the {} tokens there are", where, id, count);
+}
+
+constexpr size_t kMaxSpecialText = 1024;
+
+AddedToken read_config_token(const std::string& key, const Json& entry, int64_t limit,
+                             const std::string& name) {
+  AddedToken token;
+  const auto parsed = std::from_chars(key.data(), key.data() + key.size(), token.id);
+  UM_CHECK(parsed.ec == std::errc() && parsed.ptr == key.data() + key.size() && token.id >= 0 &&
+               token.id < limit,
+           "{}: added_tokens_decoder: key \"{}\" is not an id below {}", name, key.substr(0, 32),
+           limit);
+  UM_CHECK(entry.is_object() && entry.contains("content") && entry["content"].is_string(),
+           "{}: added_tokens_decoder.{}: expected an object with a string \"content\"", name, key);
+  token.text = entry["content"].get<std::string>();
+  UM_CHECK(!token.text.empty() && token.text.size() <= kMaxSpecialText,
+           "{}: added_tokens_decoder.{}: content of {} bytes, expected 1 to {}", name, key,
+           token.text.size(), kMaxSpecialText);
+  token.special = flag_of(entry, "special", true);
+  token.lstrip = flag_of(entry, "lstrip", false);
+  token.rstrip = flag_of(entry, "rstrip", false);
+  token.single_word = flag_of(entry, "single_word", false);
+  token.normalized = flag_of(entry, "normalized", !token.special);
+  return token;
+}
+
 namespace {
 
 using Impl = Tokenizer::Impl;
 
 constexpr uint64_t kMaxModelBytes = 256u << 20;
-constexpr uint64_t kMaxConfigBytes = 64u << 20;
-constexpr int32_t kMaxAddedIds = 1 << 20;  // how far added ids may lie behind the model's
-constexpr size_t kMaxSpecialText = 1024;
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
 std::string replace_space_marks(std::string_view piece) {
@@ -88,72 +109,77 @@ bool is_unused_piece(std::string_view piece) {
   return piece.starts_with("[unused") && piece.ends_with(']');
 }
 
+/// How transformers (5.24) reads a tokenizer.model: its class LlamaTokenizer puts no second space
+/// before one, has no normaliser, and takes `add_prefix_space`; under every other name the model
+/// itself says. `legacy`: a space before every text between special tokens, and not only the first.
+/// LlamaTokenizer is BPE: a Unigram model under its name is read as the model says.
+SentencePieceOptions sentencepiece_options(const Json& config, const SentencePieceFacts& facts) {
+  std::string type;
+  if (const auto it = config.find("tokenizer_class"); it != config.end() && it->is_string())
+    type = it->get<std::string>();
+  const bool llama = type == "LlamaTokenizer" || type == "LlamaTokenizerFast";
+  const bool legacy = flag_of(config, "legacy", !llama);
+  SentencePieceOptions options;
+  options.plain = llama && !facts.unigram;
+  options.rewrites = facts.rewrites;
+  options.prefix = legacy ? SentencePieceOptions::kAlways : SentencePieceOptions::kFirst;
+  if (options.plain && !flag_of(config, "add_prefix_space", true))
+    options.prefix = SentencePieceOptions::kNever;
+  options.join_prefix = options.plain || !legacy;
+  return options;
+}
+
 void read_pieces(Impl& impl, const std::string& name) {
-  check_sentencepiece(impl.model, name);
-  const auto status = impl.processor.LoadFromSerializedProto(impl.model);
-  UM_CHECK(status.ok(), "{}: not a SentencePiece model: {}", name, status.ToString());
-  const int count = impl.processor.GetPieceSize();
-  UM_CHECK(count > 0, "{}: the SentencePiece model has no pieces", name);
+  const SentencePieceFacts facts = check_sentencepiece(impl.model, name);
+  const SentencePieceOptions options = sentencepiece_options(impl.config, facts);
+  auto model = std::make_unique<SentencePieceModel>(impl.model, options, name);
+  const auto& processor = model->processor();
   impl.byte_ids.fill(-1);
-  for (int id = 0; id < count; ++id) {
-    const std::string& piece = impl.processor.IdToPiece(id);
+  for (int id = 0; id < processor.GetPieceSize(); ++id) {
+    const std::string& piece = processor.IdToPiece(id);
     UM_CHECK(is_utf8(piece), "{}: piece {} is not UTF-8", name, id);
     impl.pieces.push_back(piece);
-    if (impl.processor.IsByte(id)) {
+    if (processor.IsByte(id)) {
       const int byte = byte_of_piece(piece);
       UM_CHECK(byte >= 0, "{}: byte piece \"{}\" is not of the form <0xNN>", name, piece);
       impl.byte_ids[static_cast<size_t>(byte)] = id;
       impl.surfaces.emplace_back(1, static_cast<char>(byte));
       continue;
     }
-    const bool silent = impl.processor.IsControl(id) || impl.processor.IsUnknown(id);
+    const bool silent = processor.IsControl(id) || processor.IsUnknown(id);
     impl.surfaces.push_back(silent ? "" : replace_space_marks(piece));
-    // A space mark after another character: pieces cross spaces.
-    const size_t word = impl.surfaces.back().find_first_not_of(' ');
-    const bool crosses =
-        word != std::string::npos && impl.surfaces.back().find(' ', word) != std::string::npos;
-    if (crosses) impl.cut_at_spaces = false;
   }
-  const auto probe = impl.processor.EncodeAsPieces("a");
-  impl.prefix_space = !probe.empty() && (probe[0].starts_with(kSpaceMark) || probe[0] == "<0xE2>");
-  impl.strips_spaces = impl.processor.EncodeAsIds("  a") == impl.processor.EncodeAsIds("a");
-}
-
-SpecialToken read_added_token(const std::string& key, const Json& entry, int32_t limit,
-                              const std::string& name) {
-  SpecialToken token;
-  const auto parsed = std::from_chars(key.data(), key.data() + key.size(), token.id);
-  UM_CHECK(parsed.ec == std::errc() && parsed.ptr == key.data() + key.size() && token.id >= 0 &&
-               token.id < limit,
-           "{}: added_tokens_decoder: key \"{}\" is not an id below {}", name, key.substr(0, 32),
-           limit);
-  UM_CHECK(entry.is_object() && entry.contains("content") && entry["content"].is_string(),
-           "{}: added_tokens_decoder.{}: expected an object with a string \"content\"", name, key);
-  token.text = entry["content"].get<std::string>();
-  UM_CHECK(!token.text.empty() && token.text.size() <= kMaxSpecialText,
-           "{}: added_tokens_decoder.{}: content of {} bytes, expected 1 to {}", name, key,
-           token.text.size(), kMaxSpecialText);
-  token.special = flag_of(entry, "special", true);
-  token.lstrip = flag_of(entry, "lstrip", false);
-  token.rstrip = flag_of(entry, "rstrip", false);
-  return token;
+  impl.prefix_space = model->prefix() == SentencePieceOptions::kAlways;
+  impl.strip_first_space = model->prefix() == SentencePieceOptions::kFirst;
+  impl.strips_spaces = model->strips_spaces();
+  impl.sentencepiece = std::move(model);
 }
 
 void read_specials(Impl& impl, const std::string& name) {
   const auto count = static_cast<int32_t>(impl.pieces.size());
+  std::vector<AddedToken> tokens;
   const auto added = impl.config.find("added_tokens_decoder");
   if (added != impl.config.end()) {
     UM_CHECK(added->is_object(), "{}: added_tokens_decoder: expected an object", name);
     for (const auto& [key, entry] : added->items()) {
-      impl.specials.push_back(read_added_token(key, entry, count + kMaxAddedIds, name));
+      tokens.push_back(read_config_token(key, entry, 1 << 30, name));
+      check_id_gap(tokens.back().id, impl.pieces.size() + added->size(),
+                   name + ": added_tokens_decoder");
     }
   } else {
     for (int32_t id = 0; id < count; ++id) {
       const std::string& piece = impl.pieces[static_cast<size_t>(id)];
-      const bool control = impl.processor.IsControl(id) || impl.processor.IsUnknown(id);
-      if (control || is_unused_piece(piece)) impl.specials.push_back({id, piece});
+      const auto& processor = impl.sentencepiece->processor();
+      const bool control = processor.IsControl(id) || processor.IsUnknown(id);
+      if (control || is_unused_piece(piece))
+        tokens.push_back({.id = id, .text = piece, .special = true});
     }
   }
+  for (const AddedToken& token : tokens) {
+    impl.specials.push_back({token.id, token.text, token.special, token.lstrip, token.rstrip});
+    impl.cut.add(token);
+  }
+  impl.cut.finish();
 }
 
 Json token_entry(const SpecialToken& token) {
@@ -170,13 +196,20 @@ Json make_config(const Impl& impl) {
   const auto name = [&](int32_t id) {
     return id < 0 ? Json() : Json(impl.pieces[static_cast<size_t>(id)]);
   };
-  Json config = {{"add_bos_token", impl.add_bos},         {"add_eos_token", false},
-                 {"add_prefix_space", impl.prefix_space}, {"added_tokens_decoder", added},
-                 {"bos_token", name(impl.bos)},           {"clean_up_tokenization_spaces", false},
-                 {"eos_token", name(impl.eos)},           {"legacy", true},
-                 {"model_max_length", 1000000000},        {"pad_token", name(impl.pad)},
-                 {"sp_model_kwargs", Json::object()},     {"spaces_between_special_tokens", false},
-                 {"tokenizer_class", "LlamaTokenizer"},   {"unk_token", name(impl.unk)}};
+  Json config = {{"add_bos_token", impl.add_bos},
+                 {"add_eos_token", impl.add_eos},
+                 {"add_prefix_space", impl.prefix_space},
+                 {"added_tokens_decoder", added},
+                 {"bos_token", name(impl.bos)},
+                 {"clean_up_tokenization_spaces", false},
+                 {"eos_token", name(impl.eos)},
+                 {"legacy", true},
+                 {"model_max_length", 1000000000},
+                 {"pad_token", name(impl.pad)},
+                 {"sp_model_kwargs", Json::object()},
+                 {"spaces_between_special_tokens", false},
+                 {"tokenizer_class", "TokenizersBackend"},
+                 {"unk_token", name(impl.unk)}};
   if (impl.special_by_text.contains(std::string(kTurnOpen)) &&
       impl.special_by_text.contains(std::string(kTurnClose))) {
     config["chat_template"] = std::string(kChatTemplate);
@@ -185,33 +218,17 @@ Json make_config(const Impl& impl) {
 }
 
 void read_roles(Impl& impl, const std::string& name) {
+  const auto& processor = impl.sentencepiece->processor();
   const auto unused10 = impl.special_by_text.find(std::string(kTurnClose));
   const int32_t eos =
-      unused10 != impl.special_by_text.end() ? unused10->second : impl.processor.eos_id();
-  impl.unk = named_id(impl, "unk_token", impl.processor.unk_id(), name);
-  impl.bos = named_id(impl, "bos_token", impl.processor.bos_id(), name);
+      unused10 != impl.special_by_text.end() ? unused10->second : processor.eos_id();
+  impl.unk = named_id(impl, "unk_token", processor.unk_id(), name);
+  impl.bos = named_id(impl, "bos_token", processor.bos_id(), name);
   impl.eos = named_id(impl, "eos_token", eos, name);
-  const int32_t pad = impl.processor.pad_id();
+  const int32_t pad = processor.pad_id();
   impl.pad = named_id(impl, "pad_token", pad >= 0 ? pad : impl.unk, name);
   impl.add_bos = flag_of(impl.config, "add_bos_token", true) && impl.bos >= 0;
-}
-
-/// The first id of `bos_token_id` and its like in a model's config.json; -1 if there is none.
-int32_t config_id(const Json& config, const char* key) {
-  const auto it = config.find(key);
-  if (it == config.end()) return -1;
-  const Json& value = it->is_array() && !it->empty() ? (*it)[0] : *it;
-  const bool fits = value.is_number_unsigned() && value.get<uint64_t>() < (1u << 30);
-  return fits ? value.get<int32_t>() : -1;
-}
-
-TokenizerRoles roles_of_model(const std::filesystem::path& config) {
-  if (!std::filesystem::exists(config)) return {};
-  const Json json = read_json_file(config, kMaxConfigBytes);
-  if (!json.is_object()) return {};
-  return {.bos = config_id(json, "bos_token_id"),
-          .eos = config_id(json, "eos_token_id"),
-          .pad = config_id(json, "pad_token_id")};
+  impl.add_eos = flag_of(impl.config, "add_eos_token", false) && impl.eos >= 0;
 }
 
 }  // namespace
@@ -221,37 +238,28 @@ Tokenizer Tokenizer::parse(std::string model, std::string_view config, const std
            model.size(), kMaxModelBytes);
   auto impl = std::make_shared<Impl>();
   impl->model = std::move(model);
-  read_pieces(*impl, name);
   const std::string config_name = name + " (tokenizer_config.json)";
   impl->config = config.empty() ? Json::object() : parse_json(config, config_name);
   UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
+  read_pieces(*impl, name);
   read_specials(*impl, config_name);
   index_specials(*impl, config_name);
   read_roles(*impl, config_name);
+  const bool bytes =
+      std::all_of(impl->byte_ids.begin(), impl->byte_ids.end(), [](int32_t id) { return id >= 0; });
+  measure_tokens(*impl, !bytes || impl->strips_spaces || impl->sentencepiece->rewrites());
   if (config.empty()) impl->config = make_config(*impl);
   return Tokenizer(std::move(impl));
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) {
-    if (path.extension() == ".gguf")
-      return make_tokenizer(read_vocabulary(Gguf(path)), path.string());
-    std::string bytes = read_file(path, kMaxModelBytes);
-    const bool json = path.extension() == ".json";
-    return json ? from_json(std::move(bytes), "", path.string())
-                : parse(std::move(bytes), "", path.string());
-  }
-  const auto config = path / "tokenizer_config.json";
-  const std::string text =
-      std::filesystem::exists(config) ? read_file(config, kMaxConfigBytes) : std::string();
-  const auto model = path / "tokenizer.model", json = path / "tokenizer.json";
-  if (std::filesystem::exists(model)) {
-    return parse(read_file(model, kMaxModelBytes), text, path.string());
-  }
-  UM_CHECK(std::filesystem::exists(json),
-           "{}: no tokenizer.model and no tokenizer.json in this directory", path.string());
-  return from_json(read_file(json, kMaxModelBytes), text, path.string(),
-                   roles_of_model(path / "config.json"));
+  if (std::filesystem::is_directory(path)) return load_layout(path);
+  if (path.extension() == ".gguf")
+    return make_tokenizer(read_vocabulary(Gguf(path)), path.string());
+  std::string bytes = read_file(path, kMaxModelBytes);
+  const bool json = path.extension() == ".json";
+  return json ? from_json(std::move(bytes), "", path.string())
+              : parse(std::move(bytes), "", path.string());
 }
 
 std::string Tokenizer::hash() const {
@@ -268,9 +276,11 @@ std::string Tokenizer::hash() const {
 }
 
 void Tokenizer::save(const std::filesystem::path& directory) const {
-  const char* name = impl_->json ? "tokenizer.json" : "tokenizer.model";
-  write_file_atomic(directory / name, impl_->model);
+  const std::array<const char*, 2> names = {"tokenizer.model", "tokenizer.json"};
+  write_file_atomic(directory / names[impl_->json], impl_->model);
   write_file_atomic(directory / "tokenizer_config.json", to_text(impl_->config, 2) + "\n");
+  std::filesystem::remove(directory /
+                          names[!impl_->json]);  // of another one: it could be read first
 }
 
 }  // namespace um

@@ -1,6 +1,7 @@
 // Reading a tokenizer.json of Hugging Face's tokenizers (interop.md 4.3). Everything read here is
 // hostile: kinds that are not known are errors, not guesses.
 #include <algorithm>
+#include <set>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -13,7 +14,7 @@ namespace {
 using Impl = Tokenizer::Impl;
 
 constexpr uint64_t kMaxJsonBytes = 256u << 20;
-constexpr int64_t kMaxId = (1 << 24) - 1;
+constexpr int64_t kMaxId = (1 << 30) - 1;
 constexpr size_t kMaxMerges = 1 << 24, kMaxAdded = 1 << 20, kMaxTokenText = 1 << 16;
 
 /// Texts such as `<think>` or `[unused9]`: written by templates, so plain in texts of users even
@@ -51,6 +52,70 @@ std::vector<AddedToken> read_added_tokens(const JsonObject& root) {
   return tokens;
 }
 
+/// What tokenizer_config.json adds to the file's added tokens, as transformers does: entries of
+/// added_tokens_decoder, and tokens with a role. They have the id of the vocabulary, else their
+/// own, else the next.
+class ConfigTokens {
+ public:
+  ConfigTokens(const Impl& impl, std::vector<AddedToken>& added, const std::string& name)
+      : impl_(impl), added_(added), name_(name) {
+    for (const auto& [text, id] : impl.piece_ids) next_ = std::max(next_, id + 1);
+    for (const AddedToken& token : added) {
+      next_ = std::max(next_, token.id + 1);
+      known_.insert(token.text);
+    }
+  }
+
+  void read(const Json& config) {
+    if (const auto list = config.find("added_tokens_decoder"); list != config.end()) {
+      UM_CHECK(list->is_object(), "{}: added_tokens_decoder: expected an object", name_);
+      for (const auto& [key, entry] : list->items())
+        add(read_config_token(key, entry, kMaxId, name_));
+    }
+    for (const auto& [key, value] : config.items()) {
+      if (key.ends_with("_token")) add_special(key, value);
+      if (key != "extra_special_tokens" && key != "additional_special_tokens") continue;
+      for (const Json& token : value) add_special(key, token);
+    }
+  }
+  std::vector<std::string> take_warnings() { return std::move(warnings_); }
+
+ private:
+  void add_special(const std::string& key, const Json& value) {
+    const Json* text = &value;
+    if (value.is_object() && value.contains("content")) text = &value["content"];
+    if (!text->is_string() || text->get_ref<const std::string&>().empty()) return;
+    AddedToken token{.id = -1, .text = text->get<std::string>(), .special = true};
+    if (value.is_object()) {
+      token.lstrip = flag_of(value, "lstrip", false);
+      token.rstrip = flag_of(value, "rstrip", false);
+      token.single_word = flag_of(value, "single_word", false);
+    }
+    const bool fresh = !known_.contains(token.text) && !impl_.piece_ids.contains(token.text);
+    const std::string text_of = token.text;
+    const int32_t id = add(std::move(token));
+    if (fresh)
+      warnings_.push_back(fmt::format("{}: {} {} is in no vocabulary: it becomes id {}", name_, key,
+                                      quote(text_of), id));
+  }
+  int32_t add(AddedToken token) {
+    if (!known_.insert(token.text).second) return token.id;
+    const auto piece = impl_.piece_ids.find(token.text);
+    if (piece != impl_.piece_ids.end()) token.id = piece->second;
+    if (token.id < 0) token.id = next_;
+    next_ = std::max(next_, token.id + 1);
+    added_.push_back(token);
+    return token.id;
+  }
+
+  const Impl& impl_;
+  std::vector<AddedToken>& added_;
+  const std::string& name_;
+  std::set<std::string> known_;
+  std::vector<std::string> warnings_;
+  int32_t next_ = 0;
+};
+
 /// Fills `pieces` and `piece_ids` with the model's vocabulary.
 void read_vocabulary(Impl& impl, const JsonObject& model) {
   const Json* vocab = model.find("vocab");
@@ -65,6 +130,7 @@ void read_vocabulary(Impl& impl, const JsonObject& model) {
     last = std::max(last, id.get<int64_t>());
     impl.piece_ids.emplace(piece, id.get<int32_t>());
   }
+  check_id_gap(std::max<int64_t>(last, 0), vocab->size(), model.where() + ": vocab");
   impl.pieces.resize(static_cast<size_t>(last + 1));
   for (const auto& [piece, id] : impl.piece_ids) impl.pieces[static_cast<size_t>(id)] = piece;
 }
@@ -153,6 +219,7 @@ std::vector<AddedToken> place_added(Impl& impl, const std::vector<AddedToken>& a
                                     const std::string& name) {
   std::vector<AddedToken> literal;
   for (const AddedToken& token : added) {
+    check_id_gap(token.id, impl.piece_ids.size() + added.size(), name + ": added_tokens");
     if (token.special || is_mark(token.text)) {
       impl.specials.push_back({token.id, token.text, token.special, token.lstrip, token.rstrip});
     } else {
@@ -203,6 +270,9 @@ void read_roles(Impl& impl, const Json* processor, const TokenizerRoles& roles,
   impl.eos = named_id(impl, "eos_token", known(roles.eos), name);
   impl.pad = named_id(impl, "pad_token", known(roles.pad), name);
   impl.add_bos = flag_of(impl.config, "add_bos_token", bos >= 0) && impl.bos >= 0;
+  const int32_t last = template_id(impl, processor, false);
+  impl.add_eos =
+      flag_of(impl.config, "add_eos_token", last >= 0 && last == impl.eos) && impl.eos >= 0;
 }
 
 }  // namespace
@@ -225,7 +295,9 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
   UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
   impl->prefix_space = false;
   read_vocabulary(*impl, fields);
-  const std::vector<AddedToken> added = read_added_tokens(root);
+  std::vector<AddedToken> added = read_added_tokens(root);
+  ConfigTokens further(*impl, added, config_name);
+  further.read(impl->config);
   const std::vector<AddedToken> literal = place_added(*impl, added, where);
   if (const std::string unk = fields.string_or("unk_token", ""); !unk.empty()) {
     impl->unk = find_piece(*impl, unk);
@@ -243,7 +315,8 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
       std::make_unique<Pipeline>(Normalizer(part("normalizer"), where + ": normalizer"),
                                  std::move(pre), std::move(bpe), added, literal);
   read_roles(*impl, root.find("post_processor"), roles, config_name);
-  return Tokenizer(std::move(impl));
+  measure_tokens(*impl, impl->pipeline->shrinks());
+  return Tokenizer(std::move(impl)).with_warnings(further.take_warnings());
 }
 
 }  // namespace um

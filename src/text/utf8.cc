@@ -24,6 +24,20 @@ Lead lead_of(uint8_t byte) {
   return {0, 0, 0};
 }
 
+enum class Surrogate { kNone, kHigh, kLow };
+
+/// What the escape at the front of a JSON string's rest is half of.
+Surrogate surrogate_at(std::string_view text) {
+  const auto hex = [&](size_t at, std::string_view set) {
+    return at < text.size() && set.find(text[at]) != std::string_view::npos;
+  };
+  constexpr std::string_view kHex = "0123456789abcdefABCDEF";
+  if (!text.starts_with("\\u") || !hex(2, "dD") || !hex(4, kHex) || !hex(5, kHex))
+    return Surrogate::kNone;
+  if (hex(3, "89abAB")) return Surrogate::kHigh;
+  return hex(3, "cdefCDEF") ? Surrogate::kLow : Surrogate::kNone;
+}
+
 }  // namespace
 
 Utf8Step utf8_step(std::string_view text) {
@@ -51,6 +65,24 @@ std::string repair_utf8(std::string_view text) {
   if (is_utf8(text)) return std::string(text);
   std::string pending(text);
   return take_utf8(pending, true);
+}
+
+std::string repair_json(std::string_view text) {
+  std::string out = repair_utf8(text);
+  const auto escape_at = [&](size_t at) { return surrogate_at(std::string_view(out).substr(at)); };
+  for (size_t at = out.find('\\'); at != std::string::npos; at = out.find('\\', at)) {
+    const Surrogate half = escape_at(at);
+    if (half == Surrogate::kHigh && escape_at(at + 6) == Surrogate::kLow) {
+      at += 12;
+    } else if (half != Surrogate::kNone) {
+      out.replace(at + 2, 4, "fffd");
+      at += 6;
+    } else {
+      at += 2;
+    }
+    if (at >= out.size()) break;
+  }
+  return out;
 }
 
 std::string take_utf8(std::string& pending, bool last) {

@@ -28,6 +28,10 @@ bool is_utf8(std::string_view text);
 /// `text` with every invalid sequence replaced by U+FFFD; valid text comes back unchanged.
 std::string repair_utf8(std::string_view text);
 
+/// The same for a JSON text, in whose strings halves of surrogate pairs (`\ud800`) become
+/// `\ufffd` too: no parser takes them.
+std::string repair_json(std::string_view text);
+
 /// Moves the complete characters at the front of `pending` into the result, invalid sequences as
 /// U+FFFD, and leaves an incomplete one behind. With `last` that one becomes U+FFFD too.
 std::string take_utf8(std::string& pending, bool last);

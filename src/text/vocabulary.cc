@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "text/pre_names.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -64,27 +65,26 @@ std::string sentencepiece_model(const Vocabulary& v) {
   ProtoWriter normalizer;
   normalizer.bytes(1, "identity");
   normalizer.number(3, v.add_space_prefix ? 1 : 0);
-  normalizer.number(4, 0);  // remove_extra_whitespaces
+  normalizer.number(4, v.remove_extra_whitespaces ? 1 : 0);
   normalizer.number(5, 1);  // escape_whitespaces
   out.bytes(3, normalizer.text());
   return out.text();
 }
 
-Json json_model(const Vocabulary& v, const std::string& name) {
+Json json_model(const Vocabulary& v, bool ignore_merges, const std::string& name) {
   Json vocab = Json::object();
   for (size_t id = 0; id < v.tokens.size(); ++id) {
     UM_CHECK(vocab.emplace(v.tokens[id], id).second, "{}: token {} appears twice", name,
              quote(v.tokens[id]));
   }
-  const PreTokenizerParts parts = pre_tokenizer_parts(v.pre, name);
   return {{"type", "BPE"},
           {"vocab", std::move(vocab)},
           {"merges", v.merges},
-          {"ignore_merges", parts.ignore_merges}};
+          {"ignore_merges", ignore_merges}};
 }
 
-std::string tokenizer_json(const Vocabulary& v, const std::string& name) {
-  const PreTokenizerParts parts = pre_tokenizer_parts(v.pre, name);
+std::string tokenizer_json(const Vocabulary& v, const PreTokenizerParts& parts,
+                           const std::string& name) {
   Json added = Json::array();
   for (size_t id = 0; id < v.tokens.size(); ++id) {
     if (v.tokens[id].empty() || (!is_special(v, id) && v.types[id] != Vocabulary::kUserDefined))
@@ -102,7 +102,7 @@ std::string tokenizer_json(const Vocabulary& v, const std::string& name) {
                   {"normalizer", parts.normalizer},
                   {"pre_tokenizer", parts.pre_tokenizer},
                   {"decoder", parts.decoder},
-                  {"model", json_model(v, name)}});
+                  {"model", json_model(v, parts.ignore_merges, name)}});
 }
 
 /// tokenizer_config.json, so far as the vocabulary says.
@@ -116,6 +116,7 @@ Json tokenizer_config(const Vocabulary& v) {
   role("unk_token", v.unk);
   role("pad_token", v.pad);
   if (v.add_bos) config["add_bos_token"] = *v.add_bos;
+  if (v.add_eos) config["add_eos_token"] = *v.add_eos;
   if (!v.chat_template.empty()) config["chat_template"] = v.chat_template;
   if (!v.tool_template.empty())
     config["chat_template"] = {{{"name", "default"}, {"template", v.chat_template}},
@@ -149,6 +150,22 @@ void check(const Vocabulary& v, const std::string& name) {
   }
 }
 
+/// A pre-tokenizer that nobody knows is the default one, with a warning: most texts come out right.
+Tokenizer make_byte_level(const Vocabulary& v, Json config, const std::string& name) {
+  auto parts = pre_tokenizer_parts(v.pre);
+  std::vector<std::string> warnings;
+  if (!parts) {
+    warnings.push_back(fmt::format(
+        "{}: tokenizer.ggml.pre {}: text is split as \"default\" says, which may not be how the "
+        "model was trained",
+        name, v.pre.empty() ? "is missing" : quote(v.pre) + " is not known"));
+    parts = pre_tokenizer_parts("default");
+  }
+  if (!v.add_bos) config["add_bos_token"] = parts->add_bos && v.bos >= 0;
+  return Tokenizer::from_json(tokenizer_json(v, *parts, name), to_text(config), name)
+      .with_warnings(std::move(warnings));
+}
+
 int32_t id_of(const Gguf& file, const char* key) {
   const auto id = file.integer(key);
   UM_CHECK(!id || (*id >= 0 && *id < (1 << 30)), "{}: {}: {} is no token id", file.name(), key,
@@ -160,7 +177,7 @@ int32_t id_of(const Gguf& file, const char* key) {
 
 Vocabulary read_vocabulary(const Gguf& file) {
   Vocabulary v;
-  const auto text = [&](const char* key) { return std::string(file.string(key).value_or("")); };
+  const auto text = [&](const char* key) { return repair_utf8(file.string(key).value_or("")); };
   v.model = text("tokenizer.ggml.model");
   UM_CHECK(!v.model.empty(), "{}: no tokenizer.ggml.model: the file has no vocabulary",
            file.name());
@@ -179,7 +196,10 @@ Vocabulary read_vocabulary(const Gguf& file) {
   v.unk = id_of(file, "tokenizer.ggml.unknown_token_id");
   v.pad = id_of(file, "tokenizer.ggml.padding_token_id");
   v.add_bos = file.boolean("tokenizer.ggml.add_bos_token");
+  v.add_eos = file.boolean("tokenizer.ggml.add_eos_token");
   v.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
+  v.remove_extra_whitespaces =
+      file.boolean("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
   v.chat_template = text("tokenizer.chat_template");
   v.tool_template = text("tokenizer.chat_template.tool_use");
   v.json = text("tokenizer.huggingface.json");
@@ -191,13 +211,13 @@ Tokenizer make_tokenizer(const Vocabulary& v, const std::string& name) {
   Json config = tokenizer_config(v);
   if (v.model == "gpt2" && !v.json.empty())
     return Tokenizer::from_json(v.json, to_text(config), name);
-  if (v.model == "gpt2")
-    return Tokenizer::from_json(tokenizer_json(v, name), to_text(config), name);
+  if (v.model == "gpt2") return make_byte_level(v, std::move(config), name);
   UM_CHECK(v.model == "llama", "{}: vocabulary of model {}, expected \"llama\" or \"gpt2\"", name,
            quote(v.model));
   UM_CHECK(v.scores.size() == v.tokens.size(), "{}: {} tokens but {} scores", name, v.tokens.size(),
            v.scores.size());
   config["added_tokens_decoder"] = added_tokens_decoder(v);
+  if (!v.add_bos) config["add_bos_token"] = v.bos >= 0;
   return Tokenizer::parse(sentencepiece_model(v), to_text(config), name);
 }
 

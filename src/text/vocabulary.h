@@ -24,8 +24,9 @@ struct Vocabulary {
   std::vector<std::string> merges;  // "a b", for "gpt2"
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
   int32_t eot = -1, eom = -1;  // further ends of a turn; only written
-  std::optional<bool> add_bos;
+  std::optional<bool> add_bos, add_eos;
   bool add_space_prefix = true;              // for "llama"
+  bool remove_extra_whitespaces = false;     // for "llama"
   std::string chat_template, tool_template;  ///< the second for conversations with tools
   std::string json;  // `tokenizer.huggingface.json`: the whole tokenizer.json, where it is carried
 };
@@ -33,8 +34,9 @@ struct Vocabulary {
 /// Reads the vocabulary of a GGUF file. Throws Error naming the key if there is none.
 Vocabulary read_vocabulary(const Gguf& file);
 
-/// Throws Error `NAME: ...` for models and pre-tokenizers that are not known, or for tables that do
-/// not fit each other.
+/// Throws Error `NAME: ...` for models that are not known, or for tables that do not fit each
+/// other. A pre-tokenizer that is not known becomes "default", of which Tokenizer::warnings()
+/// tells.
 Tokenizer make_tokenizer(const Vocabulary& vocabulary, const std::string& name);
 
 }  // namespace um

@@ -36,8 +36,9 @@ void fill_gaps(Vocabulary& v, int64_t size) {
 void read_sentencepiece(const Tokenizer::Impl& impl, Vocabulary& v) {
   v.model = "llama";
   v.pre = "default";
-  v.add_space_prefix = impl.prefix_space;
-  const auto& processor = impl.processor;
+  v.add_space_prefix = impl.sentencepiece->prefix() != SentencePieceOptions::kNever;
+  v.remove_extra_whitespaces = impl.strips_spaces;
+  const auto& processor = impl.sentencepiece->processor();
   v.tokens = impl.pieces;
   v.scores.assign(v.tokens.size(), 0);
   v.types.assign(v.tokens.size(), Vocabulary::kNormal);
@@ -52,13 +53,16 @@ void read_sentencepiece(const Tokenizer::Impl& impl, Vocabulary& v) {
   }
 }
 
-/// The published name of a tokenizer.json's normalizer and pre-tokenizer.
-std::string published_name(const Json& root) {
-  for (const char* name : {"gpt-2", "llama-bpe", "qwen2", "qwen35", "smollm", "deepseek-v3",
-                           "deepseek-llm", "deepseek-coder"}) {
-    const PreTokenizerParts parts = pre_tokenizer_parts(name, "names");
+/// The published name of a tokenizer.json's normalizer, pre-tokenizer and way with whole words.
+std::string published_name(const Json& root, bool ignore_merges) {
+  for (const char* name :
+       {"gpt-2", "llama-bpe", "qwen2", "qwen35", "smollm", "deepseek-v3", "deepseek-llm",
+        "deepseek-coder", "gpt-4o", "tekken", "glm4", "stablelm2", "seed-coder", "bailingmoe",
+        "exaone-moe", "kimi-k2", "starcoder"}) {
+    const PreTokenizerParts parts = *pre_tokenizer_parts(name);
     if (root.value("pre_tokenizer", Json()) == parts.pre_tokenizer &&
-        root.value("normalizer", Json()) == parts.normalizer)
+        root.value("normalizer", Json()) == parts.normalizer &&
+        ignore_merges == parts.ignore_merges)
       return name;
   }
   return "default";
@@ -70,7 +74,7 @@ void read_json(const Tokenizer::Impl& impl, Vocabulary& v) {
   UM_CHECK(model.string_or("type", "BPE") == "BPE",
            "tokenizer.json: model of type {}, expected BPE", model.string_or("type", ""));
   v.model = "gpt2";
-  v.pre = published_name(root);
+  v.pre = published_name(root, model.boolean_or("ignore_merges", false));
   v.json = impl.model;
   v.tokens = impl.pieces;
   v.types.assign(v.tokens.size(), Vocabulary::kNormal);
@@ -98,6 +102,7 @@ Vocabulary vocabulary_of(const Tokenizer& tokenizer, int64_t size) {
   v.unk = tokenizer.unk_id();
   v.pad = tokenizer.pad_id();
   v.add_bos = tokenizer.add_bos();
+  v.add_eos = tokenizer.add_eos();
   return v;
 }
 
@@ -109,6 +114,7 @@ std::vector<GgufEntry> vocabulary_entries(const Vocabulary& v) {
   if (v.model == "llama") {
     out.push_back({"tokenizer.ggml.scores", v.scores});
     out.push_back({"tokenizer.ggml.add_space_prefix", v.add_space_prefix});
+    out.push_back({"tokenizer.ggml.remove_extra_whitespaces", v.remove_extra_whitespaces});
   } else {
     out.push_back({"tokenizer.ggml.merges", v.merges});
     out.push_back({"tokenizer.huggingface.json", v.json});
@@ -123,6 +129,7 @@ std::vector<GgufEntry> vocabulary_entries(const Vocabulary& v) {
   role("tokenizer.ggml.unknown_token_id", v.unk);
   role("tokenizer.ggml.padding_token_id", v.pad);
   out.push_back({"tokenizer.ggml.add_bos_token", v.add_bos.value_or(false)});
+  out.push_back({"tokenizer.ggml.add_eos_token", v.add_eos.value_or(false)});
   if (!v.chat_template.empty()) out.push_back({"tokenizer.chat_template", v.chat_template});
   if (!v.tool_template.empty())
     out.push_back({"tokenizer.chat_template.tool_use", v.tool_template});

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -10,6 +11,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "tests/text/peer_util.h"
+#include "tests/text/random_text_util.h"
 #include "text/decoder.h"
 #include "text/pcre.h"
 #include "text/tokenizer.h"
@@ -180,6 +182,8 @@ TEST(TokenizerJson, RefusesWhatItDoesNotKnow) {
   };
   has(message([](Json& j) { j["model"]["type"] = "WordPiece"; }), "expected BPE");
   has(message([](Json& j) { j["normalizer"] = {{"type", "Magic"}}; }), "normalizer");
+  for (const char* type : {"BertNormalizer", "Precompiled", "Nmt", "ByteLevel"})
+    has(message([&](Json& j) { j["normalizer"] = {{"type", type}}; }), type);
   has(message([](Json& j) { j["pre_tokenizer"] = {{"type", "Magic"}}; }), "pre_tokenizer");
   has(message([](Json& j) { j["decoder"] = {{"type", "CTC"}}; }), "decoder");
   has(message([](Json& j) { j["model"]["merges"].push_back("a bc"); }), "not in the vocabulary");
@@ -251,11 +255,20 @@ std::vector<std::string> split_lines(const std::string& text, const std::string&
 
 class GgufVectors : public ::testing::TestWithParam<const char*> {};
 
+/// A published vocabulary: of the shared folder, or of the llama.cpp source tree that
+/// $UM_LLAMA_CPP names.
+fs::path published_vocabulary(const std::string& name) {
+  const std::string file = fmt::format("ggml-vocab-{}.gguf", name);
+  const fs::path shared = shared_folder() / "tokenizers" / file;
+  const char* tree = std::getenv("UM_LLAMA_CPP");
+  return fs::exists(shared) || tree == nullptr ? shared : fs::path(tree) / "models" / file;
+}
+
 TEST_P(GgufVectors, AreMet) {
-  const fs::path base =
-      shared_folder() / "tokenizers" / fmt::format("ggml-vocab-{}.gguf", GetParam());
-  if (!fs::exists(base)) GTEST_SKIP() << "no " << base;
+  const fs::path base = published_vocabulary(GetParam());
+  if (!fs::exists(base)) GTEST_SKIP() << "no " << base << " (UM_LLAMA_CPP names its source tree)";
   const Tokenizer t = Tokenizer::load(base);
+  EXPECT_TRUE(t.warnings().empty());
   const auto texts = split_lines(read_file(base.string() + ".inp"), "\n__ggml_vocab_test__\n");
   const auto lines = split_lines(read_file(base.string() + ".out"), "\n");
   ASSERT_GE(lines.size(), texts.size());
@@ -270,44 +283,62 @@ TEST_P(GgufVectors, AreMet) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Published, GgufVectors,
-                         ::testing::Values("gpt-2", "deepseek-llm", "llama-spm"));
+                         ::testing::Values("gpt-2", "deepseek-llm", "llama-spm", "falcon", "mpt",
+                                           "refact", "starcoder", "deepseek-coder", "phi-3"));
+
+/// The published vocabulary of GPT-2 under another name of a pre-tokenizer.
+std::optional<Vocabulary> gpt2_vocabulary(const char* pre) {
+  const fs::path file = published_vocabulary("gpt-2");
+  if (!fs::exists(file)) return {};
+  Vocabulary vocabulary = read_vocabulary(Gguf(file));
+  vocabulary.pre = pre;
+  return vocabulary;
+}
+
+TEST(PreNames, UnknownOnesAreTheDefaultWithAWarning) {
+  const auto known = gpt2_vocabulary("default");
+  if (!known) GTEST_SKIP() << "no GPT-2 vocabulary";
+  const Tokenizer t = make_tokenizer(*known, "m.gguf");
+  EXPECT_TRUE(t.warnings().empty());
+  for (const char* pre : {"", "nobody-knows"}) {
+    const Tokenizer unknown = make_tokenizer(*gpt2_vocabulary(pre), "m.gguf");
+    ASSERT_EQ(unknown.warnings().size(), 1u);
+    EXPECT_NE(unknown.warnings()[0].find("m.gguf: tokenizer.ggml.pre"), std::string::npos);
+    for (const std::string& text : random_texts(50, 4))
+      EXPECT_EQ(unknown.encode(text), t.encode(text));
+  }
+}
+
+// What llama.cpp takes along with a name.
+TEST(PreNames, SayWholeWordsAndBos) {
+  if (!gpt2_vocabulary("default")) GTEST_SKIP() << "no GPT-2 vocabulary";
+  const auto make_named = [](const char* pre) {
+    return make_tokenizer(*gpt2_vocabulary(pre), "named");
+  };
+  EXPECT_TRUE(make_named("llama3").add_bos());
+  EXPECT_TRUE(make_named("tekken").add_bos());
+  EXPECT_FALSE(make_named("glm4").add_bos());
+  EXPECT_FALSE(make_named("qwen2").add_bos());
+  Vocabulary told = *gpt2_vocabulary("tekken");
+  told.add_bos = false;
+  told.add_eos = true;
+  EXPECT_FALSE(make_tokenizer(told, "told").add_bos());
+  EXPECT_TRUE(make_tokenizer(told, "told").add_eos());
+  // Only as one token, not by the merges.
+  Vocabulary words = *gpt2_vocabulary("default");
+  words.tokens.back() = "qqqzzz";
+  words.types.back() = Vocabulary::kNormal;
+  const auto last = static_cast<int32_t>(words.tokens.size()) - 1;
+  for (const char* pre : {"llama-bpe", "tekken", "minicpm5", "youtu", "granite-embed-multi-97m"}) {
+    words.pre = pre;
+    words.bos = words.eos = -1;
+    EXPECT_EQ(make_tokenizer(words, pre).encode("qqqzzz"), Ids{last}) << pre;
+  }
+  words.pre = "glm4";
+  EXPECT_NE(make_tokenizer(words, "glm4").encode("qqqzzz"), Ids{last});
+}
 
 // ---- equality with Hugging Face's tokenizers ----
-
-std::string random_text(std::mt19937_64& random) {
-  static const std::vector<std::string> kParts = {" ",        "  ",         "\n",
-                                                  "\r\n",     "\t",         "the",
-                                                  "hello",    "'s",         "'LL",
-                                                  "12",       "345",        "3.14",
-                                                  "_",        "ǅ",          "é",
-                                                  "e\u0301",  "ﬁ",          "ß",
-                                                  "鸭",       "门前大桥下", "、",
-                                                  "。",       "ー",         "カタ",
-                                                  "한국",     "ไทย",        "नमस्ते",
-                                                  "\u00A0",   "\u3000",     "\u200B",
-                                                  "\u2028",   "😀",          "👩‍👩‍👧",
-                                                  "🇩🇪",       "<|end|>",    "<think>",
-                                                  "</think>", "<",          ">",
-                                                  "!?",       "...",        "«",
-                                                  "½",        "Ⅷ",          "٣",
-                                                  "µ",        "Å",          "\u212B",
-                                                  "\uFFFD",   "A",          "bc",
-                                                  "\u0301",   "ſ",          "K",
-                                                  "<mask>",   "word",       "[word]",
-                                                  "e0",       "\u0085",     "\x01",
-                                                  "~",        "{}"};
-  std::string text;
-  for (size_t n = random() % 24; n > 0; --n) {
-    if (random() % 8 != 0) {
-      text += kParts[random() % kParts.size()];
-      continue;
-    }
-    std::string bytes;  // any character below U+3100, surrogates and unassigned ones left out
-    for (int k = 0; k < 3; ++k) bytes += static_cast<char>(random() % 256);
-    text += repair_utf8(bytes);
-  }
-  return text;
-}
 
 Json split_spec(const char* regex, const char* behavior, bool invert) {
   return {{"type", "Split"},
@@ -363,6 +394,15 @@ std::vector<Json> variants() {
   json["model"]["vocab"]["ĠĠ"] = 263;
   json["added_tokens"][0]["id"] = 264;
   json["added_tokens"][1]["id"] = 265;
+  json["normalizer"] = {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}};
+  out.push_back(json);
+  json["normalizer"] = sequence_of(
+      "normalizers",
+      {{{"type", "NFD"}}, {{"type", "StripAccents"}}, {{"type", "Strip"}, {"strip_left", false}}});
+  json["normalizer"]["normalizers"][2]["strip_right"] = true;
+  out.push_back(json);
+  json["normalizer"] = {{"type", "NFKD"}};
+  out.push_back(json);
   json["normalizer"] = sequence_of(
       "normalizers", {{{"type", "NFKC"}},
                       {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", "  "}},
@@ -476,13 +516,6 @@ void expect_peer_agrees(const std::vector<Job>& jobs, bool decoded) {
   }
 }
 
-std::vector<std::string> random_texts(size_t count, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<std::string> texts = {"", " ", "hello the <|end|> 12"};
-  while (texts.size() < count) texts.push_back(random_text(random));
-  return texts;
-}
-
 TEST(TokenizersPeer, AgreesOnEveryPart) {
   std::vector<Job> jobs;
   for (const Json& json : variants()) jobs.push_back({make(json), random_texts(150, jobs.size())});
@@ -509,14 +542,17 @@ TEST(TokenizersPeer, AgreesOnRealVocabularies) {
 
 // The same vocabulary under each named pre-tokenizer.
 TEST(TokenizersPeer, AgreesOnEveryNamedPreTokenizer) {
-  const fs::path file = shared_folder() / "tokenizers" / "ggml-vocab-gpt-2.gguf";
-  if (!fs::exists(file)) GTEST_SKIP() << "no " << file;
-  Vocabulary vocabulary = read_vocabulary(Gguf(file));
   std::vector<Job> jobs;
-  for (const char* pre : {"llama-bpe", "qwen2", "qwen35", "smollm", "deepseek-v3", "deepseek-coder",
-                          "deepseek-llm"}) {
-    vocabulary.pre = pre;
-    jobs.push_back({make_tokenizer(vocabulary, pre), random_texts(100, jobs.size())});
+  for (const char* pre :
+       {"default",    "llama-bpe",    "glm4",       "qwen2",          "qwen35",       "smollm",
+        "starcoder",  "falcon",       "gpt-4o",     "tekken",         "kimi-k2",      "youtu",
+        "seed-coder", "bailingmoe",   "exaone-moe", "jais-2",         "laguna",       "minicpm5",
+        "chameleon",  "bloom",        "viking",     "deepseek-v3",    "gpt-2",        "hunyuan",
+        "llama4",     "deepseek-llm", "command-r",  "deepseek-coder", "hunyuan-dense"}) {
+    const auto vocabulary = gpt2_vocabulary(pre);
+    if (!vocabulary) GTEST_SKIP() << "no GPT-2 vocabulary";
+    jobs.push_back({make_tokenizer(*vocabulary, pre), random_texts(100, jobs.size())});
+    EXPECT_TRUE(jobs.back().tokenizer.warnings().empty()) << pre;
   }
   expect_peer_agrees(jobs, false);
 }

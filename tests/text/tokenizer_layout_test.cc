@@ -1,0 +1,439 @@
+// Directories as transformers reads them: every layout, with its side files, gives transformers'
+// ids on random texts (skipped where the package is missing); and which file goes before which.
+#include <gtest/gtest.h>
+#include <sentencepiece_trainer.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <filesystem>
+#include <functional>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "tests/text/peer_util.h"
+#include "tests/text/random_text_util.h"
+#include "tests/text/tiny_tokenizer_util.h"
+#include "text/decoder.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+using Ids = std::vector<int32_t>;
+using Arguments = std::unordered_map<std::string, std::string>;
+
+std::string train_sentencepiece(const Arguments& changes) {
+  const fs::path corpus = fs::temp_directory_path() / fmt::format("um_layout_{}.txt", ::getpid());
+  std::string text, model;
+  for (const std::string& line : tiny_corpus(400)) text += line + "\n";
+  for (const std::string& line : random_texts(200, 1))
+    text += line.substr(0, line.find('\n')) + "\n";
+  write_file_atomic(corpus, repair_utf8(text));
+  Arguments arguments = {{"input", corpus.string()},
+                         {"vocab_size", "600"},
+                         {"model_type", "bpe"},
+                         {"byte_fallback", "true"},
+                         {"character_coverage", "0.9"},
+                         {"normalization_rule_name", "identity"},
+                         {"remove_extra_whitespaces", "false"},
+                         {"minloglevel", "2"}};
+  for (const auto& [key, value] : changes) arguments[key] = value;
+  const auto status = sentencepiece::SentencePieceTrainer::Train(arguments, nullptr, &model);
+  fs::remove(corpus);
+  UM_CHECK(status.ok(), "SentencePiece: {}", status.ToString());
+  return model;
+}
+
+const std::string& plain_model() {
+  static const std::string kModel = train_sentencepiece({});
+  return kModel;
+}
+
+using Files = std::map<std::string, std::string>;
+
+class Layout {
+ public:
+  explicit Layout(const Files& files) {
+    static int count = 0;
+    directory_ = fs::temp_directory_path() / fmt::format("um_layout_{}_{}", ::getpid(), ++count);
+    fs::create_directories(directory_);
+    for (const auto& [name, text] : files) write_file_atomic(directory_ / name, text);
+  }
+  Layout(const Layout&) = delete;
+  ~Layout() { fs::remove_all(directory_); }
+  const fs::path& path() const { return directory_; }
+
+ private:
+  fs::path directory_;
+};
+
+Json added(const char* text, bool special, const char* flag = nullptr) {
+  Json token = {{"content", text}, {"special", special},   {"lstrip", false},
+                {"rstrip", false}, {"single_word", false}, {"normalized", false}};
+  if (flag != nullptr) token[flag] = true;
+  return token;
+}
+
+/// tokenizer_config.json for plain_model().
+Json sentencepiece_config() {
+  return {{"added_tokens_decoder",
+           {{"0", added("<unk>", true)},
+            {"1", added("<s>", true)},
+            {"2", added("</s>", true)},
+            {"600", added("<|end|>", true, "rstrip")},
+            {"601", added("<think>", false)},
+            {"602", added("<mask>", true, "lstrip")}}},
+          {"bos_token", "<s>"},
+          {"eos_token", "</s>"},
+          {"unk_token", "<unk>"}};
+}
+
+Json byte_vocab(Json& merges) {
+  Json vocab = Json::object();
+  int id = 0;
+  for (int byte = 0; byte < 256; ++byte)
+    vocab[bytes_to_byte_level(std::string(1, static_cast<char>(byte)))] = id++;
+  for (const auto& [a, b] : std::vector<std::pair<std::string, std::string>>{
+           {"h", "e"}, {"Ġ", "t"}, {"Ġt", "he"}, {"l", "l"}, {"he", "ll"}, {"1", "2"}}) {
+    merges.push_back(a + " " + b);
+    vocab[a + b] = id++;
+  }
+  vocab["<|endoftext|>"] = id;
+  return vocab;
+}
+
+Files vocab_files(const Json& config) {
+  Json merges = Json::array();
+  const Json vocab = byte_vocab(merges);
+  std::string lines = "#version: 0.2\n";
+  for (const Json& merge : merges) lines += merge.get<std::string>() + "\n";
+  return {{"vocab.json", to_text(vocab)},
+          {"merges.txt", lines},
+          {"tokenizer_config.json", to_text(config)}};
+}
+
+Json byte_json() {
+  Json merges = Json::array();
+  const Json vocab = byte_vocab(merges);
+  const Json level = {{"type", "ByteLevel"},
+                      {"add_prefix_space", false},
+                      {"trim_offsets", true},
+                      {"use_regex", true}};
+  Json end = added("<|endoftext|>", true);
+  end["id"] = vocab["<|endoftext|>"];
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens", {end}},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", level},
+          {"post_processor", nullptr},
+          {"decoder", level},
+          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}}};
+}
+
+/// Directories with a tokenizer.model.
+std::vector<Files> sentencepiece_layouts() {
+  std::vector<Files> out;
+  for (const char* name : {"", "LlamaTokenizer", "LlamaTokenizerFast", "PanguTokenizer"}) {
+    for (const Json& legacy : {Json(), Json(true), Json(false)}) {
+      for (const Json& prefix : {Json(), Json(true), Json(false)}) {
+        Json config = sentencepiece_config();
+        if (*name != 0) config["tokenizer_class"] = name;
+        if (!legacy.is_null()) config["legacy"] = legacy;
+        if (!prefix.is_null()) config["add_prefix_space"] = prefix;
+        config["add_bos_token"] = legacy != false;
+        config["add_eos_token"] = prefix == true;
+        out.push_back(
+            {{"tokenizer.model", plain_model()}, {"tokenizer_config.json", to_text(config)}});
+      }
+    }
+  }
+  // An older layout: roles and added tokens in files of their own.
+  out.push_back(
+      {{"tokenizer.model", plain_model()},
+       {"tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": true})"},
+       {"special_tokens_map.json",
+        R"({"bos_token": "<s>", "eos_token": {"content": "<|end|>", "lstrip": false,)"
+        R"( "rstrip": false, "normalized": false, "single_word": false}, "unk_token": "<unk>"})"},
+       {"added_tokens.json", R"({"<|end|>": 600, "<think>": 601})"}});
+  // Models with a normaliser, without a prefix, of the other kind.
+  for (const Arguments& arguments :
+       {Arguments{{"remove_extra_whitespaces", "true"}}, Arguments{{"add_dummy_prefix", "false"}},
+        Arguments{{"normalization_rule_name", "nmt_nfkc"}, {"remove_extra_whitespaces", "true"}},
+        Arguments{{"model_type", "unigram"}}}) {
+    for (const bool legacy : {true, false}) {
+      Json config = sentencepiece_config();
+      config["legacy"] = legacy;
+      out.push_back({{"tokenizer.model", train_sentencepiece(arguments)},
+                     {"tokenizer_config.json", to_text(config)}});
+    }
+  }
+  return out;
+}
+
+/// Directories with a vocab.json, a tokenizer.json, or more than one kind.
+std::vector<Files> byte_level_layouts() {
+  std::vector<Files> out;
+  for (const char* name : {"GPT2Tokenizer", "GPT2TokenizerFast", "GPTNeoXTokenizer",
+                           "Qwen2Tokenizer", "Qwen2TokenizerFast"}) {
+    for (const bool prefix : {false, true})
+      out.push_back(vocab_files({{"tokenizer_class", name}, {"add_prefix_space", prefix}}));
+    Files older = vocab_files({{"tokenizer_class", name}});
+    older["special_tokens_map.json"] =
+        R"({"eos_token": "<|end|>", "additional_special_tokens": ["<mask>"]})";
+    older["added_tokens.json"] = R"({"<|end|>": 263, "<think>": 264, "<mask>": 265})";
+    out.push_back(older);
+    out.push_back(vocab_files({{"tokenizer_class", name},
+                               {"added_tokens_decoder",
+                                {{"263", added("<|end|>", true, "lstrip")},
+                                 {"264", added("<think>", false)},
+                                 {"265", added("[word]", true, "single_word")}}},
+                               {"eos_token", "<|end|>"}}));
+  }
+  const std::string json = to_text(byte_json());
+  out.push_back({{"tokenizer.json", json}});
+  out.push_back({{"tokenizer.json", json},
+                 {"tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast"})"}});
+  out.push_back({{"tokenizer.json", json},
+                 {"tokenizer.model", plain_model()},
+                 {"vocab.json", "{}"},
+                 {"merges.txt", ""},
+                 {"tokenizer_config.json",
+                  to_text({{"tokenizer_class", "PreTrainedTokenizerFast"},
+                           {"added_tokens_decoder",
+                            {{"263", added("<|end|>", true)}, {"264", added("<think>", false)}}},
+                           {"pad_token", "<mask>"},
+                           {"eos_token", "<|end|>"}})}});
+  return out;
+}
+
+void expect_transformers_agrees(const std::vector<Files>& layouts) {
+  std::vector<std::unique_ptr<Layout>> places;
+  Json request = {{"jobs", Json::array()}};
+  for (const Files& files : layouts) {
+    places.push_back(std::make_unique<Layout>(files));
+    request["jobs"].push_back(
+        {{"directory", places.back()->path()}, {"texts", random_texts(80, places.size())}});
+  }
+  const auto reply = ask_python("transformers_peer.py", request);
+  if (!reply) GTEST_SKIP() << "no Python package transformers (5), sentencepiece or protobuf";
+  for (size_t i = 0; i < places.size(); ++i) {
+    const auto config = layouts[i].find("tokenizer_config.json");
+    const std::string which = fmt::format(
+        "layout {}, {}", i, config == layouts[i].end() ? std::string() : config->second);
+    ASSERT_FALSE((*reply)[i].contains("error")) << which << (*reply)[i];
+    const Tokenizer t = Tokenizer::load(places[i]->path());
+    const auto texts = request["jobs"][i]["texts"].get<std::vector<std::string>>();
+    size_t wrong = 0;
+    for (size_t k = 0; k < texts.size(); ++k) {
+      const Ids ids = t.encode(texts[k], {.parse_special = true});
+      const Ids expected = (*reply)[i]["ids"][k].get<Ids>();
+      if (ids != expected && ++wrong == 1) {
+        EXPECT_EQ(ids, expected) << which << " (" << (*reply)[i]["class"] << "), text "
+                                 << quote(texts[k]);
+      }
+    }
+    EXPECT_EQ(wrong, 0u) << which;
+  }
+}
+
+TEST(TransformersPeer, AgreesOnEverySentencePieceLayoutSlow) {
+  expect_transformers_agrees(sentencepiece_layouts());
+}
+
+TEST(TransformersPeer, AgreesOnEveryByteLevelLayoutSlow) {
+  expect_transformers_agrees(byte_level_layouts());
+}
+
+// The text of the issue: with "legacy": false only a text's own beginning has the prefix space.
+TEST(TokenizerLayout, LegacyFalseHasOnePrefixSpace) {
+  const fs::path model = shared_folder() / "tokenizers" / "sp_test.model";
+  if (!fs::exists(model)) GTEST_SKIP() << "no " << model;
+  const auto first = [&](const char* config) {
+    const Layout layout({{"tokenizer.model", read_file(model)}, {"tokenizer_config.json", config}});
+    Ids ids = Tokenizer::load(layout.path()).encode("<s>Hello", {.parse_special = true});
+    ids.resize(3);
+    return ids;
+  };
+  EXPECT_EQ(first(R"({"legacy": false})"), (Ids{1, 165, 16}));
+  EXPECT_EQ(first(R"({"legacy": false, "tokenizer_class": "LlamaTokenizer"})"), (Ids{1, 165, 16}));
+  EXPECT_EQ(first(R"({"legacy": true})")[1], 151);
+}
+
+TEST(TokenizerLayout, SaysWhatItCannotRead) {
+  const auto message = [](const Files& files) -> std::string {
+    const Layout layout(files);
+    try {
+      Tokenizer::load(layout.path());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  const auto has = [](const std::string& text, const char* part) {
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  };
+  has(message({}), "no tokenizer.json");
+  has(message({{"tekken.json", "{}"}}), "found tekken.json");
+  has(message({{"tokenizer.model", "IQ== 0\nIg== 1\n"}}), "tiktoken");
+  Files files = vocab_files({{"tokenizer_class", "BartTokenizer"}});
+  has(message(files), "BartTokenizer");
+  files.erase("tokenizer_config.json");
+  has(message(files), "tokenizer_class");
+  files = vocab_files({{"tokenizer_class", "GPT2Tokenizer"}});
+  files["merges.txt"] = "a\n";
+  has(message(files), "merges.txt:1");
+  files = vocab_files({{"tokenizer_class", "GPT2Tokenizer"}});
+  files["added_tokens.json"] = R"({"<x>": "y"})";
+  has(message(files), "added_tokens.json");
+}
+
+// The kind: a few bytes that would make the program keep a gigabyte.
+TEST(TokenizerLayout, RefusesIdsFarBehindTheVocabulary) {
+  const auto fails = [](const Files& files) {
+    const Layout layout(files);
+    EXPECT_THROW(Tokenizer::load(layout.path()), Error);
+  };
+  Json json = byte_json();
+  json["model"]["vocab"]["far"] = (1 << 24) - 1;
+  fails({{"tokenizer.json", to_text(json)}});
+  json = byte_json();
+  json["added_tokens"][0]["id"] = (1 << 24) - 1;
+  fails({{"tokenizer.json", to_text(json)}});
+  Files files = vocab_files({{"tokenizer_class", "GPT2Tokenizer"}});
+  files["added_tokens.json"] = R"({"<x>": 16777215})";
+  fails(files);
+  Json config = sentencepiece_config();
+  config["added_tokens_decoder"]["1000000"] = added("<far>", true);
+  fails({{"tokenizer.model", plain_model()}, {"tokenizer_config.json", to_text(config)}});
+}
+
+TEST(TokenizerLayout, SavingRemovesTheOtherKindsFile) {
+  const Layout layout({{"tokenizer.json", to_text(byte_json())}});
+  tiny_tokenizer().save(layout.path());
+  EXPECT_EQ(Tokenizer::load(layout.path()).hash(), tiny_tokenizer().hash());
+}
+
+// ---- time and memory ----
+
+/// Processor seconds of the fastest of three runs.
+double seconds_of(const std::function<void()>& run) {
+  double best = 1e9;
+  for (int i = 0; i < 3; ++i) {
+    const clock_t start = std::clock();
+    run();
+    best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+  }
+  return best;
+}
+
+std::string repeated(std::string_view part, size_t count) {
+  std::string out;
+  for (size_t i = 0; i < count; ++i) out += part;
+  return out;
+}
+
+/// Texts that make something long: a row of marks, a word, blanks, digits, special tokens.
+std::vector<std::string> long_texts(size_t count) {
+  return {"a" + repeated("\u0301\u0323", count),
+          repeated("a", 4 * count),
+          repeated(" ", 4 * count) + "x",
+          repeated("1", 4 * count),
+          repeated("<|end|>", count),
+          repeated("[word]", count),
+          repeated("<", 4 * count),
+          repeated("鸭", 2 * count),
+          repeated("\r\n \t", count),
+          repeated("İ'", count)};
+}
+
+void expect_linear(const Tokenizer& t, const std::string& name) {
+  constexpr size_t kCount = 10000;
+  const auto small = long_texts(kCount), large = long_texts(2 * kCount);
+  for (size_t i = 0; i < small.size(); ++i) {
+    const EncodeOptions options{.parse_special = true};
+    const double once = seconds_of([&] { t.encode(small[i], options); });
+    const double twice = seconds_of([&] { t.encode(large[i], options); });
+    EXPECT_LT(twice, 3 * once + 0.02) << name << ", text " << i;
+    EXPECT_LT(twice, 2) << name << ", text " << i;
+  }
+}
+
+Tokenizer with_parts(const Json& normalizer, const Json& pre_tokenizer) {
+  Json json = byte_json();
+  json["normalizer"] = normalizer;
+  if (!pre_tokenizer.is_null()) json["pre_tokenizer"] = pre_tokenizer;
+  Json config = {
+      {"added_tokens_decoder",
+       {{"263", added("<|end|>", true, "lstrip")}, {"264", added("[word]", true, "single_word")}}}};
+  return Tokenizer::from_json(to_text(json), to_text(config), "test");
+}
+
+TEST(TokenizerTime, IsLinearInTheTextSlow) {
+  for (const char* form : {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents"})
+    expect_linear(with_parts({{"type", form}}, nullptr), form);
+  for (const char* model_type : {"bpe", "unigram"}) {
+    const Layout layout({{"tokenizer.model", train_sentencepiece({{"model_type", model_type}})},
+                         {"tokenizer_config.json", to_text(sentencepiece_config())}});
+    expect_linear(Tokenizer::load(layout.path()), model_type);
+  }
+}
+
+// Cutting a long text into parts changes no id.
+TEST(TokenizerTime, PartsOfLongTextsGiveTheIdsOfTheWhole) {
+  for (const Arguments& arguments :
+       {Arguments{}, Arguments{{"model_type", "unigram"}},
+        Arguments{{"remove_extra_whitespaces", "true"}}, Arguments{{"add_dummy_prefix", "false"}},
+        Arguments{{"split_by_whitespace", "false"}},
+        Arguments{{"treat_whitespace_as_suffix", "true"}},
+        Arguments{{"normalization_rule_name", "nmt_nfkc"}}}) {
+    const std::string model = train_sentencepiece(arguments);
+    const Layout layout(
+        {{"tokenizer.model", model}, {"tokenizer_config.json", "{\"legacy\": true}"}});
+    const Tokenizer t = Tokenizer::load(layout.path());
+    sentencepiece::SentencePieceProcessor peer;
+    ASSERT_TRUE(peer.LoadFromSerializedProto(model).ok());
+    std::string text;
+    for (const std::string& part : random_texts(1500, 3)) text += part + " the river geese ";
+    Ids expected;
+    ASSERT_TRUE(peer.Encode(text, &expected).ok());
+    for (const char* mark : {"<s>", "</s>", "<unk>"}) {
+      for (size_t at; (at = text.find(mark)) != std::string::npos;) text.replace(at, 1, "_");
+    }
+    ASSERT_TRUE(peer.Encode(text, &expected).ok());
+    EXPECT_EQ(t.encode(text), expected);
+  }
+}
+
+TEST(TokenizerBounds, EndAtTheFirstTokenTooMany) {
+  const Tokenizer json = with_parts({{"type", "NFC"}}, nullptr);
+  for (const Tokenizer& t : {json, tiny_tokenizer()}) {
+    const Ids ids = t.encode("the river, the geese");
+    const auto bound = [&](size_t tokens) {
+      return t.bounded({.max_tokens = static_cast<int64_t>(tokens)});
+    };
+    EXPECT_EQ(bound(ids.size()).encode("the river, the geese"), ids);
+    EXPECT_THROW(bound(ids.size() - 1).encode("the river, the geese"), TooManyTokens);
+    const std::string text = repeated("the river, the geese ", 400000);  // 8 MB
+    EXPECT_LT(seconds_of([&] { EXPECT_THROW(bound(100).encode(text), TooManyTokens); }), 0.5);
+  }
+}
+
+TEST(TokenizerBounds, StopWhenTheyAreTold) {
+  const Tokenizer json = with_parts(nullptr, nullptr);
+  for (const Tokenizer& t : {json, tiny_tokenizer()}) {
+    for (const std::string& text : {repeated("the river ", 400000), repeated("a", 4000000)}) {
+      int asked = 0;
+      const Tokenizer stopped = t.bounded({.stopped = [&] { return ++asked == 2; }});
+      EXPECT_THROW(stopped.encode(text), EncodeStopped);
+      EXPECT_EQ(asked, 2);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace um
