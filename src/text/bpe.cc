@@ -170,10 +170,13 @@ void Bpe::merge_long(std::vector<int32_t>& symbols, Scratch& scratch) const {
   for (int32_t i = 0; i < size; ++i) {
     list.push_back({symbols[static_cast<size_t>(i)], i - 1, i + 1});
   }
-  for (int32_t i = 0; i < size; ++i) offer(i);
+  const auto check = [&] {
+    if (scratch.guard != nullptr) scratch.guard->check(0);
+  };
+  for (int32_t i = 0; i < size; ++i) check(), offer(i);
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end());
-    if (scratch.guard != nullptr) scratch.guard->check(0);
+    check();
     const Scratch::Candidate best = heap.back();
     heap.pop_back();
     Scratch::Symbol& left = symbol(best.at);

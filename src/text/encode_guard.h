@@ -14,19 +14,20 @@ class EncodeGuard {
  public:
   explicit EncodeGuard(const EncodeBounds& bounds) : bounds_(bounds) {}
 
-  /// `ids` so far; a word, or some hundred steps of a long one, lie between two calls. Throws
-  /// TooManyTokens or EncodeStopped.
-  void check(size_t ids) {
+  /// `ids` so far, after `work` words or steps of a long one. Throws TooManyTokens or EncodeStopped.
+  void check(size_t ids, uint32_t work = 1) {
     if (bounds_.max_tokens >= 0 && ids > static_cast<size_t>(bounds_.max_tokens))
       throw TooManyTokens(fmt::format("the text has more than {} tokens", bounds_.max_tokens));
-    if (bounds_.stopped && ++calls_ % kCalls == 0 && bounds_.stopped())
-      throw EncodeStopped("encoding was stopped");
+    work_ += work;
+    if (work_ < kWork || !bounds_.stopped) return;
+    work_ = 0;
+    if (bounds_.stopped()) throw EncodeStopped("encoding was stopped");
   }
 
  private:
-  static constexpr uint32_t kCalls = 1024;
+  static constexpr uint32_t kWork = 4096;
   const EncodeBounds& bounds_;
-  uint32_t calls_ = 0;
+  uint32_t work_ = 0;
 };
 
 }  // namespace um

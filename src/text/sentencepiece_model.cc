@@ -80,15 +80,14 @@ SentencePieceModel::SentencePieceModel(const std::string& model,
 
 void SentencePieceModel::encode(std::string_view text, bool first, EncodeGuard& guard,
                                 std::vector<int32_t>& ids) const {
-  const bool begins_with_space =
-      text.starts_with(kSpaceMark) || (!strips_ && text.starts_with(' '));
+  const bool begins_with_space = text.starts_with(kSpaceMark) || text.starts_with(' ');
   bool prefix = (prefix_ == SentencePieceOptions::kAlways ||
                  (prefix_ == SentencePieceOptions::kFirst && first)) &&
                 !(join_prefix_ && begins_with_space);
   while (!text.empty()) {
     const Cut cut = find_cut(text);
     encode_part(prefix ? prefixed_ : bare_, text.substr(0, cut.end), ids);
-    guard.check(ids.size());
+    guard.check(ids.size(), static_cast<uint32_t>(cut.end));
     prefix = cut.at_space;
     text.remove_prefix(cut.resume);
   }

@@ -19,7 +19,7 @@ struct SentencePieceOptions {
   /// The texts that get a space in front: of those between special tokens all, or only the one at
   /// the very start. Models that say so themselves have none.
   Prefix prefix = kAlways;
-  /// No second space in front of a text that begins with one.
+  /// No second space in front of a text that begins with one, stripped or not.
   bool join_prefix = false;
   /// Class LlamaTokenizer: the model's own normaliser does not count, its prefix neither.
   bool plain = false;

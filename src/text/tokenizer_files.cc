@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -166,14 +167,17 @@ void read_specials(Impl& impl, const std::string& name) {
       check_id_gap(tokens.back().id, impl.pieces.size() + added->size(),
                    name + ": added_tokens_decoder");
     }
-  } else {
-    for (int32_t id = 0; id < count; ++id) {
-      const std::string& piece = impl.pieces[static_cast<size_t>(id)];
-      const auto& processor = impl.sentencepiece->processor();
-      const bool control = processor.IsControl(id) || processor.IsUnknown(id);
-      if (control || is_unused_piece(piece))
-        tokens.push_back({.id = id, .text = piece, .special = true});
-    }
+  }
+  // The model's own, also where the config says nothing of them.
+  std::set<int32_t> listed;
+  for (const AddedToken& token : tokens) listed.insert(token.id);
+  const auto& processor = impl.sentencepiece->processor();
+  for (int32_t id = 0; id < count; ++id) {
+    const std::string& piece = impl.pieces[static_cast<size_t>(id)];
+    const bool control = processor.IsControl(id) || processor.IsUnknown(id) ||
+                         (added == impl.config.end() && is_unused_piece(piece));
+    if (control && !listed.contains(id))
+      tokens.push_back({.id = id, .text = piece, .special = true});
   }
   for (const AddedToken& token : tokens) {
     impl.specials.push_back({token.id, token.text, token.special, token.lstrip, token.rstrip});

@@ -1,6 +1,7 @@
 // See vocabulary.h.
 #include "text/vocabulary.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "core/error.h"
@@ -43,13 +44,20 @@ bool is_special(const Vocabulary& v, size_t id) {
   return v.types[id] == Vocabulary::kControl || v.types[id] == Vocabulary::kUnknown;
 }
 
+/// SentencePiece takes one unknown piece, and insists on it; files mark others too, for padding.
+int32_t piece_type(const Vocabulary& v, size_t id) {
+  const bool unknown = id == static_cast<size_t>(std::max(v.unk, 0));
+  if (unknown) return Vocabulary::kUnknown;
+  return v.types[id] == Vocabulary::kUnknown ? Vocabulary::kControl : v.types[id];
+}
+
 std::string sentencepiece_model(const Vocabulary& v) {
   ProtoWriter out;
   for (size_t id = 0; id < v.tokens.size(); ++id) {
     ProtoWriter piece;
     piece.bytes(1, v.tokens[id]);
     piece.real(2, v.scores[id]);
-    piece.number(3, static_cast<uint64_t>(v.types[id]));
+    piece.number(3, static_cast<uint64_t>(piece_type(v, id)));
     out.bytes(1, piece.text());
   }
   // Ids that are absent are -1, as ten bytes.

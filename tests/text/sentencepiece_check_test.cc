@@ -57,6 +57,18 @@ std::string field(uint32_t number, const std::string& bytes) {
   return out + static_cast<char>(size) + bytes;
 }
 
+// The library builds its table of pieces with strings that end at a zero.
+TEST(SentencePieceCheck, RefusesAZeroByteInAPiece) {
+  const std::string piece = field(1, std::string("a\0b", 3));
+  try {
+    Tokenizer::parse(train("identity") + field(1, piece), "", "NAME");
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "NAME: piece 300 of the SentencePiece model has a zero byte");
+  }
+}
+
 std::string model_of(const std::vector<uint32_t>& units, const std::string& texts) {
   const auto size = static_cast<uint32_t>(4 * units.size());
   std::string table(sizeof size + size, '\0');

@@ -33,12 +33,13 @@ std::string train_sentencepiece(const Arguments& changes) {
     text += line.substr(0, line.find('\n')) + "\n";
   write_file_atomic(corpus, repair_utf8(text));
   Arguments arguments = {{"input", corpus.string()},
-                         {"vocab_size", "600"},
+                         {"vocab_size", "520"},
                          {"model_type", "bpe"},
                          {"byte_fallback", "true"},
-                         {"character_coverage", "0.9"},
+                         {"character_coverage", "0.98"},
                          {"normalization_rule_name", "identity"},
                          {"remove_extra_whitespaces", "false"},
+                         {"hard_vocab_limit", "false"},
                          {"minloglevel", "2"}};
   for (const auto& [key, value] : changes) arguments[key] = value;
   const auto status = sentencepiece::SentencePieceTrainer::Train(arguments, nullptr, &model);
@@ -77,15 +78,16 @@ Json added(const char* text, bool special, const char* flag = nullptr) {
   return token;
 }
 
-/// tokenizer_config.json for plain_model().
-Json sentencepiece_config() {
+/// tokenizer_config.json for a model: further tokens behind its pieces.
+Json sentencepiece_config(const std::string& model) {
+  const int32_t size = Tokenizer::parse(model, "", "model").vocab_size();
   return {{"added_tokens_decoder",
            {{"0", added("<unk>", true)},
             {"1", added("<s>", true)},
             {"2", added("</s>", true)},
-            {"600", added("<|end|>", true, "rstrip")},
-            {"601", added("<think>", false)},
-            {"602", added("<mask>", true, "lstrip")}}},
+            {std::to_string(size), added("<|end|>", true, "rstrip")},
+            {std::to_string(size + 1), added("<think>", false)},
+            {std::to_string(size + 2), added("<mask>", true, "lstrip")}}},
           {"bos_token", "<s>"},
           {"eos_token", "</s>"},
           {"unk_token", "<unk>"}};
@@ -141,7 +143,7 @@ std::vector<Files> sentencepiece_layouts() {
   for (const char* name : {"", "LlamaTokenizer", "LlamaTokenizerFast", "PanguTokenizer"}) {
     for (const Json& legacy : {Json(), Json(true), Json(false)}) {
       for (const Json& prefix : {Json(), Json(true), Json(false)}) {
-        Json config = sentencepiece_config();
+        Json config = sentencepiece_config(plain_model());
         if (*name != 0) config["tokenizer_class"] = name;
         if (!legacy.is_null()) config["legacy"] = legacy;
         if (!prefix.is_null()) config["add_prefix_space"] = prefix;
@@ -159,17 +161,22 @@ std::vector<Files> sentencepiece_layouts() {
        {"special_tokens_map.json",
         R"({"bos_token": "<s>", "eos_token": {"content": "<|end|>", "lstrip": false,)"
         R"( "rstrip": false, "normalized": false, "single_word": false}, "unk_token": "<unk>"})"},
-       {"added_tokens.json", R"({"<|end|>": 600, "<think>": 601})"}});
-  // Models with a normaliser, without a prefix, of the other kind.
-  for (const Arguments& arguments :
-       {Arguments{{"remove_extra_whitespaces", "true"}}, Arguments{{"add_dummy_prefix", "false"}},
-        Arguments{{"normalization_rule_name", "nmt_nfkc"}, {"remove_extra_whitespaces", "true"}},
-        Arguments{{"model_type", "unigram"}}}) {
+       {"added_tokens.json", R"({"<|end|>": 520, "<think>": 521})"}});
+  return out;
+}
+
+/// Models that strip spaces, or have no prefix. Tables of rewritings and Unigram are not here:
+/// `tokenizers` is not SentencePiece there, to whose ids SharedModel.MatchesSentencePieceItself
+/// holds.
+std::vector<Files> normalising_layouts() {
+  std::vector<Files> out;
+  for (const Arguments& arguments : {Arguments{{"remove_extra_whitespaces", "true"}},
+                                     Arguments{{"add_dummy_prefix", "false"}}}) {
     for (const bool legacy : {true, false}) {
-      Json config = sentencepiece_config();
+      const std::string model = train_sentencepiece(arguments);
+      Json config = sentencepiece_config(model);
       config["legacy"] = legacy;
-      out.push_back({{"tokenizer.model", train_sentencepiece(arguments)},
-                     {"tokenizer_config.json", to_text(config)}});
+      out.push_back({{"tokenizer.model", model}, {"tokenizer_config.json", to_text(config)}});
     }
   }
   return out;
@@ -189,7 +196,8 @@ std::vector<Files> byte_level_layouts() {
     out.push_back(older);
     out.push_back(vocab_files({{"tokenizer_class", name},
                                {"added_tokens_decoder",
-                                {{"263", added("<|end|>", true, "lstrip")},
+                                {{"263", added("<|end|>", true)},
+                                 {"266", added("</think>", false, "lstrip")},
                                  {"264", added("<think>", false)},
                                  {"265", added("[word]", true, "single_word")}}},
                                {"eos_token", "<|end|>"}}));
@@ -211,13 +219,20 @@ std::vector<Files> byte_level_layouts() {
   return out;
 }
 
-void expect_transformers_agrees(const std::vector<Files>& layouts) {
+std::string without_marks(std::string text) {
+  for (size_t at; (at = text.find("\u2581")) != std::string::npos;) text.erase(at, 3);
+  return text;
+}
+
+void expect_transformers_agrees(const std::vector<Files>& layouts, bool marks = true) {
   std::vector<std::unique_ptr<Layout>> places;
   Json request = {{"jobs", Json::array()}};
   for (const Files& files : layouts) {
     places.push_back(std::make_unique<Layout>(files));
-    request["jobs"].push_back(
-        {{"directory", places.back()->path()}, {"texts", random_texts(80, places.size())}});
+    std::vector<std::string> texts = random_texts(80, places.size());
+    for (std::string& text : texts)
+      if (!marks) text = without_marks(text);
+    request["jobs"].push_back({{"directory", places.back()->path()}, {"texts", texts}});
   }
   const auto reply = ask_python("transformers_peer.py", request);
   if (!reply) GTEST_SKIP() << "no Python package transformers (5), sentencepiece or protobuf";
@@ -233,8 +248,8 @@ void expect_transformers_agrees(const std::vector<Files>& layouts) {
       const Ids ids = t.encode(texts[k], {.parse_special = true});
       const Ids expected = (*reply)[i]["ids"][k].get<Ids>();
       if (ids != expected && ++wrong == 1) {
-        EXPECT_EQ(ids, expected) << which << " (" << (*reply)[i]["class"] << "), text "
-                                 << quote(texts[k]);
+        EXPECT_EQ(to_text(ids), to_text(expected))
+            << which << " (" << (*reply)[i]["class"] << "), text " << to_text(texts[k]);
       }
     }
     EXPECT_EQ(wrong, 0u) << which;
@@ -243,6 +258,9 @@ void expect_transformers_agrees(const std::vector<Files>& layouts) {
 
 TEST(TransformersPeer, AgreesOnEverySentencePieceLayoutSlow) {
   expect_transformers_agrees(sentencepiece_layouts());
+  // SentencePiece strips its own mark, written in a text, as it strips spaces; `tokenizers` does
+  // not.
+  expect_transformers_agrees(normalising_layouts(), false);
 }
 
 TEST(TransformersPeer, AgreesOnEveryByteLevelLayoutSlow) {
@@ -307,7 +325,7 @@ TEST(TokenizerLayout, RefusesIdsFarBehindTheVocabulary) {
   Files files = vocab_files({{"tokenizer_class", "GPT2Tokenizer"}});
   files["added_tokens.json"] = R"({"<x>": 16777215})";
   fails(files);
-  Json config = sentencepiece_config();
+  Json config = sentencepiece_config(plain_model());
   config["added_tokens_decoder"]["1000000"] = added("<far>", true);
   fails({{"tokenizer.model", plain_model()}, {"tokenizer_config.json", to_text(config)}});
 }
@@ -377,18 +395,19 @@ TEST(TokenizerTime, IsLinearInTheTextSlow) {
   for (const char* form : {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents"})
     expect_linear(with_parts({{"type", form}}, nullptr), form);
   for (const char* model_type : {"bpe", "unigram"}) {
-    const Layout layout({{"tokenizer.model", train_sentencepiece({{"model_type", model_type}})},
-                         {"tokenizer_config.json", to_text(sentencepiece_config())}});
+    const std::string model = train_sentencepiece({{"model_type", model_type}});
+    const Layout layout({{"tokenizer.model", model},
+                         {"tokenizer_config.json", to_text(sentencepiece_config(model))}});
     expect_linear(Tokenizer::load(layout.path()), model_type);
   }
 }
 
-// Cutting a long text into parts changes no id.
+// Cutting a long text into parts changes no id. (Unigram is left out: the library adds up scores in
+// single precision, so that what it says of a long text depends on what came before.)
 TEST(TokenizerTime, PartsOfLongTextsGiveTheIdsOfTheWhole) {
   for (const Arguments& arguments :
-       {Arguments{}, Arguments{{"model_type", "unigram"}},
-        Arguments{{"remove_extra_whitespaces", "true"}}, Arguments{{"add_dummy_prefix", "false"}},
-        Arguments{{"split_by_whitespace", "false"}},
+       {Arguments{}, Arguments{{"remove_extra_whitespaces", "true"}},
+        Arguments{{"add_dummy_prefix", "false"}}, Arguments{{"split_by_whitespace", "false"}},
         Arguments{{"treat_whitespace_as_suffix", "true"}},
         Arguments{{"normalization_rule_name", "nmt_nfkc"}}}) {
     const std::string model = train_sentencepiece(arguments);
@@ -405,7 +424,11 @@ TEST(TokenizerTime, PartsOfLongTextsGiveTheIdsOfTheWhole) {
       for (size_t at; (at = text.find(mark)) != std::string::npos;) text.replace(at, 1, "_");
     }
     ASSERT_TRUE(peer.Encode(text, &expected).ok());
-    EXPECT_EQ(t.encode(text), expected);
+    const Ids ids = t.encode(text);
+    const auto differ = std::mismatch(ids.begin(), ids.end(), expected.begin(), expected.end());
+    EXPECT_EQ(ids, expected) << Json(arguments) << ", from id " << differ.first - ids.begin()
+                             << " of " << ids.size() << ", at "
+                             << t.decode(Ids(ids.begin(), differ.first)).size();
   }
 }
 
