@@ -101,6 +101,17 @@ void Bpe::encode_uncached(std::string_view word, Scratch& scratch,
     merge_long(symbols, scratch);
   }
   ids.insert(ids.end(), symbols.begin(), symbols.end());
+  scratch.trim();
+}
+
+void Bpe::Scratch::trim() {
+  constexpr size_t kKept = 1 << 16;
+  const auto drop = [](auto& list) {
+    if (list.capacity() > kKept) list = std::remove_reference_t<decltype(list)>();
+  };
+  drop(symbols_);
+  drop(list_);
+  drop(heap_);
 }
 
 /// A character that is no token: its bytes, else `unk`, else nothing.

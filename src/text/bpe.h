@@ -93,6 +93,8 @@ class Bpe::Scratch {
       return rank != o.rank ? rank > o.rank : at > o.at;
     }
   };
+  /// Gives back what a very long word took.
+  void trim();
   std::vector<Slot> cache_;
   std::vector<int32_t> symbols_;
   std::vector<uint32_t> ranks_;

@@ -15,7 +15,7 @@ using sentencepiece::SentencePieceProcessor;
 // The library takes some 200 bytes of memory per byte of text: long texts go in parts. A part ends
 // at the first place behind kPartBytes where no piece could reach across, so that the ids are those
 // of the whole; a text without such a place (nobody's language) is cut after kMaxPartBytes.
-constexpr size_t kPartBytes = 4096, kMaxPartBytes = 256 << 10;
+constexpr size_t kPartBytes = 4096, kMaxPartBytes = 64 << 10;
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 constexpr int32_t kSpace = 0x2581;
 
@@ -50,12 +50,6 @@ uint64_t pair_of(int32_t left, int32_t right) {
   return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
 }
 
-template <class T>
-void sort_unique(std::vector<T>& list) {
-  std::sort(list.begin(), list.end());
-  list.erase(std::unique(list.begin(), list.end()), list.end());
-}
-
 }  // namespace
 
 /// Where a part ends, and where the next one begins.
@@ -84,64 +78,63 @@ void SentencePieceModel::encode(std::string_view text, bool first, EncodeGuard& 
   bool prefix = (prefix_ == SentencePieceOptions::kAlways ||
                  (prefix_ == SentencePieceOptions::kFirst && first)) &&
                 !(join_prefix_ && begins_with_space);
+  bool first_part = true;
   while (!text.empty()) {
     const Cut cut = find_cut(text);
-    encode_part(prefix ? prefixed_ : bare_, text.substr(0, cut.end), ids);
+    encode_part(prefix ? prefixed_ : bare_, text.substr(0, cut.end), first_part, ids);
+    first_part = false;
     guard.check(ids.size(), static_cast<uint32_t>(cut.end));
     prefix = cut.at_space;
     text.remove_prefix(cut.resume);
   }
 }
 
+/// Of unknown characters in a row the library makes one id, and so do we where a cut parts them.
 void SentencePieceModel::encode_part(const SentencePieceProcessor& processor, std::string_view text,
-                                     std::vector<int32_t>& ids) const {
+                                     bool first_part, std::vector<int32_t>& ids) const {
   std::vector<int> part;
   const auto status = processor.Encode(text, &part);
   UM_CHECK(status.ok(), "tokenizer: SentencePiece failed: {}", status.ToString());
-  ids.insert(ids.end(), part.begin(), part.end());
+  const bool joined = !first_part && !ids.empty() && !part.empty() && ids.back() == part.front() &&
+                      part.front() == processor.unk_id();
+  ids.insert(ids.end(), part.begin() + (joined ? 1 : 0), part.end());
 }
 
 void SentencePieceModel::read_neighbours() const {
   for (int id = 0; id < bare_.GetPieceSize(); ++id) {
     std::string_view piece = bare_.IdToPiece(id);
-    if (!is_utf8(piece) || piece.empty()) continue;
+    if (!is_utf8(piece)) continue;
     int32_t before = -1;
-    const bool single = utf8_step(piece).bytes == piece.size();
-    if (single && !bare_.IsUnknown(id)) known_.push_back(code_of(piece));
     for (; !piece.empty(); piece.remove_prefix(utf8_step(piece).bytes)) {
       const int32_t code = code_of(piece);
       if (before >= 0) neighbours_.push_back(pair_of(before, code));
       before = code;
     }
   }
-  sort_unique(neighbours_);
-  sort_unique(known_);
+  std::sort(neighbours_.begin(), neighbours_.end());
+  neighbours_.erase(std::unique(neighbours_.begin(), neighbours_.end()), neighbours_.end());
 }
 
-/// No piece has these characters side by side, and they are not unknown ones in a row, of which the
-/// library makes one.
 bool SentencePieceModel::may_part(int32_t left, int32_t right) const {
-  return std::binary_search(known_.begin(), known_.end(), left) &&
-         !std::binary_search(neighbours_.begin(), neighbours_.end(), pair_of(left, right));
+  return !std::binary_search(neighbours_.begin(), neighbours_.end(), pair_of(left, right));
 }
 
+/// Spaces at the edges of a part vanish where the normaliser strips, and what it rewrites may reach
+/// over an edge: then a part ends at a lone space, or between two other characters.
 SentencePieceModel::Cut SentencePieceModel::find_cut(std::string_view text) const {
   if (text.size() <= kPartBytes || suffix_) return {text.size(), text.size()};
   std::call_once(once_, [&] { read_neighbours(); });
-  // What the normaliser does to one part depends on its edges: then only a lone space will do.
-  const bool at_space = strips_ || rewrites_;
   size_t at = kPartBytes;
   while (at < text.size() && (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80) ++at;
   for (size_t size; at + 1 < text.size(); at += size) {
     size = utf8_step(text.substr(at)).bytes;
     if (at >= kMaxPartBytes) return {at, at};
     const int32_t left = code_of(last_character(text.substr(0, at)));
-    if (!at_space) {
-      if (may_part(left, code_of(text.substr(at)))) return {at, at};
-    } else if (prefix_ != SentencePieceOptions::kNever && text[at] == ' ' &&
-               is_word(text[at - 1]) && is_word(text[at + 1]) && may_part(left, kSpace)) {
-      return {at, at + 1, true};
-    }
+    const int32_t right = code_of(text.substr(at));
+    if (!may_part(left, right)) continue;
+    const bool lone = text[at] == ' ' && is_word(text[at - 1]) && is_word(text[at + 1]);
+    if (lone && prefix_ != SentencePieceOptions::kNever) return {at, at + 1, true};
+    if (!rewrites_ && (!strips_ || (left != kSpace && right != kSpace))) return {at, at};
   }
   return {text.size(), text.size()};
 }

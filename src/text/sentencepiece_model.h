@@ -45,8 +45,9 @@ class SentencePieceModel {
  private:
   struct Cut;
   void encode_part(const sentencepiece::SentencePieceProcessor& processor, std::string_view text,
-                   std::vector<int32_t>& ids) const;
+                   bool first_part, std::vector<int32_t>& ids) const;
   void read_neighbours() const;
+  /// No piece has these characters side by side.
   bool may_part(int32_t left, int32_t right) const;
   Cut find_cut(std::string_view text) const;
 
@@ -58,7 +59,6 @@ class SentencePieceModel {
   bool rewrites_ = false;  // the normaliser does more than to spaces
   mutable std::once_flag once_;
   mutable std::vector<uint64_t> neighbours_;  // pairs of characters within pieces, sorted
-  mutable std::vector<int32_t> known_;        // characters that are pieces, sorted
 };
 
 }  // namespace um
