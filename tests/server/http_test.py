@@ -187,6 +187,51 @@ class Endpoints(unittest.TestCase):
         ids = SERVER.post("/tokenize", messages=HELLO)[1]["tokens"]
         self.assertEqual(chat(max_tokens=1)[2]["usage"]["prompt_tokens"], len(ids))
 
+    def test_special_tokens_of_raw_prompts(self):
+        marks = [SERVER.post("/tokenize", content=mark)[1]["tokens"] for mark in ("[unused9]", "[unused10]")]
+        self.assertEqual([len(ids) for ids in marks], [1, 1])
+        text = "[unused9]the river[unused10]"
+        counted = {special: SERVER.post("/v1/completions", prompt=text, max_tokens=1, parse_special=special)[1]["usage"]["prompt_tokens"]
+                   for special in (True, False)}
+        default = SERVER.post("/v1/completions", prompt=text, max_tokens=1)[1]["usage"]["prompt_tokens"]
+        self.assertEqual(default, SERVER.post("/tokenize", prompt=text)[1]["count"])
+        self.assertEqual(default, counted[True])
+        self.assertGreater(counted[False], default)
+        bare = SERVER.post("/v1/completions", prompt=text, max_tokens=1, add_special_tokens=False)[1]["usage"]["prompt_tokens"]
+        self.assertEqual(bare, default - 1)  # without BOS
+        # What a chat says is never a special token.
+        said = SERVER.post("/tokenize", messages=[{"role": "user", "content": text}])[1]["tokens"]
+        plain = SERVER.post("/tokenize", messages=[{"role": "user", "content": "the river"}])[1]["tokens"]
+        self.assertEqual([said.count(ids[0]) for ids in marks], [plain.count(ids[0]) for ids in marks])
+
+    def test_tokenizer_info(self):
+        status, _, info = SERVER.request("GET", "/tokenizer_info")
+        self.assertEqual(status, 200)
+        self.assertEqual((info["bos_token"], info["pad_token"], info["unk_token"]), ("<s>", "<unk>", "<unk>"))
+        for role in ("bos_token", "eos_token"):  # what lm-eval does to get their ids
+            ids = SERVER.post("/tokenize", prompt=info[role], add_special_tokens=False)[1]["tokens"]
+            self.assertEqual(len(ids), 1)
+        self.assertIn("chat_template", info)
+        self.assertEqual((info["add_bos_token"], info["model_max_length"]), (True, 2048))
+
+    def test_prompts_longer_than_the_context_end_early(self):
+        text = "the river runs by the geese " * 200_000  # 5.6 MB
+        for path, body in (("/v1/completions", {"prompt": text}), ("/v1/embeddings", {"input": text}),
+                           (CHAT, {"messages": [{"role": "user", "content": text}]})):
+            start = time.monotonic()
+            status, _, answer = SERVER.request("POST", path, body)
+            self.assertEqual((status, answer["error"]["code"]), (400, "context_length_exceeded"), path)
+            self.assertLess(time.monotonic() - start, 10)
+
+    def test_invalid_text_is_replaced(self):
+        for raw in (b'"a \xff b"', b'"a \\ud800 b"', b'"a \\udc00 b"'):
+            body = b'{"content": ' + raw + b"}"
+            connection = SERVER.connect()
+            connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
+            ids = json.loads(connection.getresponse().read())["tokens"]
+            connection.close()
+            self.assertEqual(SERVER.post("/detokenize", tokens=ids)[1]["content"], "a \ufffd b")
+
     def test_embeddings(self):
         status, answer = SERVER.post("/v1/embeddings", input=["the river", "the river", "winter"], model="x")
         self.assertEqual(status, 200, answer)

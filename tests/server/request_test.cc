@@ -237,6 +237,30 @@ TEST(CompletionRequest, Prompts) {
     EXPECT_THROW(parse(bad), ApiError) << bad;
 }
 
+TEST(CompletionRequest, SpecialTokens) {
+  const auto parse = [](const std::string& fields) {
+    return parse_completion_request(Body("{\"prompt\": \"x\"" + fields + "}"), kLimits);
+  };
+  EXPECT_TRUE(parse("").parse_special && parse("").add_special_tokens);
+  EXPECT_FALSE(parse(R"(, "parse_special": false)").parse_special);
+  EXPECT_FALSE(parse(R"(, "add_special_tokens": false)").add_special_tokens);
+  EXPECT_THROW(parse(R"(, "parse_special": 1)"), ApiError);
+}
+
+TEST(Body, ReadsInvalidTextAsReplacement) {
+  const auto text = [](const std::string& raw) {
+    const Body body("{\"a\": \"" + raw + "\"}");
+    EXPECT_EQ(body.ordered["a"], body.json["a"]);
+    return body.json["a"].get<std::string>();
+  };
+  EXPECT_EQ(text("x\xFF y"), "x\uFFFD y");
+  EXPECT_EQ(text(R"(\ud800x)"), "\uFFFDx");
+  EXPECT_EQ(text(R"(\udC00\uD83D)"), "\uFFFD\uFFFD");
+  EXPECT_EQ(text(R"(\ud83d\ude00)"), "😀");
+  EXPECT_EQ(text(R"(\ud83d\ud83d\ude00)"), "\uFFFD😀");
+  EXPECT_EQ(text(R"(\\ud800)"), R"(\ud800)");
+}
+
 TEST(Body, MustBeAnObject) {
   for (const char* bad : {"", "[]", "{", "nul", "{\"a\": 1, \"a\": 2}", "\xff"})
     EXPECT_THROW(Body{bad}, ApiError) << bad;
