@@ -88,8 +88,7 @@ class Service {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   /// For texts from `request`: it stops when the client is gone or the server is told to end, and
   /// gives at most `max_tokens` ids, by default a context full.
-  Tokenizer tokenizer_for(const HttpRequest& request,
-                          std::optional<int64_t> max_tokens = {}) const;
+  Tokenizer tokenizer_for(const HttpRequest& request, std::optional<int64_t> max_tokens = {}) const;
   const Model& model() const { return *model_; }
   const ChatTemplate& chat_template() const { return *template_; }
   const ChatMarks& marks() const { return marks_; }
