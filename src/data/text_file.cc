@@ -117,7 +117,7 @@ class TextFile::Reader {
 /// gzip, and files that are not compressed, which zlib passes on as they are.
 class TextFile::GzipReader : public Reader {
  public:
-  GzipReader(const fs::path& path, InputFile file)
+  GzipReader(const fs::path& path, InputFile& file)
       : path_(path), file_(gzdopen(file.descriptor(), "rb")) {
     UM_CHECK(file_ != nullptr, "{}: cannot open: {}", path.string(), std::strerror(errno));
     file.release();  // gzclose_r closes it
@@ -148,7 +148,7 @@ class TextFile::GzipReader : public Reader {
 /// Zstandard frames, one after the other (RFC 8878).
 class TextFile::ZstdReader : public Reader {
  public:
-  ZstdReader(const fs::path& path, InputFile file)
+  ZstdReader(const fs::path& path, std::unique_ptr<InputFile> file)
       : path_(path), file_(std::move(file)), stream_(ZSTD_createDStream(), &ZSTD_freeDStream) {
     UM_CHECK(stream_ != nullptr, "{}: no memory to decompress", path.string());
     input_.resize(ZSTD_DStreamInSize());
@@ -173,14 +173,14 @@ class TextFile::ZstdReader : public Reader {
 
  private:
   bool fill() {
-    const size_t got = file_.read(input_.data(), input_.size());
+    const size_t got = file_->read(input_.data(), input_.size());
     position_ += got;
     in_ = {input_.data(), got, 0};
     return got > 0;
   }
 
   fs::path path_;
-  InputFile file_;
+  std::unique_ptr<InputFile> file_;
   std::unique_ptr<ZSTD_DStream, size_t (*)(ZSTD_DStream*)> stream_;
   std::vector<char> input_;
   ZSTD_inBuffer in_ = {nullptr, 0, 0};
@@ -189,14 +189,14 @@ class TextFile::ZstdReader : public Reader {
 };
 
 TextFile::TextFile(const fs::path& path) {
-  InputFile file(path);
+  auto file = std::make_unique<InputFile>(path);
   std::array<char, kZstdMagic.size()> magic{};
-  const ssize_t got = ::pread(file.descriptor(), magic.data(), magic.size(), 0);
+  const ssize_t got = ::pread(file->descriptor(), magic.data(), magic.size(), 0);
   const std::string_view first(magic.data(), static_cast<size_t>(std::max<ssize_t>(got, 0)));
   if (first == kZstdMagic)
     reader_ = std::make_unique<ZstdReader>(path, std::move(file));
   else
-    reader_ = std::make_unique<GzipReader>(path, std::move(file));
+    reader_ = std::make_unique<GzipReader>(path, *file);
 }
 
 TextFile::~TextFile() = default;
