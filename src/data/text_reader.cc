@@ -222,14 +222,10 @@ bool DocumentReader::next(std::string& text) {
 
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where) {
   const Json record = parse_json(repair_json(line), where);
-<<<<<<< HEAD
   const JsonObject object(record, where);
   UM_CHECK(object.has(field), "{}: no field {}; it has {} (--text-field chooses)", where,
            quote(field), names_of(record));
   return object.string(field);
-=======
-  return JsonObject(record, where).string(field);
->>>>>>> tok
 }
 
 std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs, const Warn& warn) {

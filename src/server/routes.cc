@@ -129,7 +129,6 @@ void set_json(HttpResponse& response, const Json& json) {
 }
 
 Routes::Routes(Service& service) : service_(service) {
-<<<<<<< HEAD
   entries_ = {
       {"/v1/chat/completions", {.post = route_chat}},
       {"/v1/completions", {.post = route_completions}},
@@ -150,22 +149,6 @@ Routes::Routes(Service& service) : service_(service) {
       {"/ping", {.get = route_health, .post = route_health, .open = true}},
       {"/metrics", {.get = route_metrics}},
       {"/version", {.get = route_version}}};
-=======
-  entries_ = {{"/v1/chat/completions", {.post = route_chat}},
-              {"/v1/completions", {.post = route_completions}},
-              {"/v1/messages", {.post = route_messages}},
-              {"/v1/messages/count_tokens", {.post = route_count_tokens}},
-              {"/v1/models", {.get = route_models}},
-              {"/v1/embeddings", {.post = route_embeddings}},
-              {"/tokenize", {.post = route_tokenize}},
-              {"/detokenize", {.post = route_detokenize}},
-              {"/tokenizer_info", {.get = route_tokenizer_info}},
-              {"/apply-template", {.post = route_template}},
-              {"/health", {.get = route_health, .open = true}},
-              {"/ping", {.get = route_health, .post = route_health, .open = true}},
-              {"/metrics", {.get = route_metrics}},
-              {"/version", {.get = route_version}}};
->>>>>>> tok
   if (service_.options().page) entries_["/"] = {.get = route_page, .open = true};
   // Clients whose base URL lacks the /v1.
   for (const char* path : {"/chat/completions", "/completions", "/models", "/models/",

@@ -14,12 +14,8 @@ class EncodeGuard {
  public:
   explicit EncodeGuard(const EncodeBounds& bounds) : bounds_(bounds) {}
 
-<<<<<<< HEAD
-  /// `ids` so far, after `work` words or steps of a long one. Throws TooManyTokens or EncodeStopped.
-=======
   /// `ids` so far, after `work` words or steps of a long one. Throws TooManyTokens or
   /// EncodeStopped.
->>>>>>> tok
   void check(size_t ids, uint32_t work = 1) {
     if (bounds_.max_tokens >= 0 && ids > static_cast<size_t>(bounds_.max_tokens))
       throw TooManyTokens(fmt::format("the text has more than {} tokens", bounds_.max_tokens));
