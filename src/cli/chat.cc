@@ -20,7 +20,7 @@ namespace {
 
 struct Flags {
   WeightFlags weights;
-  std::string model, system, mode = "slow", cache_dtype = "f32";
+  std::string model, system, mode = "default", cache_dtype = "f32";
   SamplingFlags sampling;
   int64_t max_tokens = 512, context = 0;
 };
@@ -64,7 +64,7 @@ Input read_line(std::string& line) {
 class Chat {
  public:
   Chat(const Flags& flags, const Globals& globals)
-      : mode_(parse_think_mode(flags.mode)),
+      : mode_(parse_optional_mode(flags.mode)),
         system_(repair_utf8(flags.system)),
         directory_(find_model(flags.model)),
         tokenizer_(Tokenizer::load(directory_)),
@@ -123,11 +123,12 @@ class Chat {
   }
 
   std::vector<int32_t> prompt_ids() const {
-    if (template_.is_pangu()) return encode_chat(tokenizer_, messages_, {.mode = mode_});
+    if (template_.is_pangu())
+      return encode_chat(tokenizer_, messages_, {.mode = mode_.value_or(ThinkMode::kSlow)});
     TemplateInput input;
     for (const Message& message : messages_)
       input.messages.push_back({{"role", message.role}, {"content", message.content}});
-    if (mode_ == ThinkMode::kFast) input.thinking = false;
+    if (mode_ && *mode_ != ThinkMode::kAuto) input.thinking = *mode_ == ThinkMode::kSlow;
     input.trust_assistant = true;  // what the model wrote
     return template_.encode(tokenizer_, input);
   }
@@ -152,7 +153,7 @@ class Chat {
                        end);
   }
 
-  ThinkMode mode_;
+  std::optional<ThinkMode> mode_;
   std::string system_;
   std::filesystem::path directory_;
   Tokenizer tokenizer_;
@@ -210,7 +211,9 @@ void add_chat(CLI::App& app, Globals& globals) {
   flags->weights.add_to(command);
   add_cache_dtype_option(command, flags->cache_dtype);
   command->add_option("--system", flags->system, "what the model is told first");
-  command->add_option("--mode", flags->mode, "how long it thinks: slow, fast or auto")
+  command
+      ->add_option("--mode", flags->mode,
+                   "how long it thinks: slow, fast, auto or as the model does by itself")
       ->capture_default_str();
   command->add_option("--max-tokens", flags->max_tokens, "longest answer, in tokens")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30).description(""))

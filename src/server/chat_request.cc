@@ -9,23 +9,27 @@ namespace {
 
 constexpr size_t kMaxMessages = 10'000, kMaxTools = 256;
 
-/// A message's content: text, or parts that are all text.
+/// The text of one part of a content.
+std::string part_text(const Json& part, const std::string& where) {
+  if (!part.is_object()) bad_field(where, "expected an object, found {}", describe(part));
+  std::string type, text;
+  read_field(part, "type", type);
+  if (type == "refusal")
+    read_field(part, "refusal", text);
+  else if (type == "text" || type == "input_text" || type == "output_text")
+    read_field(part, "text", text);
+  else
+    bad_field(where, "a part of type {}: this model reads text only", quote(type));
+  return text;
+}
+
+/// A message's content: text, or parts that are all text, with line ends between.
 std::string content_text(const Json& content, const std::string& where) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) bad_field(where, "expected text or parts, found {}", describe(content));
   std::string text;
-  for (const Json& part : content) {
-    if (!part.is_object()) bad_field(where, "expected an object, found {}", describe(part));
-    std::string type, piece;
-    read_field(part, "type", type);
-    if (type == "refusal")
-      read_field(part, "refusal", piece);
-    else if (type == "text" || type == "input_text" || type == "output_text")
-      read_field(part, "text", piece);
-    else
-      bad_field(where, "a part of type {}: this model reads text only", quote(type));
-    text += piece;
-  }
+  for (size_t i = 0; i < content.size(); ++i)
+    text += (i == 0 ? "" : "\n") + part_text(content[i], where);
   return text;
 }
 
@@ -110,16 +114,6 @@ void read_thinking_budget(const Json& body, int64_t& budget) {
     read_field(*kwargs, "thinking_budget", budget, -1, kMax);
 }
 
-/// Whether the client says anything about thinking.
-bool asks_to_think(const Json& body) {
-  for (const char* name : {"reasoning_effort", "reasoning"})
-    if (field_of(body, name) != nullptr) return true;
-  const Json* kwargs = field_of(body, "chat_template_kwargs");
-  if (kwargs == nullptr) return false;
-  return field_of(*kwargs, "enable_thinking") != nullptr ||
-         field_of(*kwargs, "thinking") != nullptr || field_of(*kwargs, "mode") != nullptr;
-}
-
 void read_chat_logprobs(const Json& body, const RequestLimits& limits, GenerationParams& params) {
   bool logprobs = false;
   read_field(body, "logprobs", logprobs);
@@ -177,52 +171,54 @@ std::vector<Tool> parse_tools(const Body& body) {
   return tools;
 }
 
-ThinkMode parse_thinking(const Json& body, ThinkMode standard) {
-  ThinkMode mode = standard;
-  std::string effort, name;
-  read_field(body, "reasoning_effort", effort);
+ThinkingWish parse_thinking(const Json& body) {
+  ThinkingWish wish;
+  std::string name;
+  read_field(body, "reasoning_effort", wish.effort);
   if (const Json* reasoning = field_of(body, "reasoning")) {
     if (!reasoning->is_object())
       bad_field("reasoning", "expected an object, found {}", describe(*reasoning));
     bool enabled = true;
-    read_field(*reasoning, "effort", effort);
+    read_field(*reasoning, "effort", wish.effort);
     read_field(*reasoning, "enabled", enabled);
-    if (!enabled) effort = "none";
+    wish.mode = enabled ? ThinkMode::kSlow : ThinkMode::kFast;
+    if (!enabled) wish.effort = "none";
   }
-  if (effort == "none" || effort == "minimal")
-    mode = ThinkMode::kFast;
-  else if (effort == "low" || effort == "medium" || effort == "high" || effort == "xhigh" ||
-           effort == "max")
-    mode = ThinkMode::kSlow;
-  else if (!effort.empty())
-    bad_field("reasoning_effort", "{}: expected none, minimal, low, medium or high", quote(effort));
+  static constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium",
+                                                  "high", "xhigh",   "max"};
+  const auto* known = std::find(std::begin(kEfforts), std::end(kEfforts), wish.effort);
+  if (!wish.effort.empty() && known == std::end(kEfforts))
+    bad_field("reasoning_effort", "{}: expected none, minimal, low, medium or high",
+              quote(wish.effort));
+  if (!wish.effort.empty()) wish.mode = known - kEfforts < 2 ? ThinkMode::kFast : ThinkMode::kSlow;
   const Json* kwargs = field_of(body, "chat_template_kwargs");
-  if (kwargs == nullptr) return mode;
+  if (kwargs == nullptr) return wish;
   const std::string field = "chat_template_kwargs";
   if (!kwargs->is_object()) bad_field(field, "expected an object, found {}", describe(*kwargs));
   for (const char* key : {"enable_thinking", "thinking"}) {
     bool on = true;
     if (field_of(*kwargs, key) == nullptr) continue;
     read_field(*kwargs, key, on);
-    mode = on ? ThinkMode::kSlow : ThinkMode::kFast;
+    wish.mode = on ? ThinkMode::kSlow : ThinkMode::kFast;
   }
   read_field(*kwargs, "mode", name);
-  if (name.empty()) return mode;
+  if (name.empty()) return wish;
   if (name != "slow" && name != "fast" && name != "auto")
     bad_field(field + ".mode", "{}: expected slow, fast or auto", quote(name));
-  return parse_think_mode(name);
+  wish.mode = parse_think_mode(name);
+  return wish;
 }
 
-// Contents in parts are one text, calls have their arguments as objects, "developer" is "system".
+// Parts are {"type": "text", "text"}, and calls have their arguments as objects.
 TemplateInput template_input(const Body& body, const std::vector<Message>& messages) {
   TemplateInput input;
   for (size_t i = 0; i < messages.size(); ++i) {
     OrderedJson message = body.ordered.at("messages").at(i);
-    message["role"] = messages[i].role;
     if (message.contains("content") && message["content"].is_array())
-      message["content"] = messages[i].content;
-    if (!message.contains("content")) message["content"] = nullptr;
-    const bool calls = message.contains("tool_calls") && !message["tool_calls"].is_null();
+      for (auto& part : message["content"])
+        part = {{"type", "text"}, {"text", part_text(part, "messages")}};
+    const bool calls = message.contains("tool_calls") && !message["tool_calls"].is_null() &&
+                       !message["tool_calls"].empty();
     if (!calls || messages[i].role != "assistant") {
       message.erase("tool_calls");
     } else {
@@ -253,21 +249,28 @@ ChatRequest parse_chat_request(const Body& given, const RequestLimits& limits) {
   request.tools = parse_tools(given);
   request.tool_choice = parse_tool_choice(body, request.tools);
   read_field(body, "parallel_tool_calls", request.parallel_tool_calls);
-  request.mode = parse_thinking(body, limits.mode);
+  const ThinkingWish wish = parse_thinking(body);
+  const std::optional<ThinkMode> mode = wish.mode ? wish.mode : limits.mode;
+  request.mode = mode.value_or(ThinkMode::kSlow);
   request.input = template_input(given, request.messages);
   if (request.tool_choice.kind == ToolChoice::kNone) request.input.tools = OrderedJson::array();
   // A template has its own idea of what it does where nobody says anything.
-  if (request.mode == ThinkMode::kFast || (request.mode == ThinkMode::kSlow && asks_to_think(body)))
-    request.input.thinking = request.mode == ThinkMode::kSlow;
+  if (mode && *mode != ThinkMode::kAuto) request.input.thinking = *mode == ThinkMode::kSlow;
+  if (!wish.effort.empty() && request.input.thinking.value_or(false))
+    request.input.kwargs.emplace("reasoning_effort", wish.effort);
   read_thinking_budget(body, request.thinking_budget);
   read_field(body, "include_reasoning", request.include_reasoning);
   read_field(body, "add_generation_prompt", request.add_generation_prompt);
   read_field(body, "continue_final_message", request.continue_final_message);
   if (request.continue_final_message) {
+    if (field_of(body, "add_generation_prompt") != nullptr && request.add_generation_prompt)
+      bad_field("add_generation_prompt", "not together with continue_final_message");
     request.input.continue_final = true;
     request.add_generation_prompt = false;
     if (request.messages.back().role != "assistant")
       bad_field("continue_final_message", "the last message is not the assistant's");
+    if (request.input.messages.back().contains("tool_calls"))
+      bad_field("continue_final_message", "the last message ends in calls, not in text");
   }
   request.input.add_generation_prompt = request.add_generation_prompt;
   const bool forced = request.tool_choice.kind == ToolChoice::kRequired ||

@@ -1,5 +1,6 @@
 // From a Messages request to a chat request (see messages.h).
 #include <algorithm>
+#include <optional>
 
 #include "server/field_reader.h"
 #include "server/messages.h"
@@ -22,33 +23,43 @@ std::string string_of(const Ordered& json, const char* name, const std::string& 
   return value->get<std::string>();
 }
 
+/// Parts as a content: none and one are a text.
+Ordered simple(Ordered parts) {
+  if (parts.empty()) return "";
+  if (parts.size() == 1) return parts[0]["text"];
+  return parts;
+}
+
 /// Text, or blocks of text only: a system prompt, the result of a tool.
-std::string text_of(const Ordered& content, const std::string& where) {
-  if (content.is_string()) return content.get<std::string>();
+Ordered content_of(const Ordered& content, const std::string& where) {
+  if (content.is_string()) return content;
   if (!content.is_array()) bad_field(where, "expected text or a list of blocks");
-  std::string text;
+  Ordered parts = Ordered::array();
   for (const Ordered& block : content) {
     if (!block.is_object()) bad_field(where, "expected a block, an object with a \"type\"");
     const std::string type = string_of(block, "type", where);
     if (type != "text")
       bad_field(where, "a block of type {}: this model reads text only", quote(type));
-    text += string_of(block, "text", where);
+    parts.push_back({{"type", "text"}, {"text", string_of(block, "text", where)}});
   }
-  return text;
+  return simple(std::move(parts));
 }
 
-/// A turn in blocks, as one chat message or several: results of tools are messages of their own.
+/// The blocks of one role's turns that follow each other, which are one turn: one chat message or
+/// several, as results of tools are messages of their own.
 class Turn {
  public:
-  Turn(std::string role, std::string where) : role_(std::move(role)), where_(std::move(where)) {}
+  explicit Turn(std::string role) : role_(std::move(role)) {}
+
+  const std::string& role() const { return role_; }
+  void at(std::string where) { where_ = std::move(where); }
 
   void add(const Ordered& block, Ordered& out) {
     if (!block.is_object()) bad_field(where_, "expected a block, an object with a \"type\"");
     const std::string type = string_of(block, "type", where_);
     const bool assistant = role_ == "assistant";
     if (type == "text") {
-      text_ += string_of(block, "text", where_);
-      any_text_ = true;
+      text_.push_back({{"type", "text"}, {"text", string_of(block, "text", where_)}});
     } else if (type == "tool_use" && assistant) {
       const Ordered* input = field_of(block, "input");
       calls_.push_back({{"id", string_of(block, "id", where_)},
@@ -63,8 +74,7 @@ class Turn {
       const Ordered* content = field_of(block, "content");
       out.push_back({{"role", "tool"},
                      {"tool_call_id", string_of(block, "tool_use_id", where_)},
-                     {"content", content == nullptr ? "" : text_of(*content, where_)}});
-      said_ = true;
+                     {"content", content == nullptr ? "" : content_of(*content, where_)}});
     } else if (type != "redacted_thinking") {
       bad_field(where_, "a block of type {} in a turn of the {}: not supported", quote(type),
                 role_);
@@ -73,30 +83,27 @@ class Turn {
 
   /// What is gathered becomes a message.
   void finish(Ordered& out) {
-    if (!any_text_ && calls_.empty() && reasoning_.empty()) return;
-    Ordered message = {{"role", role_}, {"content", std::exchange(text_, {})}};
+    if (text_.empty() && calls_.empty() && reasoning_.empty()) return;
+    Ordered message = {{"role", role_},
+                       {"content", simple(std::exchange(text_, Ordered::array()))}};
     if (!calls_.empty()) message["tool_calls"] = std::exchange(calls_, Ordered::array());
     if (!reasoning_.empty()) message["reasoning_content"] = std::exchange(reasoning_, {});
     out.push_back(std::move(message));
-    any_text_ = false;
-    said_ = true;
   }
 
-  bool said() const { return said_; }
-
  private:
-  std::string role_, where_, text_, reasoning_;
-  Ordered calls_ = Ordered::array();
-  bool any_text_ = false, said_ = false;
+  std::string role_, where_, reasoning_;
+  Ordered text_ = Ordered::array(), calls_ = Ordered::array();
 };
 
 Ordered chat_messages(const Ordered& body) {
   Ordered out = Ordered::array();
   if (const Ordered* system = field_of(body, "system"))
-    out.push_back({{"role", "system"}, {"content", text_of(*system, "system")}});
+    out.push_back({{"role", "system"}, {"content", content_of(*system, "system")}});
   const Ordered* messages = field_of(body, "messages");
   if (messages == nullptr || !messages->is_array() || messages->empty())
     bad_field("messages", "expected a list of messages");
+  std::optional<Turn> turn;
   for (size_t i = 0; i < messages->size(); ++i) {
     const std::string where = fmt::format("messages[{}]", i);
     const Ordered& message = (*messages)[i];
@@ -106,16 +113,21 @@ Ordered chat_messages(const Ordered& body) {
       bad_field(where + ".role", "{}: expected user or assistant", quote(role));
     const Ordered* content = field_of(message, "content");
     if (content == nullptr) bad_field(where + ".content", "missing");
-    Turn turn(role, where + ".content");
+    if (turn && turn->role() != role) turn->finish(out);
+    if (!turn || turn->role() != role) turn.emplace(role);
+    turn->at(where + ".content");
     if (content->is_string())
-      turn.add({{"type", "text"}, {"text", *content}}, out);
+      turn->add({{"type", "text"}, {"text", *content}}, out);
     else if (!content->is_array())
       bad_field(where + ".content", "expected text or a list of blocks");
+    else if (content->empty())
+      bad_field(where + ".content", "there is nothing in it");
     else
-      for (const Ordered& block : *content) turn.add(block, out);
-    turn.finish(out);
-    if (!turn.said()) bad_field(where + ".content", "there is nothing in it");
+      for (const Ordered& block : *content) turn->add(block, out);
   }
+  turn->finish(out);
+  if (out.empty() || out.back()["role"] == "system")
+    bad_field("messages", "there is nothing in them");
   return out;
 }
 
@@ -193,8 +205,10 @@ Body chat_body_of_messages(const Body& given) {
       chat["response_format"] = {{"type", "json_schema"}, {"json_schema", *format}};
   // An answer that has begun is gone on with.
   const Ordered& last = chat["messages"].back();
-  if (last["role"] == "assistant" && !last.contains("tool_calls"))
+  if (last["role"] == "assistant" && !last.contains("tool_calls")) {
     chat["continue_final_message"] = true;
+    chat.erase("add_generation_prompt");
+  }
   return Body(chat.dump());
 }
 

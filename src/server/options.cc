@@ -17,8 +17,9 @@ void ServeOptions::fields(Fields& f) {
   f.add("model-name", model_name, "name that clients see (default: the directory's)");
   f.add("draft-model", draft_model,
         "small model (directory or .gguf file) of the same tokenizer that writes drafts");
-  f.add("mode", mode, "how long the model thinks where a request says nothing",
-        {.choices = {"slow", "fast", "auto"}});
+  f.add("mode", mode,
+        "how long the model thinks where a request says nothing (default: as it does by itself)",
+        {.choices = {"default", "slow", "fast", "auto"}});
   f.add("max-connections", max_connections, "connections at once; more are refused",
         {.min = 1, .max = 8192});
   f.add("max-body-bytes", max_body_bytes, "largest request body", {.min = 1024, .max = 1 << 30});

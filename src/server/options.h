@@ -17,7 +17,7 @@ struct ServeOptions {
   std::string tls_cert, tls_key;
   std::vector<std::string> cors;
   std::string model_name, draft_model;
-  std::string mode = "slow";
+  std::string mode = "default";
   int64_t max_connections = 512;
   int64_t max_body_bytes = 8 << 20;
   int64_t max_header_bytes = 16 << 10;

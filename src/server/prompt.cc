@@ -30,10 +30,10 @@ TemplateInput input_of(const ChatTemplate& form, const ChatRequest& request) {
       "</tools>\nTo call one, answer with its name and arguments:\n<tool_call>\n"
       "{\"name\": \"…\", \"arguments\": {…}}\n</tool_call>";
   OrderedJson& messages = input.messages;
-  if (messages.empty() || messages[0]["role"] != "system")
+  if (messages.empty() || (messages[0]["role"] != "system" && messages[0]["role"] != "developer"))
     messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", ""}});
   auto& content = messages[0]["content"];
-  const std::string told = content.is_string() ? content.get<std::string>() : std::string();
+  const std::string told = content_text(content);
   content = told.empty() ? text : told + "\n\n" + text;
   return input;
 }

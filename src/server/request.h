@@ -87,8 +87,8 @@ struct CompletionRequest {
 
 /// What a request may ask for at most, and what it gets where it says nothing.
 struct RequestLimits {
-  SamplingOptions sampling = {};  ///< the checkpoint's wishes
-  ThinkMode mode = ThinkMode::kSlow;
+  SamplingOptions sampling = {};       ///< the checkpoint's wishes
+  std::optional<ThinkMode> mode = {};  ///< nothing: as the model thinks by itself
   int64_t vocab = 0;
   int64_t max_n = 16;
   int64_t max_top_logprobs = 20;
@@ -114,8 +114,13 @@ std::vector<Message> parse_messages(const Json& body);
 TemplateInput template_input(const Body& body, const std::vector<Message>& messages);
 /// `tools` of a chat body.
 std::vector<Tool> parse_tools(const Body& body);
-/// The mode that chat_template_kwargs and reasoning_effort ask for.
-ThinkMode parse_thinking(const Json& body, ThinkMode standard);
+/// How a request wants the model to think.
+struct ThinkingWish {
+  std::optional<ThinkMode> mode = {};
+  std::string effort = {};  ///< as the client names it; empty: nothing was said
+};
+/// What chat_template_kwargs, reasoning_effort and reasoning ask for.
+ThinkingWish parse_thinking(const Json& body);
 /// Token ids from JSON numbers below `vocab`.
 std::vector<int32_t> parse_ids(const Json& value, const std::string& field, int64_t vocab);
 

@@ -153,7 +153,7 @@ void Service::load(Device& device, std::optional<DType> weights,
   const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
   eos_ = defaults.eos;
   limits_ = {.sampling = defaults.has_sampling ? defaults.sampling : SamplingOptions{},
-             .mode = parse_think_mode(options_.mode),
+             .mode = parse_optional_mode(options_.mode),
              .vocab = model_->config().vocab,
              .max_n = options_.max_n};
   formats_ = std::make_unique<Formats>(*tokenizer_, marks_, eos_);

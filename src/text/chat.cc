@@ -89,6 +89,11 @@ ThinkMode parse_think_mode(std::string_view name) {
   throw UsageError(fmt::format("thinking mode \"{}\", expected slow, fast or auto", name));
 }
 
+std::optional<ThinkMode> parse_optional_mode(std::string_view name) {
+  if (name == "default") return {};
+  return parse_think_mode(name);
+}
+
 std::string apply_chat_template(const std::vector<Message>& messages, const ChatOptions& options) {
   std::string text;
   for (const Turn& turn : make_turns(messages, options)) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,8 @@ enum class ThinkMode { kSlow, kFast, kAuto };
 
 /// "slow", "fast" or "auto"; throws UsageError for other names.
 ThinkMode parse_think_mode(std::string_view name);
+/// The same, or nothing for "default": as the model does by itself.
+std::optional<ThinkMode> parse_optional_mode(std::string_view name);
 
 struct ChatOptions {
   bool add_generation_prompt = true;  // end with `[unused9]助手：`, for the model to go on

@@ -2,6 +2,7 @@
 #include "text/chat_template.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "core/error.h"
@@ -18,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxTemplateBytes = 1u << 20, kMaxConfigBytes = 64u << 20;
 constexpr size_t kMaxKwargs = 64;
+constexpr uint64_t kProbeWork = 1u << 22;  // of one rendering that finds out what a template does
 
 /// `chat_template`: a template, or a list of them by name.
 void read_sources(const Json& value, ChatSources& sources) {
@@ -37,30 +39,147 @@ void read_sources(const Json& value, ChatSources& sources) {
   }
 }
 
+// Which message a byte of the prompt comes from: the marks of texts from outside (MarkedText).
+constexpr char kEndMark = '\xff';
+char mark_of(size_t message) {
+  return static_cast<char>(2 + message % 250);
+}
+
+// Stands behind the text of a message that is continued. Its blank shows whether the template trims
+// texts.
+const std::string kEndTag = "CONTINUE_FINAL_MESSAGE_TAG ";
+
+/// The field of the last message that is continued.
+std::string continued_field(const OrderedJson& message) {
+  const bool content = message.contains("content") && !content_text(message["content"]).empty();
+  if (!content && message.contains("reasoning_content") &&
+      message["reasoning_content"].is_string() && !message.contains("tool_calls"))
+    return "reasoning_content";
+  return "content";
+}
+
+/// A content as the template sees it; `open`: with the tag behind its last text.
+JinjaValue content_value(const OrderedJson& content, char mark, bool open) {
+  if (content.is_string()) {
+    MarkedText text = MarkedText::all(content.get<std::string>(), mark);
+    if (open) text.append(kEndTag, kEndMark);
+    return JinjaValue::text(std::move(text));
+  }
+  if (!content.is_array()) return JinjaValue::from_json(content, mark != 0);
+  JinjaValue::List parts;
+  for (size_t i = 0; i < content.size(); ++i) {
+    JinjaValue::Dict fields;
+    for (const auto& [key, value] : content[i].items())
+      fields.emplace_back(JinjaValue::string(key),
+                          key == "text"
+                              ? content_value(value, mark, open && i + 1 == content.size())
+                              : JinjaValue::from_json(value, mark != 0));
+    parts.push_back(JinjaValue::dict(std::move(fields)));
+  }
+  return JinjaValue::list(std::move(parts));
+}
+
 /// A message for the template; of its own texts only the role is trusted, or all of them.
-JinjaValue message_value(const OrderedJson& message, bool trusted) {
+JinjaValue message_value(const OrderedJson& message, size_t index, bool trusted,
+                         const std::string& open) {
+  const char mark = trusted ? '\0' : mark_of(index);
+  const bool thought = open == "reasoning_content";
   JinjaValue::Dict fields;
-  for (const auto& [key, value] : message.items())
+  for (const auto& [key, value] : message.items()) {
+    const bool goes_on = key == open || (thought && key == "thinking");
+    const bool text = key == "content" || goes_on;
     fields.emplace_back(JinjaValue::string(key),
-                        JinjaValue::from_json(value, key != "role" && !trusted));
+                        text ? content_value(value, mark, goes_on)
+                             : JinjaValue::from_json(value, key != "role" && !trusted));
+  }
   return JinjaValue::dict(std::move(fields));
 }
 
+/// What Hugging Face's code does to messages: fields that are null go, and thinking is under the
+/// names that templates read.
+OrderedJson plain_messages(const OrderedJson& messages) {
+  OrderedJson out = OrderedJson::array();
+  for (const OrderedJson& message : messages) {
+    OrderedJson plain = OrderedJson::object();
+    OrderedJson reasoning;
+    for (const char* key : {"reasoning_content", "thinking", "reasoning"})
+      if (reasoning.is_null() && message.contains(key)) reasoning = message[key];
+    if (!reasoning.is_null()) plain["thinking"] = reasoning;
+    for (const auto& [key, value] : message.items())
+      if (!value.is_null()) plain[key] = value;
+    if (!reasoning.is_null()) plain["reasoning_content"] = reasoning;
+    out.push_back(std::move(plain));
+  }
+  return out;
+}
+
 /// Templates differ in what they take: most want a call's arguments as an object, some as its JSON
-/// text; some cannot read content that is null.
-OrderedJson variant(const OrderedJson& messages, bool text_arguments, bool no_null) {
+/// text; some cannot read a content that is missing, or know no developer.
+struct Variant {
+  bool plain_roles, text_arguments, no_null;
+};
+
+OrderedJson varied(const OrderedJson& messages, const Variant& variant) {
   OrderedJson out = messages;
-  for (auto& message : out) {
-    if (no_null && message.contains("content") && message["content"].is_null())
-      message["content"] = "";
-    if (!text_arguments || !message.contains("tool_calls") || !message["tool_calls"].is_array())
-      continue;
-    for (auto& call : message["tool_calls"]) {
-      auto& arguments = call["function"]["arguments"];
-      if (!arguments.is_string()) arguments = arguments.dump();
+  for (OrderedJson& message : out) {
+    if (variant.plain_roles && message["role"] == "developer") message["role"] = "system";
+    if (variant.no_null && !message.contains("content")) message["content"] = "";
+    if (!variant.text_arguments || !message.contains("tool_calls")) continue;
+    for (OrderedJson& call : message["tool_calls"]) {
+      OrderedJson& arguments = call["function"]["arguments"];
+      if (!arguments.is_string()) arguments = jinja_dumps(arguments);
     }
   }
   return out;
+}
+
+std::string stripped(std::string text) {
+  JinjaBudget free(UINT64_MAX);
+  return jinja_strip(MarkedText::own(std::move(text)), {}, true, true, free).bytes;
+}
+
+/// What an answer says beside its thinking.
+std::string said(std::string text) {
+  const size_t end = text.rfind("</think>");
+  return end == std::string::npos ? text : text.substr(end + 8);
+}
+
+/// Every text of the conversation must be in the prompt, but for an answer's thinking, and for what
+/// it says beside calls, which many templates leave out.
+void check_complete(const MarkedText& prompt, const OrderedJson& messages, bool trusted,
+                    const std::string& name) {
+  std::array<bool, 256> seen{};
+  for (const char mark : prompt.outside) seen[static_cast<uint8_t>(mark)] = true;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const OrderedJson& message = messages[i];
+    const std::string role = message.value("role", "");
+    const bool answer = role == "assistant";
+    if (answer && (trusted || message.contains("tool_calls"))) continue;
+    std::string text = message.contains("content") ? content_text(message["content"]) : "";
+    if (answer) text = said(std::move(text));
+    UM_CHECK(seen[static_cast<uint8_t>(mark_of(i))] || stripped(std::move(text)).empty(),
+             "{}: the template leaves out the text of messages[{}] ({})", name, i, role);
+  }
+}
+
+/// The prompt up to the tag behind the last message's text, all of which must be before it.
+MarkedText cut_at_tag(MarkedText prompt, const OrderedJson& message, const std::string& name) {
+  size_t end = prompt.outside.rfind(kEndMark);
+  size_t begin = end;
+  while (begin != std::string::npos && begin > 0 && prompt.outside[begin - 1] == kEndMark) --begin;
+  const std::string& field = continued_field(message);
+  std::string text = message.contains(field) ? content_text(message[field]) : "";
+  if (message.contains(field) && message[field].is_array() && !message[field].empty())
+    text = message[field].back().value("text", "");
+  JinjaBudget free(UINT64_MAX);
+  const bool there = end != std::string::npos;
+  const bool trims = there && prompt.bytes.compare(begin, end + 1 - begin, kEndTag) != 0;
+  prompt = prompt.substr(0, there ? begin : 0);
+  const MarkedText trimmed = jinja_strip(prompt, {}, false, true, free);
+  UM_CHECK(there && trimmed.bytes.ends_with(stripped(std::move(text))),
+           "{}: the template does not write the last message as it is, so that cannot be continued",
+           name);
+  return trims ? trimmed : prompt;
 }
 
 /// Whether the template is the openPangu V1 format, by what it makes of a conversation.
@@ -161,6 +280,8 @@ ChatTemplate ChatTemplate::from_source(std::string source, const std::string& na
     if (pangu && same_as_pangu(*out.main_, out.bos_)) {
       out.pangu_ = true;
       out.source_.clear();
+    } else {
+      out.probe();
     }
   } catch (const Error& error) {
     out.fault_ = error.what();
@@ -169,16 +290,30 @@ ChatTemplate ChatTemplate::from_source(std::string source, const std::string& na
 }
 
 bool ChatTemplate::mentions(std::string_view variable) const {
-  return (main_ != nullptr && main_->mentions(variable)) ||
-         (tools_ != nullptr && tools_->mentions(variable));
+  return (main_ != nullptr && main_->names().contains(variable)) ||
+         (tools_ != nullptr && tools_->names().contains(variable));
 }
 
-MarkedText ChatTemplate::render_once(const TemplateInput& input,
-                                     const OrderedJson& messages) const {
+/// Finds out what the template reads.
+void ChatTemplate::probe() {
+  const ChatProbe plain = [&](const OrderedJson& messages, const OrderedJson& variables) {
+    const TemplateInput input{.messages = messages, .kwargs = variables};
+    return render_once(input, messages, kProbeWork).bytes;
+  };
+  contents_ = ContentForms::find(plain);
+  const ChatProbe fitting = [&](const OrderedJson& messages, const OrderedJson& variables) {
+    return plain(contents_.fit(messages), variables);
+  };
+  thinking_ = find_thinking_switch(source_, main_->names(), fitting);
+}
+
+MarkedText ChatTemplate::render_once(const TemplateInput& input, const OrderedJson& messages,
+                                     uint64_t work) const {
   JinjaValue::List values;
-  for (const auto& message : messages) {
-    const bool own = input.trust_assistant && message.value("role", "") == "assistant";
-    values.push_back(message_value(message, own));
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const bool own = input.trust_assistant && messages[i].value("role", "") == "assistant";
+    const bool open = input.continue_final && i + 1 == messages.size();
+    values.push_back(message_value(messages[i], i, own, open ? continued_field(messages[i]) : ""));
   }
   JinjaTemplate::Variables variables = {
       {"messages", JinjaValue::list(std::move(values))},
@@ -198,11 +333,15 @@ MarkedText ChatTemplate::render_once(const TemplateInput& input,
   for (const auto& [key, value] : input.kwargs.items())
     if (!given(key) || key == "documents")
       variables.insert(variables.begin(), {key, JinjaValue::from_json(value, true)});
-  for (const char* name : {"enable_thinking", "thinking"})
-    if (input.thinking && !given(name))
-      variables.emplace_back(name, JinjaValue::boolean(*input.thinking));
+  if (input.thinking) {
+    OrderedJson values = *input.thinking ? thinking_.on : thinking_.off;
+    // The usual names go in anyway: their effect may need a longer conversation than was tried.
+    for (const char* name : {"enable_thinking", "thinking"}) values.emplace(name, *input.thinking);
+    for (const auto& [key, value] : values.items())
+      if (!given(key)) variables.emplace_back(key, JinjaValue::from_json(value, false));
+  }
   const JinjaTemplate& chosen = tools_ != nullptr && !input.tools.empty() ? *tools_ : *main_;
-  JinjaOptions options;
+  JinjaOptions options{.work = work};
   options.work += 32 * (messages.dump().size() + input.tools.dump().size());
   return chosen.render(variables, options);
 }
@@ -210,35 +349,30 @@ MarkedText ChatTemplate::render_once(const TemplateInput& input,
 MarkedText ChatTemplate::render(const TemplateInput& input) const {
   UM_CHECK(fault_.empty(), "{}", fault_);
   UM_CHECK(main_ != nullptr, "chat template: the Pangu format is written by text/chat.h");
-  TemplateInput open = input;
-  if (input.continue_final) open.add_generation_prompt = false;
-  std::optional<MarkedText> text;
+  OrderedJson messages = plain_messages(input.messages);
+  if (input.thinking) {
+    const std::string& word = *input.thinking ? thinking_.on_word : thinking_.off_word;
+    if (!word.empty()) messages = with_system_word(std::move(messages), word);
+  }
+  if (input.continue_final && !messages.empty() && continued_field(messages.back()) == "content" &&
+      !messages.back().contains("content"))
+    messages.back()["content"] = "";
+  messages = contents_.fit(std::move(messages));
   std::string fault;
   std::set<std::string> tried;
-  for (const int kind : {0, 1, 2, 3}) {
-    const OrderedJson messages = variant(input.messages, kind >= 2, kind % 2 == 1);
-    if (!tried.insert(messages.dump()).second) continue;
+  for (const int kind : {0, 1, 2, 3, 4, 5, 6, 7}) {
+    const OrderedJson form = varied(messages, {(kind & 4) != 0, (kind & 2) != 0, (kind & 1) != 0});
+    if (!tried.insert(form.dump()).second) continue;
     try {
-      text = render_once(open, messages);
-      break;
+      MarkedText text = render_once(input, form, JinjaOptions().work);
+      check_complete(text, form, input.trust_assistant, main_->name());
+      const bool cut = input.continue_final && !form.empty();
+      return cut ? cut_at_tag(std::move(text), form.back(), main_->name()) : text;
     } catch (const Error& error) {
       if (fault.empty()) fault = error.what();
     }
   }
-  if (!text) throw Error(fault);
-  if (!input.continue_final || input.messages.empty()) return std::move(*text);
-  // As Hugging Face does it: all behind the last message's content goes.
-  const OrderedJson& last = input.messages.back();
-  std::string content = last.contains("content") && last["content"].is_string()
-                            ? last["content"].get<std::string>()
-                            : std::string();
-  JinjaBudget free(UINT64_MAX);
-  content = jinja_strip(MarkedText::own(std::move(content)), {}, true, true, free).bytes;
-  const size_t at = content.empty() ? std::string::npos : text->bytes.rfind(content);
-  UM_CHECK(
-      at != std::string::npos,
-      "chat template: it does not write the last message as it is, so that cannot be continued");
-  return text->substr(0, at + content.size());
+  throw Error(fault);
 }
 
 std::vector<int32_t> ChatTemplate::encode(const Tokenizer& tokenizer,

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/chat_content.h"
+#include "text/chat_thinking.h"
 #include "text/jinja.h"
 #include "text/tokenizer.h"
 
@@ -17,14 +19,18 @@ namespace um {
 
 /// A conversation as templates see it.
 struct TemplateInput {
-  /// Objects with role, content (text or null) and, from clients, tool_calls with parsed arguments,
-  /// tool_call_id, name, reasoning_content. The roles must be checked: they are trusted.
+  /// Objects with role, content (a text, a list of {"type": "text", "text"}, or null) and, from
+  /// clients, tool_calls with parsed arguments, tool_call_id, name, reasoning_content. The roles
+  /// must be checked: they are trusted.
   OrderedJson messages = OrderedJson::array();
   OrderedJson tools = OrderedJson::array();    ///< as clients send them; empty: none
   OrderedJson kwargs = OrderedJson::object();  ///< more variables
-  std::optional<bool> thinking = {};           ///< enable_thinking and thinking; nothing: unset
+  /// Thinking is turned on or off, as the template takes it; nothing: as it has it by itself.
+  std::optional<bool> thinking = {};
   bool add_generation_prompt = true;
-  bool continue_final = false;   ///< leave the last turn open behind its content
+  /// End behind the last message's content, or its reasoning_content if it has no content. Not
+  /// together with add_generation_prompt.
+  bool continue_final = false;
   bool trust_assistant = false;  ///< special tokens in the assistant's texts count
 };
 
@@ -60,9 +66,13 @@ class ChatTemplate {
   const std::string& source() const { return source_; }
   /// Whether some template of the model reads this variable.
   bool mentions(std::string_view variable) const;
+  /// Whether it knows of thinking: it can be switched, or has marks for it.
+  bool can_think() const { return pangu_ || thinking_.works() || knows_thinking(source_); }
+  /// Whether TemplateInput::thinking changes the prompt.
+  bool can_switch_thinking() const { return pangu_ || thinking_.works(); }
 
-  /// The prompt. Texts of the conversation are marked as from outside. Throws Error; it begins with
-  /// the template's name and line.
+  /// The prompt. Texts of the conversation are marked as from outside. Throws Error where the
+  /// template fails, which begins with its name and line, or leaves out the text of a message.
   MarkedText render(const TemplateInput& input) const;
   /// The prompt as ids: special tokens of the template count, those in the conversation's texts are
   /// plain text. BOS comes in front if the tokenizer wants one and the template wrote none.
@@ -70,10 +80,14 @@ class ChatTemplate {
 
  private:
   ChatTemplate() = default;
-  MarkedText render_once(const TemplateInput& input, const OrderedJson& messages) const;
+  MarkedText render_once(const TemplateInput& input, const OrderedJson& messages,
+                         uint64_t work) const;
+  void probe();
 
   std::string source_, fault_, bos_, eos_;
   bool pangu_ = false;
+  ThinkingSwitch thinking_;
+  ContentForms contents_;
   std::shared_ptr<const JinjaTemplate> main_, tools_;  // tools_: null if it is the same
 };
 

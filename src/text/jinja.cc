@@ -127,13 +127,13 @@ class Interpreter {
       case JinjaNode::kFor:
         return loop(node, evaluate(*node.expr));
       case JinjaNode::kSet:
-        assign(node);
+        bind(*node.targets[0], evaluate(*node.expr));
         return Flow::kOn;
       case JinjaNode::kSetBlock:
-        set(node.names[0], captured(node));
+        bind(*node.targets[0], captured(node));
         return Flow::kOn;
       case JinjaNode::kFilterBlock:
-        write(jinja_text(captured(node), context_.budget));
+        write(filtered_text(captured(node)));
         return Flow::kOn;
       case JinjaNode::kMacro:
         set(node.text, macro_value(node));
@@ -156,30 +156,38 @@ class Interpreter {
     out_.append(text);
   }
 
-  void assign(const JinjaNode& node) {
-    Value value = evaluate(*node.expr);
-    if (node.attribute.empty()) return bind(node.names, value);
-    const Value* holder = find(node.names[0]);
+  /// namespace.name = value
+  void set_field(const std::string& holder_name, const std::string& name, Value value) {
+    const Value* holder = find(holder_name);
     Value::Namespace* space = holder != nullptr ? holder->as_namespace() : nullptr;
-    UM_CHECK(space != nullptr, "set {}.{}: expected a namespace, found {}", node.names[0],
-             node.attribute, holder != nullptr ? holder->type_name() : "undefined");
-    context_.budget.spend(space->fields.size() + 1);
-    for (auto& [key, old] : space->fields) {
-      if (key == node.attribute) {
-        old = std::move(value);
-        return;
-      }
-    }
-    space->fields.emplace_back(node.attribute, std::move(value));
+    UM_CHECK(space != nullptr, "set {}.{}: expected a namespace, found {}", holder_name, name,
+             holder != nullptr ? holder->type_name() : "undefined");
+    put_field(*space, name, std::move(value));
   }
 
-  /// One name, or several which take a list apart.
-  void bind(const std::vector<std::string>& names, const Value& value) {
-    if (names.size() == 1) return set(names[0], value);
+  void put_field(Value::Namespace& space, const std::string& name, Value value) {
+    UM_CHECK(!name.starts_with('_'), "a namespace's field {} begins with _", quote(name));
+    context_.budget.spend(space.fields.size() + 1);
+    for (auto& [key, old] : space.fields) {
+      if (key != name) continue;
+      old = std::move(value);
+      return;
+    }
+    space.fields.emplace_back(name, std::move(value));
+  }
+
+  /// A name, a namespace's field, or several which take a list apart.
+  void bind(const JinjaExpr& target, const Value& value) {
+    if (target.kind == JinjaExpr::kName) return set(target.text, value);
+    if (target.kind == JinjaExpr::kAttribute)
+      return set_field(target.children[0]->text, target.text, value);
+    UM_CHECK(!value.is_undefined(), "an undefined value cannot be unpacked");
     const Value items = jinja_items(context_, value);
-    UM_CHECK(items.items()->size() == names.size(), "expected {} values to unpack, found {}",
-             names.size(), items.items()->size());
-    for (size_t i = 0; i < names.size(); ++i) set(names[i], (*items.items())[i]);
+    UM_CHECK(items.items()->size() == target.children.size(),
+             "expected {} values to unpack, found {}", target.children.size(),
+             items.items()->size());
+    for (size_t i = 0; i < target.children.size(); ++i)
+      bind(*target.children[i], (*items.items())[i]);
   }
 
   /// What the body writes, through the node's filters.
@@ -189,6 +197,11 @@ class Interpreter {
     if (node.expr == nullptr) return body;
     set(kJinjaBody, std::move(body));
     return evaluate(*node.expr);
+  }
+
+  static const MarkedText& filtered_text(const Value& value) {
+    UM_CHECK(value.as_text() != nullptr, "filter: expected a text, found {}", value.type_name());
+    return *value.as_text();
   }
 
   void call_block(const JinjaNode& node) {
@@ -209,7 +222,7 @@ class Interpreter {
     std::vector<Value> values;
     for (const auto& value : node.defaults) values.push_back(evaluate(*value));
     const Inner inner(*this);
-    for (size_t i = 0; i < values.size(); ++i) set(node.names[i], values[i]);
+    for (size_t i = 0; i < values.size(); ++i) bind(*node.targets[i], values[i]);
     return execute(node.body);
   }
 
@@ -233,7 +246,7 @@ class Interpreter {
       state->index = i;
       const Inner inner(*this);
       set("loop", Value::loop(state));
-      bind(node.names, list[i]);
+      bind(*node.targets[0], list[i]);
       if (execute(node.body) == Flow::kBreak) break;
     }
     return Flow::kOn;
@@ -244,7 +257,7 @@ class Interpreter {
     for (const Value& item : *items.items()) {
       context_.budget.spend(JinjaBudget::kStep);
       const Inner inner(*this);
-      bind(node.names, item);
+      bind(*node.targets[0], item);
       if (evaluate(*node.condition).truthy()) kept.push_back(item);
     }
     return Value::list(std::move(kept));
@@ -263,7 +276,8 @@ class Interpreter {
         return name(e.text);
       case JinjaExpr::kList:
       case JinjaExpr::kTuple:
-        return Value::list(all(e.children), e.kind == JinjaExpr::kTuple);
+        return Value::list(all(e.children), e.kind == JinjaExpr::kTuple ? JinjaSequence::kTuple
+                                                                        : JinjaSequence::kList);
       case JinjaExpr::kDict:
         return dict(e);
       case JinjaExpr::kUnary:
@@ -313,25 +327,32 @@ class Interpreter {
   JinjaArguments arguments(const JinjaExpr& e) {
     JinjaArguments given{all(e.arguments), {}};
     for (const auto& [key, value] : e.named) given.named.emplace_back(key, evaluate(*value));
+    if (e.more_arguments != nullptr) {
+      const Value more = jinja_items(context_, evaluate(*e.more_arguments));
+      context_.budget.spend(JinjaBudget::kStep * more.items()->size());
+      given.positional.insert(given.positional.end(), more.items()->begin(), more.items()->end());
+    }
+    if (e.more_named != nullptr) add_named(given, evaluate(*e.more_named));
     line_ = e.line;
     return given;
+  }
+
+  void add_named(JinjaArguments& given, const Value& more) {
+    UM_CHECK(more.fields() != nullptr, "**: expected a dict, found {}", more.type_name());
+    context_.budget.spend(JinjaBudget::kStep * more.fields()->size());
+    for (const auto& [key, value] : *more.fields()) {
+      UM_CHECK(key.as_text() != nullptr, "**: expected texts as keys");
+      for (const auto& [name, other] : given.named)
+        UM_CHECK(name != key.as_text()->bytes, "the argument {} is given twice", quote(name));
+      given.named.emplace_back(key.as_text()->bytes, value);
+    }
   }
 
   Value dict(const JinjaExpr& e) {
     Value::Dict fields;
     for (size_t i = 0; i + 1 < e.children.size(); i += 2) {
       Value key = evaluate(*e.children[i]), value = evaluate(*e.children[i + 1]);
-      UM_CHECK(key.as_text() != nullptr, "a key of a dict: expected a text, found {}",
-               key.type_name());
-      context_.budget.spend(fields.size() + JinjaBudget::kStep);
-      const auto same = [&](const auto& f) {
-        return f.first.as_text()->bytes == key.as_text()->bytes;
-      };
-      const auto old = std::find_if(fields.begin(), fields.end(), same);
-      if (old != fields.end())
-        old->second = std::move(value);
-      else
-        fields.emplace_back(std::move(key), std::move(value));
+      jinja_put(fields, std::move(key), std::move(value), context_.budget);
     }
     return Value::dict(std::move(fields));
   }
@@ -398,8 +419,7 @@ class Interpreter {
     if (object.as_text() != nullptr)
       return Value::text(jinja_slice(*object.as_text(), start, stop, step, context_.budget));
     need_defined(object);
-    UM_CHECK(object.items() != nullptr, "a slice of a {}: expected a list or a text",
-             object.type_name());
+    UM_CHECK(object.is_indexed(), "a slice of a {}: expected a list or a text", object.type_name());
     const Value::List& items = *object.items();
     context_.budget.spend(8 * items.size());
     Value::List out;
@@ -407,7 +427,8 @@ class Interpreter {
       context_.budget.spend(JinjaBudget::kStep);
       out.push_back(items[i]);
     }
-    return Value::list(std::move(out), object.is_tuple());
+    const auto kind = object.is_tuple() ? JinjaSequence::kTuple : object.kind();
+    return Value::list(std::move(out), kind);
   }
 
   // ---- calls ----
@@ -435,8 +456,8 @@ class Interpreter {
     UM_CHECK(name == "cycle" || name == "changed", "loop.{} is not a method", name);
     UM_CHECK(!given.positional.empty(), "loop.{}: expected arguments", name);
     if (name == "cycle") return given.positional[loop.index % given.positional.size()];
-    const Value& now = given.positional[0];
-    UM_CHECK(now.depth() == 0, "loop.changed: expected a text or a number");
+    // As text, so that a loop never holds itself.
+    const Value now = Value::text(jinja_repr(Value::tuple(given.positional), context_.budget));
     const bool changed = loop.index == 0 || !jinja_equal(loop.changed, now, context_.budget);
     loop.changed = now;
     return Value::boolean(changed);
@@ -452,6 +473,8 @@ class Interpreter {
 
   Value apply(const Value& function, const JinjaExpr& callee, const JinjaArguments& given) {
     if (function.as_loop() != nullptr) return recurse(*function.as_loop(), given);
+    if (const Value::Method* bound = function.as_method())
+      return *jinja_method(context_, bound->object, bound->name, given);
     const Value::Function* known = function.as_function();
     UM_CHECK(known != nullptr, "{} is {} and cannot be called",
              quote(callee.text.empty() ? "the value" : callee.text), function.type_name());
@@ -461,20 +484,11 @@ class Interpreter {
   }
 
   Value make_namespace(const JinjaArguments& given) {
-    UM_CHECK(given.positional.size() <= 1, "namespace: expected named values");
     Value::Namespace& space = spaces_.emplace_back();
-    context_.budget.spend(JinjaBudget::kStep * (1 + given.named.size()));
-    if (!given.positional.empty()) {
-      const Value::Dict* from = given.positional[0].fields();
-      UM_CHECK(from != nullptr, "namespace: expected a dict");
-      for (const auto& [key, value] : *from) {
-        context_.budget.spend(JinjaBudget::kStep + key.as_text()->size());
-        space.fields.emplace_back(key.as_text()->bytes, value);
-      }
-    }
-    for (const auto& [key, value] : given.named) {
-      std::erase_if(space.fields, [&, &key = key](const auto& f) { return f.first == key; });
-      space.fields.emplace_back(key, value);
+    context_.budget.spend(JinjaBudget::kStep);
+    for (const auto& [key, value] : jinja_make_dict(context_, given)) {
+      UM_CHECK(key.as_text() != nullptr, "namespace: expected texts as keys");
+      put_field(space, key.as_text()->bytes, value);
     }
     return Value::space(&space);
   }
@@ -485,16 +499,23 @@ class Interpreter {
 
   Value macro(const Value::Function& function, const JinjaArguments& given) {
     const JinjaNode& node = *function.macro;
-    UM_CHECK(given.positional.size() <= node.names.size(),
-             "macro {}: expected {} arguments, found {}", node.text, node.names.size(),
+    const size_t listed = node.names.size();
+    UM_CHECK(given.positional.size() <= listed || node.takes_more,
+             "macro {}: expected {} arguments, found {}", node.text, listed,
              given.positional.size());
     const Value* caller = nullptr;
+    Value::Dict others;
     for (const auto& [key, value] : given.named) {
-      const bool listed = std::find(node.names.begin(), node.names.end(), key) != node.names.end();
-      if (!listed && key == "caller" && node.takes_caller)
+      const auto place = std::find(node.names.begin(), node.names.end(), key) - node.names.begin();
+      UM_CHECK(place >= std::ssize(given.positional) || place >= std::ssize(node.names),
+               "macro {}: two values for {}", node.text, key);
+      if (place < std::ssize(node.names)) continue;
+      UM_CHECK((key == "caller" && node.takes_caller) || node.takes_named,
+               "macro {}: there is no argument {}", node.text, key);
+      if (key == "caller" && node.takes_caller)
         caller = &value;
       else
-        UM_CHECK(listed, "macro {}: there is no argument {}", node.text, key);
+        jinja_put(others, Value::string(key), value, context_.budget);
     }
     const Home home(*this, function.scope);
     const Inner inner(*this);
@@ -507,6 +528,12 @@ class Interpreter {
         set(node.names[i], evaluate(*node.defaults[i]));
       else
         set(node.names[i], Value::undefined(node.names[i]));
+    }
+    if (node.takes_named) set("kwargs", Value::dict(std::move(others)));
+    if (node.takes_more) {
+      const size_t extra = given.positional.size() - std::min(listed, given.positional.size());
+      set("varargs", Value::tuple({given.positional.end() - static_cast<ptrdiff_t>(extra),
+                                   given.positional.end()}));
     }
     return written([&] { execute(node.body); });
   }
@@ -529,6 +556,8 @@ void collect(const JinjaExpr& e, std::set<std::string, std::less<>>& names) {
   if (e.kind == JinjaExpr::kName) names.insert(e.text);
   collect(e.children, names);
   collect(e.arguments, names);
+  if (e.more_arguments != nullptr) collect(*e.more_arguments, names);
+  if (e.more_named != nullptr) collect(*e.more_named, names);
   for (const auto& [key, value] : e.named) collect(*value, names);
 }
 void collect(const JinjaNodes& nodes, std::set<std::string, std::less<>>& names) {
@@ -568,8 +597,8 @@ MarkedText JinjaTemplate::render(const Variables& variables, const JinjaOptions&
   }
 }
 
-bool JinjaTemplate::mentions(std::string_view variable) const {
-  return tree_->names.contains(variable);
+const std::set<std::string, std::less<>>& JinjaTemplate::names() const {
+  return tree_->names;
 }
 
 }  // namespace um

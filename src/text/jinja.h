@@ -6,8 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,8 +37,8 @@ class JinjaTemplate {
   /// template itself calls raise_exception or wants too much. May be called from several threads.
   MarkedText render(const Variables& variables, const JinjaOptions& options = {}) const;
 
-  /// Whether the template reads a variable of this name, somewhere.
-  bool mentions(std::string_view variable) const;
+  /// The names that the template reads somewhere: variables, and names that it sets itself.
+  const std::set<std::string, std::less<>>& names() const;
   const std::string& name() const { return name_; }
 
  private:

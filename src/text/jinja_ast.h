@@ -39,6 +39,7 @@ struct JinjaExpr {
   std::vector<std::string> operators = {};
   std::vector<std::unique_ptr<JinjaExpr>> arguments = {};
   std::vector<std::pair<std::string, std::unique_ptr<JinjaExpr>>> named = {};
+  std::unique_ptr<JinjaExpr> more_arguments = {}, more_named = {};  // f(*these, **these)
 };
 using JinjaExprPtr = std::unique_ptr<JinjaExpr>;
 
@@ -46,23 +47,25 @@ struct JinjaNode {
   enum Kind {
     kText,         // text
     kOutput,       // expr
-    kFor,          // names in expr (if condition): body, else: other; perhaps recursive
+    kFor,          // targets[0] in expr (if condition): body, else: other; perhaps recursive
     kIf,           // expr: body, other
-    kSet,          // names (or names[0].attribute) = expr
-    kSetBlock,     // names[0] = body, through the filters of expr if there are any
+    kSet,          // targets[0] = expr
+    kSetBlock,     // targets[0] = body, through the filters of expr if there are any
     kMacro,        // text(names with defaults): body
     kCallBlock,    // the call in expr, which gets body as the macro caller(names with defaults)
     kFilterBlock,  // body through the filters of expr
-    kBlock,        // body in a scope of its own, with names = defaults (generation, with)
+    kBlock,        // body in a scope of its own, with targets = defaults (generation, with)
     kBreak,
     kContinue
   } kind = kText;
   int line = 0;
-  bool recursive = false;     // kFor: the body may call it, as loop(items)
-  bool takes_caller = false;  // kMacro, kCallBlock: the body reads `caller`
+  bool recursive = false;  // kFor: the body may call it, as loop(items)
+  // kMacro, kCallBlock: the body reads `caller`, `varargs`, `kwargs`
+  bool takes_caller = false, takes_more = false, takes_named = false;
   std::string text = {};
-  std::string attribute = {};  // kSet: namespace field
   std::vector<std::string> names = {};
+  // Names, namespaces' fields (kAttribute), or tuples of them.
+  std::vector<JinjaExprPtr> targets = {};
   JinjaExprPtr expr = {}, condition = {};
   std::vector<JinjaExprPtr> defaults =
       {};  // kMacro, kCallBlock: by name, null for none; kBlock: values

@@ -1,58 +1,53 @@
-// The filters of chat templates: `value | NAME(arguments)`.
+// The filters of chat templates for texts and numbers: `value | NAME(arguments)`.
+#include "text/jinja_filters.h"
+
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
-#include <unordered_map>
 
 #include "core/error.h"
 #include "core/json.h"
-#include "text/jinja_runtime.h"
 
 namespace um {
 namespace {
 
 using Args = JinjaArguments;
-using Filter = JinjaValue (*)(JinjaContext&, const JinjaValue&, const Args&);
-using List = JinjaValue::List;
+
+constexpr int64_t kMaxWidth = 100'000;
 
 // ---- texts ----
 
 MarkedText text_of(JinjaContext& c, const JinjaValue& v) {
   return jinja_text(v, c.budget);
 }
+/// What is HTML stays so, as most filters have it.
+MarkedText soft_text(JinjaContext& c, const JinjaValue& v) {
+  return jinja_text(v, c.budget, true);
+}
 
 JinjaValue trim(JinjaContext& c, const JinjaValue& v, const Args& args) {
   const MarkedText* chars = args.text(0, "chars");
   const auto which =
       chars != nullptr ? std::optional<std::string_view>(chars->bytes) : std::nullopt;
-  return JinjaValue::text(jinja_strip(text_of(c, v), which, true, true, c.budget));
+  return JinjaValue::text(jinja_strip(soft_text(c, v), which, true, true, c.budget));
 }
 
 template <JinjaCase kMode>
 JinjaValue change_case(JinjaContext& c, const JinjaValue& v, const Args&) {
-  return JinjaValue::text(jinja_case(text_of(c, v), kMode, c.budget));
+  return JinjaValue::text(jinja_case(soft_text(c, v), kMode, c.budget));
 }
 
 JinjaValue to_string(JinjaContext& c, const JinjaValue& v, const Args&) {
   return v.as_text() != nullptr ? v : JinjaValue::text(text_of(c, v));
 }
 
+JinjaValue safe(JinjaContext& c, const JinjaValue& v, const Args&) {
+  MarkedText text = text_of(c, v);
+  text.html = true;
+  return JinjaValue::text(std::move(text));
+}
+
 JinjaValue escape(JinjaContext& c, const JinjaValue& v, const Args&) {
-  static constexpr std::array<std::pair<char, const char*>, 5> kEscapes = {
-      {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&#34;"}, {'\'', "&#39;"}}};
-  const MarkedText text = text_of(c, v);
-  MarkedText out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto* found = std::find_if(kEscapes.begin(), kEscapes.end(),
-                                     [&](const auto& e) { return e.first == text.bytes[i]; });
-    c.budget.spend(6);
-    if (found == kEscapes.end())
-      out.append(text.substr(i, 1));
-    else
-      out.append(found->second, text.outside[i]);
-  }
-  return JinjaValue::text(std::move(out));
+  return JinjaValue::text(jinja_escape(soft_text(c, v), c.budget));
 }
 
 JinjaValue replace(JinjaContext& c, const JinjaValue& v, const Args& args) {
@@ -62,21 +57,27 @@ JinjaValue replace(JinjaContext& c, const JinjaValue& v, const Args& args) {
   return JinjaValue::text(jinja_replace(text_of(c, v), old.bytes, by, most, c.budget));
 }
 
+const MarkedText& need_text(const JinjaValue& v, std::string_view what) {
+  UM_CHECK(v.as_text() != nullptr, "{}: expected a text, found {}", what, v.type_name());
+  return *v.as_text();
+}
+
+MarkedText spaces(int64_t count) {
+  UM_CHECK(count <= kMaxWidth, "{} spaces are too many", count);
+  return MarkedText::own(std::string(static_cast<size_t>(std::max<int64_t>(count, 0)), ' '));
+}
+
 JinjaValue indent(JinjaContext& c, const JinjaValue& v, const Args& args) {
   const JinjaValue* width = args.find(0, "width");
-  MarkedText margin = MarkedText::own("    ");
-  if (width != nullptr && width->as_text() != nullptr) {
-    margin = *width->as_text();
-  } else if (width != nullptr) {
-    const int64_t count = width->as_integer("indent");
-    UM_CHECK(count <= 1000, "indent: {} spaces are too many", count);
-    margin = MarkedText::own(std::string(static_cast<size_t>(std::max<int64_t>(count, 0)), ' '));
-  }
+  const MarkedText margin = width == nullptr              ? spaces(4)
+                            : width->as_text() != nullptr ? *width->as_text()
+                                                          : spaces(width->as_integer("indent"));
   const bool first = args.flag(1, "first", false), blank = args.flag(2, "blank", false);
-  MarkedText text = text_of(c, v);
+  MarkedText text = need_text(v, "indent");
   text.append("\n");
-  std::vector<MarkedText> lines = jinja_split_lines(text, false, c.budget);
+  const std::vector<MarkedText> lines = jinja_split_lines(text, false, c.budget);
   MarkedText out;
+  out.html = text.html;
   for (size_t i = 0; i < lines.size(); ++i) {
     c.budget.spend(margin.size() + lines[i].size() + 1);
     if (i > 0) out.append("\n");
@@ -87,25 +88,81 @@ JinjaValue indent(JinjaContext& c, const JinjaValue& v, const Args& args) {
 }
 
 JinjaValue format(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue values = JinjaValue::list(args.positional, true);
-  return JinjaValue::text(jinja_percent(text_of(c, v), values, c.budget));
+  UM_CHECK(args.positional.empty() || args.named.empty(), "format: values by place and by name");
+  const JinjaValue values = args.named.empty()
+                                ? JinjaValue::tuple(args.positional)
+                                : JinjaValue::dict(jinja_make_dict(c, {{}, args.named}));
+  return JinjaValue::text(jinja_percent(soft_text(c, v), values, c.budget));
 }
 
 JinjaValue word_count(JinjaContext& c, const JinjaValue& v, const Args&) {
-  return JinjaValue::integer(std::ssize(jinja_split(text_of(c, v), {}, -1, false, c.budget)));
+  return JinjaValue::integer(jinja_count_words(text_of(c, v).bytes, c.budget));
+}
+
+JinjaValue center(JinjaContext& c, const JinjaValue& v, const Args& args) {
+  return JinjaValue::text(jinja_pad(soft_text(c, v), args.integer(0, "width", 80),
+                                    MarkedText::own(" "), JinjaAlign::kCenter, c.budget));
+}
+
+JinjaValue truncate(JinjaContext& c, const JinjaValue& v, const Args& args) {
+  const MarkedText* given = args.text(2, "end");
+  const MarkedText end = given != nullptr ? *given : MarkedText::own("...");
+  const int64_t length = args.integer(0, "length", 255), leeway = args.integer(3, "leeway", 5);
+  const auto tail = static_cast<int64_t>(jinja_count_chars(end.bytes));
+  UM_CHECK(length >= tail && leeway >= 0, "truncate: length {}, leeway {}", length, leeway);
+  if (jinja_filter(c, "length", v, {}).as_integer("truncate") - leeway <= length) return v;
+  const MarkedText& text = need_text(v, "truncate");
+  MarkedText out = jinja_slice(text, {}, length - tail, 1, c.budget);
+  if (!args.flag(1, "killwords", false))
+    out = jinja_split(out, std::string_view(" "), 1, true, c.budget)[0];
+  out.append(end);
+  return JinjaValue::text(std::move(out));
+}
+
+/// As a part of a URL; `query`: a blank is +, and / is none of its own.
+MarkedText url_quoted(JinjaContext& c, const JinjaValue& v, bool query) {
+  const MarkedText text = text_of(c, v);
+  MarkedText out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char ch = text.bytes[i];
+    const bool plain = (ch >= '0' && ch <= '9') || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z') ||
+                       std::string_view("_.-~").find(ch) != std::string_view::npos ||
+                       (ch == '/' && !query);
+    c.budget.spend(3);
+    if (plain)
+      out.append(std::string_view(&ch, 1), text.outside[i]);
+    else if (ch == ' ' && query)
+      out.append("+", text.outside[i]);
+    else
+      out.append(fmt::format("%{:02X}", static_cast<uint8_t>(ch)), text.outside[i]);
+  }
+  return out;
+}
+
+JinjaValue url_encode(JinjaContext& c, const JinjaValue& v, const Args&) {
+  const bool single = v.as_text() != nullptr || v.is_number() || v.is_none();
+  if (single) return JinjaValue::text(url_quoted(c, v, false));
+  MarkedText out;
+  for (const auto& [key, value] : jinja_make_dict(c, {{v}, {}})) {
+    if (out.size() > 0) out.append("&");
+    out.append(url_quoted(c, key, true));
+    out.append("=");
+    out.append(url_quoted(c, value, true));
+  }
+  return JinjaValue::text(std::move(out));
 }
 
 /// Arguments in Hugging Face's order, not Jinja's.
 JinjaValue to_json(JinjaContext& c, const JinjaValue& v, const Args& args) {
   JinjaJsonStyle style;
-  style.indent = static_cast<int>(std::clamp<int64_t>(args.integer(1, "indent", -1), -1, 64));
+  if (const JinjaValue* indent = args.find(1, "indent"); indent != nullptr && !indent->is_none())
+    style.indent = indent->as_text() != nullptr ? indent->as_text()->bytes
+                                                : spaces(indent->as_integer("tojson")).bytes;
   if (const JinjaValue* both = args.find(2, "separators"); both != nullptr && !both->is_none()) {
-    const List* parts = both->items();
-    UM_CHECK(parts != nullptr && parts->size() == 2 && (*parts)[0].as_text() != nullptr &&
-                 (*parts)[1].as_text() != nullptr,
-             "tojson: separators: expected two texts");
-    style.item_separator = (*parts)[0].as_text()->bytes;
-    style.key_separator = (*parts)[1].as_text()->bytes;
+    const JinjaValue parts = jinja_items(c, *both);
+    UM_CHECK(parts.items()->size() == 2, "tojson: separators: expected two texts");
+    style.item_separator = need_text((*parts.items())[0], "tojson: separators").bytes;
+    style.key_separator = need_text((*parts.items())[1], "tojson: separators").bytes;
   }
   style.sort_keys = args.flag(3, "sort_keys", false);
   style.ascii = args.flag(0, "ensure_ascii", false);
@@ -120,36 +177,37 @@ JinjaValue fallback(const Args& args, JinjaValue standard) {
   return given != nullptr ? *given : standard;
 }
 
+void need_defined(const JinjaValue& v) {
+  if (const auto* missing = v.get_if<JinjaValue::Undefined>())
+    fail("{} is undefined", missing->name.empty() ? "the value" : missing->name);
+}
+
 JinjaValue to_int(JinjaContext& c, const JinjaValue& v, const Args& args) {
+  need_defined(v);
   if (v.get_if<int64_t>() != nullptr) return v;
   if (v.is_bool()) return JinjaValue::integer(v.as_integer("int"));
-  if (const auto* real = v.get_if<double>())
-    return std::abs(*real) < 9e18 ? JinjaValue::integer(static_cast<int64_t>(*real))
-                                  : fallback(args, JinjaValue::integer(0));
-  if (v.as_text() == nullptr) return fallback(args, JinjaValue::integer(0));
-  const std::string text = jinja_strip(*v.as_text(), {}, true, true, c.budget).bytes;
-  const char *begin = text.data(), *end = begin + text.size();
-  if (begin != end && *begin == '+') ++begin;
-  int64_t whole = 0;
-  const int64_t base = args.integer(1, "base", 10);
-  UM_CHECK(base >= 2 && base <= 36, "int: base {}", base);
-  const auto parsed = std::from_chars(begin, end, whole, static_cast<int>(base));
-  if (parsed.ec == std::errc() && parsed.ptr == end) return JinjaValue::integer(whole);
-  double real = 0;  // int("3.7") is 3 here, as Jinja has it
-  const auto number = std::from_chars(begin, end, real);
-  if (number.ec == std::errc() && number.ptr == end && std::abs(real) < 9e18)
+  const JinjaValue zero = fallback(args, JinjaValue::integer(0));
+  const auto whole = [&](double real) {
+    UM_CHECK(std::abs(real) < 9e18, "int: the number does not fit 64 bits");
     return JinjaValue::integer(static_cast<int64_t>(real));
-  return fallback(args, JinjaValue::integer(0));
+  };
+  if (const auto* real = v.get_if<double>()) return std::isnan(*real) ? zero : whole(*real);
+  if (v.as_text() == nullptr) return zero;
+  const std::string text = jinja_strip(*v.as_text(), {}, true, true, c.budget).bytes;
+  const int64_t base = args.integer(1, "base", 10);
+  UM_CHECK(base == 0 || (base >= 2 && base <= 36), "int: base {}", base);
+  if (const auto integer = jinja_parse_integer(text, static_cast<int>(base)))
+    return JinjaValue::integer(*integer);
+  const auto real = jinja_parse_real(text);  // int("3.7") is 3 here, as Jinja has it
+  return real && std::isfinite(*real) ? whole(*real) : zero;
 }
 
 JinjaValue to_float(JinjaContext& c, const JinjaValue& v, const Args& args) {
+  need_defined(v);
   if (v.is_number()) return JinjaValue::real(v.as_real("float"));
   if (v.as_text() == nullptr) return fallback(args, JinjaValue::real(0));
-  const std::string text = jinja_strip(*v.as_text(), {}, true, true, c.budget).bytes;
-  double real = 0;
-  const auto number = std::from_chars(text.data(), text.data() + text.size(), real);
-  const bool whole = number.ec == std::errc() && number.ptr == text.data() + text.size();
-  return whole ? JinjaValue::real(real) : fallback(args, JinjaValue::real(0));
+  const auto real = jinja_parse_real(jinja_strip(*v.as_text(), {}, true, true, c.budget).bytes);
+  return real ? JinjaValue::real(*real) : fallback(args, JinjaValue::real(0));
 }
 
 JinjaValue absolute(JinjaContext&, const JinjaValue& v, const Args&) {
@@ -159,287 +217,96 @@ JinjaValue absolute(JinjaContext&, const JinjaValue& v, const Args&) {
   return JinjaValue::integer(number < 0 ? -number : number);
 }
 
+/// Python's round(): of the decimal text, to even in the middle.
+JinjaValue rounded(const JinjaValue& v, int64_t precision) {
+  const double number = v.as_real("round");
+  if (v.get_if<double>() == nullptr && precision >= 0)
+    return JinjaValue::integer(v.as_integer("round"));
+  if (v.get_if<double>() != nullptr && precision > 0 && std::isfinite(number))
+    return JinjaValue::real(*jinja_parse_real(fmt::format("{:.{}f}", number, precision)));
+  const double unit = std::pow(10.0, static_cast<double>(-precision));
+  const double near = std::nearbyint(number / unit) * unit;
+  return v.get_if<double>() != nullptr ? JinjaValue::real(near)
+                                       : JinjaValue::integer(static_cast<int64_t>(near));
+}
+
 JinjaValue round(JinjaContext&, const JinjaValue& v, const Args& args) {
   const int64_t precision = args.integer(0, "precision", 0);
   UM_CHECK(precision >= -15 && precision <= 15, "round: precision {}", precision);
   const MarkedText* method = args.text(1, "method");
   const std::string_view how = method != nullptr ? std::string_view(method->bytes) : "common";
-  if (v.get_if<double>() == nullptr && precision >= 0 && how == "common")
-    return JinjaValue::integer(v.as_integer("round"));
-  const double number = v.as_real("round");
+  if (how == "common") return rounded(v, precision);
+  UM_CHECK(how == "ceil" || how == "floor", "round: method {}, expected common, ceil or floor",
+           quote(how));
   const double scale = std::pow(10.0, static_cast<double>(precision));
-  if (how == "ceil") return JinjaValue::real(std::ceil(number * scale) / scale);
-  if (how == "floor") return JinjaValue::real(std::floor(number * scale) / scale);
-  UM_CHECK(how == "common", "round: method {}, expected common, ceil or floor", quote(how));
-  if (precision <= 0) return JinjaValue::real(std::nearbyint(number * scale) / scale);
-  double rounded = 0;  // of the decimal text, as Python does it
-  const std::string text = fmt::format("{:.{}f}", number, precision);
-  std::from_chars(text.data(), text.data() + text.size(), rounded);
-  return JinjaValue::real(rounded);
+  const double scaled = v.as_real("round") * scale;
+  return JinjaValue::real((how == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
 }
-
-// ---- lists ----
-
-const List& list_of(const JinjaValue& holder) {
-  return *holder.items();
-}
-
-JinjaValue length(JinjaContext& c, const JinjaValue& v, const Args&) {
-  if (const MarkedText* text = v.as_text()) {
-    c.budget.spend(text->size() / 4);
-    return JinjaValue::integer(static_cast<int64_t>(jinja_count_chars(text->bytes)));
-  }
-  if (v.fields() != nullptr) return JinjaValue::integer(std::ssize(*v.fields()));
-  if (v.items() != nullptr) return JinjaValue::integer(std::ssize(*v.items()));
-  UM_CHECK(v.is_undefined(), "length: a {} has no length", v.type_name());
-  return JinjaValue::integer(0);
-}
-
-/// A list in which `place` picks from the items; it charges for them.
-template <class Pick>
-JinjaValue picked(JinjaContext& c, const JinjaValue& v, Pick pick) {
-  const JinjaValue items = jinja_items(c, v);
-  List out;
-  for (const JinjaValue& item : list_of(items)) {
-    c.budget.spend(JinjaBudget::kStep);
-    if (pick(item)) out.push_back(item);
-  }
-  return JinjaValue::list(std::move(out));
-}
-
-template <bool kLast>
-JinjaValue edge(JinjaContext& c, const JinjaValue& v, const Args&) {
-  const JinjaValue items = jinja_items(c, v);
-  if (list_of(items).empty()) return JinjaValue::undefined("the first or last item");
-  return kLast ? list_of(items).back() : list_of(items).front();
-}
-
-JinjaValue to_list(JinjaContext& c, const JinjaValue& v, const Args&) {
-  const JinjaValue items = jinja_items(c, v);
-  return items.is_tuple() ? picked(c, items, [](const JinjaValue&) { return true; }) : items;
-}
-
-JinjaValue reverse(JinjaContext& c, const JinjaValue& v, const Args&) {
-  if (v.as_text() != nullptr)
-    return JinjaValue::text(jinja_slice(*v.as_text(), {}, {}, -1, c.budget));
-  const JinjaValue items = jinja_items(c, v);
-  c.budget.spend(JinjaBudget::kStep * list_of(items).size());
-  return JinjaValue::list(List(list_of(items).rbegin(), list_of(items).rend()));
-}
-
-/// item.a.0.b for "a.0.b".
-JinjaValue deep_attribute(JinjaContext& c, JinjaValue item, const JinjaValue& path) {
-  if (path.as_text() == nullptr) return jinja_index(c, item, path);
-  for (const MarkedText& part :
-       jinja_split(*path.as_text(), std::string_view("."), -1, false, c.budget)) {
-    const bool digits = part.size() != 0 && part.size() < 10 &&
-                        part.bytes.find_first_not_of("0123456789") == std::string::npos;
-    item = digits ? jinja_index(c, item, JinjaValue::integer(std::stoll(part.bytes)))
-                  : jinja_attribute(c, item, part.bytes);
-  }
-  return item;
-}
-
-JinjaValue join(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue* given = args.find(0, "d");
-  const MarkedText between = given != nullptr ? text_of(c, *given) : MarkedText();
-  const JinjaValue* path = args.find(1, "attribute");
-  const JinjaValue items = jinja_items(c, v);
-  MarkedText out;
-  bool first = true;
-  for (const JinjaValue& item : list_of(items)) {
-    c.budget.spend(between.size() + 8);
-    if (!first) out.append(between);
-    first = false;
-    out.append(text_of(c, path != nullptr ? deep_attribute(c, item, *path) : item));
-  }
-  return JinjaValue::text(std::move(out));
-}
-
-Args without_first(JinjaContext& c, const Args& args, size_t count) {
-  c.budget.spend(JinjaBudget::kStep * (args.positional.size() + args.named.size()));
-  const auto from = static_cast<ptrdiff_t>(std::min(count, args.positional.size()));
-  return {{args.positional.begin() + from, args.positional.end()}, args.named};
-}
-
-JinjaValue map(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue items = jinja_items(c, v);
-  List out;
-  const JinjaValue* path = args.find(args.positional.size(), "attribute");
-  const JinjaValue* standard = args.find(args.positional.size(), "default");
-  UM_CHECK(path != nullptr || !args.positional.empty(), "map: expected a filter or an attribute");
-  const std::string name = path == nullptr ? text_of(c, args.positional[0]).bytes : std::string();
-  const Args rest = path == nullptr ? without_first(c, args, 1) : Args{};
-  for (const JinjaValue& item : list_of(items)) {
-    c.budget.spend(JinjaBudget::kStep);
-    JinjaValue value =
-        path != nullptr ? deep_attribute(c, item, *path) : jinja_filter(c, name, item, rest);
-    if (value.is_undefined() && standard != nullptr) value = *standard;
-    out.push_back(std::move(value));
-  }
-  return JinjaValue::list(std::move(out));
-}
-
-/// select, reject, selectattr, rejectattr.
-template <bool kAttribute, bool kKeep>
-JinjaValue choose(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const size_t at = kAttribute ? 1 : 0;
-  const JinjaValue* path = kAttribute ? &args.need(0, "attribute", "selectattr") : nullptr;
-  const bool test = args.positional.size() > at;
-  const std::string name = test ? text_of(c, args.positional[at]).bytes : std::string();
-  const Args rest = without_first(c, args, at + 1);
-  return picked(c, v, [&](const JinjaValue& item) {
-    const JinjaValue value = path != nullptr ? deep_attribute(c, item, *path) : item;
-    return (test ? jinja_test(c, name, value, rest) : value.truthy()) == kKeep;
-  });
-}
-
-/// By what sort, unique, min and max compare an item: its attribute, texts in lower case.
-JinjaValue sort_key(JinjaContext& c, const JinjaValue& item, const JinjaValue* path, bool cased) {
-  JinjaValue key = path != nullptr ? deep_attribute(c, item, *path) : item;
-  if (cased || key.as_text() == nullptr) return key;
-  return JinjaValue::text(jinja_case(*key.as_text(), JinjaCase::kLower, c.budget));
-}
-
-List sorted(JinjaContext& c, const List& items, const JinjaValue* path, bool cased, bool reverse) {
-  std::vector<std::pair<JinjaValue, JinjaValue>> keyed;
-  for (const JinjaValue& item : items) {
-    c.budget.spend(2 * JinjaBudget::kStep);
-    keyed.emplace_back(sort_key(c, item, path, cased), item);
-  }
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
-    return jinja_compare(reverse ? b.first : a.first, reverse ? a.first : b.first, c.budget) < 0;
-  });
-  List out;
-  for (auto& [key, item] : keyed) out.push_back(std::move(item));
-  return out;
-}
-
-JinjaValue sort(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue items = jinja_items(c, v);
-  return JinjaValue::list(sorted(c, list_of(items), args.find(2, "attribute"),
-                                 args.flag(1, "case_sensitive", false),
-                                 args.flag(0, "reverse", false)));
-}
-
-template <bool kMax>
-JinjaValue extreme(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue items = jinja_items(c, v);
-  const JinjaValue* path = args.find(1, "attribute");
-  const bool cased = args.flag(0, "case_sensitive", false);
-  const JinjaValue* best = nullptr;
-  JinjaValue best_key;
-  for (const JinjaValue& item : list_of(items)) {
-    JinjaValue key = sort_key(c, item, path, cased);
-    const int order = best == nullptr ? 0 : jinja_compare(key, best_key, c.budget);
-    if (best != nullptr && (kMax ? order <= 0 : order >= 0)) continue;
-    best = &item;
-    best_key = std::move(key);
-  }
-  return best != nullptr ? *best : JinjaValue::undefined("the least or greatest of nothing");
-}
-
-JinjaValue unique(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue* path = args.find(1, "attribute");
-  const bool cased = args.flag(0, "case_sensitive", false);
-  List seen;
-  return picked(c, v, [&](const JinjaValue& item) {
-    JinjaValue key = sort_key(c, item, path, cased);
-    for (const JinjaValue& other : seen)
-      if (jinja_equal(key, other, c.budget)) return false;
-    seen.push_back(std::move(key));
-    return true;
-  });
-}
-
-JinjaValue sum(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue items = jinja_items(c, v);
-  const JinjaValue *path = args.find(0, "attribute"), *start = args.find(1, "start");
-  JinjaValue total = start != nullptr ? *start : JinjaValue::integer(0);
-  for (const JinjaValue& item : list_of(items)) {
-    const bool deep = path != nullptr && !path->is_none();
-    total = jinja_arithmetic(c, "+", total, deep ? deep_attribute(c, item, *path) : item);
-  }
-  return total;
-}
-
-JinjaValue dict_items(JinjaContext& c, const JinjaValue& v, const Args&) {
-  return v.is_undefined() ? JinjaValue::list({}) : jinja_pairs(c, v, "items");
-}
-
-JinjaValue dict_sort(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  const JinjaValue pairs = jinja_pairs(c, v, "dictsort");
-  const MarkedText* by = args.text(1, "by");
-  const JinjaValue place = JinjaValue::integer(by != nullptr && by->bytes == "value" ? 1 : 0);
-  return JinjaValue::list(sorted(c, list_of(pairs), &place, args.flag(0, "case_sensitive", false),
-                                 args.flag(2, "reverse", false)));
-}
-
-JinjaValue attribute(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  return jinja_index(c, v, args.need(0, "name", "attr"));
-}
-
-JinjaValue standard(JinjaContext&, const JinjaValue& v, const Args& args) {
-  const bool missing = v.is_undefined() || (args.flag(1, "boolean", false) && !v.truthy());
-  if (!missing) return v;
-  const JinjaValue* given = args.find(0, "default_value");
-  return given != nullptr ? *given : JinjaValue::string("");
-}
-
-JinjaValue same(JinjaContext&, const JinjaValue& v, const Args&) {
-  return v;
-}
-
-const std::unordered_map<std::string_view, Filter> kFilters = {
-    {"trim", trim},
-    {"upper", change_case<JinjaCase::kUpper>},
-    {"lower", change_case<JinjaCase::kLower>},
-    {"title", change_case<JinjaCase::kWords>},
-    {"capitalize", change_case<JinjaCase::kCapitalize>},
-    {"string", to_string},
-    {"safe", same},
-    {"escape", escape},
-    {"e", escape},
-    {"replace", replace},
-    {"indent", indent},
-    {"format", format},
-    {"wordcount", word_count},
-    {"tojson", to_json},
-    {"int", to_int},
-    {"float", to_float},
-    {"abs", absolute},
-    {"round", round},
-    {"length", length},
-    {"count", length},
-    {"first", edge<false>},
-    {"last", edge<true>},
-    {"list", to_list},
-    {"reverse", reverse},
-    {"join", join},
-    {"map", map},
-    {"select", choose<false, true>},
-    {"reject", choose<false, false>},
-    {"selectattr", choose<true, true>},
-    {"rejectattr", choose<true, false>},
-    {"sort", sort},
-    {"min", extreme<false>},
-    {"max", extreme<true>},
-    {"unique", unique},
-    {"sum", sum},
-    {"items", dict_items},
-    {"dictsort", dict_sort},
-    {"attr", attribute},
-    {"default", standard},
-    {"d", standard}};
 
 }  // namespace
+
+const JinjaFilters& jinja_text_filters() {
+  static const JinjaFilters table = {
+      {"trim", {trim, {"chars"}}},
+      {"upper", {change_case<JinjaCase::kUpper>}},
+      {"lower", {change_case<JinjaCase::kLower>}},
+      {"title", {change_case<JinjaCase::kWords>}},
+      {"capitalize", {change_case<JinjaCase::kCapitalize>}},
+      {"string", {to_string}},
+      {"safe", {safe}},
+      {"escape", {escape}},
+      {"e", {escape}},
+      {"replace", {replace, {"old", "new", "count"}}},
+      {"indent", {indent, {"width", "first", "blank"}}},
+      {"format", {format, {}, true}},
+      {"wordcount", {word_count}},
+      {"center", {center, {"width"}}},
+      {"truncate", {truncate, {"length", "killwords", "end", "leeway"}}},
+      {"urlencode", {url_encode}},
+      {"tojson", {to_json, {"ensure_ascii", "indent", "separators", "sort_keys"}}},
+      {"int", {to_int, {"default", "base"}}},
+      {"float", {to_float, {"default"}}},
+      {"abs", {absolute}},
+      {"round", {round, {"precision", "method"}}}};
+  return table;
+}
+
+namespace {
+
+const JinjaFilter* find_filter(std::string_view name) {
+  for (const JinjaFilters* table : {&jinja_text_filters(), &jinja_list_filters()}) {
+    const auto found = table->find(name);
+    if (found != table->end()) return &found->second;
+  }
+  return nullptr;
+}
+
+/// Python's rules for what a call gives a function with these parameters.
+void check_arguments(const std::string& name, const JinjaFilter& filter, const Args& given) {
+  if (filter.any_arguments) return;
+  const auto& parameters = filter.parameters;
+  UM_CHECK(given.positional.size() <= parameters.size(), "{}: at most {} arguments, found {}", name,
+           parameters.size(), given.positional.size());
+  for (const auto& [key, value] : given.named) {
+    const auto place = std::find(parameters.begin(), parameters.end(), key) - parameters.begin();
+    UM_CHECK(place < std::ssize(parameters), "{}: there is no argument {}", name, quote(key));
+    UM_CHECK(place >= std::ssize(given.positional), "{}: two values for {}", name, quote(key));
+  }
+}
+
+}  // namespace
+
+bool jinja_has_filter(std::string_view name) {
+  return find_filter(name) != nullptr;
+}
 
 JinjaValue jinja_filter(JinjaContext& context, const std::string& name, const JinjaValue& value,
                         const JinjaArguments& arguments) {
   const JinjaLevel level(context);
-  const auto found = kFilters.find(name);
-  UM_CHECK(found != kFilters.end(), "there is no filter {}", quote(name));
-  return found->second(context, value, arguments);
+  const JinjaFilter* filter = find_filter(name);
+  UM_CHECK(filter != nullptr, "there is no filter {}", quote(name));
+  check_arguments(name, *filter, arguments);
+  return filter->run(context, value, arguments);
 }
 
 }  // namespace um

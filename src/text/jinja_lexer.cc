@@ -1,11 +1,14 @@
 // See jinja_lexer.h.
 #include "text/jinja_lexer.h"
 
+#include <utf8proc.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 
 #include "core/error.h"
+#include "text/jinja_strings.h"
 
 namespace um {
 namespace {
@@ -176,7 +179,7 @@ class Lexer {
 
   void token(std::string& brackets) {
     const char c = source_[at_];
-    if (is_letter(c)) return word();
+    if (name_char(at_) > 0) return word();
     if (is_digit(c)) return number();
     if (c == '\'' || c == '"') return string(c);
     static constexpr std::array<std::string_view, 6> kDouble = {"==", "!=", "<=", ">=", "//", "**"};
@@ -195,33 +198,68 @@ class Lexer {
     skip(1);
   }
 
+  /// Bytes of a character of a name at `at`, which may be a letter of any script; 0: it is none.
+  size_t name_char(size_t at) const {
+    if (at >= source_.size()) return 0;
+    if (is_letter(source_[at])) return 1;
+    if (static_cast<uint8_t>(source_[at]) < 0x80) return 0;
+    const size_t begin = at;
+    const int32_t code = jinja_next_char(source_, at);
+    const auto category = utf8proc_category(code);
+    const bool letter = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+    return letter ? at - begin : 0;
+  }
+
   void word() {
     size_t end = at_;
-    while (end < source_.size() && (is_letter(source_[end]) || is_digit(source_[end]))) ++end;
+    while (end < source_.size()) {
+      const size_t width = is_digit(source_[end]) ? 1 : name_char(end);
+      if (width == 0) break;
+      end += width;
+    }
     if (end - at_ > kMaxName) wrong("a name longer than {} bytes", kMaxName);
     add(JinjaToken::kName, std::string(source_.substr(at_, end - at_)));
     skip(end - at_);
   }
 
+  /// Digits with single _ between, from `at`; where they end.
+  size_t digits_end(size_t at, std::string_view kinds = "0123456789") const {
+    const auto digit = [&](size_t i) {
+      return i < source_.size() && kinds.find(source_[i]) != std::string_view::npos;
+    };
+    while (digit(at) || (source_.substr(at).starts_with('_') && digit(at + 1))) ++at;
+    return at;
+  }
+
   void number() {
-    size_t end = at_;
+    const char base = at_ + 1 < source_.size() ? static_cast<char>(source_[at_ + 1] | 0x20) : ' ';
+    const std::string_view kinds = base == 'x'   ? "0123456789abcdefABCDEF"
+                                   : base == 'o' ? "01234567"
+                                   : base == 'b' ? "01"
+                                                 : "";
+    if (const size_t end = digits_end(at_ + 2, kinds); source_[at_] == '0' && end > at_ + 2)
+      return add_number(JinjaToken::kInteger, end);
+    size_t end = digits_end(at_);
     bool real = false;
-    while (end < source_.size() && (is_digit(source_[end]) || source_[end] == '_')) ++end;
     if (end + 1 < source_.size() && source_[end] == '.' && is_digit(source_[end + 1])) {
       real = true;
-      for (++end; end < source_.size() && is_digit(source_[end]);) ++end;
+      end = digits_end(end + 1);
     }
     if (end < source_.size() && (source_[end] | 0x20) == 'e') {
       size_t digits = end + 1;
       if (digits < source_.size() && (source_[digits] == '+' || source_[digits] == '-')) ++digits;
       if (digits < source_.size() && is_digit(source_[digits])) {
         real = true;
-        for (end = digits; end < source_.size() && is_digit(source_[end]);) ++end;
+        end = digits_end(digits);
       }
     }
+    add_number(real ? JinjaToken::kReal : JinjaToken::kInteger, end);
+  }
+
+  void add_number(JinjaToken::Kind kind, size_t end) {
     std::string digits(source_.substr(at_, end - at_));
     std::erase(digits, '_');
-    add(real ? JinjaToken::kReal : JinjaToken::kInteger, std::move(digits));
+    add(kind, std::move(digits));
     skip(end - at_);
   }
 
@@ -242,8 +280,9 @@ class Lexer {
 
   /// Reads the escape whose letter is at `at`; returns the place of its last character.
   size_t escape(size_t at, std::string& out) {
-    constexpr std::string_view kLetters = "ntrbfav0\\'\"", kMeanings("\n\t\r\b\f\a\v\0\\'\"", 11);
+    constexpr std::string_view kLetters = "ntrbfav\\'\"", kMeanings = "\n\t\r\b\f\a\v\\'\"";
     const char c = source_[at];
+    if (c >= '0' && c <= '7') return octal(at, out);
     if (const size_t known = kLetters.find(c); known != std::string_view::npos) {
       out += kMeanings[known];
       return at;
@@ -263,6 +302,16 @@ class Lexer {
     }
     append_utf8(out, code);
     return at + digits;
+  }
+
+  /// One to three octal digits.
+  size_t octal(size_t at, std::string& out) {
+    uint32_t code = 0;
+    size_t end = at;
+    while (end < at + 3 && end < source_.size() && source_[end] >= '0' && source_[end] <= '7')
+      code = code * 8 + static_cast<uint32_t>(source_[end++] - '0');
+    append_utf8(out, code);
+    return end - 1;
   }
 
   std::string_view source_;

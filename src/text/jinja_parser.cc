@@ -1,12 +1,14 @@
 // The parser of chat templates; see jinja_ast.h. Precedence is Jinja's: if-else, or, and, not,
 // comparisons, + -, ~, * / // %, **, unary signs, then attributes, calls, filters and tests.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "text/jinja_ast.h"
+#include "text/jinja_format.h"
 #include "text/jinja_lexer.h"
 
 namespace um {
@@ -15,6 +17,8 @@ namespace {
 constexpr int kMaxDepth = 200;  // of the parser's own recursion, which one bracket takes in threes
 constexpr int kMaxTree = 200;   // of an expression: also a + b + c … nests
 constexpr size_t kMaxNodes = 200'000;
+// Names that a macro has if its body reads them.
+constexpr std::array<std::string_view, 3> kSpecial = {"caller", "varargs", "kwargs"};
 
 class Parser {
  public:
@@ -213,7 +217,9 @@ class Parser {
     if (text == "true" || text == "True") return constant(JinjaValue::boolean(true));
     if (text == "false" || text == "False") return constant(JinjaValue::boolean(false));
     if (text == "none" || text == "None") return constant(JinjaValue::none());
-    if (text == "caller") ++callers_;
+    if (const auto special = std::find(kSpecial.begin(), kSpecial.end(), text);
+        special != kSpecial.end())
+      ++reads_[static_cast<size_t>(special - kSpecial.begin())];
     return make(JinjaExpr::kName, text);
   }
   JinjaExprPtr number(const JinjaToken& token) {
@@ -225,21 +231,44 @@ class Parser {
         wrong("number {} is too large", token.text);
       expr->value = JinjaValue::real(value);
     } else {
-      int64_t value = 0;
-      if (std::from_chars(begin, end, value).ec != std::errc())
-        wrong("number {} is too large", token.text);
-      expr->value = JinjaValue::integer(value);
+      const auto value = jinja_parse_integer(token.text, 0);
+      if (!value) wrong("{} is no number", token.text);
+      expr->value = JinjaValue::integer(*value);
     }
     return expr;
   }
   /// One expression, or several with commas between, which are a tuple.
-  JinjaExprPtr tuple() {
-    JinjaExprPtr first = expression();
+  JinjaExprPtr tuple(bool conditional = true) {
+    const auto part = [&] { return conditional ? expression() : either(); };
+    JinjaExprPtr first = part();
     if (!is_op(",")) return first;
     JinjaExprPtr all = join(JinjaExpr::kTuple, "", std::move(first), nullptr);
     while (take_op(",")) {
-      if (is_op(")") || peek().kind == Kind::kBlockEnd || peek().kind == Kind::kOutputEnd) break;
-      adopt(*all, all->children, expression());
+      const bool end = peek().kind == Kind::kBlockEnd || peek().kind == Kind::kOutputEnd;
+      if (is_op(")") || end || is_word("recursive")) break;
+      adopt(*all, all->children, part());
+    }
+    return all;
+  }
+  /// What a set or a loop gives a value: a name, a tuple of such, or a namespace's field.
+  JinjaExprPtr target(bool fields) {
+    const Level level(*this);
+    const auto part = [&]() -> JinjaExprPtr {
+      if (take_op("(")) {
+        JinjaExprPtr inner = target(fields);
+        need_op(")");
+        return inner;
+      }
+      JinjaExprPtr name = make(JinjaExpr::kName, need_name());
+      if (!fields || !take_op(".")) return name;
+      return join(JinjaExpr::kAttribute, need_name(), std::move(name), nullptr);
+    };
+    JinjaExprPtr first = part();
+    if (!is_op(",")) return first;
+    JinjaExprPtr all = join(JinjaExpr::kTuple, "", std::move(first), nullptr);
+    while (take_op(",")) {
+      if (is_op(")") || is_op("=") || is_word("in")) break;
+      adopt(*all, all->children, part());
     }
     return all;
   }
@@ -282,26 +311,38 @@ class Parser {
     }
   }
   JinjaExprPtr subscript(JinjaExprPtr value) {
-    JinjaExprPtr parts[3];
-    int part = 0;
-    bool slice = false;
-    while (!is_op("]")) {
-      if (take_op(":")) {
-        slice = true;
-        if (++part > 2) wrong("a slice has at most three parts");
-      } else {
-        if (parts[part] != nullptr) wrong("expected \":\" or \"]\"");
-        parts[part] = expression();
+    if (is_op("]")) wrong("an index is missing");
+    JinjaExprPtr key = subscript_part();
+    if (is_op(",")) {
+      if (key->kind == JinjaExpr::kSlice) wrong("a slice beside other indices");
+      key = join(JinjaExpr::kTuple, "", std::move(key), nullptr);
+      while (take_op(",")) {
+        if (is_op("]")) break;
+        JinjaExprPtr next = subscript_part();
+        if (next->kind == JinjaExpr::kSlice) wrong("a slice beside other indices");
+        adopt(*key, key->children, std::move(next));
       }
     }
     need_op("]");
-    if (!slice) {
-      if (parts[0] == nullptr) wrong("an index is missing");
-      return join(JinjaExpr::kIndex, "", std::move(value), std::move(parts[0]));
+    if (key->kind != JinjaExpr::kSlice)
+      return join(JinjaExpr::kIndex, "", std::move(value), std::move(key));
+    deepen(*key, value.get());
+    key->children[0] = std::move(value);
+    return key;
+  }
+  /// An index, or a slice of what its first child is to be.
+  JinjaExprPtr subscript_part() {
+    const bool open = is_op(":");
+    JinjaExprPtr first = open ? nullptr : expression();
+    if (!is_op(":")) return first;
+    JinjaExprPtr slice = make(JinjaExpr::kSlice);
+    slice->children.push_back(nullptr);
+    adopt(*slice, slice->children, std::move(first));
+    for (int part = 1; part < 3; ++part) {
+      const bool there = take_op(":") && !is_op(":") && !is_op("]") && !is_op(",");
+      adopt(*slice, slice->children, there ? expression() : nullptr);
     }
-    JinjaExprPtr expr = join(JinjaExpr::kSlice, "", std::move(value), nullptr);
-    for (JinjaExprPtr& one : parts) adopt(*expr, expr->children, std::move(one));
-    return expr;
+    return slice;
   }
   void arguments(JinjaExpr& call) {
     need_op("(");
@@ -310,17 +351,30 @@ class Parser {
       if (take_op(")")) break;
       const bool named =
           peek().kind == Kind::kName && peek(1).kind == Kind::kOperator && peek(1).text == "=";
-      if (named) {
+      if (is_op("*") || is_op("**")) {
+        more_arguments(call);
+      } else if (named) {
+        if (call.more_named != nullptr) wrong("a named argument behind **");
         std::string key = take().text;
         take();
         JinjaExprPtr value = expression();
         deepen(call, value.get());
+        for (const auto& [other, ignored] : call.named)
+          if (other == key) wrong("the argument {} is given twice", key);
         call.named.emplace_back(std::move(key), std::move(value));
       } else {
-        if (!call.named.empty()) wrong("a positional argument behind a named one");
+        const bool last = !call.named.empty() || call.more_arguments || call.more_named;
+        if (last) wrong("a positional argument behind a named one");
         adopt(call, call.arguments, expression());
       }
     }
+  }
+  /// *list or **dict.
+  void more_arguments(JinjaExpr& call) {
+    JinjaExprPtr& place = take().text == "*" ? call.more_arguments : call.more_named;
+    if (place != nullptr || call.more_named != nullptr) wrong("* or ** twice, or * behind **");
+    place = expression();
+    deepen(call, place.get());
   }
   JinjaExprPtr filter(JinjaExprPtr value) {
     value = join(JinjaExpr::kFilter, need_name(), std::move(value), nullptr);
@@ -421,21 +475,24 @@ class Parser {
       close("endgeneration");
       return out;
     }
+    if (word == "print") {
+      NodePtr out = node(JinjaNode::kOutput);
+      out->expr = tuple();
+      need_end();
+      return out;
+    }
     if (word == "with") return with();
     if (word == "filter") return filter_block();
     wrong(
         "tag {} is not supported: expected for, if, set, macro, call, filter, with, generation, "
-        "raw, break or continue",
+        "print, raw, break or continue",
         quote(word));
   }
   NodePtr for_loop() {
     NodePtr out = node(JinjaNode::kFor);
-    const bool bracket = take_op("(");
-    do out->names.push_back(need_name());
-    while (take_op(","));
-    if (bracket) need_op(")");
+    out->targets.push_back(target(false));
     if (!take_word("in")) wrong("expected \"in\", found {}", quote(peek().text));
-    out->expr = either();
+    out->expr = tuple(false);
     if (take_word("if")) out->condition = expression();
     out->recursive = take_word("recursive");
     need_end();
@@ -452,7 +509,7 @@ class Parser {
   NodePtr condition() {
     const Level level(*this);
     NodePtr out = node(JinjaNode::kIf);
-    out->expr = expression();
+    out->expr = tuple(false);
     need_end();
     out->body = body({"endif", "else", "elif"});
     if (take_word("elif")) {
@@ -468,15 +525,13 @@ class Parser {
   }
   NodePtr assignment() {
     NodePtr out = node(JinjaNode::kSet);
-    do out->names.push_back(need_name());
-    while (take_op(","));
-    if (out->names.size() == 1 && take_op(".")) out->attribute = need_name();
+    out->targets.push_back(target(true));
     if (take_op("=")) {
       out->expr = tuple();
       need_end();
       return out;
     }
-    if (out->names.size() > 1 || !out->attribute.empty()) wrong("expected \"=\"");
+    if (out->targets[0]->kind == JinjaExpr::kTuple) wrong("expected \"=\"");
     out->kind = JinjaNode::kSetBlock;
     if (take_op("|")) out->expr = block_filters();
     need_end();
@@ -514,17 +569,20 @@ class Parser {
     }
   }
   void macro_body(JinjaNode& macro, const char* end) {
-    const int loops = std::exchange(loops_, 0), callers = callers_;
+    const int loops = std::exchange(loops_, 0);
+    const auto reads = reads_;
     macro.body = body({end});
-    macro.takes_caller = callers_ != callers;
+    macro.takes_caller = reads_[0] != reads[0];
+    macro.takes_more = reads_[1] != reads[1];
+    macro.takes_named = reads_[2] != reads[2];
     loops_ = loops;
     close(end);
   }
   NodePtr with() {
     NodePtr out = node(JinjaNode::kBlock);
     while (peek().kind != Kind::kBlockEnd) {
-      if (!out->names.empty()) need_op(",");
-      out->names.push_back(need_name());
+      if (!out->targets.empty()) need_op(",");
+      out->targets.push_back(make(JinjaExpr::kName, need_name()));
       need_op("=");
       out->defaults.push_back(expression());
     }
@@ -553,7 +611,7 @@ class Parser {
   const std::string& name_;
   size_t at_ = 0, nodes_ = 0;
   int depth_ = 0, loops_ = 0;
-  int callers_ = 0;  // times that `caller` was read
+  std::array<int, kSpecial.size()> reads_ = {};  // times that each special name was read
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "text/jinja_ast.h"
 
 namespace um {
 namespace {
@@ -95,13 +96,15 @@ JinjaValue repeated(JinjaContext& context, const JinjaValue& value, int64_t time
   context.budget.spend(std::min<uint64_t>(each, uint64_t{1} << 22) * count);
   if (const MarkedText* text = value.as_text()) {
     MarkedText out;
+    out.html = text->html;
     for (int64_t i = 0; i < times; ++i) out.append(*text);
     return JinjaValue::text(std::move(out));
   }
   JinjaValue::List out;
   for (int64_t i = 0; i < times; ++i)
     out.insert(out.end(), value.items()->begin(), value.items()->end());
-  return JinjaValue::list(std::move(out), value.is_tuple());
+  return JinjaValue::list(std::move(out),
+                          value.is_tuple() ? JinjaSequence::kTuple : JinjaSequence::kList);
 }
 
 JinjaValue range(JinjaContext& context, const JinjaArguments& arguments) {
@@ -118,24 +121,7 @@ JinjaValue range(JinjaContext& context, const JinjaArguments& arguments) {
     out.push_back(JinjaValue::integer(at));
     if (__builtin_add_overflow(at, step, &at)) break;
   }
-  return JinjaValue::list(std::move(out));
-}
-
-JinjaValue make_dict(JinjaContext& context, const JinjaArguments& arguments) {
-  JinjaValue::Dict out;
-  if (!arguments.positional.empty()) {
-    const JinjaValue::Dict* from = arguments.positional[0].fields();
-    UM_CHECK(from != nullptr && arguments.positional.size() == 1, "dict: expected a dict");
-    context.budget.spend(JinjaBudget::kStep * from->size());
-    out = *from;
-  }
-  for (const auto& [name, value] : arguments.named) {
-    context.budget.spend(JinjaBudget::kStep);
-    std::erase_if(out,
-                  [&, &name = name](const auto& f) { return f.first.as_text()->bytes == name; });
-    out.emplace_back(JinjaValue::string(name), value);
-  }
-  return JinjaValue::dict(std::move(out));
+  return JinjaValue::list(std::move(out), JinjaSequence::kRange);
 }
 
 JinjaValue time_text(JinjaContext& context, const JinjaArguments& arguments) {
@@ -195,8 +181,16 @@ JinjaValue jinja_attribute(JinjaContext& context, const JinjaValue& object,
   if (const auto* missing = object.get_if<JinjaValue::Undefined>())
     fail("{} is undefined, so it has no {}", missing->name.empty() ? "the value" : missing->name,
          quote(name));
+  if (jinja_would_change(object, name)) return JinjaValue::undefined(name);
+  if (jinja_has_method(object, name)) return JinjaValue::method(object, name);
   if (const auto* fields = object.fields())
     return undefined_or(jinja_find(*fields, name, context.budget), name);
+  if (object.items() != nullptr && object.kind() == JinjaSequence::kGroup) {
+    if (name == "grouper") return (*object.items())[0];
+    if (name == "list") return (*object.items())[1];
+  }
+  if (const auto* function = object.as_function(); function != nullptr && name == "name")
+    if (function->macro != nullptr) return JinjaValue::string(function->macro->text);
   if (const JinjaValue::Loop* loop = object.as_loop()) return loop_attribute(*loop, name);
   if (const JinjaValue::Namespace* space = object.as_namespace()) {
     context.budget.spend(space->fields.size());
@@ -207,19 +201,23 @@ JinjaValue jinja_attribute(JinjaContext& context, const JinjaValue& object,
 }
 
 JinjaValue jinja_index(JinjaContext& context, const JinjaValue& object, const JinjaValue& key) {
-  const bool number = key.get_if<int64_t>() != nullptr || key.is_bool();
-  if (const MarkedText* name = key.as_text()) {
-    if (name->size() > 4096) return JinjaValue::undefined("…");
-    return jinja_attribute(context, object, name->bytes);
-  }
   if (const auto* missing = object.get_if<JinjaValue::Undefined>())
     fail("{} is undefined, so it has no elements",
          missing->name.empty() ? "the value" : missing->name);
-  const int64_t at = number ? key.as_integer("index") : 0;
-  if (const auto* items = object.items(); items != nullptr && number) {
-    const int64_t place = at < 0 ? at + std::ssize(*items) : at;
-    if (place >= 0 && place < std::ssize(*items)) return (*items)[static_cast<size_t>(place)];
-  } else if (const MarkedText* text = object.as_text(); text != nullptr && number) {
+  if (const auto* fields = object.fields())
+    if (const JinjaValue* found = jinja_find(*fields, key, context.budget)) return *found;
+  if (const MarkedText* name = key.as_text()) {
+    const bool known = name->size() <= 256 &&
+                       (object.fields() == nullptr || jinja_has_method(object, name->bytes));
+    return known ? jinja_attribute(context, object, name->bytes) : JinjaValue::undefined("element");
+  }
+  if (key.get_if<int64_t>() == nullptr && !key.is_bool()) return JinjaValue::undefined("element");
+  const int64_t at = key.as_integer("index");
+  if (object.is_indexed()) {
+    const JinjaValue::List& items = *object.items();
+    const int64_t place = at < 0 ? at + std::ssize(items) : at;
+    if (place >= 0 && place < std::ssize(items)) return items[static_cast<size_t>(place)];
+  } else if (const MarkedText* text = object.as_text()) {
     const std::optional<int64_t> end = at == -1 ? std::optional<int64_t>() : at + 1;
     if (at == INT64_MAX) return JinjaValue::undefined("element");
     MarkedText one = jinja_slice(*text, at, end, 1, context.budget);
@@ -227,7 +225,7 @@ JinjaValue jinja_index(JinjaContext& context, const JinjaValue& object, const Ji
     const auto count = static_cast<int64_t>(jinja_count_chars(text->bytes));
     if (one.size() != 0 && at >= -count) return JinjaValue::text(std::move(one));
   }
-  return JinjaValue::undefined(number ? fmt::format("element {}", at) : "element");
+  return JinjaValue::undefined(fmt::format("element {}", at));
 }
 
 JinjaValue jinja_texts(JinjaContext& context, std::vector<MarkedText> texts) {
@@ -237,13 +235,12 @@ JinjaValue jinja_texts(JinjaContext& context, std::vector<MarkedText> texts) {
   return JinjaValue::list(std::move(out));
 }
 
-JinjaValue jinja_pairs(JinjaContext& context, const JinjaValue& dict, std::string_view what) {
+JinjaValue::List jinja_pairs(JinjaContext& context, const JinjaValue& dict, std::string_view what) {
   UM_CHECK(dict.fields() != nullptr, "{}: expected a dict, found {}", what, dict.type_name());
   context.budget.spend(4 * JinjaBudget::kStep * dict.fields()->size());
   JinjaValue::List pairs;
-  for (const auto& [key, value] : *dict.fields())
-    pairs.push_back(JinjaValue::list({key, value}, true));
-  return JinjaValue::list(std::move(pairs));
+  for (const auto& [key, value] : *dict.fields()) pairs.push_back(JinjaValue::tuple({key, value}));
+  return pairs;
 }
 
 JinjaValue jinja_items(JinjaContext& context, const JinjaValue& value) {
@@ -251,12 +248,58 @@ JinjaValue jinja_items(JinjaContext& context, const JinjaValue& value) {
   if (value.is_undefined()) return JinjaValue::list({});
   if (const MarkedText* text = value.as_text())
     return jinja_texts(context, jinja_chars(*text, context.budget));
+  JinjaValue::List out;
+  if (JinjaValue::Iterator* iterator = value.as_iterator()) {
+    const size_t count = iterator->items.size() - iterator->next;
+    context.budget.spend(JinjaBudget::kStep * count);
+    out.assign(iterator->items.end() - static_cast<ptrdiff_t>(count), iterator->items.end());
+    iterator->next += count;
+    return JinjaValue::list(std::move(out));
+  }
   const JinjaValue::Dict* fields = value.fields();
   UM_CHECK(fields != nullptr, "expected a list, found {}", value.type_name());
   context.budget.spend(JinjaBudget::kStep * fields->size());
-  JinjaValue::List keys;
-  for (const auto& field : *fields) keys.push_back(field.first);
-  return JinjaValue::list(std::move(keys));
+  for (const auto& field : *fields) out.push_back(field.first);
+  return JinjaValue::list(std::move(out));
+}
+
+JinjaValue::Dict jinja_make_dict(JinjaContext& context, const JinjaArguments& arguments) {
+  UM_CHECK(arguments.positional.size() <= 1, "dict: expected one dict or list of pairs");
+  JinjaValue::Dict out;
+  if (!arguments.positional.empty() && arguments.positional[0].fields() != nullptr) {
+    out = *arguments.positional[0].fields();
+    context.budget.spend(JinjaBudget::kStep * out.size());
+  } else if (!arguments.positional.empty()) {
+    const JinjaValue items = jinja_items(context, arguments.positional[0]);
+    for (const JinjaValue& item : *items.items()) {
+      const JinjaValue pair = jinja_items(context, item);
+      UM_CHECK(pair.items()->size() == 2, "dict: expected pairs");
+      jinja_put(out, (*pair.items())[0], (*pair.items())[1], context.budget);
+    }
+  }
+  for (const auto& [name, value] : arguments.named)
+    jinja_put(out, JinjaValue::string(name), value, context.budget);
+  return out;
+}
+
+MarkedText jinja_escape(const MarkedText& text, JinjaBudget& budget) {
+  static constexpr std::array<std::pair<char, const char*>, 5> kEscapes = {
+      {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&#34;"}, {'\'', "&#39;"}}};
+  if (text.html) return text;
+  budget.spend(2 * text.size());
+  MarkedText out;
+  out.html = true;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text.bytes[i], mark = text.outside[i];
+    const auto* found = std::find_if(kEscapes.begin(), kEscapes.end(),
+                                     [&](const auto& escape) { return escape.first == c; });
+    if (found != kEscapes.end())
+      out.append(found->second, mark);
+    else
+      out.append(std::string_view(&c, 1), mark);
+  }
+  budget.spend(out.size());
+  return out;
 }
 
 bool jinja_contains(JinjaContext& context, const JinjaValue& value, const JinjaValue& item) {
@@ -266,12 +309,11 @@ bool jinja_contains(JinjaContext& context, const JinjaValue& value, const JinjaV
     return jinja_find_text(text->bytes, item.as_text()->bytes) != std::string_view::npos;
   }
   if (const JinjaValue::Dict* fields = value.fields()) {
-    const MarkedText* key = item.as_text();
-    return key != nullptr && jinja_find(*fields, key->bytes, context.budget) != nullptr;
+    jinja_need_hashable(item);
+    return jinja_find(*fields, item, context.budget) != nullptr;
   }
-  if (value.is_undefined()) return false;
-  UM_CHECK(value.items() != nullptr, "in: expected a list, found {}", value.type_name());
-  return std::any_of(value.items()->begin(), value.items()->end(), [&](const JinjaValue& other) {
+  const JinjaValue items = jinja_items(context, value);
+  return std::any_of(items.items()->begin(), items.items()->end(), [&](const JinjaValue& other) {
     return jinja_equal(item, other, context.budget);
   });
 }
@@ -285,18 +327,24 @@ JinjaValue jinja_arithmetic(JinjaContext& context, const std::string& op, const 
   const MarkedText *x = a.as_text(), *y = b.as_text();
   if (op == "+" && x != nullptr && y != nullptr) {
     context.budget.spend(x->size() + y->size());
-    MarkedText sum = *x;
-    sum.append(*y);
+    const bool html = x->html || y->html;
+    MarkedText sum = html ? jinja_escape(*x, context.budget) : *x;
+    sum.append(html ? jinja_escape(*y, context.budget) : *y);
     return JinjaValue::text(std::move(sum));
   }
-  if (op == "+" && a.items() != nullptr && b.items() != nullptr && a.is_tuple() == b.is_tuple()) {
+  const bool lists = a.is_indexed() && b.is_indexed() && a.kind() != JinjaSequence::kRange &&
+                     b.kind() != JinjaSequence::kRange;
+  if (op == "+" && lists && a.is_tuple() == b.is_tuple()) {
     context.budget.spend(JinjaBudget::kStep * (a.items()->size() + b.items()->size()));
     JinjaValue::List sum = *a.items();
     sum.insert(sum.end(), b.items()->begin(), b.items()->end());
-    return JinjaValue::list(std::move(sum), a.is_tuple());
+    return JinjaValue::list(std::move(sum),
+                            a.is_tuple() ? JinjaSequence::kTuple : JinjaSequence::kList);
   }
   if (op == "%" && x != nullptr) return JinjaValue::text(jinja_percent(*x, b, context.budget));
-  const auto sequence = [](const JinjaValue& v) { return v.as_text() || v.items(); };
+  const auto sequence = [](const JinjaValue& v) {
+    return v.as_text() || (v.is_indexed() && v.kind() != JinjaSequence::kRange);
+  };
   if (op == "*" && sequence(a) && b.is_number()) return repeated(context, a, b.as_integer("*"));
   if (op == "*" && sequence(b) && a.is_number()) return repeated(context, b, a.as_integer("*"));
   fail("{} {} {} is not possible", a.type_name(), op, b.type_name());
@@ -310,7 +358,7 @@ bool jinja_is_function(std::string_view name) {
 JinjaValue jinja_function(JinjaContext& context, std::string_view name,
                           const JinjaArguments& arguments) {
   if (name == "range") return range(context, arguments);
-  if (name == "dict") return make_dict(context, arguments);
+  if (name == "dict") return JinjaValue::dict(jinja_make_dict(context, arguments));
   if (name == "strftime_now") return time_text(context, arguments);
   UM_CHECK(name == "raise_exception", "{} is not a function", name);
   const JinjaValue& message = arguments.need(0, "message", "raise_exception");

@@ -17,16 +17,6 @@ size_t width_of(char lead) {
   return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
 }
 
-/// The character at `at`, and where the next one begins.
-int32_t next_char(std::string_view text, size_t& at) {
-  utf8proc_int32_t code = 0;
-  const size_t width = std::min(width_of(text[at]), text.size() - at);
-  utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data() + at),
-                   static_cast<utf8proc_ssize_t>(width), &code);
-  at += width;
-  return code;
-}
-
 /// Where the character before `end` begins.
 size_t char_before(std::string_view text, size_t end) {
   do --end;
@@ -49,7 +39,7 @@ std::vector<size_t> char_starts(std::string_view text) {
 
 bool stripped(std::string_view character, std::optional<std::string_view> chars) {
   size_t at = 0;
-  if (!chars) return jinja_is_space(next_char(character, at));
+  if (!chars) return jinja_is_space(jinja_next_char(character, at));
   return chars->find(character) != std::string_view::npos;
 }
 
@@ -59,7 +49,7 @@ std::vector<MarkedText> split_spaces(const MarkedText& text, int64_t most, Jinja
   const auto skip = [&](bool spaces) {
     while (at < text.size()) {
       size_t next = at;
-      if (jinja_is_space(next_char(text.bytes, next)) != spaces) return;
+      if (jinja_is_space(jinja_next_char(text.bytes, next)) != spaces) return;
       at = next;
     }
   };
@@ -76,7 +66,74 @@ std::vector<MarkedText> split_spaces(const MarkedText& text, int64_t most, Jinja
   return parts;
 }
 
+/// `by` before every character and at the end, at most so often.
+MarkedText inserted(const MarkedText& text, const MarkedText& by, int64_t most,
+                    JinjaBudget& budget) {
+  MarkedText out;
+  out.html = text.html;
+  int64_t done = 0;
+  for (size_t at = 0; at <= text.size();) {
+    budget.spend(by.size() + 8);
+    if (most < 0 || done++ < most) out.append(by);
+    if (at == text.size()) break;
+    const size_t width = width_of(text.bytes[at]);
+    out.append(text.substr(at, width));
+    at += width;
+  }
+  return out;
+}
+
+/// Where the line that begins at `at` ends, and where the next one begins, as str.splitlines() has
+/// it.
+std::pair<size_t, size_t> line_end(std::string_view text, size_t at) {
+  while (at < text.size()) {
+    size_t next = at;
+    const int32_t code = jinja_next_char(text, next);
+    if (text.substr(at, 2) == "\r\n") return {at, at + 2};
+    const bool ends = (code >= 0x0A && code <= 0x0D) || (code >= 0x1C && code <= 0x1E) ||
+                      code == 0x85 || code == 0x2028 || code == 0x2029;
+    if (ends) return {at, next};
+    at = next;
+  }
+  return {at, at};
+}
+
+/// As rsplit() has it: at most so many words from the right, then the rest.
+std::vector<MarkedText> split_spaces_right(const MarkedText& text, int64_t most,
+                                           JinjaBudget& budget) {
+  std::vector<MarkedText> parts;
+  size_t end = text.size();
+  const auto skip = [&](bool spaces) {
+    while (end > 0) {
+      const size_t before = char_before(text.bytes, end);
+      size_t next = before;
+      if (jinja_is_space(jinja_next_char(text.bytes, next)) != spaces) return;
+      end = before;
+    }
+  };
+  for (skip(true); end > 0; skip(true)) {
+    const size_t behind = end;
+    budget.spend(JinjaBudget::kStep);
+    if (std::ssize(parts) == most)
+      end = 0;
+    else
+      skip(false);
+    parts.push_back(text.substr(end, behind - end));
+  }
+  std::reverse(parts.begin(), parts.end());
+  return parts;
+}
+
 }  // namespace
+
+int32_t jinja_next_char(std::string_view text, size_t& at) {
+  utf8proc_int32_t code = 0;
+  const size_t width = std::min(width_of(text[at]), text.size() - at);
+  utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data() + at),
+                   static_cast<utf8proc_ssize_t>(width), &code);
+  at += width;
+  return code;
+}
 
 size_t jinja_count_chars(std::string_view text) {
   return static_cast<size_t>(std::count_if(
@@ -119,8 +176,8 @@ std::vector<MarkedText> jinja_split(const MarkedText& text,
                                     bool from_right, JinjaBudget& budget) {
   budget.spend(2 * text.size());
   if (!separator) {
-    UM_CHECK(!from_right || most < 0, "rsplit: expected a separator");
-    return split_spaces(text, most, budget);
+    return from_right && most >= 0 ? split_spaces_right(text, most, budget)
+                                   : split_spaces(text, most, budget);
   }
   UM_CHECK(!separator->empty(), "split: the separator is empty");
   std::vector<size_t> places;
@@ -149,9 +206,7 @@ std::vector<MarkedText> jinja_split_lines(const MarkedText& text, bool keep_ends
   std::vector<MarkedText> lines;
   for (size_t begin = 0; begin < text.size();) {
     budget.spend(JinjaBudget::kStep);
-    const size_t end = std::min(text.bytes.find_first_of("\n\r\v\f", begin), text.size());
-    size_t next = std::min(end + 1, text.size());
-    if (text.bytes.compare(end, 2, "\r\n") == 0) ++next;
+    const auto [end, next] = line_end(text.bytes, begin);
     lines.push_back(text.substr(begin, (keep_ends ? next : end) - begin));
     begin = next;
   }
@@ -160,9 +215,10 @@ std::vector<MarkedText> jinja_split_lines(const MarkedText& text, bool keep_ends
 
 MarkedText jinja_replace(const MarkedText& text, std::string_view old, const MarkedText& by,
                          int64_t most, JinjaBudget& budget) {
-  UM_CHECK(!old.empty(), "replace: the text to replace is empty");
   budget.spend(2 * text.size());
   MarkedText out;
+  out.html = text.html;
+  if (old.empty()) return inserted(text, by, most, budget);
   size_t begin = 0;
   for (int64_t done = 0; most < 0 || done < most; ++done) {
     const size_t at = jinja_find_text(text.bytes, old, begin);
@@ -179,10 +235,11 @@ MarkedText jinja_replace(const MarkedText& text, std::string_view old, const Mar
 MarkedText jinja_case(const MarkedText& text, JinjaCase mode, JinjaBudget& budget) {
   budget.spend(2 * text.size());
   MarkedText out;
+  out.html = text.html;
   bool first = true;
   for (size_t at = 0; at < text.size();) {
     const char mark = text.outside[at];
-    const int32_t code = next_char(text.bytes, at);
+    const int32_t code = jinja_next_char(text.bytes, at);
     const bool upper = mode == JinjaCase::kUpper || (mode != JinjaCase::kLower && first);
     utf8proc_uint8_t bytes[4];
     const auto size =
@@ -205,6 +262,7 @@ std::vector<MarkedText> jinja_chars(const MarkedText& text, JinjaBudget& budget)
   std::vector<MarkedText> chars;
   for (size_t at = 0; at < text.size(); at += width_of(text.bytes[at]))
     chars.push_back(text.substr(at, width_of(text.bytes[at])));
+  for (MarkedText& one : chars) one.html = false;
   return chars;
 }
 
@@ -237,52 +295,30 @@ MarkedText jinja_slice(const MarkedText& text, std::optional<int64_t> start,
   const size_t count = ascii ? text.size() : starts.size() - 1;
   const std::vector<size_t> places = jinja_slice_places(count, start, stop, step);
   const auto begin_of = [&](size_t at) { return ascii ? at : starts[at]; };
-  if (places.empty()) return {};
+  if (places.empty()) return text.substr(0, 0);
   if (step == 1)
     return text.substr(begin_of(places[0]), begin_of(places.back() + 1) - begin_of(places[0]));
   MarkedText out;
+  out.html = text.html;
   for (const size_t at : places)
     out.append(text.substr(begin_of(at), begin_of(at + 1) - begin_of(at)));
   return out;
 }
 
-MarkedText jinja_percent(const MarkedText& format, const JinjaValue& arguments,
-                         JinjaBudget& budget) {
-  budget.spend(format.size());
-  const bool tuple = arguments.is_tuple();
-  size_t used = 0;
-  const auto next = [&]() -> const JinjaValue& {
-    const size_t count = tuple ? arguments.items()->size() : 1;
-    UM_CHECK(used < count, "%: not enough values for the format");
-    return tuple ? (*arguments.items())[used++] : (++used, arguments);
-  };
-  MarkedText out;
-  for (size_t at = 0; at < format.size(); ++at) {
-    if (format.bytes[at] != '%') {
-      out.append(format.substr(at, 1));
-      continue;
-    }
-    const char kind = ++at < format.size() ? format.bytes[at] : ' ';
-    if (kind == '%') {
-      out.append("%", format.outside[at]);
-    } else if (kind == 's') {
-      out.append(jinja_text(next(), budget));
-    } else if (kind == 'r') {
-      out.append(jinja_repr(next(), budget));
-    } else if (kind == 'd' || kind == 'i') {
-      const JinjaValue& value = next();
-      const auto* real = value.get_if<double>();
-      UM_CHECK(real == nullptr || std::abs(*real) < 9e18, "%d: the number is too large");
-      out.append(
-          std::to_string(real != nullptr ? static_cast<int64_t>(*real) : value.as_integer("%d")));
-    } else if (kind == 'f') {
-      out.append(fmt::format("{:f}", next().as_real("%f")));
-    } else {
-      fail("%{}: expected %s, %d, %i, %f, %r or %%", kind);
-    }
+int64_t jinja_count_words(std::string_view text, JinjaBudget& budget) {
+  budget.spend(2 * text.size());
+  int64_t words = 0;
+  bool inside = false;
+  for (size_t at = 0; at < text.size();) {
+    const int32_t code = jinja_next_char(text, at);
+    const auto category = utf8proc_category(code);
+    const bool letter = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
+    const bool number = category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
+    const bool word = letter || number || code == '_';
+    words += word && !inside ? 1 : 0;
+    inside = word;
   }
-  UM_CHECK(!tuple || used == arguments.items()->size(), "%: more values than the format takes");
-  return out;
+  return words;
 }
 
 }  // namespace um

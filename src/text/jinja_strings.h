@@ -13,6 +13,10 @@ namespace um {
 
 /// Characters (code points).
 size_t jinja_count_chars(std::string_view text);
+/// Words as the filter `wordcount` counts them: runs of letters, digits and _.
+int64_t jinja_count_words(std::string_view text, JinjaBudget& budget);
+/// The character at `at`, which moves to the next one.
+int32_t jinja_next_char(std::string_view text, size_t& at);
 /// Characters that str.isspace() and str.strip() know.
 bool jinja_is_space(int32_t code);
 /// The first place of `needle` at or after `from`, or npos; the empty one is found at `from`.
@@ -27,7 +31,7 @@ std::vector<MarkedText> jinja_split(const MarkedText& text,
                                     bool from_right, JinjaBudget& budget);
 std::vector<MarkedText> jinja_split_lines(const MarkedText& text, bool keep_ends,
                                           JinjaBudget& budget);
-/// str.replace; throws Error if `old` is empty. `most` < 0: all.
+/// str.replace. `most` < 0: all.
 MarkedText jinja_replace(const MarkedText& text, std::string_view old, const MarkedText& by,
                          int64_t most, JinjaBudget& budget);
 
@@ -44,9 +48,5 @@ MarkedText jinja_slice(const MarkedText& text, std::optional<int64_t> start,
 /// What start:stop:step takes of `size` elements, in order.
 std::vector<size_t> jinja_slice_places(size_t size, std::optional<int64_t> start,
                                        std::optional<int64_t> stop, int64_t step);
-
-/// `format % arguments` for %s %d %i %f %r %%.
-MarkedText jinja_percent(const MarkedText& format, const JinjaValue& arguments,
-                         JinjaBudget& budget);
 
 }  // namespace um

@@ -15,9 +15,9 @@ bool is_integer(const JinjaValue& v) {
   return v.get_if<int64_t>() != nullptr;
 }
 
-int64_t remainder(const JinjaValue& v, int64_t by) {
-  UM_CHECK(by != 0, "divisibleby: division by zero");
-  return by == -1 ? 0 : v.as_integer("is even, odd or divisibleby") % by;
+/// value % by == rest
+bool leaves(JinjaContext& c, const JinjaValue& v, const JinjaValue& by, int64_t rest) {
+  return jinja_equal(jinja_arithmetic(c, "%", v, by), JinjaValue::integer(rest), c.budget);
 }
 
 const JinjaValue& other(const Args& args) {
@@ -50,8 +50,12 @@ bool is_flag(JinjaContext&, const JinjaValue& v, const Args&) {
   return flag != nullptr && *flag == kWanted;
 }
 
-bool same_as(JinjaContext& c, const JinjaValue& v, const Args& args) {
-  return v.type_name() == other(args).type_name() && jinja_equal(v, other(args), c.budget);
+bool is_sequence(const JinjaValue& v) {
+  return v.as_text() || v.is_indexed() || v.fields() || v.is_undefined();
+}
+
+bool is_iterable(const JinjaValue& v) {
+  return is_sequence(v) || v.items() || v.as_iterator() || v.as_loop();
 }
 
 const std::unordered_map<std::string_view, Test> kTests = {
@@ -60,12 +64,8 @@ const std::unordered_map<std::string_view, Test> kTests = {
     {"none", [](auto&, const auto& v, const Args&) { return v.is_none(); }},
     {"string", [](auto&, const auto& v, const Args&) { return v.as_text() != nullptr; }},
     {"mapping", [](auto&, const auto& v, const Args&) { return v.fields() != nullptr; }},
-    {"sequence",
-     [](auto&, const auto& v, const Args&) { return v.as_text() || v.items() || v.fields(); }},
-    {"iterable",
-     [](auto&, const auto& v, const Args&) {
-       return v.as_text() || v.items() || v.fields() || v.is_undefined();
-     }},
+    {"sequence", [](auto&, const auto& v, const Args&) { return is_sequence(v); }},
+    {"iterable", [](auto&, const auto& v, const Args&) { return is_iterable(v); }},
     {"number", [](auto&, const auto& v, const Args&) { return v.is_number(); }},
     {"integer", [](auto&, const auto& v, const Args&) { return is_integer(v); }},
     {"float",
@@ -73,15 +73,32 @@ const std::unordered_map<std::string_view, Test> kTests = {
     {"boolean", [](auto&, const auto& v, const Args&) { return v.is_bool(); }},
     {"true", is_flag<true>},
     {"false", is_flag<false>},
-    {"callable", [](auto&, const auto& v, const Args&) { return v.as_function() != nullptr; }},
-    {"sameas", same_as},
+    {"callable",
+     [](auto&, const auto& v, const Args&) {
+       return v.as_function() != nullptr || v.as_method() != nullptr || v.as_loop() != nullptr;
+     }},
+    {"filter",
+     [](auto&, const auto& v, const Args&) {
+       jinja_need_hashable(v);
+       return v.as_text() != nullptr && jinja_has_filter(v.as_text()->bytes);
+     }},
+    {"test",
+     [](auto&, const auto& v, const Args&) {
+       jinja_need_hashable(v);
+       return v.as_text() != nullptr && jinja_has_test(v.as_text()->bytes);
+     }},
+    {"escaped",
+     [](auto&, const auto& v, const Args&) { return v.as_text() != nullptr && v.as_text()->html; }},
+    {"sameas", [](auto&, const auto& v, const Args& args) { return v.same_object(other(args)); }},
     {"in",
      [](auto& c, const auto& v, const Args& args) { return jinja_contains(c, other(args), v); }},
-    {"even", [](auto&, const auto& v, const Args&) { return remainder(v, 2) == 0; }},
-    {"odd", [](auto&, const auto& v, const Args&) { return remainder(v, 2) != 0; }},
+    {"even",
+     [](auto& c, const auto& v, const Args&) { return leaves(c, v, JinjaValue::integer(2), 0); }},
+    {"odd",
+     [](auto& c, const auto& v, const Args&) { return leaves(c, v, JinjaValue::integer(2), 1); }},
     {"divisibleby",
-     [](auto&, const auto& v, const Args& args) {
-       return remainder(v, args.need(0, "num", "divisibleby").as_integer("divisibleby")) == 0;
+     [](auto& c, const auto& v, const Args& args) {
+       return leaves(c, v, args.need(0, "num", "divisibleby"), 0);
      }},
     {"upper", in_case<JinjaCase::kUpper>},
     {"lower", in_case<JinjaCase::kLower>},
@@ -102,6 +119,10 @@ const std::unordered_map<std::string_view, Test> kTests = {
     {"ge", ordered<6>}};
 
 }  // namespace
+
+bool jinja_has_test(std::string_view name) {
+  return kTests.contains(name);
+}
 
 bool jinja_test(JinjaContext& context, const std::string& name, const JinjaValue& value,
                 const JinjaArguments& arguments) {

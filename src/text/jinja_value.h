@@ -6,9 +6,11 @@
 // they are made, so walks and destructors may recurse.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,29 +44,40 @@ class JinjaBudget {
 /// Bytes, and which of them came from outside (messages, tools) and not from the template.
 struct MarkedText {
   std::string bytes;
-  std::string outside;  // one byte each: 1 from outside, 0 not
+  std::string outside;  // one byte each: 0 the template's own, else from outside, and from where
+  bool html = false;    // Python's Markup: what is added to it is escaped (filters safe, escape)
 
   static MarkedText own(std::string bytes) { return all(std::move(bytes), '\0'); }
   static MarkedText foreign(std::string bytes) { return all(std::move(bytes), '\1'); }
   static MarkedText all(std::string bytes, char mark) {
     std::string marks(bytes.size(), mark);
-    return {std::move(bytes), std::move(marks)};
+    return {std::move(bytes), std::move(marks), false};
   }
   size_t size() const { return bytes.size(); }
-  bool any_outside() const { return outside.find('\1') != std::string::npos; }
+  bool any_outside() const { return any_mark() != 0; }
+  /// The largest mark.
+  char any_mark() const {
+    uint8_t largest = 0;
+    for (const char mark : outside) largest = std::max(largest, static_cast<uint8_t>(mark));
+    return static_cast<char>(largest);
+  }
   void append(const MarkedText& text) { bytes += text.bytes, outside += text.outside; }
   void append(std::string_view text, char mark = '\0') {
     bytes += text, outside.append(text.size(), mark);
   }
   MarkedText substr(size_t at, size_t count = std::string::npos) const {
-    return {bytes.substr(at, count), outside.substr(at, count)};
+    return {bytes.substr(at, count), outside.substr(at, count), html};
   }
 };
+
+/// What Python calls a sequence of values. A group is a tuple whose items are also called grouper
+/// and list; items, keys and values are the views of a dict, which have no places.
+enum class JinjaSequence { kList, kTuple, kGroup, kRange, kItems, kKeys, kValues };
 
 class JinjaValue {
  public:
   using List = std::vector<JinjaValue>;
-  /// Keys are texts; in order of insertion.
+  /// In order of insertion; keys are what Python can hash.
   using Dict = std::vector<std::pair<JinjaValue, JinjaValue>>;
   struct Undefined {
     std::string name;
@@ -76,6 +89,14 @@ class JinjaValue {
   };
   /// The `loop` of a for block.
   struct Loop;
+  /// What filters like map and select give: its items can be visited once.
+  struct Iterator {
+    List items;
+    size_t next;
+    int depth;
+  };
+  /// object.name, where that is a method.
+  struct Method;
   struct Function {
     const JinjaNode* macro = nullptr;  // or, if null:
     std::string_view global = {};      // the name of a built-in function
@@ -93,8 +114,11 @@ class JinjaValue {
   }
   static JinjaValue string(std::string value) { return text(MarkedText::own(std::move(value))); }
   /// Throw Error if the value would nest too deep.
-  static JinjaValue list(List items, bool tuple = false);
+  static JinjaValue list(List items, JinjaSequence kind = JinjaSequence::kList);
+  static JinjaValue tuple(List items) { return list(std::move(items), JinjaSequence::kTuple); }
   static JinjaValue dict(Dict fields);
+  static JinjaValue iterator(List items);
+  static JinjaValue method(JinjaValue object, std::string name);
   static JinjaValue loop(std::shared_ptr<Loop> loop) { return Data(std::move(loop)); }
   static JinjaValue space(Namespace* space) { return Data(space); }
   static JinjaValue function(Function function) { return Data(function); }
@@ -111,13 +135,21 @@ class JinjaValue {
   bool is_number() const {
     return is_bool() || get_if<int64_t>() != nullptr || get_if<double>() != nullptr;
   }
-  bool is_tuple() const;
   const MarkedText* as_text() const;
-  const List* items() const;   // of a list
+  const List* items() const;   // of a sequence
   const Dict* fields() const;  // of a dict
+  /// Of a sequence only.
+  JinjaSequence kind() const;
+  bool is_tuple() const;
+  /// Its items have places: a list, a tuple or a range.
+  bool is_indexed() const;
+  Iterator* as_iterator() const;
+  const Method* as_method() const;
   Namespace* as_namespace() const;
   Loop* as_loop() const;
   const Function* as_function() const { return get_if<Function>(); }
+  /// Whether it is the very same object, as Python's `is` tells.
+  bool same_object(const JinjaValue& other) const;
   /// Of an integer or a boolean; Error `WHAT: expected an integer, found …` for others.
   int64_t as_integer(std::string_view what) const;
   /// Of a number; Error for others.
@@ -133,18 +165,23 @@ class JinjaValue {
   struct ListData {
     List items;
     int depth;
-    bool tuple;
+    JinjaSequence kind;
   };
   struct DictData {
     Dict fields;
     int depth;
   };
-  using Data =
-      std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const MarkedText>,
-                   std::shared_ptr<const ListData>, std::shared_ptr<const DictData>,
-                   std::shared_ptr<Loop>, Namespace*, Function>;
+  using Data = std::variant<Undefined, None, bool, int64_t, double,
+                            std::shared_ptr<const MarkedText>, std::shared_ptr<const ListData>,
+                            std::shared_ptr<const DictData>, std::shared_ptr<Loop>, Namespace*,
+                            Function, std::shared_ptr<Iterator>, std::shared_ptr<const Method>>;
   JinjaValue(Data data) : data_(std::move(data)) {}
   Data data_;
+};
+
+struct JinjaValue::Method {
+  JinjaValue object;
+  std::string name;
 };
 
 struct JinjaValue::Loop {
@@ -158,22 +195,31 @@ struct JinjaValue::Loop {
 
 /// `==`; numbers by value, lists and dicts by contents.
 bool jinja_equal(const JinjaValue& a, const JinjaValue& b, JinjaBudget& budget);
-/// -1, 0 or 1 for numbers and for texts (by code points); throws Error for other pairs.
+/// -1, 0 or 1 for numbers, for texts (by code points), and for two lists or tuples; throws Error
+/// for other pairs.
 int jinja_compare(const JinjaValue& a, const JinjaValue& b, JinjaBudget& budget);
+/// Throws Error for a value that can be no key of a dict.
+void jinja_need_hashable(const JinjaValue& key);
 /// The value under `key` in a dict, or null.
+const JinjaValue* jinja_find(const JinjaValue::Dict& dict, const JinjaValue& key,
+                             JinjaBudget& budget);
 const JinjaValue* jinja_find(const JinjaValue::Dict& dict, std::string_view key,
                              JinjaBudget& budget);
+/// dict[key] = value while a dict is made.
+void jinja_put(JinjaValue::Dict& dict, JinjaValue key, JinjaValue value, JinjaBudget& budget);
 
-/// Python's `str()` and `repr()`.
-MarkedText jinja_text(const JinjaValue& value, JinjaBudget& budget);
+/// Python's `str()` and `repr()`; `soft`: what is HTML stays so.
+MarkedText jinja_text(const JinjaValue& value, JinjaBudget& budget, bool soft = false);
 MarkedText jinja_repr(const JinjaValue& value, JinjaBudget& budget);
 
 struct JinjaJsonStyle {
-  int indent = -1;  // negative: one line
-  std::string item_separator = {}, key_separator = {};
+  std::optional<std::string> indent = {};  // of one level; nothing: all on one line
+  std::optional<std::string> item_separator = {}, key_separator = {};
   bool sort_keys = false, ascii = false;
 };
-/// `json.dumps`.
+/// `json.dumps(value, ensure_ascii=False)`.
+std::string jinja_dumps(const OrderedJson& value);
+/// The same of a template's value, in any style.
 MarkedText jinja_json(const JinjaValue& value, const JinjaJsonStyle& style, JinjaBudget& budget);
 
 }  // namespace um

@@ -71,7 +71,7 @@ class Anthropic(unittest.TestCase):
         self.assertEqual(message.usage.output_tokens, expected["usage"]["completion_tokens"])
         talk = [{"role": "user", "content": [{"type": "text", "text": "the "}, {"type": "text", "text": "bridge"}]},
                 {"role": "assistant", "content": "old"}, {"role": "user", "content": "and?"}]
-        expected = openai(messages=[{"role": "system", "content": "be brief"}, {"role": "user", "content": "the bridge"}, *talk[1:]], **fast)
+        expected = openai(messages=[{"role": "system", "content": "be brief"}, {"role": "user", "content": "the \nbridge"}, *talk[1:]], **fast)
         for system in ("be brief", [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]):
             message = create(messages=talk, system=system)
             self.assertEqual("".join(block.text for block in message.content), expected["choices"][0]["message"]["content"])

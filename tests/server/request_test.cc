@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/api_error.h"
+#include "server/messages.h"
 #include "server/prompt.h"
 #include "tests/text/tiny_tokenizer_util.h"
 
@@ -105,7 +106,7 @@ TEST(ChatRequest, Messages) {
        [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]},
     {"role": "tool", "tool_call_id": "1", "content": "ok"}])");
   EXPECT_EQ(messages[0].role, "system");
-  EXPECT_EQ(messages[0].content, "be brief");
+  EXPECT_EQ(messages[0].content, "be \nbrief");
   EXPECT_EQ(messages[1].trusted, "[unused11][{\"arguments\":{\"a\":1},\"name\":\"f\"}][unused12]");
   EXPECT_EQ(messages[2].content, "ok");
   for (
@@ -167,12 +168,14 @@ TEST(ChatRequest, WhatTemplatesSee) {
     "chat_template_kwargs": {"enable_thinking": true, "depth": 3}})"),
                                                  kLimits);
   const OrderedJson& messages = request.input.messages;
-  EXPECT_EQ(messages[0].dump(), R"({"role":"system","content":"be brief"})");
+  EXPECT_EQ(
+      messages[0].dump(),
+      R"({"role":"developer","content":[{"type":"text","text":"be "},{"type":"text","text":"brief"}]})");
   EXPECT_EQ(messages[1].dump(), R"({"role":"user","content":"hi"})");
   EXPECT_EQ(messages[2]["tool_calls"][0]["function"]["arguments"].dump(), R"({"b":1,"a":2})");
   EXPECT_EQ(messages[2]["tool_calls"][1]["function"]["arguments"].dump(), "{}");
   EXPECT_EQ(messages[2]["reasoning_content"], "hm");
-  EXPECT_TRUE(messages[2]["content"].is_null());
+  EXPECT_FALSE(messages[2].contains("content"));
   EXPECT_EQ(request.input.tools[0]["function"]["parameters"].dump(), R"({"z":1,"a":2})");
   EXPECT_EQ(request.input.thinking, true);
   EXPECT_EQ(request.input.kwargs["depth"], 3);
@@ -221,6 +224,60 @@ TEST(ChatPrompt, ContinuesTheFinalMessage) {
   request.add_generation_prompt = false;
   request.continue_final_message = true;
   EXPECT_TRUE(chat_prompt_text(request).ends_with("助手：the"));
+}
+
+TEST(ChatRequest, ContinuingIsNoNewTurn) {
+  const auto body = [](const std::string& fields) {
+    return parse_chat_request(
+        Body(
+            R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": ""}],
+                 "continue_final_message": true)" +
+            fields + "}"),
+        kLimits);
+  };
+  EXPECT_TRUE(body("").input.continue_final);
+  EXPECT_FALSE(body(R"(, "add_generation_prompt": false)").input.add_generation_prompt);
+  EXPECT_THROW(body(R"(, "add_generation_prompt": true)"), ApiError);
+}
+
+TEST(ChatRequest, AServersModeIsThatOfRequestsThatSayNothing) {
+  RequestLimits limits = kLimits;
+  const auto thinking = [&](const std::string& fields) {
+    return parse_chat_request(
+               Body(R"({"messages": [{"role": "user", "content": "hi"}])" + fields + "}"), limits)
+        .input.thinking;
+  };
+  EXPECT_EQ(thinking(""), std::nullopt);
+  limits.mode = ThinkMode::kSlow;
+  EXPECT_EQ(thinking(""), true);
+  EXPECT_EQ(thinking(R"(, "reasoning_effort": "none")"), false);
+  limits.mode = ThinkMode::kFast;
+  EXPECT_EQ(thinking(""), false);
+  EXPECT_EQ(thinking(R"(, "reasoning_effort": "high")"), true);
+  EXPECT_EQ(chat(R"("reasoning_effort": "high")").input.kwargs["reasoning_effort"], "high");
+  EXPECT_FALSE(chat(R"("reasoning_effort": "minimal")").input.kwargs.contains("reasoning_effort"));
+}
+
+/// The chat messages that a Messages request is made of.
+OrderedJson of_messages(const std::string& messages) {
+  return chat_body_of_messages(Body("{\"messages\": " + messages + "}")).ordered["messages"];
+}
+
+TEST(MessagesRequest, TurnsOfOneRoleAreOne) {
+  EXPECT_EQ(of_messages(R"([{"role": "user", "content": "a"}, {"role": "user", "content": "b"},
+      {"role": "assistant", "content": [{"type": "text", "text": "c"}]},
+      {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]},
+      {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "d"}]},
+      {"role": "user", "content": "e"}])")
+                .dump(),
+            R"([{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},)"
+            R"({"role":"assistant","content":"c","tool_calls":[{"id":"1","type":"function",)"
+            R"("function":{"name":"f","arguments":"{}"}}]},)"
+            R"({"role":"tool","tool_call_id":"1","content":"d"},{"role":"user","content":"e"}])");
+  EXPECT_THROW(of_messages(R"([{"role": "user", "content": []}])"), ApiError);
+  EXPECT_THROW(
+      of_messages(R"([{"role": "assistant", "content": [{"type": "redacted_thinking"}]}])"),
+      ApiError);
 }
 
 TEST(CompletionRequest, Prompts) {

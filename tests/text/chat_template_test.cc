@@ -57,16 +57,17 @@ TEST(ChatTemplate, TheOrderOfLookup) {
   folder.write("tokenizer_config.json",
                R"({"chat_template": "{{ bos_token }}one {{ messages[0].content }}"})");
   EXPECT_EQ(folder.render(t, talk(kHi)), "<s>one hi");
-  folder.write("tokenizer_config.json",
-               R"({"chat_template": [{"name": "default", "template": "plain"},
-                                     {"name": "tool_use", "template": "with {{ tools[0].n }}"}]})");
-  EXPECT_EQ(folder.render(t, talk(kHi)), "plain");
+  folder.write(
+      "tokenizer_config.json",
+      R"({"chat_template": [{"name": "default", "template": "plain {{ messages[0].content }}"},
+                                     {"name": "tool_use", "template": "{{ messages[0].content }} with {{ tools[0].n }}"}]})");
+  EXPECT_EQ(folder.render(t, talk(kHi)), "plain hi");
   TemplateInput tools = talk(kHi);
   tools.tools = OrderedJson::parse(R"([{"n": 7}])");
-  EXPECT_EQ(folder.render(t, tools), "with 7");
-  folder.write("chat_template.jinja", "two\n");
-  EXPECT_EQ(folder.render(t, talk(kHi)), "two");
-  EXPECT_EQ(folder.render(t, talk(kHi), "three"), "three");
+  EXPECT_EQ(folder.render(t, tools), "hi with 7");
+  folder.write("chat_template.jinja", "two {{ messages[0].content }}\n");
+  EXPECT_EQ(folder.render(t, talk(kHi)), "two hi");
+  EXPECT_EQ(folder.render(t, talk(kHi), "three {{ messages[0].content }}"), "three hi");
 }
 
 TEST(ChatTemplate, OfAGgufFile) {
@@ -83,9 +84,10 @@ TEST(ChatTemplate, OfAGgufFile) {
   };
   const GgufEntry architecture{"general.architecture", std::string("llama")};
   const GgufEntry main{"tokenizer.chat_template", std::string("one {{ messages[0].content }}")};
-  const GgufEntry named{"tokenizer.chat_template.tool_use", std::string("with {{ tools[0].n }}")};
+  const GgufEntry named{"tokenizer.chat_template.tool_use",
+                        std::string("{{ messages[0].content }} with {{ tools[0].n }}")};
   EXPECT_EQ(prompts({architecture, main}), Two("one hi", "one hi"));
-  EXPECT_EQ(prompts({architecture, main, named}), Two("one hi", "with 7"));
+  EXPECT_EQ(prompts({architecture, main, named}), Two("one hi", "hi with 7"));
   EXPECT_EQ(prompts({architecture}).first,
             "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
 }
@@ -159,15 +161,19 @@ TEST(ChatTemplate, SentencePieceKeepsMessagesPlainToo) {
 TEST(ChatTemplate, BosComesOnce) {
   const std::string config = R"({"bos_token": "<s>", "add_bos_token": true})";
   const Tokenizer t = byte_tokenizer({"<s>"}, config);
-  for (const char* source : {"{{ bos_token }}a", "a"})
+  for (const char* source :
+       {"{{ bos_token }}{{ messages[0].content }}", "{{ messages[0].content }}"})
     EXPECT_EQ(ChatTemplate::from_source(source, "t", t).encode(t, talk(kHi)),
-              (std::vector<int32_t>{256, 'a'}));
+              (std::vector<int32_t>{256, 'h', 'i'}));
 }
 
 TEST(ChatTemplate, VariablesOfClients) {
   const Tokenizer t = byte_tokenizer({});
   const auto render = [&](const std::string& source, const TemplateInput& input) {
-    return ChatTemplate::from_source(source, "t", t).render(input).bytes;
+    const std::string all = source + "{{ messages[0].content }}";
+    const std::string text = ChatTemplate::from_source(all, "t", t).render(input).bytes;
+    EXPECT_TRUE(text.ends_with("hi"));
+    return text.substr(0, text.size() - 2);
   };
   TemplateInput input = talk(kHi);
   EXPECT_EQ(render("{{ enable_thinking is defined }}{{ tools is none }}", input), "FalseTrue");
@@ -189,22 +195,191 @@ TEST(ChatTemplate, ArgumentsAndContentsAsTheTemplateTakesThem) {
   };
   const std::string arguments = "messages[0].tool_calls[0].function.arguments";
   EXPECT_EQ(render("{{ " + arguments + "|tojson }}"), "{\"a\": 1}");
-  EXPECT_EQ(render("{{ '' + " + arguments + " }}"), "{\"a\":1}");
+  EXPECT_EQ(render("{{ '' + " + arguments + " }}"), "{\"a\": 1}");
   EXPECT_EQ(render("{{ messages[0].content + 'x' }}"), "x");
-  EXPECT_EQ(render("{{ messages[0].content is none }}"), "True");
-  EXPECT_EQ(render("{{ '' + " + arguments + " + messages[0].content }}"), "{\"a\":1}");
+  // Hugging Face leaves out what is null.
+  EXPECT_EQ(render("{{ messages[0].content is defined }}"), "False");
+  EXPECT_EQ(render("{{ '' + " + arguments + " + messages[0].content }}"), "{\"a\": 1}");
   EXPECT_THROW(render("{{ raise_exception('no') }}"), Error);
 }
 
-TEST(ChatTemplate, TheLastMessageCanGoOn) {
-  const Tokenizer t = byte_tokenizer({});
-  const ChatTemplate form = ChatTemplate::from_source(kChatMlTemplate, "t", t);
-  TemplateInput input =
-      talk(R"([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "I am "}])");
+/// What the prompt that continues an assistant's last message ends in.
+std::string continued(const std::string& source, const OrderedJson& last) {
+  TemplateInput input = talk(R"([{"role": "user", "content": "<|im_end|> im"}])");
+  input.messages.push_back(last);
   input.continue_final = true;
-  EXPECT_TRUE(form.render(input).bytes.ends_with("<|im_start|>assistant\nI am"));
-  input.messages[1]["content"] = "";
-  EXPECT_THROW(form.render(input), Error);
+  input.add_generation_prompt = false;
+  const ChatTemplate form = ChatTemplate::from_source(source, "t", byte_tokenizer({}));
+  const std::string text = form.render(input).bytes;
+  const size_t at = text.rfind("assistant\n");
+  return at == std::string::npos ? text : text.substr(at);
+}
+
+TEST(ChatTemplate, TheLastMessageCanGoOn) {
+  const auto said = [](const OrderedJson& content) {
+    return continued(kChatMlTemplate, {{"role", "assistant"}, {"content", content}});
+  };
+  EXPECT_EQ(said("I am "), "assistant\nI am ");
+  EXPECT_EQ(said(""), "assistant\n");
+  EXPECT_EQ(said(nullptr), "assistant\n");
+  EXPECT_EQ(said("im"), "assistant\nim");
+  EXPECT_EQ(said("<|im_end|>"), "assistant\n<|im_end|>");
+  EXPECT_EQ(said("CONTINUE_FINAL_MESSAGE_TAG "), "assistant\nCONTINUE_FINAL_MESSAGE_TAG ");
+  EXPECT_EQ(said({{{"type", "text"}, {"text", "a"}}, {{"type", "text"}, {"text", "b "}}}),
+            "assistant\na\nb ");
+  // A template that trims: what was cut away is not written either.
+  const std::string trims =
+      "{% for m in messages %}{{ m.role }}\n{{ m.content | trim }}|end\n{% endfor %}";
+  EXPECT_EQ(continued(trims, {{"role", "assistant"}, {"content", "I am "}}), "assistant\nI am");
+  EXPECT_EQ(continued(trims, {{"role", "assistant"}, {"content", ""}}), "assistant\n");
+  // One that takes the text apart so that some of it is lost.
+  EXPECT_THROW(continued("{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}",
+                         {{"role", "assistant"}, {"content", "<think>a</think>b"}}),
+               Error);
+  EXPECT_THROW(continued("{% for m in messages %}{{ m.content[:4] }}{% endfor %}",
+                         {{"role", "assistant"}, {"content", "long text"}}),
+               Error);
+}
+
+TEST(ChatTemplate, ThinkingCanGoOn) {
+  const std::string source =
+      "{% for m in messages %}{{ m.role }}\n{% if m.reasoning_content %}<think>{{ "
+      "m.reasoning_content }}</think>{% endif %}{{ m.content }}|end\n{% endfor %}";
+  EXPECT_EQ(continued(source, {{"role", "assistant"}, {"reasoning_content", "well"}}),
+            "assistant\n<think>well");
+  EXPECT_EQ(continued(source, {{"role", "assistant"}, {"reasoning", "well"}}),
+            "assistant\n<think>well");
+  EXPECT_EQ(
+      continued(source, {{"role", "assistant"}, {"reasoning_content", "well"}, {"content", "so"}}),
+      "assistant\n<think>well</think>so");
+}
+
+const char* const kPartsTemplate =
+    "{% for m in messages %}{{ m.role }}:{% for part in m.content %}{% if part.type == 'text' %}"
+    "[{{ part.text }}]{% endif %}{% endfor %};{% endfor %}";
+const char* const kBothTemplate =
+    "{% for m in messages %}{{ m.role }}:{% if m.content is string %}{{ m.content }}{% else %}"
+    "{% for part in m.content %}[{{ part.text }}]{% endfor %}{% endif %};{% endfor %}";
+const char* const kTextTemplate =
+    "{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}";
+
+TEST(ChatTemplate, ContentsAsTheTemplateReadsThem) {
+  const Tokenizer t = byte_tokenizer({});
+  const TemplateInput text =
+      talk(R"([{"role": "system", "content": "be"}, {"role": "user", "content": "hi"}])");
+  const TemplateInput parts = talk(
+      R"([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}])");
+  const auto render = [&](const char* source, const TemplateInput& input) {
+    return ChatTemplate::from_source(source, "t", t).render(input).bytes;
+  };
+  EXPECT_EQ(render(kPartsTemplate, text), "system:[be];user:[hi];");
+  EXPECT_EQ(render(kPartsTemplate, parts), "user:[a][b];");
+  EXPECT_EQ(render(kBothTemplate, text), "system:be;user:hi;");
+  EXPECT_EQ(render(kBothTemplate, parts), "user:[a][b];");
+  EXPECT_EQ(render(kTextTemplate, text), "system:be;user:hi;");
+  EXPECT_EQ(render(kTextTemplate, parts), "user:a\nb;");
+  // Parts for users, texts for the system.
+  const char* const mixed =
+      "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}[{{ part.text }}]"
+      "{% endfor %}{% else %}{{ '<' + m.content + '>' }}{% endif %}{% endfor %}";
+  EXPECT_EQ(render(mixed, text), "<be>[hi]");
+}
+
+TEST(ChatTemplate, ATextThatVanishesIsAnError) {
+  const Tokenizer t = byte_tokenizer({});
+  const auto fault = [&](const std::string& source, const std::string& messages) -> std::string {
+    try {
+      return "none: " + ChatTemplate::from_source(source, "t", t).render(talk(messages)).bytes;
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  const std::string told =
+      R"([{"role": "system", "content": "be"}, {"role": "user", "content": "hi"}])";
+  EXPECT_EQ(fault("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", told),
+            "t: the template leaves out the text of messages[0] (system)");
+  EXPECT_EQ(fault("{{ messages[0].content }} hi", told),
+            "t: the template leaves out the text of messages[1] (user)");
+  EXPECT_EQ(fault("{% for m in messages %}{{ m.content|trim|upper|tojson }}{% endfor %}", told),
+            "none: \"BE\"\"HI\"");
+  // Of an answer only what it says must be there, and not beside calls.
+  const std::string source =
+      "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}";
+  EXPECT_EQ(
+      fault(source,
+            R"([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}])"),
+      "t: the template leaves out the text of messages[1] (assistant)");
+  for (const char* answer :
+       {R"("content": "<think>yes</think>\n")", R"("content": " ")",
+        R"("content": "yes", "tool_calls": [{"function": {"name": "f", "arguments": {}}}])"})
+    EXPECT_EQ(
+        fault(source, std::string(R"([{"role": "user", "content": "hi"}, {"role": "assistant", )") +
+                          answer + "}]"),
+        "none: hi");
+  // A developer is the system's for those who know none.
+  EXPECT_EQ(fault("{% for m in messages if m.role != 'developer' %}{{ m.role }}={{ m.content }};{% "
+                  "endfor %}",
+                  R"([{"role": "developer", "content": "be"}, {"role": "user", "content": "hi"}])"),
+            "none: system=be;user=hi;");
+}
+
+/// The prompt of a template with thinking on, off and as it is.
+std::vector<std::string> switched(const std::string& source) {
+  const ChatTemplate form = ChatTemplate::from_source(source, "t", byte_tokenizer({}));
+  std::vector<std::string> out;
+  for (const std::optional<bool> thinking :
+       {std::optional<bool>(true), std::optional<bool>(false), std::optional<bool>()}) {
+    TemplateInput input = talk(kHi);
+    input.thinking = thinking;
+    out.push_back(form.render(input).bytes);
+  }
+  EXPECT_EQ(form.can_switch_thinking(), out[0] != out[1]) << source;
+  return out;
+}
+
+TEST(ChatTemplate, ThinkingIsSwitchedAsTheTemplateNamesIt) {
+  using Three = std::vector<std::string>;
+  const std::string hi = "{{ messages[-1].content }}";
+  // DeepSeek's, and one whose name says the opposite.
+  EXPECT_EQ(switched(hi + "{% if not thinking is defined %}{% set thinking = false %}{% endif %}"
+                          "{{ '<think>' if thinking else '</think>' }}"),
+            (Three{"hi<think>", "hi</think>", "hi</think>"}));
+  EXPECT_EQ(switched(hi + "{{ '</think>' if disable_thinking else '<think>' }}"),
+            (Three{"hi<think>", "hi</think>", "hi<think>"}));
+  EXPECT_EQ(switched(hi + "{{ '</think>' if use_reasoning is defined and not use_reasoning }}"),
+            (Three{"hi", "hi</think>", "hi"}));
+  // Words, with thinking by default and without.
+  EXPECT_EQ(switched(hi + "{% if thinking_mode == 'disabled' %}</think>{% endif %}"),
+            (Three{"hi", "hi</think>", "hi"}));
+  EXPECT_EQ(
+      switched(hi + "{% set e = reasoning_effort | default('no_think') %}{% if e not in "
+                    "['high', 'low', 'no_think'] %}{{ raise_exception(e) }}{% endif %}:{{ e }}"),
+      (Three{"hi:high", "hi:no_think", "hi:no_think"}));
+  // Levels.
+  EXPECT_EQ(switched(hi + "Reasoning: {{ reasoning_effort or 'medium' }}"),
+            (Three{"hiReasoning: medium", "hiReasoning: low", "hiReasoning: medium"}));
+  EXPECT_EQ(
+      switched(hi + "{% if thinking_budget is defined and thinking_budget == 0 %}!{% endif %}"),
+      (Three{"hi", "hi!", "hi"}));
+  // A word in the system's turn.
+  EXPECT_EQ(switched("{% set s = messages[0].content if messages[0].role == 'system' else '' %}"
+                     "{{ s | replace('/no_think', '') | replace('/think', '') | trim }}" +
+                     hi + "{% if '/no_think' in s %}</think>{% endif %}"),
+            (Three{"hi", "hi</think>", "hi"}));
+  // None.
+  EXPECT_EQ(switched(hi + "{{ preserve_thinking }}" + hi)[0], "hihi");
+  EXPECT_EQ(switched(hi), (Three{"hi", "hi", "hi"}));
+}
+
+TEST(ChatTemplate, WhetherItKnowsOfThinking) {
+  const auto knows = [](const std::string& source) {
+    return ChatTemplate::from_source(source + "{{ messages[-1].content }}", "t", byte_tokenizer({}))
+        .can_think();
+  };
+  EXPECT_TRUE(knows("{{ '!' if not thinking }}"));
+  EXPECT_TRUE(knows("<think>"));
+  EXPECT_TRUE(knows("{{ messages[0].reasoning_content }}"));
+  EXPECT_FALSE(knows("x"));
 }
 
 /// A call and its result in the built-in template of a tokenizer with these tokens.

@@ -22,9 +22,78 @@ const char* const kJinjaVariables = R"({
            {"name": "e", "kids": []}],
   "add_generation_prompt": true, "bos_token": "<s>", "eos_token": "</s>"})";
 
+const char* const kJinjaRandomVariables = R"({
+  "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "  What?\nThink. "}],
+  "text": "Grüße, Welt! 你好", "empty": "", "many": [3, 1, 2, 1], "words": ["b", "A", "c", "a"],
+  "numbers": {"one": 1, "two": 2, "Three": 3}, "yes": true, "no": false, "nothing": null,
+  "real": 2.5, "small": 1e-7, "whole": 7, "negative": -7,
+  "people": [{"name": "Ada", "age": 36, "tags": ["x"]}, {"name": "bob", "age": 9}, {"name": "Cy", "age": 36}],
+  "tree": [{"name": "a", "kids": [{"name": "b", "kids": []}]}, {"name": "e", "kids": []}],
+  "mixed": [1, "a", null, true, 2.5, [1], {"k": "v"}], "markup": "<a href=\"x\">'&'</a>",
+  "nested": [[1, [2, 3]], [4, [5, 6]]], "keyed": {"items": [1], "keys": 2, "name": "n", "values": {"get": 1}}})";
+
 namespace {
 
 const char* const kExpressions[] = {
+    // Keys of dicts, methods that hide them, and what can be visited once.
+    "{1: 'a', none: 'b', (1, 2): 'c', true: 'd', 1.5: 'e'}, {1: 'a'}[1.0], {true: 1}[1], {none: "
+    "2}[none]",
+    "{1: 'a', 'x': none}|tojson, {none: 1, true: 2, 2.5: 3}|tojson, {(1, 2): 3}|tojson",
+    "{[1]: 2}",
+    "{'a': 1}[[1]] is defined, [1] in {'a': 1}",
+    "{512: 1, 0: 2, 1024: 3}.items()|list, {3: 1, 1: 2}|dictsort, 3 in {3: 1}, {3: 4}.get(3)",
+    "{'items': 1}.items is callable, {'items': 1}['items'], {'a': 1}['items'] is callable, {'get': "
+    "5}.get('get')",
+    "numbers.keys(), numbers.values(), numbers.items(), range(3), range(1, 9, 3)",
+    "(many|map('string')) is sequence, many|select is true, (many|select('gt', 9)) and 1 or 2",
+    "many|map('string')|length",
+    "range(5)[1:3], range(5)|last, range(5)[-1], (range(3)|list) == [0, 1, 2], many|reverse is "
+    "iterable",
+    "nothing|map('upper')|list, nothing|select|list, nothing|selectattr('x')|list, nothing|string, "
+    "nothing|upper",
+    "nothing|items|list",
+    "nothing|int, nothing|float, nothing|int(3), nothing|trim, nothing|default('x'), "
+    "nothing|replace('o', '0')",
+    "nosuch|int",
+    "nosuch|upper, nosuch|trim, nosuch|items|list, nosuch|join, nosuch|list, nosuch|map('x')|list, "
+    "nosuch|sum",
+    "nothing|length",
+    "nothing|join",
+    "nothing|first",
+    "nothing|indent",
+    "'<b>'|safe + '<i>', '<b>' + '<i>'|safe, '<b>'|safe ~ '<i>', ('<'|e)|e, '%s' |safe % '<', "
+    "'<'|e|upper",
+    "('a'|safe).join(['<', '>']), ('a<'|safe).replace('a', '>'), '{}'|safe|string|length, "
+    "('{}'|safe).format('<')",
+    "people|groupby('age'), (people|groupby('age'))[0].grouper, "
+    "(people|groupby('age')|first).list|length",
+    "many|batch(3)|list, many|batch(3, 'x')|list, many|slice(3)|list, 'a b-c d_e'|wordcount, "
+    "'ab'|center(7)",
+    "'{:>5}|{:<5}|{:^5}|{:05d}|{:+.2f}|{:,}|{:x}|{:%}'.format('a', 'b', 'c', 42, 2.5, 1234567, "
+    "255, 0.5)",
+    "'{0.name}{0[age]}'.format(people[0]), '{!r}'.format('a'), '{:{}}'.format(3, 5), "
+    "'{a}{b}'.format(a=1, b=2)",
+    "'%5d|%-5s|%05.1f|%x|%e|%g|%(k)s' % {'k': 1} if no else '%5d|%-5s|%05.1f|%x' % (42, 'ab', "
+    "2.25, 255)",
+    "'%(a)s %(b)d' % {'a': 'x', 'b': 3}, '%c%%' % 'x', '%.2s|%r' % ('abc', 'd')",
+    "'abc'.zfill(5), '-1'.zfill(4), 'a'.ljust(3) ~ '|', 'a'.rjust(3, '*'), 'a\tb'.expandtabs(4), "
+    "'aB'.swapcase()",
+    "'a b c'.rsplit(none, 1), 'abcabc'.find('c', 3), 'abcabc'.rindex('a'), 'abc'.count(''), "
+    "'aXa'.startswith('X', 1)",
+    "'x'.strip(chars='x')",
+    "many|map('nosuch')|list",
+    "many|sort(nosuch=1)",
+    "'ab'|replace('', '-'), 'a\u2028b\fc'.splitlines(), 'a'|truncate(1), 'hello big "
+    "world'|truncate(9, leeway=0)",
+    "0x1F, 0b101, 0o17, 1_000, '\101', '12abc'|int, '0x1A'|int(base=16), '1_0'|int, 'inf'|float, ' "
+    "3.7 '|int",
+    "[1] < [2], (1, 2) < (1, 3), [[2, 1], [1, 2]]|sort, [1, 'a'] == [1, 'a']",
+    "[1] < ['a']",
+    "1 is filter, 'upper' is filter, 'odd' is test, ('a'|safe) is escaped, 3.0 is odd, [] is "
+    "sameas []",
+    "many[nosuch] is defined, nosuch is sequence, range(2) is sequence, numbers.items() is "
+    "sequence",
+    "nothing[:1]",
     "1 + 2 * 3 - 4 / 2",
     "7 // 2, -7 // 2, 7 % 3, -7 % 3, 7 % -3",
     "2 ** 10, 2 ** -1, -2 ** 2",

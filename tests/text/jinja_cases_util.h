@@ -12,6 +12,8 @@ namespace um {
 /// What the small templates may read, as JSON.
 extern const char* const kJinjaVariables;
 std::vector<std::string> jinja_cases();
+/// What random templates may read.
+extern const char* const kJinjaRandomVariables;
 
 /// Chat templates by manner.
 extern const char* const kChatMlTemplate;
