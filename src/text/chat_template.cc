@@ -157,6 +157,7 @@ void check_complete(const MarkedText& prompt, const OrderedJson& messages, bool 
     if (answer && (trusted || message.contains("tool_calls"))) continue;
     std::string text = message.contains("content") ? content_text(message["content"]) : "";
     if (answer) text = said(std::move(text));
+    text = without_switch_words(std::move(text));
     UM_CHECK(seen[static_cast<uint8_t>(mark_of(i))] || stripped(std::move(text)).empty(),
              "{}: the template leaves out the text of messages[{}] ({})", name, i, role);
   }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "text/jinja_strings.h"
 
 namespace um {
 namespace {
@@ -163,6 +164,13 @@ ThinkingSwitch find_thinking_switch(std::string_view source,
 
 bool knows_thinking(std::string_view source) {
   return contains_any(source, {"think>", "THINK", "reasoning_content"});
+}
+
+std::string without_switch_words(std::string text) {
+  JinjaBudget free(UINT64_MAX);
+  for (const std::string_view word : {"/no_think", "/nothink", "/think"})
+    text = jinja_replace(MarkedText::own(std::move(text)), word, {}, -1, free).bytes;
+  return text;
 }
 
 OrderedJson with_system_word(OrderedJson messages, const std::string& word) {

@@ -33,6 +33,9 @@ ThinkingSwitch find_thinking_switch(std::string_view source,
 /// answers.
 bool knows_thinking(std::string_view source);
 
+/// A text without the words that switch thinking, which templates take out of it.
+std::string without_switch_words(std::string text);
+
 /// `messages` with a word at the end of the system's turn, which is added if there is none.
 OrderedJson with_system_word(OrderedJson messages, const std::string& word);
 

@@ -44,7 +44,7 @@ const char* const kExpressions[] = {
     "{512: 1, 0: 2, 1024: 3}.items()|list, {3: 1, 1: 2}|dictsort, 3 in {3: 1}, {3: 4}.get(3)",
     "{'items': 1}.items is callable, {'items': 1}['items'], {'a': 1}['items'] is callable, {'get': "
     "5}.get('get')",
-    "numbers.keys(), numbers.values(), numbers.items(), range(3), range(1, 9, 3)",
+    "numbers.keys(), numbers.values(), numbers.items(), range(3), range(1, 10, 3)",
     "(many|map('string')) is sequence, many|select is true, (many|select('gt', 9)) and 1 or 2",
     "many|map('string')|length",
     "range(5)[1:3], range(5)|last, range(5)[-1], (range(3)|list) == [0, 1, 2], many|reverse is "

@@ -174,7 +174,7 @@ TEST(Jinja, ErrorsSayTheLineAndWhatWasExpected) {
   EXPECT_EQ(render_or_error("{% for x in [1] %}\n{{ loop([]) }}{% endfor %}"),
             "t: line 2: loop(...): the loop is not recursive");
   EXPECT_EQ(render_or_error("{% call 'a'.upper() %}{% endcall %}"),
-            "t: line 1: call: expected a macro, found undefined");
+            "t: line 1: call: expected a macro, found method");
   // A loop that outlives its block: its names are gone.
   EXPECT_EQ(render_or_error("{% set n = namespace() %}{% if 1 %}{% with %}{% for x in [1] "
                             "recursive %}{% set n.l = loop %}"
