@@ -50,7 +50,10 @@ Grammar regex_grammar(std::string_view pattern) {
   Grammar grammar;
   const Regex regex = Regex::parse(pattern, "regex");
   const Grammar::Rule text = grammar.add_rule();
-  add_regex(grammar, regex, grammar.start(text), grammar.end(text));
+  if (regex.plain)
+    add_regex(grammar, regex, grammar.start(text), grammar.end(text));
+  else
+    add_match(grammar, regex, "regex", grammar.start(text), grammar.end(text));
   grammar.finish(text);
   return grammar;
 }

@@ -42,6 +42,8 @@ class RegexWriter {
       case Regex::Node::kRepeat:
         repeat(node, from, to);
         break;
+      default:  // assertions: such an expression is not plain
+        break;
     }
   }
 
@@ -69,27 +71,6 @@ class RegexWriter {
 
   Target& target_;
   const Regex& regex_;
-};
-
-/// An expression's automaton over characters, before it is combined with a count of them.
-struct CharacterAutomaton {
-  struct Edge {
-    CodeSet set;  // empty: reads nothing
-    State to;
-  };
-  std::vector<std::vector<Edge>> edges = {};
-
-  State add_state() {
-    if (edges.size() >= Grammar::kMaxStates) throw UsageError("the pattern is too large");
-    edges.emplace_back();
-    return static_cast<State>(edges.size() - 1);
-  }
-  void add_empty(State from, State to) {
-    if (from != to) edges[static_cast<size_t>(from)].push_back({{}, to});
-  }
-  void add_characters(State from, const CodeSet& set, State to) {
-    if (!set.empty()) edges[static_cast<size_t>(from)].push_back({set, to});
-  }
 };
 
 /// Adds the expression as JSON Schema has it: found anywhere, but for ^ and $. `any` reads any
@@ -142,8 +123,24 @@ void add_regex(Grammar& grammar, const Regex& regex, State from, State to) {
   for (const auto& alternative : regex.alternatives) writer.add(alternative.node, from, to);
 }
 
+void add_match(Grammar& grammar, const Regex& regex, std::string_view where, State from,
+               State to) {
+  constexpr size_t kMaxStates = 20'000;
+  TextSets sets;
+  TextSets::Dfa dfa;
+  if (!sets.automaton(sets.match(regex, where), kMaxStates, dfa))
+    throw UsageError(fmt::format("{}: the pattern needs more than {} states", where, kMaxStates));
+  std::vector<State> states = {from};
+  while (states.size() < dfa.edges.size()) states.push_back(grammar.add_state());
+  for (size_t i = 0; i < states.size(); ++i) {
+    for (const auto& edge : dfa.edges[i])
+      grammar.add_characters(states[i], edge.set, states[static_cast<size_t>(edge.to)]);
+    if (dfa.accepts[i]) grammar.add_empty(states[i], to);
+  }
+}
+
 /// The rule of that name, filled when it is asked for first.
-Grammar::Rule JsonRules::rule(const char* name, const std::function<void(State, State)>& fill) {
+Grammar::Rule JsonRules::rule(const std::string& name, const std::function<void(State, State)>& fill) {
   const auto [at, is_new] = rules_.try_emplace(name, -1);
   const Grammar::Rule rule = is_new ? at->second = grammar_.add_rule() : at->second;
   if (is_new) fill(grammar_.start(rule), grammar_.end(rule));
@@ -228,18 +225,23 @@ void JsonRules::in_rule(State from, State to, const std::function<void(State, St
 
 void JsonRules::string(State from, int64_t min, int64_t max, State to) {
   const auto fill = [&](State start, State end) { fill_string(start, min, max, end); };
-  if (min == 0 && max == kNoLimit)
-    grammar_.add_call(from, rule("string", fill), to);
-  else
-    in_rule(from, to, fill);
+  grammar_.add_call(from, rule(fmt::format("string {} {}", min, max), fill), to);
 }
 
-void JsonRules::string_with(State from, const Regex& regex, int64_t min, int64_t max, State to) {
+void JsonRules::string_with(State from, const Regex& regex, State to) {
+  in_rule(from, to, [&](State start, State end) { fill_string_with(start, regex, end); });
+}
+
+void JsonRules::string_of(State from, const TextSets::Dfa& dfa, State to) {
   in_rule(from, to, [&](State start, State end) {
-    if (min == 0 && max == kNoLimit)
-      fill_string_with(start, regex, end);
-    else
-      fill_string_with_length(start, regex, min, max, end);
+    std::vector<State> states;
+    for (size_t i = 0; i < dfa.edges.size(); ++i) states.push_back(grammar_.add_state());
+    grammar_.add_bytes(start, '"', '"', states[0]);
+    for (size_t i = 0; i < states.size(); ++i) {
+      for (const auto& edge : dfa.edges[i])
+        pattern_characters(states[i], edge.set, states[static_cast<size_t>(edge.to)]);
+      if (dfa.accepts[i]) grammar_.add_bytes(states[i], '"', '"', end);
+    }
   });
 }
 
@@ -293,39 +295,6 @@ void JsonRules::fill_string_with(State from, const Regex& regex, State to) {
   StringTarget target{*this};
   add_search(target, regex, begin, end, [&](State a, State b) { character(a, b); });
   grammar_.add_bytes(end, '"', '"', to);
-}
-
-/// The product of the expression's automaton and a counter, as far as it is reached.
-void JsonRules::fill_string_with_length(State from, const Regex& regex, int64_t min, int64_t max,
-                                        State to) {
-  CharacterAutomaton automaton;
-  const State begin = automaton.add_state(), end = automaton.add_state();
-  add_search(automaton, regex, begin, end,
-             [&](State a, State b) { automaton.add_characters(a, CodeSet::all(), b); });
-  const int64_t last = max == kNoLimit ? min : max;  // without a limit counts above min are alike
-  std::map<std::pair<State, int64_t>, State> known;
-  std::vector<std::pair<State, int64_t>> open;
-  const auto state_of = [&](State at, int64_t count) {
-    const auto [place, is_new] = known.try_emplace({at, count}, -1);
-    if (is_new) {
-      place->second = grammar_.add_state();
-      open.emplace_back(at, count);
-    }
-    return place->second;
-  };
-  grammar_.add_bytes(from, '"', '"', state_of(begin, 0));
-  while (!open.empty()) {
-    const auto [at, count] = open.back();
-    open.pop_back();
-    const State here = known.at({at, count});
-    if (at == end && count >= min) grammar_.add_bytes(here, '"', '"', to);
-    for (const auto& edge : automaton.edges[static_cast<size_t>(at)]) {
-      if (edge.set.empty())
-        grammar_.add_empty(here, state_of(edge.to, count));
-      else if (count < last || max == kNoLimit)
-        pattern_characters(here, edge.set, state_of(edge.to, std::min(count + 1, last)));
-    }
-  }
 }
 
 void JsonRules::fill_string_except(State from, std::span<const std::string> names, State to) {

@@ -9,23 +9,18 @@
 #include <string>
 
 #include "engine/grammar/grammar.h"
+#include "engine/grammar/number_set.h"
 #include "engine/grammar/regex.h"
+#include "engine/grammar/text_set.h"
 
 namespace um {
 
-/// The text of the expression itself: `regex` matches all of it.
+/// The text of the expression itself: `regex`, which is plain, matches all of it.
 void add_regex(Grammar& grammar, const Regex& regex, Grammar::State from, Grammar::State to);
 
-/// A bound of a number: its decimal digits.
-struct Decimal {
-  bool negative = false;
-  std::string whole = "0", fraction = {};
-};
-
-struct NumberRange {
-  std::optional<Decimal> low = {}, high = {};
-  bool above_low = false, below_high = false;  ///< the bound itself is left out
-};
+/// The same for any expression; throws UsageError `WHERE: ...` if it takes too many states.
+void add_match(Grammar& grammar, const Regex& regex, std::string_view where, Grammar::State from,
+               Grammar::State to);
 
 class JsonRules {
  public:
@@ -45,25 +40,24 @@ class JsonRules {
   void any_array(State from, State to);
   /// A string of `min` to `max` characters (kNoLimit: any number).
   void string(State from, int64_t min, int64_t max, State to);
-  /// A string in which the expression is found (as JSON Schema has it: anchored only by ^ and $),
-  /// of `min` to `max` characters.
-  void string_with(State from, const Regex& regex, int64_t min, int64_t max, State to);
+  /// A string in which the expression, which is plain, is found (as JSON Schema has it: anchored
+  /// only by ^ and $).
+  void string_with(State from, const Regex& regex, State to);
+  /// A string whose characters the automaton accepts.
+  void string_of(State from, const TextSets::Dfa& dfa, State to);
   /// A string that is none of `names`; written without escapes.
   void string_except(State from, std::span<const std::string> names, State to);
-  /// At most 18 digits before the point, 15 behind it and 2 in the exponent; `range` leaves out the
-  /// exponent. `whole`: only whole numbers, without point and exponent.
+  /// At most 18 digits before the point, 15 behind it and 2 in the exponent. `whole`: only whole
+  /// numbers, without point and exponent.
   void number(State from, bool whole, State to);
-  void number_in(State from, bool whole, const NumberRange& range, State to);
-  /// Whole numbers that `of` divides. False, and nothing added, where the range has a bound other
-  /// than 0 on one side only, or more than 1000 of them.
-  bool multiples(State from, int64_t of, const NumberRange& range, State to);
+  /// Numbers of the set without exponent; false if it takes too many states.
+  bool number_in(State from, const NumberSet& set, State to);
 
  private:
-  Grammar::Rule rule(const char* name, const std::function<void(State, State)>& fill);
+  Grammar::Rule rule(const std::string& name, const std::function<void(State, State)>& fill);
   void in_rule(State from, State to, const std::function<void(State, State)>& fill);
   void fill_string(State from, int64_t min, int64_t max, State to);
   void fill_string_with(State from, const Regex& regex, State to);
-  void fill_string_with_length(State from, const Regex& regex, int64_t min, int64_t max, State to);
   void fill_string_except(State from, std::span<const std::string> names, State to);
   void character(State from, State to);
   void escape(State from, State to);

@@ -2,7 +2,10 @@
 #include "engine/grammar/regex.h"
 
 #include <fmt/format.h>
+#include <utf8proc.h>
 
+#include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -17,6 +20,55 @@ constexpr size_t kMaxPattern = 16'384;
 constexpr int kMaxNesting = 100;
 constexpr size_t kMaxNodes = 50'000;
 
+/// Characters by the first letters of their general category: L, Lu, Nd, ...; empty: no such.
+const CodeSet& category(const std::string& name) {
+  static const std::map<std::string, CodeSet> sets = [] {
+    std::map<std::string, std::vector<CodeSet::Range>> ranges;
+    const auto add = [&](const std::string& key, uint32_t code) {
+      auto& list = ranges[key];
+      if (!list.empty() && list.back().second + 1 == code)
+        list.back().second = code;
+      else
+        list.emplace_back(code, code);
+    };
+    for (uint32_t code = 0; code <= 0x10ffff; ++code) {
+      const std::string key = utf8proc_category_string(static_cast<utf8proc_int32_t>(code));
+      add(key, code);
+      add(key.substr(0, 1), code);
+    }
+    std::map<std::string, CodeSet> made;
+    for (auto& [key, list] : ranges) made.emplace(key, CodeSet(std::move(list)));
+    return made;
+  }();
+  static const CodeSet none;
+  static const std::map<std::string, std::string> long_names = {
+      {"Letter", "L"},           {"Lowercase_Letter", "Ll"}, {"Uppercase_Letter", "Lu"},
+      {"Titlecase_Letter", "Lt"}, {"Modifier_Letter", "Lm"},  {"Other_Letter", "Lo"},
+      {"Mark", "M"},             {"Number", "N"},            {"Decimal_Number", "Nd"},
+      {"digit", "Nd"},           {"Letter_Number", "Nl"},    {"Other_Number", "No"},
+      {"Punctuation", "P"},      {"Dash_Punctuation", "Pd"}, {"Symbol", "S"},
+      {"Currency_Symbol", "Sc"}, {"Math_Symbol", "Sm"},      {"Separator", "Z"},
+      {"Space_Separator", "Zs"}, {"Control", "Cc"}};
+  const auto known = long_names.find(name);
+  const auto at = sets.find(known == long_names.end() ? name : known->second);
+  return at == sets.end() ? none : at->second;
+}
+
+/// With the other cases of its characters; of large sets only those of ASCII letters.
+CodeSet any_case(const CodeSet& set) {
+  constexpr uint32_t kMany = 4000;
+  std::vector<CodeSet::Range> ranges = set.ranges();
+  uint32_t count = 0;
+  for (const auto& [first, last] : set.ranges()) count += last - first + 1;
+  for (const auto& [first, last] : set.ranges())
+    for (uint32_t code = first; code <= (count > kMany ? std::min(last, 0x7fu) : last); ++code) {
+      const auto c = static_cast<utf8proc_int32_t>(code);
+      for (const auto other : {utf8proc_tolower(c), utf8proc_toupper(c)})
+        ranges.emplace_back(other, other);
+    }
+  return {std::move(ranges)};
+}
+
 class Parser {
  public:
   Parser(std::string_view pattern, std::string_view where) : where_(where) {
@@ -27,14 +79,9 @@ class Parser {
   }
 
   Regex parse() {
-    do {
-      Regex::Alternative alternative;
-      alternative.begins = take('^');
-      alternative.node = sequence(0);
-      alternative.ends = take('$');
-      regex_.alternatives.push_back(alternative);
-    } while (take('|'));
-    if (!done()) refuse(peek() == ')' ? "a ) without its (" : "an anchor in this place");
+    regex_.root = alternatives(0);
+    if (!done()) refuse("a ) without its (");
+    find_alternatives();
     return std::move(regex_);
   }
 
@@ -58,13 +105,43 @@ class Parser {
                                  where_, what, at_ + 1));
   }
 
+  /// Takes ^ and $ off the alternatives of the whole.
+  void find_alternatives() {
+    const Regex::Node root = regex_.nodes[static_cast<size_t>(regex_.root)];
+    const bool several = root.kind == Regex::Node::kAlternatives;
+    for (const int child : several ? root.children : std::vector<int>{regex_.root}) {
+      Regex::Node node = regex_.nodes[static_cast<size_t>(child)];
+      Regex::Alternative alternative;
+      const auto is = [&](int part, Regex::Node::Kind kind) {
+        return regex_.nodes[static_cast<size_t>(part)].kind == kind;
+      };
+      while (!node.children.empty() && is(node.children.front(), Regex::Node::kBegin)) {
+        alternative.begins = true;
+        node.children.erase(node.children.begin());
+      }
+      while (!node.children.empty() && is(node.children.back(), Regex::Node::kEnd)) {
+        alternative.ends = true;
+        node.children.pop_back();
+      }
+      alternative.node = add(std::move(node));
+      regex_.alternatives.push_back(alternative);
+    }
+    regex_.plain = std::none_of(regex_.alternatives.begin(), regex_.alternatives.end(),
+                                [&](const auto& part) { return regex_.asserts(part.node); });
+  }
+
   int add(Regex::Node node) {
     if (regex_.nodes.size() >= kMaxNodes) refuse("too many parts");
     regex_.nodes.push_back(std::move(node));
     return static_cast<int>(regex_.nodes.size() - 1);
   }
-  int add_characters(CodeSet set) {
-    return add({.kind = Regex::Node::kCharacters, .set = std::move(set)});
+  int add_characters(const CodeSet& set) {
+    return add({.kind = Regex::Node::kCharacters, .set = folded(set)});
+  }
+  CodeSet folded(const CodeSet& set) const { return ignore_case_ ? any_case(set) : set; }
+  int add_assertion(Regex::Node::Kind kind) {
+    if (at('*') || at('+') || at('?')) refuse("a repeat of an assertion");
+    return add({.kind = kind});
   }
 
   int alternatives(int nesting) {
@@ -78,7 +155,7 @@ class Parser {
 
   int sequence(int nesting) {
     Regex::Node node{.kind = Regex::Node::kSequence};
-    while (!done() && !at('|') && !at(')') && !at('$') && !at('^'))
+    while (!done() && !at('|') && !at(')'))
       node.children.push_back(repeated(atom(nesting)));
     return add(std::move(node));
   }
@@ -131,9 +208,14 @@ class Parser {
   int atom(int nesting) {
     if (take('(')) return group(nesting);
     if (take('[')) return add_characters(bracket());
+    if (take('^')) return add_assertion(Regex::Node::kBegin);
+    if (take('$')) return add_assertion(Regex::Node::kEnd);
+    if (take("\\b")) return add_assertion(Regex::Node::kBorder);
+    if (take("\\B")) return add_assertion(Regex::Node::kNoBorder);
     if (take('.'))
-      return add_characters(CodeSet::all() -
-                            CodeSet({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}));
+      return add_characters(
+          dot_all_ ? CodeSet::all()
+                   : CodeSet::all() - CodeSet({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}));
     if (at('*') || at('+') || at('?')) refuse("a repeat of nothing");
     if (take('\\')) return add_characters(escape(false));
     const uint32_t code = text_[at_++];
@@ -141,25 +223,47 @@ class Parser {
   }
 
   int group(int nesting) {
+    const bool ignore_case = ignore_case_, dot_all = dot_all_;  // flags end with their group
+    Regex::Node::Kind kind = Regex::Node::kSequence;
     if (take('?')) {
-      if (at('=') || at('!')) refuse("look-ahead");
-      if (take("P<") || take('<')) {
+      if (take('=')) {
+        kind = Regex::Node::kAhead;
+      } else if (take('!')) {
+        kind = Regex::Node::kNotAhead;
+      } else if (take("P<") || take('<')) {
         if (at('=') || at('!')) refuse("look-behind");
         while (!done() && !at('>')) ++at_;
         if (!take('>')) refuse("a group name without its >");
       } else if (!take(':')) {
-        refuse("a flag or unknown group");
+        if (flags()) return add({});  // (?i): to the end of what surrounds it
       }
     }
     const int node = alternatives(nesting + 1);
-    if (at('^') || at('$')) refuse("an anchor inside a group");
     if (!take(')')) refuse("a ( without its )");
-    return node;
+    ignore_case_ = ignore_case;
+    dot_all_ = dot_all;
+    if (kind == Regex::Node::kSequence) return node;
+    if (at('*') || at('+') || at('?')) refuse("a repeat of an assertion");
+    return add({.kind = kind, .children = {node}});
+  }
+
+  /// Flags behind "(?": true if they stand alone, false if their group begins.
+  bool flags() {
+    for (; !at(')') && !at(':'); ++at_) {
+      if (at('i'))
+        ignore_case_ = true;
+      else if (at('s'))
+        dot_all_ = true;
+      else if (!at('a') && !at('u'))
+        refuse("a flag or unknown group");
+    }
+    return text_[at_++] == ')';
   }
 
   CodeSet bracket() {
     const bool negated = take('^');
     if (at(']')) refuse("an empty class");
+    const bool ignore_case = ignore_case_;
     std::vector<CodeSet::Range> ranges;
     const auto add = [&](const CodeSet& item) {
       ranges.insert(ranges.end(), item.ranges().begin(), item.ranges().end());
@@ -182,6 +286,7 @@ class Parser {
       }
     }
     CodeSet set(std::move(ranges));
+    if (ignore_case) set = any_case(set);  // before its opposite is taken
     return negated ? CodeSet::all() - set : set;
   }
   CodeSet class_item() {
@@ -194,8 +299,17 @@ class Parser {
 
   CodeSet escape(bool in_class) {
     static const CodeSet digits({{'0', '9'}});
-    static const CodeSet word({{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}});
-    static const CodeSet space({{'\t', '\r'}, {' ', ' '}});
+    static const CodeSet space({{'\t', '\r'},
+                                {' ', ' '},
+                                {0xa0, 0xa0},
+                                {0x1680, 0x1680},
+                                {0x2000, 0x200a},
+                                {0x2028, 0x2029},
+                                {0x202f, 0x202f},
+                                {0x205f, 0x205f},
+                                {0x3000, 0x3000},
+                                {0xfeff, 0xfeff}});
+    const CodeSet& word = word_characters();
     if (done()) refuse("a backslash at the end");
     const uint32_t code = text_[at_++];
     const auto one = [](uint32_t c) { return CodeSet({{c, c}}); };
@@ -225,7 +339,18 @@ class Parser {
       case 'x':
         return one(hex(2));
       case 'u':
-        return one(hex(4));
+        return one(unicode());
+      case 'p':
+        return property();
+      case 'P':
+        return CodeSet::all() - property();
+      case 'c':
+        if (const uint32_t letter = peek() | 0x20; letter >= 'a' && letter <= 'z')
+          return one(text_[at_++] & 0x1f);
+        break;
+      case '0':
+        if (done() || peek() < '0' || peek() > '9') return one(0);
+        break;
       case 'b':
         if (in_class) return one('\b');
         break;
@@ -240,27 +365,82 @@ class Parser {
     ++at_;
     return one(code);
   }
+  /// Behind \p: {Lu}, {Letter}, {General_Category=Lu}.
+  CodeSet property() {
+    std::string name;
+    if (!take('{')) refuse("\\p without {...}");
+    for (; !done() && !at('}'); ++at_) name += static_cast<char>(peek());
+    if (!take('}')) refuse("\\p{ without its }");
+    for (const char* prefix : {"General_Category=", "gc="})
+      if (name.starts_with(prefix)) name = name.substr(std::string_view(prefix).size());
+    const CodeSet& set = name == "ASCII" ? ascii() : name == "Any" ? all() : category(name);
+    if (set.empty()) refuse(fmt::format("the property {}", quote(name)));
+    return set;
+  }
+  static const CodeSet& ascii() {
+    static const CodeSet set({{0, 0x7f}});
+    return set;
+  }
+  static const CodeSet& all() {
+    static const CodeSet set = CodeSet::all();
+    return set;
+  }
+
+  /// Behind \u: four digits, a pair of surrogates, or {...}.
+  uint32_t unicode() {
+    if (take('{')) {
+      uint32_t value = 0;
+      while (!at('}')) {
+        value = value * 16 + hex_digit();
+        if (value > 0x10ffff) refuse("an escape above 10ffff");
+      }
+      ++at_;
+      return checked(value);
+    }
+    const uint32_t value = hex(4);
+    if (value < 0xd800 || value > 0xdbff || !take("\\u")) return checked(value);
+    const uint32_t low = hex(4);
+    if (low < 0xdc00 || low > 0xdfff) refuse("half of a surrogate pair");
+    return 0x10000 + ((value - 0xd800) << 10) + (low - 0xdc00);
+  }
+  uint32_t checked(uint32_t code) const {
+    if (code >= 0xd800 && code <= 0xdfff) refuse("half of a surrogate pair");
+    return code;
+  }
+  uint32_t hex_digit() {
+    const uint32_t c = peek();
+    const bool ten = c >= '0' && c <= '9';
+    const bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'f';
+    if (!ten && !letter) refuse("an escape with too few hexadecimal digits");
+    ++at_;
+    return ten ? c - '0' : (c | 0x20) - 'a' + 10;
+  }
   uint32_t hex(int digits) {
     uint32_t value = 0;
-    for (int i = 0; i < digits; ++i) {
-      const uint32_t c = peek();
-      const bool ten = c >= '0' && c <= '9';
-      const bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'f';
-      if (!ten && !letter) refuse("an escape with too few hexadecimal digits");
-      value = value * 16 + (ten ? c - '0' : (c | 0x20) - 'a' + 10);
-      ++at_;
-    }
-    if (value >= 0xd800 && value <= 0xdfff) refuse("half of a surrogate pair");
+    for (int i = 0; i < digits; ++i) value = value * 16 + hex_digit();
     return value;
   }
 
   std::string where_;
   std::vector<uint32_t> text_;
   size_t at_ = 0;
+  bool ignore_case_ = false, dot_all_ = false;
   Regex regex_;
 };
 
 }  // namespace
+
+const CodeSet& word_characters() {
+  static const CodeSet word({{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}});
+  return word;
+}
+
+bool Regex::asserts(int node) const {
+  const Node& part = nodes[static_cast<size_t>(node)];
+  return part.kind > Node::kRepeat ||
+         std::any_of(part.children.begin(), part.children.end(),
+                     [&](int child) { return asserts(child); });
+}
 
 Regex Regex::parse(std::string_view pattern, std::string_view where) {
   return Parser(pattern, where).parse();

@@ -1,0 +1,232 @@
+// How constrained answers do on a suite of schemas with instances: those that must be writable and
+// are, those that must not be and are not, and what compiling and masking cost, in microseconds.
+// Usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list]
+// FOLDER: files of one {"schema", "tests": [{"valid", "data"}]} (MaskBench's data) or of lists of
+// them (the official suite's drafts), folders below too. --whole: a text counts as accepted if it
+// may end too (MaskBench's own rule looks at each token alone). --draft: the "$schema" of schemas
+// without one. --every: each Nth file only. --list: a line per schema that fails.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "engine/constraint_factory.h"
+#include "text/tokenizer.h"
+
+namespace um {
+namespace {
+
+using Node = nlohmann::ordered_json;
+
+double now_us() {
+  return std::chrono::duration<double, std::micro>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// As Python's json.dumps writes it: a space behind "," and ":".
+void write_instance(const Node& value, std::string& out) {
+  if (!value.is_structured()) {
+    out += value.dump();
+    return;
+  }
+  out += value.is_object() ? '{' : '[';
+  const char* separator = "";
+  for (const auto& item : value.items()) {
+    out += separator;
+    separator = ", ";
+    if (value.is_object()) out += Node(item.key()).dump() + ": ";
+    write_instance(item.value(), out);
+  }
+  out += value.is_object() ? '}' : ']';
+}
+
+/// What an error is about, without its place and its names.
+std::string cause(const std::string& error) {
+  const size_t at = error.find(": ");
+  std::string text = at == std::string::npos ? error : error.substr(at + 2);
+  std::string out;
+  for (const char c : text) out += c >= '0' && c <= '9' ? '#' : c;
+  return out.substr(0, 100);
+}
+
+struct Result {
+  int schemas = 0, passed = 0, refused = 0, wrong_accept = 0, wrong_refusal = 0;
+  int64_t instances = 0, accepted_wrongly = 0, refused_wrongly = 0;
+  std::map<std::string, int> causes;
+  std::vector<double> compile_us, mask_us;
+};
+
+struct Options {
+  std::string tokenizer, folder, draft;
+  bool whole = false, list = false;
+  size_t every = 1;
+};
+
+class Bench {
+ public:
+  explicit Bench(const Options& options)
+      : options_(options),
+        tokenizer_(Tokenizer::load(options.tokenizer)),
+        factory_(tokenizer_, {tokenizer_.eos_id() >= 0 ? tokenizer_.eos_id() : 0}),
+        logits_(static_cast<size_t>(tokenizer_.vocab_size())) {}
+
+  void run() {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(options_.folder))
+      if (entry.path().extension() == ".json") files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    for (size_t i = 0; i < files.size(); i += options_.every) {
+      std::ifstream in(files[i]);
+      const Node file = Node::parse(in, nullptr, false);
+      if (file.is_object() && file.contains("tests")) group(file, files[i].filename());
+      if (!file.is_array()) continue;
+      for (const Node& one : file)
+        if (one.contains("tests"))
+          group(one, files[i].filename().string() + ": " + one.value("description", ""));
+    }
+    print();
+  }
+
+ private:
+  void group(const Node& group, const std::string& name) {
+    Node schema = group["schema"];
+    if (!options_.draft.empty() && schema.is_object() && !schema.contains("$schema"))
+      schema["$schema"] = options_.draft;
+    ++result_.schemas;
+    result_.instances += std::ssize(group["tests"]);
+    std::unique_ptr<Constraint> constraint;
+    const std::string text = schema.dump();
+    const double begin = now_us();
+    try {
+      constraint = factory_.json_schema(text);
+    } catch (const UsageError& error) {
+      ++result_.refused;
+      ++result_.causes[cause(error.what())];
+      note("refused", name, error.what());
+      return;
+    }
+    result_.compile_us.push_back(now_us() - begin);
+    if (result_.compile_us.back() > 1e5)
+      note("slow", name, fmt::format("{:.0f} ms to compile", result_.compile_us.back() / 1000));
+    bool accepts = false, refuses = false;
+    for (const Node& test : group["tests"]) {
+      std::string instance;
+      write_instance(test["data"], instance);
+      const bool accepted = lets_through(*constraint, instance), valid = test["valid"];
+      if (accepted == valid) continue;
+      (valid ? refuses : accepts) = true;
+      ++(valid ? result_.refused_wrongly : result_.accepted_wrongly);
+      note(valid ? "wrong refusal" : "WRONG ACCEPT", name, instance + " " + stopped_);
+    }
+    result_.wrong_accept += accepts ? 1 : 0;
+    result_.wrong_refusal += refuses ? 1 : 0;
+    result_.passed += accepts || refuses ? 0 : 1;
+  }
+
+  bool allowed(Constraint& constraint, int32_t id) {
+    std::fill(logits_.begin(), logits_.end(), 0.0f);
+    const double begin = now_us();
+    constraint.mask(logits_);
+    const bool may = !std::isinf(logits_[static_cast<size_t>(id)]);
+    if (may) constraint.accept(id);
+    result_.mask_us.push_back(now_us() - begin);
+    return may;
+  }
+
+  bool lets_through(const Constraint& constraint, const std::string& text) {
+    const auto copy = constraint.clone();
+    stopped_.clear();
+    std::string done;
+    for (const int32_t id : tokenizer_.encode(text)) {
+      if (!allowed(*copy, id)) {
+        stopped_ = fmt::format("(stopped behind {:.60})", done.substr(done.size() - std::min<size_t>(done.size(), 40)));
+        return false;
+      }
+      done += tokenizer_.bytes(id);
+    }
+    return !options_.whole || allowed(*copy, tokenizer_.eos_id() >= 0 ? tokenizer_.eos_id() : 0);
+  }
+
+  void note(const char* what, const std::string& name, const std::string& text) const {
+    if (options_.list) fmt::print("{}: {}: {:.300}\n", what, name, text);
+  }
+
+  static void percentiles(const char* name, std::vector<double>& values) {
+    if (values.empty()) return;
+    std::sort(values.begin(), values.end());
+    fmt::print("{:<12}", name);
+    for (const double p : {0.5, 0.75, 0.9, 0.99, 0.999, 1.0})
+      fmt::print("  p{:g} {:.0f}", 100 * p,
+                 values[static_cast<size_t>(p * static_cast<double>(values.size() - 1))]);
+    fmt::print("\n");
+  }
+
+  void print() {
+    fmt::print("schemas {}  passed {}  refused {}  with a wrong accept {}  with a wrong refusal {}\n",
+               result_.schemas, result_.passed, result_.refused, result_.wrong_accept,
+               result_.wrong_refusal);
+    fmt::print("instances {}  wrongly accepted {}  wrongly refused {}\n", result_.instances,
+               result_.accepted_wrongly, result_.refused_wrongly);
+    percentiles("compile us", result_.compile_us);
+    percentiles("mask us", result_.mask_us);
+    std::vector<std::pair<int, std::string>> causes;
+    for (const auto& [text, count] : result_.causes) causes.emplace_back(-count, text);
+    std::sort(causes.begin(), causes.end());
+    if (causes.size() > 40) causes.resize(40);
+    for (const auto& [count, text] : causes) fmt::print("{:>6}  {}\n", -count, text);
+  }
+
+  Options options_;
+  Tokenizer tokenizer_;
+  ConstraintFactory factory_;
+  std::vector<float> logits_;
+  std::string stopped_;
+  Result result_;
+};
+
+Options read_options(int argc, char** argv) {
+  Options options;
+  std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> places;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const bool more = i + 1 < words.size();
+    if (words[i] == "--whole")
+      options.whole = true;
+    else if (words[i] == "--list")
+      options.list = true;
+    else if (words[i] == "--draft" && more)
+      options.draft = words[++i];
+    else if (words[i] == "--every" && more)
+      options.every = std::max<size_t>(1, std::stoul(words[++i]));
+    else
+      places.push_back(words[i]);
+  }
+  if (places.size() != 2)
+    throw UsageError(
+        "usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list]");
+  options.tokenizer = places[0];
+  options.folder = places[1];
+  return options;
+}
+
+}  // namespace
+}  // namespace um
+
+int main(int argc, char** argv) {
+  try {
+    um::Bench(um::read_options(argc, argv)).run();
+  } catch (const um::Error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,138 @@
+// See schema_writer.h.
+#include "engine/grammar/schema_writer.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace um {
+
+using Node = SchemaNode;
+
+void SchemaWriter::call(State from, Expr expr, State to) {
+  if (expr == kNothing) return;
+  if (expr == kAnything) return rules_.any_value(from, to);
+  const auto [at, is_new] = rule_of_.try_emplace(expr, -1);
+  if (is_new) {
+    at->second = grammar_.add_rule();
+    open_.push_back(expr);
+  }
+  grammar_.add_call(from, at->second, to);
+}
+
+void SchemaWriter::write_rules() {
+  while (!open_.empty()) {  // a list and no recursion: references may chain for long
+    const Expr expr = open_.front();
+    open_.pop_front();
+    const Grammar::Rule rule = rule_of_.at(expr);
+    for (const Cell* one : spoken_cells(expr))
+      cell(*one, expr, grammar_.start(rule), grammar_.end(rule));
+  }
+}
+
+/// The cells of the types that the schema speaks of, if it speaks of any: one with "properties"
+/// alone is meant to be an object.
+std::vector<const SchemaCell*> SchemaWriter::spoken_cells(Expr expr) {
+  const SchemaCells& cells = algebra_.cells(expr);
+  const bool speaks = std::any_of(cells.begin(), cells.end(),
+                                  [](const Cell& one) { return one.spoken == Cell::kSaid; });
+  std::vector<const Cell*> list;
+  for (const Cell& one : cells)
+    if (!speaks || one.spoken != Cell::kPasses) list.push_back(&one);
+  return list;
+}
+
+void SchemaWriter::cell(const Cell& cell, Expr expr, State from, State to) {
+  if (cell.values) return values(*cell.values, from, to);
+  switch (cell.kind) {
+    case Cell::kNumber:
+      return number(cell, expr, from, to);
+    case Cell::kString:
+      return string(cell, expr, from, to);
+    case Cell::kArray:
+      return array(cell, expr, from, to);
+    case Cell::kObject:
+      return object(cell, expr, from, to);
+    default:
+      break;
+  }
+}
+
+void SchemaWriter::values(const std::vector<const Node*>& list, State from, State to) {
+  std::vector<std::string> texts;
+  for (const Node* value : list) {
+    if (value->is_structured() && !value->empty())
+      one_value(*value, from, to);
+    else
+      texts.push_back(value->dump());
+  }
+  grammar_.add_literals(from, texts, to);
+}
+
+/// A list or an object with white space between its parts.
+void SchemaWriter::one_value(const Node& value, State from, State to) {
+  if (!value.is_structured() || value.empty()) {
+    grammar_.add_literal(from, value.dump(), to);
+    return;
+  }
+  const bool is_object = value.is_object();
+  State at = grammar_.add_state();
+  grammar_.add_literal(from, is_object ? "{" : "[", at);
+  const auto spaced = [&](State begin) {
+    const State end = grammar_.add_state();
+    rules_.space(begin, end);
+    return end;
+  };
+  at = spaced(at);
+  size_t left = value.size();
+  for (const auto& [name, member] : value.items()) {
+    if (is_object) {
+      const State colon = grammar_.add_state();
+      grammar_.add_literal(at, Node(name).dump() + ":", colon);
+      at = spaced(colon);
+    }
+    const State after = grammar_.add_state(), next = grammar_.add_state();
+    one_value(member, at, after);
+    if (--left == 0) {
+      at = spaced(after);
+      break;
+    }
+    grammar_.add_literal(after, ",", next);
+    at = spaced(next);
+  }
+  grammar_.add_literal(at, is_object ? "}" : "]", to);
+}
+
+void SchemaWriter::number(const Cell& cell, Expr expr, State from, State to) {
+  NumberSet set = cell.number;
+  for (const Node* value : cell.excluded)
+    if (const auto number = Decimal::parse(value->dump()))
+      set.bounds.push_back({*number, true, false, true});
+  if (set.bounds.empty() && set.multiples.empty() && set.whole.value_or(true))
+    return rules_.number(from, set.whole.value_or(false), to);
+  if (!rules_.number_in(from, set, to))
+    refuse_schema(algebra_.path(expr), "its numbers need too many states; use a simpler \"multipleOf\"");
+}
+
+void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
+  const bool free = cell.min == 0 && cell.max == kNoLimit && cell.excluded.empty();
+  if (cell.patterns.empty() && cell.excluded.empty())
+    return rules_.string(from, cell.min, cell.max, to);
+  if (free && cell.patterns.size() == 1 && cell.patterns[0].second) {
+    const SchemaPattern& pattern = algebra_.pattern(cell.patterns[0].first);
+    if (pattern.regex.plain) return rules_.string_with(from, pattern.regex, to);
+  }
+  text(algebra_.text_set(cell), expr, from, to);
+}
+
+void SchemaWriter::text(TextSets::Id set, Expr expr, State from, State to) {
+  constexpr size_t kMaxStates = 20'000;
+  TextSets::Dfa dfa;
+  if (!algebra_.texts().automaton(set, kMaxStates, dfa))
+    refuse_schema(algebra_.path(expr),
+                  fmt::format("its strings (pattern, format, length, not) need more than {} states",
+                              kMaxStates));
+  rules_.string_of(from, dfa, to);
+}
+
+}  // namespace um

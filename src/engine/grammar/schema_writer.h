@@ -1,0 +1,53 @@
+// SchemaWriter: schemas in their normal form as rules of a Grammar.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/grammar/grammar.h"
+#include "engine/grammar/json_rules.h"
+#include "engine/grammar/schema_algebra.h"
+
+namespace um {
+
+class SchemaWriter {
+ public:
+  using State = Grammar::State;
+  using Expr = SchemaExpr;
+  using Cell = SchemaCell;
+
+  SchemaWriter(Grammar& grammar, JsonRules& rules) : grammar_(grammar), rules_(rules) {}
+
+  /// A value of the schema with that text, by a rule that write_rules() fills.
+  void value(State from, std::string_view schema, const std::string& name, State to) {
+    call(from, algebra_.read(schema, name), to);
+  }
+  void write_rules();
+
+ private:
+  void call(State from, Expr expr, State to);
+  void cell(const Cell& cell, Expr expr, State from, State to);
+  std::vector<const Cell*> spoken_cells(Expr expr);
+  void values(const std::vector<const SchemaNode*>& list, State from, State to);
+  void one_value(const SchemaNode& value, State from, State to);
+  void number(const Cell& cell, Expr expr, State from, State to);
+  void string(const Cell& cell, Expr expr, State from, State to);
+  void text(TextSets::Id set, Expr expr, State from, State to);
+  // schema_arrays.cc
+  friend class ArrayWriter;
+  void array(const Cell& cell, Expr expr, State from, State to);
+  bool listed_values(Expr expr, std::vector<const SchemaNode*>& list);
+  // schema_objects.cc
+  friend class ObjectWriter;
+  void object(const Cell& cell, Expr expr, State from, State to);
+
+  Grammar& grammar_;
+  JsonRules& rules_;
+  SchemaAlgebra algebra_;
+  std::unordered_map<Expr, Grammar::Rule> rule_of_;
+  std::deque<Expr> open_;
+};
+
+}  // namespace um
