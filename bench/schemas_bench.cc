@@ -149,7 +149,8 @@ class Bench {
     std::string done;
     for (const int32_t id : tokenizer_.encode(text)) {
       if (!allowed(*copy, id)) {
-        stopped_ = fmt::format("(stopped behind {:.60})", done.substr(done.size() - std::min<size_t>(done.size(), 40)));
+        stopped_ = fmt::format("(stopped behind {:.60})",
+                               done.substr(done.size() - std::min<size_t>(done.size(), 40)));
         return false;
       }
       done += tokenizer_.bytes(id);
@@ -172,9 +173,10 @@ class Bench {
   }
 
   void print() {
-    fmt::print("schemas {}  passed {}  refused {}  with a wrong accept {}  with a wrong refusal {}\n",
-               result_.schemas, result_.passed, result_.refused, result_.wrong_accept,
-               result_.wrong_refusal);
+    fmt::print(
+        "schemas {}  passed {}  refused {}  with a wrong accept {}  with a wrong refusal {}\n",
+        result_.schemas, result_.passed, result_.refused, result_.wrong_accept,
+        result_.wrong_refusal);
     fmt::print("instances {}  wrongly accepted {}  wrongly refused {}\n", result_.instances,
                result_.accepted_wrongly, result_.refused_wrongly);
     percentiles("compile us", result_.compile_us);

@@ -42,7 +42,7 @@ Cases count_cases() {
        {"{}", R"({"a":null})", R"({"c":null})"},
        {R"({"a":null,"b":null})"}},
       {R"({"type": "object", "maxProperties": 0})", {"{}"}, {R"({"a":1})"}},
-      {R"({"type": "object", "maxProperties": 9, )" + abc + "}",
+      {R"({"type": "object", "maxProperties": 9, "additionalProperties": false, )" + abc + "}",
        {"{}", R"({"a":null,"b":null,"c":null})"},
        {R"({"d":null})"}},
       {R"({"minProperties": 1, "maxProperties": 3, "additionalProperties": {"type": "integer"}})",
@@ -62,7 +62,7 @@ Cases multiple_cases() {
        {"1", "-0", "8", "70.0", "07", "-13", "71"}},
       {R"({"type": "number", "multipleOf": 5, "minimum": 0})",
        {"0", "5", "10", "12345"},
-       {"-5", "3", "5.0"}},
+       {"-5", "3", "5.5"}},
       {R"({"type": "integer", "multipleOf": 3, "exclusiveMinimum": 0})",
        {"3", "12"},
        {"0", "-3", "4"}},
@@ -89,7 +89,7 @@ Cases exclusive_cases() {
            "$defs": {"cat": {"type": "object", "properties": {"kind": {"const": "cat", "type": "string"}, "lives": {"type": "integer"}}, "required": ["kind", "lives"]},
            "dog": {"type": "object", "properties": {"kind": {"enum": ["dog", "hound"]}, "name": {"type": "string"}}, "required": ["kind"]}}})",
        {R"({"kind":"cat","lives":9})", R"({"kind":"hound","name":"x"})"},
-       {R"({"kind":"cat"})", R"({"kind":"dog","lives":9})"}},
+       {R"({"kind":"cat"})", R"({"kind":"dog","name":9})"}},
       {R"({"oneOf": [{"properties": {"a": {"type": "null"}}, "required": ["a"], "additionalProperties": false},
            {"properties": {"b": {"type": "null"}}, "required": ["b"], "additionalProperties": false}]})",
        {R"({"a":null})", R"({"b":null})"},
@@ -117,7 +117,7 @@ Cases value_cases() {
       {R"({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 4})",
        {"[1,2]", "[1.5, -2e10, 0, 0.25]", "[ 1,\n2 ]"},
        {"[]", "[1]", "[1,2,3,4,5]", "[1,]", "[1,2", "[1,2.]", "[1,+2]", "[1,.5]"}},
-      {R"({"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "minItems": 1})",
+      {R"({"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": false, "minItems": 1})",
        {R"(["a"])", R"(["a",1])"},
        {"[]", R"(["a",1,2])", R"([1])"}},
       {R"({"type": "array", "prefixItems": [{"const": 1}], "items": {"const": 2}, "minItems": 3})",
@@ -173,6 +173,14 @@ Cases value_cases() {
 
 Cases joined_cases() {
   return {
+      // Beside what is said, all else is an annotation.
+      {R"({"id": "x", "nullable": true, "markdownDescription": "y", "order": 1, "type": "integer"})",
+       {"1"},
+       {"null", R"("x")"}},
+      {R"({"enum": ["a", "abc", 1, 5, null, {"x": 1}, []], "const": "abc"})", {R"("abc")"}, {"1"}},
+      {R"({"enum": ["a", "abc", 1, 5, {"x": 1}, {"y": [1, 2]}], "minLength": 2, "minimum": 2, "required": ["y"]})",
+       {R"("abc")", "5", R"({"y":[1, 2]})", R"({ "y": [1,2] })"},
+       {R"("a")", "1", R"({"x":1})"}},
       {R"({"anyOf": [{"type": "string", "maxLength": 3}, {"const": "a long constant"}, {"type": "null"}]})",
        {R"("abc")", R"("a long constant")", "null"},
        {R"("a lo")", "1"}},
@@ -223,13 +231,119 @@ Cases joined_cases() {
   };
 }
 
+Cases opposite_cases() {
+  return {
+      {R"({"type": ["string", "number", "null"], "not": {"type": ["null", "integer"]}})",
+       {R"("x")", "1.5"},
+       {"null", "1"}},
+      {R"({"type": "string", "not": {"enum": ["a", "b"]}})", {R"("c")", R"("ab")"}, {R"("a")"}},
+      {R"({"type": "string", "not": {"pattern": "^a|b$"}})",
+       {R"("")", R"("ba")"},
+       {R"("ab")", R"("cb")"}},
+      {R"({"type": "string", "allOf": [{"pattern": "a"}, {"pattern": "b"}, {"not": {"minLength": 4}}]})",
+       {R"("ab")", R"("bxa")"},
+       {R"("a")", R"("abab")"}},
+      {R"({"type": "integer", "minimum": 0, "maximum": 9, "not": {"enum": [3, 5]}})",
+       {"4"},
+       {"3", "5", "10"}},
+      {R"({"type": "number", "not": {"minimum": 2, "maximum": 3}})",
+       {"1.9", "3.1", "-7"},
+       {"2", "2.5", "3"}},
+      {R"({"type": "object", "not": {"required": ["a"]}})", {"{}", R"({"b":1})"}, {R"({"a":1})"}},
+      {R"({"type": "object", "properties": {"k": {"not": {"type": "string"}}}})",
+       {R"({"k":1})"},
+       {R"({"k":"1"})"}},
+      {R"({"oneOf": [{"type": "number"}, {"type": "integer"}]})", {"1.5"}, {"1"}},
+      {R"({"oneOf": [{"type": "string", "minLength": 2}, {"type": "string", "maxLength": 4}]})",
+       {R"("a")", R"("abcde")"},
+       {R"("abc")"}},
+      {R"({"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}, {"required": ["c"]}]})",
+       {R"({"a":1})", R"({"c":1})", R"({"a":1,"d":2})"},
+       {"{}", R"({"a":1,"b":1})", R"({"a":1,"b":1,"c":1})"}},
+      {R"({"oneOf": [{"type": "object", "properties": {"a": {"type": "integer"}}},
+           {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "additionalProperties": false}]})",
+       {R"({"a":1,"b":2})", R"({"a":1,"c":2})"},
+       {R"({"a":1})", R"({"a":1,"b":"x"})", R"({"a":"x"})"}},
+      {R"({"type": "array", "not": {"items": {"type": "string"}}})",
+       {"[1]", R"(["a",1,"b"])"},
+       {"[]", R"(["a"])"}},
+      {R"({"properties": {"kind": {"enum": ["a", "b"]}, "x": {"type": ["integer", "string"]}}, "required": ["kind", "x"],
+           "if": {"properties": {"kind": {"const": "a"}}}, "then": {"properties": {"x": {"type": "integer"}}},
+           "else": {"properties": {"x": {"type": "string"}}}})",
+       {R"({"kind":"a","x":1})", R"({"kind":"b","x":"s"})"},
+       {R"({"kind":"a","x":"s"})", R"({"kind":"b","x":1})"}},
+  };
+}
+
+Cases name_cases() {
+  return {
+      {R"({"type": "object", "properties": {"ab": {"type": "null"}}, "patternProperties": {"^a": {"type": ["null", "integer"]}, "z$": {"type": "string"}},
+           "additionalProperties": {"type": "boolean"}})",
+       {R"({"ab":null,"a":1,"xz":"s","q":true})"},
+       {R"({"ab":1})", R"({"a":"s"})", R"({"xz":1})", R"({"q":1})", R"({"az":1})"}},
+      {R"({"type": "object", "patternProperties": {"^x-": true}, "additionalProperties": false})",
+       {"{}", R"({"x-a":1})"},
+       {R"({"xa":1})"}},
+      {R"({"type": "object", "propertyNames": {"pattern": "^[a-c]+$", "maxLength": 2}})",
+       {R"({"a":1,"bc":2})"},
+       {R"({"abc":1})", R"({"d":1})"}},
+      {R"({"type": "object", "properties": {"abc": true, "ab": true}, "propertyNames": {"maxLength": 2}})",
+       {R"({"ab":1})"},
+       {R"({"abc":1})"}},
+      {R"({"type": "object", "properties": {"a": true, "b": true, "c": true}, "dependentRequired": {"a": ["b"]}, "dependencies": {"c": {"required": ["a"]}}})",
+       {"{}", R"({"b":1})", R"({"a":1,"b":1})", R"({"a":1,"b":1,"c":1})"},
+       {R"({"a":1})", R"({"c":1})", R"({"a":1,"c":1})"}},
+      {R"({"type": "object", "dependentSchemas": {"a": {"properties": {"b": {"type": "null"}}}}})",
+       {R"({"b":1})", R"({"a":1,"b":null})"},
+       {R"({"a":1,"b":1})"}},
+      {R"({"type": "object", "minProperties": 2, "properties": {"a": {"type": "null"}}})",
+       {R"({"a":null,"x":1})"},
+       {"{}", R"({"a":null})", R"({"x":1,"x":2})"}},
+  };
+}
+
+Cases list_cases() {
+  return {
+      {R"({"type": "array", "items": [{"type": "string"}, {"type": "integer"}], "additionalItems": {"type": "null"}})",
+       {"[]", R"(["a"])", R"(["a",1,null,null])"},
+       {"[1]", R"(["a",1,1])"}},
+      {R"({"type": "array", "contains": {"const": 1}, "maxItems": 3})",
+       {"[1]", "[2,1]", "[1,1,1]"},
+       {"[]", "[2,3]", "[1,1,1,1]"}},
+      {R"({"type": "array", "items": {"type": "integer"}, "contains": {"minimum": 5}, "minContains": 2, "maxContains": 3})",
+       {"[5,6]", "[1,5,2,6,7,0]"},
+       {"[5]", "[5,6,7,8]", "[1,2]"}},
+      {R"({"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": true, "minItems": 2})",
+       {R"(["a","b"])", R"(["c","a","b"])"},
+       {R"(["a"])", R"(["a","a"])", R"(["a","b","a"])"}},
+      {R"({"type": "array", "maxItems": 1, "uniqueItems": true})", {"[]", "[[1]]"}, {"[1,2]"}},
+  };
+}
+
+Cases decimal_cases() {
+  return {
+      {R"({"type": "number", "multipleOf": 0.01})", {"1", "0.25", "-3.1"}, {"0.001", "1.255"}},
+      {R"({"type": "number", "multipleOf": 2.5, "minimum": -5, "maximum": 100000})",
+       {"2.5", "-5", "7.5", "100000"},
+       {"1", "-7.5", "0.5"}},
+      {R"({"type": "integer", "multipleOf": 3, "minimum": 10})", {"12", "99"}, {"9", "10"}},
+      {R"({"allOf": [{"multipleOf": 4}, {"multipleOf": 6}], "type": "integer"})",
+       {"12", "0", "-24"},
+       {"4", "6"}},
+      {R"({"type": "number", "minimum": -90, "maximum": 90})",
+       {"52.520008123456", "-0.1278", "90.0"},
+       {"90.1", "-91"}},
+  };
+}
+
 }  // namespace
 
 const std::vector<SchemaCase>& schema_cases() {
   static const Cases all = [] {
     Cases list = object_cases();
     for (const Cases& more :
-         {count_cases(), multiple_cases(), exclusive_cases(), value_cases(), joined_cases()})
+         {count_cases(), multiple_cases(), exclusive_cases(), value_cases(), joined_cases(),
+          opposite_cases(), name_cases(), list_cases(), decimal_cases()})
       list.insert(list.end(), more.begin(), more.end());
     return list;
   }();

@@ -53,23 +53,54 @@ std::string check_number(const Json& schema, double x) {
     return "at the lower bound";
   if (schema.contains("exclusiveMaximum") && x >= schema["exclusiveMaximum"].get<double>())
     return "at the upper bound";
-  if (schema.contains("multipleOf") && std::fmod(x, schema["multipleOf"].get<double>()) != 0)
-    return "is no multiple";
+  if (schema.contains("multipleOf")) {
+    const double times = x / schema["multipleOf"].get<double>();
+    if (std::abs(times - std::round(times)) > 1e-9 * std::max(1.0, std::abs(times)))
+      return "is no multiple";
+  }
   return {};
+}
+
+bool fits(const Json& root, const Json& schema, const Json& value) {
+  return schema_fault(root, schema, value).empty();
 }
 
 std::string check_array(const Json& root, const Json& schema, const Json& value,
                         const std::string& path) {
   if (value.size() < schema.value("minItems", 0u)) return "too few items";
   if (schema.contains("maxItems") && value.size() > schema["maxItems"]) return "too many items";
-  const Json prefix = schema.value("prefixItems", Json::array());
+  const bool list = schema.contains("items") && schema["items"].is_array();
+  const Json prefix = list ? schema["items"] : schema.value("prefixItems", Json::array());
+  const Json rest = schema.value(list ? "additionalItems" : "items", Json(true));
+  size_t found = 0;
   for (size_t i = 0; i < value.size(); ++i) {
-    const Json item = i < prefix.size() ? prefix[i] : schema.value("items", Json(true));
-    const std::string fault =
-        schema_fault(root, item, value[i], path + "[" + std::to_string(i) + "]");
+    const std::string fault = schema_fault(root, i < prefix.size() ? prefix[i] : rest, value[i],
+                                           path + "[" + std::to_string(i) + "]");
     if (!fault.empty()) return fault;
+    for (size_t j = 0; j < i && schema.value("uniqueItems", false); ++j)
+      if (value[i] == value[j]) return "has an item twice";
+    found += schema.contains("contains") && fits(root, schema["contains"], value[i]) ? 1 : 0;
   }
+  if (schema.contains("contains") && found < schema.value("minContains", 1u))
+    return "lacks an item";
+  if (schema.contains("maxContains") && found > schema["maxContains"]) return "has too many such";
   return {};
+}
+
+std::string check_member(const Json& root, const Json& schema, const std::string& name,
+                         const Json& member, const std::string& path) {
+  bool listed = schema.contains("properties") && schema["properties"].contains(name);
+  std::string fault;
+  if (listed) fault = schema_fault(root, schema["properties"][name], member, path);
+  const Json patterns = schema.value("patternProperties", Json::object());
+  for (const auto& [pattern, rule] : patterns.items()) {
+    if (!std::regex_search(wide(name), std::wregex(wide(pattern)))) continue;
+    listed = true;
+    if (fault.empty()) fault = schema_fault(root, rule, member, path);
+  }
+  if (!listed)
+    fault = schema_fault(root, schema.value("additionalProperties", Json(true)), member, path);
+  return fault;
 }
 
 std::string check_object(const Json& root, const Json& schema, const Json& value,
@@ -80,11 +111,18 @@ std::string check_object(const Json& root, const Json& schema, const Json& value
   for (const Json& name : schema.value("required", Json::array()))
     if (!value.contains(name.get<std::string>())) return "lacks " + name.dump();
   for (const auto& [name, member] : value.items()) {
-    Json rule = schema.value("additionalProperties", Json(true));
-    if (schema.contains("properties") && schema["properties"].contains(name))
-      rule = schema["properties"][name];
-    const std::string fault = schema_fault(root, rule, member, path + "." + name);
+    const std::string fault = check_member(root, schema, name, member, path + "." + name);
     if (!fault.empty()) return fault;
+    if (schema.contains("propertyNames") && !fits(root, schema["propertyNames"], name))
+      return "has a wrong name";
+  }
+  for (const char* keyword : {"dependencies", "dependentRequired", "dependentSchemas"}) {
+    const Json dependent = schema.value(keyword, Json::object());
+    for (const auto& [name, rest] : dependent.items()) {
+      if (!value.contains(name)) continue;
+      if (rest.is_array() && !fits(root, {{"required", rest}}, value)) return "lacks what depends";
+      if (!rest.is_array() && !fits(root, rest, value)) return "fits not what depends";
+    }
   }
   return {};
 }
@@ -105,7 +143,8 @@ std::string schema_fault(const Json& root, const Json& schema, const Json& value
   if (schema.is_boolean()) return schema.get<bool>() ? "" : at("is forbidden");
   if (schema.contains("$ref")) {
     const auto pointer = Json::json_pointer(schema["$ref"].get<std::string>().substr(1));
-    return schema_fault(root, root.at(pointer), value, path);
+    const std::string fault = schema_fault(root, root.at(pointer), value, path);
+    if (!fault.empty()) return fault;
   }
   for (const char* keyword : {"anyOf", "oneOf"}) {
     if (!schema.contains(keyword)) continue;
@@ -118,6 +157,12 @@ std::string schema_fault(const Json& root, const Json& schema, const Json& value
   for (const Json& branch : schema.value("allOf", Json::array()))
     if (const std::string fault = schema_fault(root, branch, value, path); !fault.empty())
       return fault;
+  if (schema.contains("not") && fits(root, schema["not"], value)) return at("fits \"not\"");
+  if (schema.contains("if")) {
+    const char* branch = fits(root, schema["if"], value) ? "then" : "else";
+    if (schema.contains(branch) && !fits(root, schema[branch], value))
+      return at("fits not " + std::string(branch));
+  }
   if (schema.contains("const") && value != schema["const"]) return at("is not the constant");
   if (schema.contains("enum")) {
     bool found = false;

@@ -54,8 +54,7 @@ std::string hostname_pattern() {
   const auto label = [](int most) {
     return "[A-Za-z0-9](?:-?[A-Za-z0-9]){0," + std::to_string(most) + "}";
   };
-  return label(31) + "(?:\\." + label(31) + "){0,2}|" + label(14) + "(?:\\." + label(14) +
-         "){0,7}";
+  return label(31) + "(?:\\." + label(31) + "){0,2}|" + label(14) + "(?:\\." + label(14) + "){0,7}";
 }
 
 std::string email_pattern() {
@@ -71,15 +70,14 @@ std::string uri_pattern(bool relative) {
   const std::string pchar = "(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|" + pct + ")";
   const std::string nc = "(?:[A-Za-z0-9._~!$&'()*+,;=@-]|" + pct + ")";  // no colon
   const std::string host = "(?:\\[(?:" + ipv6_pattern() + ")\\]|(?:" + plain + "|" + pct + ")*)";
-  const std::string authority =
-      "(?:(?:" + plain + "|:|" + pct + ")*@)?" + host + "(?::\\d*)?";
+  const std::string authority = "(?:(?:" + plain + "|:|" + pct + ")*@)?" + host + "(?::\\d*)?";
   const std::string net = "//" + authority + "(?:/" + pchar + "*)*";
   const std::string absolute = "/(?:" + pchar + "+(?:/" + pchar + "*)*)?";
   const std::string rootless = pchar + "+(?:/" + pchar + "*)*";
   const std::string no_scheme = nc + "+(?:/" + pchar + "*)*";
   const std::string rest = "(?:\\?(?:" + pchar + "|[/?])*)?(?:#(?:" + pchar + "|[/?])*)?";
-  const std::string uri = "[A-Za-z][A-Za-z0-9+.-]*:(?:" + net + "|" + absolute + "|" + rootless +
-                          ")?" + rest;
+  const std::string uri =
+      "[A-Za-z][A-Za-z0-9+.-]*:(?:" + net + "|" + absolute + "|" + rootless + ")?" + rest;
   if (!relative) return uri;
   return uri + "|(?:" + net + "|" + absolute + "|" + no_scheme + ")?" + rest;
 }
@@ -87,8 +85,8 @@ std::string uri_pattern(bool relative) {
 std::string uri_template_pattern() {
   const std::string name = R"((?:[A-Za-z0-9_]|%[0-9A-Fa-f]{2})+)";
   const std::string variable = name + "(?:\\." + name + ")*(?:\\*|:[1-9]\\d{0,3})?";
-  return R"((?:[A-Za-z0-9._~!$&()*+,;=:/?#@\[\]-]|%[0-9A-Fa-f]{2}|\{[+#./;?&]?)" + variable + "(?:," +
-         variable + ")*\\})*";
+  return R"((?:[A-Za-z0-9._~!$&()*+,;=:/?#@\[\]-]|%[0-9A-Fa-f]{2}|\{[+#./;?&]?)" + variable +
+         "(?:," + variable + ")*\\})*";
 }
 
 /// Simple expressions: literals, classes, repeats, one level of groups.

@@ -123,8 +123,7 @@ void add_regex(Grammar& grammar, const Regex& regex, State from, State to) {
   for (const auto& alternative : regex.alternatives) writer.add(alternative.node, from, to);
 }
 
-void add_match(Grammar& grammar, const Regex& regex, std::string_view where, State from,
-               State to) {
+void add_match(Grammar& grammar, const Regex& regex, std::string_view where, State from, State to) {
   constexpr size_t kMaxStates = 20'000;
   TextSets sets;
   TextSets::Dfa dfa;
@@ -140,7 +139,8 @@ void add_match(Grammar& grammar, const Regex& regex, std::string_view where, Sta
 }
 
 /// The rule of that name, filled when it is asked for first.
-Grammar::Rule JsonRules::rule(const std::string& name, const std::function<void(State, State)>& fill) {
+Grammar::Rule JsonRules::rule(const std::string& name,
+                              const std::function<void(State, State)>& fill) {
   const auto [at, is_new] = rules_.try_emplace(name, -1);
   const Grammar::Rule rule = is_new ? at->second = grammar_.add_rule() : at->second;
   if (is_new) fill(grammar_.start(rule), grammar_.end(rule));

@@ -15,7 +15,7 @@ constexpr size_t kMaxNumberStates = 30'000;
 /// What is known of a number whose text has been read so far.
 struct NumberPlace {
   enum Phase : int32_t { kStart, kSign, kZero, kWhole, kPoint, kFraction } phase = kStart;
-  int32_t digits = 0;  ///< of the present phase
+  int32_t digits = 0;                                      ///< of the present phase
   bool negative = false, nonzero = false, broken = false;  ///< broken: digits behind the point
   std::vector<int32_t> orders = {};                        ///< for each bound, of the sizes
   std::vector<int64_t> remainders = {};                    ///< for each multipleOf; -1: none
@@ -80,7 +80,7 @@ class NumberWriter {
       next.digits = 0;
       grammar_.add_bytes(here, '.', '.', state_of(next));
     }
-    const int limit = place.phase == P::kWhole    ? whole_digits_
+    const int limit = place.phase == P::kWhole  ? whole_digits_
                       : place.phase == P::kZero ? 0
                                                 : fraction_digits_;
     if (place.phase <= P::kSign || place.digits < limit) digits(place, here);

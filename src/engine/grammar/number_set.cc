@@ -19,9 +19,9 @@ int compare_sizes(const Decimal& a, const Decimal& b) {
 bool is_multiple(const Decimal& value, const MultipleOf& of) {
   uint64_t rest = 0;
   const auto read = [&](char digit) {
-    rest = static_cast<uint64_t>((static_cast<unsigned __int128>(rest) * 10 +
-                                  static_cast<unsigned>(digit - '0')) %
-                                 of.units);
+    rest = static_cast<uint64_t>(
+        (static_cast<unsigned __int128>(rest) * 10 + static_cast<unsigned>(digit - '0')) %
+        of.units);
   };
   if (value.fraction.size() > static_cast<size_t>(of.places)) return false;
   for (const char digit : value.whole) read(digit);
@@ -79,9 +79,8 @@ bool NumberSet::contains(const Decimal& value) const {
     const int order = compare(value, bound.value);
     if (!(order < 0 ? bound.below : order > 0 ? bound.above : bound.equal)) return false;
   }
-  return std::all_of(multiples.begin(), multiples.end(), [&](const MultipleOf& of) {
-    return is_multiple(value, of) != of.negated;
-  });
+  return std::all_of(multiples.begin(), multiples.end(),
+                     [&](const MultipleOf& of) { return is_multiple(value, of) != of.negated; });
 }
 
 bool NumberSet::is_empty() const {

@@ -1,4 +1,5 @@
-// Decimal: a number's digits, exactly. NumberSet: the numbers between bounds, multiples, whole ones.
+// Decimal: a number's digits, exactly. NumberSet: the numbers between bounds, multiples, whole
+// ones.
 #pragma once
 
 #include <cstdint>

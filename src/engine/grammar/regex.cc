@@ -41,14 +41,26 @@ const CodeSet& category(const std::string& name) {
     return made;
   }();
   static const CodeSet none;
-  static const std::map<std::string, std::string> long_names = {
-      {"Letter", "L"},           {"Lowercase_Letter", "Ll"}, {"Uppercase_Letter", "Lu"},
-      {"Titlecase_Letter", "Lt"}, {"Modifier_Letter", "Lm"},  {"Other_Letter", "Lo"},
-      {"Mark", "M"},             {"Number", "N"},            {"Decimal_Number", "Nd"},
-      {"digit", "Nd"},           {"Letter_Number", "Nl"},    {"Other_Number", "No"},
-      {"Punctuation", "P"},      {"Dash_Punctuation", "Pd"}, {"Symbol", "S"},
-      {"Currency_Symbol", "Sc"}, {"Math_Symbol", "Sm"},      {"Separator", "Z"},
-      {"Space_Separator", "Zs"}, {"Control", "Cc"}};
+  static const std::map<std::string, std::string> long_names = {{"Letter", "L"},
+                                                                {"Lowercase_Letter", "Ll"},
+                                                                {"Uppercase_Letter", "Lu"},
+                                                                {"Titlecase_Letter", "Lt"},
+                                                                {"Modifier_Letter", "Lm"},
+                                                                {"Other_Letter", "Lo"},
+                                                                {"Mark", "M"},
+                                                                {"Number", "N"},
+                                                                {"Decimal_Number", "Nd"},
+                                                                {"digit", "Nd"},
+                                                                {"Letter_Number", "Nl"},
+                                                                {"Other_Number", "No"},
+                                                                {"Punctuation", "P"},
+                                                                {"Dash_Punctuation", "Pd"},
+                                                                {"Symbol", "S"},
+                                                                {"Currency_Symbol", "Sc"},
+                                                                {"Math_Symbol", "Sm"},
+                                                                {"Separator", "Z"},
+                                                                {"Space_Separator", "Zs"},
+                                                                {"Control", "Cc"}};
   const auto known = long_names.find(name);
   const auto at = sets.find(known == long_names.end() ? name : known->second);
   return at == sets.end() ? none : at->second;
@@ -155,8 +167,7 @@ class Parser {
 
   int sequence(int nesting) {
     Regex::Node node{.kind = Regex::Node::kSequence};
-    while (!done() && !at('|') && !at(')'))
-      node.children.push_back(repeated(atom(nesting)));
+    while (!done() && !at('|') && !at(')')) node.children.push_back(repeated(atom(nesting)));
     return add(std::move(node));
   }
 
@@ -213,9 +224,9 @@ class Parser {
     if (take("\\b")) return add_assertion(Regex::Node::kBorder);
     if (take("\\B")) return add_assertion(Regex::Node::kNoBorder);
     if (take('.'))
-      return add_characters(
-          dot_all_ ? CodeSet::all()
-                   : CodeSet::all() - CodeSet({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}));
+      return add_characters(dot_all_ ? CodeSet::all()
+                                     : CodeSet::all() -
+                                           CodeSet({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}));
     if (at('*') || at('+') || at('?')) refuse("a repeat of nothing");
     if (take('\\')) return add_characters(escape(false));
     const uint32_t code = text_[at_++];
@@ -437,9 +448,8 @@ const CodeSet& word_characters() {
 
 bool Regex::asserts(int node) const {
   const Node& part = nodes[static_cast<size_t>(node)];
-  return part.kind > Node::kRepeat ||
-         std::any_of(part.children.begin(), part.children.end(),
-                     [&](int child) { return asserts(child); });
+  return part.kind > Node::kRepeat || std::any_of(part.children.begin(), part.children.end(),
+                                                  [&](int child) { return asserts(child); });
 }
 
 Regex Regex::parse(std::string_view pattern, std::string_view where) {

@@ -40,6 +40,8 @@ bool equal_values(const Node& a, const Node& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), equal_values);
   if (!a.is_object() || !b.is_object()) {
     if (!a.is_number() || !b.is_number()) return a == b;
+    if (a.get<double>() != b.get<double>()) return false;
+    if (a.is_number_integer() && b.is_number_integer()) return a == b;
     const auto x = Decimal::parse(a.dump()), y = Decimal::parse(b.dump());
     return x && y ? compare(*x, *y) == 0 : a == b;
   }
@@ -69,8 +71,7 @@ SchemaAlgebra::SchemaAlgebra() {
 }
 
 Expr SchemaAlgebra::add(Entry entry) {
-  if (entries_.size() >= kMaxExprs)
-    throw UsageError("schema: too many combinations of schemas");
+  if (entries_.size() >= kMaxExprs) throw UsageError("schema: too many combinations of schemas");
   entries_.push_back(std::move(entry));
   return static_cast<Expr>(entries_.size() - 1);
 }
@@ -170,8 +171,11 @@ Cell SchemaAlgebra::intersect(const Cell& a, const Cell& b) {
   made.evaluated.patterns.insert(b.evaluated.patterns.begin(), b.evaluated.patterns.end());
   if (a.values || b.values) {
     const Cell& other = a.values ? b : a;
-    Cell listed{.kind = a.kind, .spoken = made.spoken, .fewer = made.fewer,
-                .values = std::vector<const Node*>(), .evaluated = std::move(made.evaluated)};
+    Cell listed{.kind = a.kind,
+                .spoken = made.spoken,
+                .fewer = made.fewer,
+                .values = std::vector<const Node*>(),
+                .evaluated = std::move(made.evaluated)};
     for (const Node* value : a.values ? *a.values : *b.values)
       if (contains(other, *value)) listed.values->push_back(value);
     return listed;
@@ -195,7 +199,12 @@ Cells SchemaAlgebra::intersect(const Cells& a, const Cells& b) {
   Cells made;
   for (const Cell& x : a)
     for (const Cell& y : b)
-      if (x.kind == y.kind) keep(intersect(x, y), made);
+      if (x.kind == y.kind) {
+        keep(intersect(x, y), made);
+        if (made.size() > kMaxCells)
+          throw UsageError(
+              fmt::format("schema: more than {} combinations of schemas at one place", kMaxCells));
+      }
   return made;
 }
 
@@ -242,7 +251,11 @@ bool SchemaAlgebra::contains(const Cell& cell, const Node& value) {
   if (kind_of(value) != cell.kind) return false;
   doubtful_ = doubtful_ || cell.fewer;  // a "no" is not certain; accepts() forgets it for a "yes"
   const auto is_value = [&](const Node* one) { return equal_values(*one, value); };
-  if (cell.values) return std::any_of(cell.values->begin(), cell.values->end(), is_value);
+  if (cell.values) {
+    work(cell.values->size());
+    return std::any_of(cell.values->begin(), cell.values->end(), is_value);
+  }
+  work(cell.excluded.size());
   if (std::any_of(cell.excluded.begin(), cell.excluded.end(), is_value)) return false;
   if (cell.kind == Cell::kNumber) {
     const auto number = Decimal::parse(value.dump());
@@ -300,9 +313,8 @@ bool SchemaAlgebra::contains_object(const Cell& cell, const Node& value) {
       if (!accepts(expr, Node(name))) return false;
   }
   return std::all_of(cell.broken.begin(), cell.broken.end(), [&](const auto& rule) {
-    return std::any_of(value.items().begin(), value.items().end(), [&](const auto& item) {
-      return !meets(*rule, item.key(), item.value());
-    });
+    return std::any_of(value.items().begin(), value.items().end(),
+                       [&](const auto& item) { return !meets(*rule, item.key(), item.value()); });
   });
 }
 
@@ -405,9 +417,12 @@ bool SchemaAlgebra::is_empty_object(const Cell& cell, int depth) {
 
 PatternId SchemaAlgebra::add_pattern(const std::string& source, const std::string& path,
                                      bool fewer) {
-  const auto [at, is_new] = by_source_.try_emplace(source, static_cast<PatternId>(patterns_.size()));
+  const auto [at, is_new] =
+      by_source_.try_emplace(source, static_cast<PatternId>(patterns_.size()));
   if (is_new)
-    patterns_.push_back({.path = path, .regex = Regex::parse(source, path), .fewer = fewer});
+    patterns_.push_back({.path = "schema " + path,
+                         .regex = Regex::parse(source, "schema " + path),
+                         .fewer = fewer});
   return at->second;
 }
 

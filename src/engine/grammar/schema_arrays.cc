@@ -60,9 +60,8 @@ class ArrayWriter {
                       "where there is at most one");
     }
     for (const SchemaNode* value : found)
-      if (std::none_of(values_.begin(), values_.end(), [&](const SchemaNode* other) {
-            return equal_values(*value, *other);
-          }))
+      if (std::none_of(values_.begin(), values_.end(),
+                       [&](const SchemaNode* other) { return equal_values(*value, *other); }))
         values_.push_back(value);
     // Of many values only lists in their order.
     ordered_ = values_.size() > kMaxValues;

@@ -74,9 +74,10 @@ class ObjectWriter {
   void list_properties() {
     std::vector<std::string> names;
     std::set<std::string> seen;
-    for (const auto& rule : cell_.names)
-      for (const auto& [name, expr] : rule->names)
-        if (seen.insert(name).second) names.push_back(name);
+    for (const NameRules* rules : {&cell_.names, &cell_.broken})  // listed there: breaks no rule
+      for (const auto& rule : *rules)
+        for (const auto& [name, expr] : rule->names)
+          if (seen.insert(name).second) names.push_back(name);
     for (const std::string& name : cell_.required)
       if (seen.insert(name).second) names.push_back(name);
     if (names.size() > kMaxProperties)
@@ -181,8 +182,9 @@ class ObjectWriter {
     most_ = cell_.max;
     if (others_.empty() && most_ >= std::ssize(properties_)) most_ = kNoLimit;
     if (!others_.empty() && least_ > std::ssize(properties_) + 1)
-      refuse(fmt::format("\"minProperties\" above the number of listed properties + 1, as a name "
-                         "that is not listed may come twice"));
+      refuse(
+          fmt::format("\"minProperties\" above the number of listed properties + 1, as a name "
+                      "that is not listed may come twice"));
   }
 
   // --- Writing.

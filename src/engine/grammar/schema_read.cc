@@ -41,20 +41,34 @@ constexpr std::array<Since, 16> kSince = {{{"const", 6},
 
 Cell::Kind kind_of_keyword(std::string_view keyword, bool& known) {
   static const std::map<std::string_view, Cell::Kind> kinds = {
-      {"properties", Cell::kObject},        {"required", Cell::kObject},
-      {"additionalProperties", Cell::kObject}, {"patternProperties", Cell::kObject},
-      {"minProperties", Cell::kObject},     {"maxProperties", Cell::kObject},
-      {"propertyNames", Cell::kObject},     {"dependencies", Cell::kObject},
-      {"dependentRequired", Cell::kObject}, {"dependentSchemas", Cell::kObject},
-      {"unevaluatedProperties", Cell::kObject}, {"items", Cell::kArray},
-      {"additionalItems", Cell::kArray},    {"prefixItems", Cell::kArray},
-      {"minItems", Cell::kArray},           {"maxItems", Cell::kArray},
-      {"uniqueItems", Cell::kArray},        {"contains", Cell::kArray},
-      {"unevaluatedItems", Cell::kArray},   {"minLength", Cell::kString},
-      {"maxLength", Cell::kString},         {"pattern", Cell::kString},
-      {"format", Cell::kString},            {"minimum", Cell::kNumber},
-      {"maximum", Cell::kNumber},           {"exclusiveMinimum", Cell::kNumber},
-      {"exclusiveMaximum", Cell::kNumber},  {"multipleOf", Cell::kNumber}};
+      {"properties", Cell::kObject},
+      {"required", Cell::kObject},
+      {"additionalProperties", Cell::kObject},
+      {"patternProperties", Cell::kObject},
+      {"minProperties", Cell::kObject},
+      {"maxProperties", Cell::kObject},
+      {"propertyNames", Cell::kObject},
+      {"dependencies", Cell::kObject},
+      {"dependentRequired", Cell::kObject},
+      {"dependentSchemas", Cell::kObject},
+      {"unevaluatedProperties", Cell::kObject},
+      {"items", Cell::kArray},
+      {"additionalItems", Cell::kArray},
+      {"prefixItems", Cell::kArray},
+      {"minItems", Cell::kArray},
+      {"maxItems", Cell::kArray},
+      {"uniqueItems", Cell::kArray},
+      {"contains", Cell::kArray},
+      {"unevaluatedItems", Cell::kArray},
+      {"minLength", Cell::kString},
+      {"maxLength", Cell::kString},
+      {"pattern", Cell::kString},
+      {"format", Cell::kString},
+      {"minimum", Cell::kNumber},
+      {"maximum", Cell::kNumber},
+      {"exclusiveMinimum", Cell::kNumber},
+      {"exclusiveMaximum", Cell::kNumber},
+      {"multipleOf", Cell::kNumber}};
   const auto at = kinds.find(keyword);
   known = at != kinds.end();
   return known ? at->second : Cell::kNull;
@@ -156,7 +170,8 @@ class SchemaReader {
     constexpr size_t kMaxSets = 4;
     Cells made;
     if (!source_.has_unevaluated() || exprs.size() > kMaxSets) {
-      for (const Expr one : exprs) made.insert(made.end(), cells_of(one).begin(), cells_of(one).end());
+      for (const Expr one : exprs)
+        made.insert(made.end(), cells_of(one).begin(), cells_of(one).end());
       if (source_.has_unevaluated())
         for (Cell& cell : made) cell.fewer = true;
       return made;
@@ -227,9 +242,8 @@ class SchemaReader {
     if (cell.kind == Cell::kObject)
       std::erase_if(*cell.values, [&](const Node* value) {
         return value->contains(name) &&
-               std::none_of(needed.begin(), needed.end(), [&](const Cell& one) {
-                 return algebra_.contains(one, *value);
-               });
+               std::none_of(needed.begin(), needed.end(),
+                            [&](const Cell& one) { return algebra_.contains(one, *value); });
       });
     algebra_.keep(std::move(cell), made);
   }
@@ -242,7 +256,8 @@ class SchemaReader {
     const std::string anchor =
         keyword == "$recursiveRef" || hash == std::string::npos ? "" : uri.substr(hash + 1);
     if (keyword != "$ref" && source_.dynamic_anchors(anchor) > 1)
-      refuse(fmt::format("\"{}\" to an anchor that several schemas have is not supported", keyword));
+      refuse(
+          fmt::format("\"{}\" to an anchor that several schemas have is not supported", keyword));
     const SchemaPlace at = source_.resolve(place_, uri);
     if (!at.node->is_object() && !at.node->is_boolean())
       refuse(fmt::format("the reference {} leads to what is no schema", quote(uri)));
@@ -255,7 +270,7 @@ class SchemaReader {
     Cells made;
     const Node list = type.is_array() ? type : Node::array({type});
     static const std::map<std::string, Cell::Kind> kinds = {
-        {"null", Cell::kNull},     {"boolean", Cell::kBoolean}, {"number", Cell::kNumber},
+        {"null", Cell::kNull},      {"boolean", Cell::kBoolean}, {"number", Cell::kNumber},
         {"integer", Cell::kNumber}, {"string", Cell::kString},   {"array", Cell::kArray},
         {"object", Cell::kObject}};
     const bool numbers = std::find(list.begin(), list.end(), "number") != list.end();
@@ -316,9 +331,10 @@ class SchemaReader {
     const Node& value = node_[keyword];
     const auto number = value.is_number() ? Decimal::parse(value.dump()) : std::nullopt;
     if (!number)
-      refuse(fmt::format("\"{}\": expected a number of at most 40 digits before and behind the "
-                         "point, found {}",
-                         keyword, value.dump().substr(0, 60)));
+      refuse(
+          fmt::format("\"{}\": expected a number of at most 40 digits before and behind the "
+                      "point, found {}",
+                      keyword, value.dump().substr(0, 60)));
     return *number;
   }
 

@@ -159,8 +159,11 @@ std::string resolve_uri(const std::string& base, std::string_view reference) {
 }
 
 int draft_of(const std::string& uri) {
-  for (const auto& [name, draft] : {std::pair("draft-04", 4), {"draft-06", 6}, {"draft-07", 7},
-                                    {"2019-09", 2019}, {"2020-12", 2020}})
+  for (const auto& [name, draft] : {std::pair("draft-04", 4),
+                                    {"draft-06", 6},
+                                    {"draft-07", 7},
+                                    {"2019-09", 2019},
+                                    {"2020-12", 2020}})
     if (uri.find(std::string("json-schema.org/") + (draft > 7 ? "draft/" : "") + name) !=
         std::string::npos)
       return draft;
@@ -181,7 +184,8 @@ void refuse_schema(const std::string& path, std::string_view what) {
 SchemaSource::SchemaSource(std::string_view text, const std::string& name)
     : tree_(parse_tree(text)) {
   has_unevaluated_ = text.find("\"unevaluated") != std::string_view::npos;
-  resources_.push_back(std::make_unique<SchemaResource>(SchemaResource{.base = {}, .root = &tree_}));
+  resources_.push_back(
+      std::make_unique<SchemaResource>(SchemaResource{.base = {}, .root = &tree_}));
   root_ = {&tree_, resources_[0].get(), name + "#"};
   resource_at_[&tree_] = resources_[0].get();
   by_uri_[""] = root_;
@@ -241,8 +245,8 @@ void SchemaSource::index_children(const Node& node, const SchemaResource* resour
                value.is_array()) {
       each(value);
     } else if (is_one_of(keyword, {"items", "additionalItems", "contains", "additionalProperties",
-                                   "propertyNames", "not", "if", "then", "else",
-                                   "unevaluatedItems", "unevaluatedProperties"}) &&
+                                   "propertyNames", "not", "if", "then", "else", "unevaluatedItems",
+                                   "unevaluatedProperties"}) &&
                value.is_object()) {
       index(value, resource);
     }

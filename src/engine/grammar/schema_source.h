@@ -21,7 +21,7 @@ using SchemaNode = nlohmann::ordered_json;  // keeps the order of properties
 struct SchemaResource {
   std::string base;  ///< its URI without fragment
   const SchemaNode* root = nullptr;
-  int draft = 0;         ///< 4, 6, 7, 2019, 2020; 0: the schema does not say
+  int draft = 0;  ///< 4, 6, 7, 2019, 2020; 0: the schema does not say
 };
 
 /// A schema in the text.
@@ -42,7 +42,8 @@ class SchemaSource {
     for (const auto& one : resources_) use(one.get());
   }
   /// A schema inside that of `parent`, at `path` from there.
-  SchemaPlace child(const SchemaPlace& parent, const SchemaNode& node, const std::string& path) const;
+  SchemaPlace child(const SchemaPlace& parent, const SchemaNode& node,
+                    const std::string& path) const;
   /// Where the URI reference in `from` leads.
   SchemaPlace resolve(const SchemaPlace& from, const std::string& reference) const;
   /// How many schemas have that $dynamicAnchor; "": $recursiveAnchor.
@@ -55,7 +56,8 @@ class SchemaSource {
   void index_children(const SchemaNode& node, const SchemaResource* resource);
   const SchemaResource* begin_resource(const SchemaNode& node, const SchemaResource* outer);
   void add_anchor(const SchemaNode& node, const SchemaResource* resource, const std::string& name);
-  SchemaPlace follow(const SchemaPlace& from, const SchemaPlace& root, std::string_view pointer) const;
+  SchemaPlace follow(const SchemaPlace& from, const SchemaPlace& root,
+                     std::string_view pointer) const;
 
   SchemaNode tree_;
   SchemaPlace root_;

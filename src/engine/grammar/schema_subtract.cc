@@ -160,7 +160,8 @@ Cell SchemaAlgebra::with_property(Cell cell, const std::string& name, Expr expr,
   NameRule rule;
   rule.add(name, expr);
   cell.names.push_back(std::make_shared<const NameRule>(std::move(rule)));
-  if (required && std::find(cell.required.begin(), cell.required.end(), name) == cell.required.end())
+  if (required &&
+      std::find(cell.required.begin(), cell.required.end(), name) == cell.required.end())
     cell.required.push_back(name);
   return cell;
 }

@@ -111,7 +111,8 @@ void SchemaWriter::number(const Cell& cell, Expr expr, State from, State to) {
   if (set.bounds.empty() && set.multiples.empty() && set.whole.value_or(true))
     return rules_.number(from, set.whole.value_or(false), to);
   if (!rules_.number_in(from, set, to))
-    refuse_schema(algebra_.path(expr), "its numbers need too many states; use a simpler \"multipleOf\"");
+    refuse_schema(algebra_.path(expr),
+                  "its numbers need too many states; use a simpler \"multipleOf\"");
 }
 
 void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {

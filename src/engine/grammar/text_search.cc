@@ -43,7 +43,8 @@ class AssertionWriter {
 
   /// The texts of a part without assertions.
   Id plain(int index) {
-    return write(index, [&](Before) { return sets_.empty(); }, Before::kOther);
+    return write(
+        index, [&](Before) { return sets_.empty(); }, Before::kOther);
   }
 
  private:
@@ -77,10 +78,10 @@ class AssertionWriter {
   Id sequence(const Regex::Node& node, size_t from, const Rest& rest, Before before) {
     if (node.children.size() > kMaxSequence) refuse("is too long for its assertions");
     if (from == node.children.size()) return rest(before);
-    return write(
-        node.children[from],
-        remembered([&, from](Before next) { return sequence(node, from + 1, rest, next); }),
-        before);
+    return write(node.children[from], remembered([&, from](Before next) {
+                   return sequence(node, from + 1, rest, next);
+                 }),
+                 before);
   }
 
   Id repeat(const Regex::Node& node, const Rest& rest, Before before) {
@@ -105,14 +106,13 @@ class AssertionWriter {
   Id unrolled(const Regex::Node& node, int done, const Rest& rest, Before before) {
     const Id stop = done >= node.min ? rest(before) : sets_.none();
     if (done == node.max) return stop;
-    const Rest next = remembered(
-        [&, done](Before after) { return unrolled(node, done + 1, rest, after); });
+    const Rest next =
+        remembered([&, done](Before after) { return unrolled(node, done + 1, rest, after); });
     return sets_.either({stop, write(node.children[0], next, before)});
   }
 
   Id assertion(const Regex::Node& node, const Rest& rest, Before before) {
-    const Id word_next =
-        sets_.sequence(sets_.characters(word_characters()), sets_.all());
+    const Id word_next = sets_.sequence(sets_.characters(word_characters()), sets_.all());
     switch (node.kind) {
       case Regex::Node::kBegin:
         return before == Before::kStart ? rest(before) : sets_.none();
@@ -124,9 +124,10 @@ class AssertionWriter {
         return sets_.both({rest(before), to_word ? word_next : sets_.negation(word_next)});
       }
       default: {
-        const Id ahead = write(node.children[0], [&](Before) { return sets_.all(); }, before);
-        return sets_.both({rest(before), node.kind == Regex::Node::kAhead ? ahead
-                                                                          : sets_.negation(ahead)});
+        const Id ahead = write(
+            node.children[0], [&](Before) { return sets_.all(); }, before);
+        return sets_.both(
+            {rest(before), node.kind == Regex::Node::kAhead ? ahead : sets_.negation(ahead)});
       }
     }
   }
@@ -140,20 +141,22 @@ class AssertionWriter {
 TextSets::Id TextSets::search(const Regex& regex, std::string_view where) {
   AssertionWriter writer(*this, regex, where);
   const auto from = [&](Before before) {
-    return writer.write(regex.root, [&](Before) { return all(); }, before);
+    return writer.write(
+        regex.root, [&](Before) { return all(); }, before);
   };
   const Id start = from(Before::kStart), word = from(Before::kWord), other = from(Before::kOther);
   if (start == word && word == other) return sequence(all(), start);
   const auto behind = [&](const CodeSet& set, Id next) {
     return sequence(all(), sequence(characters(set), next));
   };
-  return either({start, behind(word_characters(), word),
-                 behind(CodeSet::all() - word_characters(), other)});
+  return either(
+      {start, behind(word_characters(), word), behind(CodeSet::all() - word_characters(), other)});
 }
 
 TextSets::Id TextSets::match(const Regex& regex, std::string_view where) {
   AssertionWriter writer(*this, regex, where);
-  return writer.write(regex.root, [&](Before) { return empty(); }, Before::kStart);
+  return writer.write(
+      regex.root, [&](Before) { return empty(); }, Before::kStart);
 }
 
 }  // namespace um

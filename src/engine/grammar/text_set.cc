@@ -213,7 +213,8 @@ TextSets::Alphabet TextSets::alphabet(Id id) const {
     for (const uint32_t i : border->second)
       if (!in.erase(i)) in.insert(i);
     const auto next = std::next(border);
-    if (!in.empty() && next != borders.end()) classes[in].emplace_back(border->first, next->first - 1);
+    if (!in.empty() && next != borders.end())
+      classes[in].emplace_back(border->first, next->first - 1);
   }
   Alphabet made;
   for (auto& [members, ranges] : classes) {

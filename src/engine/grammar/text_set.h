@@ -56,7 +56,16 @@ class TextSets {
   bool is_empty(Id id, size_t limit = 300);
 
  private:
-  enum class Kind : uint8_t { kNone, kEmpty, kCharacters, kSequence, kEither, kBoth, kNot, kRepeat };
+  enum class Kind : uint8_t {
+    kNone,
+    kEmpty,
+    kCharacters,
+    kSequence,
+    kEither,
+    kBoth,
+    kNot,
+    kRepeat
+  };
   struct Term {
     Kind kind;
     std::vector<Id> parts = {};
@@ -65,7 +74,7 @@ class TextSets {
     auto operator<=>(const Term&) const = default;  // NOLINT(modernize-use-nullptr): not one
   };
   struct Alphabet {
-    std::vector<CodeSet> classes;         // characters that the term does not tell apart
+    std::vector<CodeSet> classes;          // characters that the term does not tell apart
     std::vector<uint32_t> representative;  // one of each
   };
 
