@@ -1,10 +1,12 @@
 // How constrained answers do on a suite of schemas with instances: those that must be writable and
 // are, those that must not be and are not, and what compiling and masking cost, in microseconds.
-// Usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list]
+// Usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list] [--check]
+// TOKENIZER: a file or folder that Tokenizer::load() reads, or "bytes": each byte is a token.
 // FOLDER: files of one {"schema", "tests": [{"valid", "data"}]} (MaskBench's data) or of lists of
 // them (the official suite's drafts), folders below too. --whole: a text counts as accepted if it
 // may end too (MaskBench's own rule looks at each token alone). --draft: the "$schema" of schemas
-// without one. --every: each Nth file only. --list: a line per schema that fails.
+// without one. --every: each Nth file only. --list: a line per schema that fails. --check: fails if
+// a text was accepted that must not be.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -15,6 +17,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,19 +71,48 @@ struct Result {
 
 struct Options {
   std::string tokenizer, folder, draft;
-  bool whole = false, list = false;
+  bool whole = false, list = false, check = false;
   size_t every = 1;
+};
+
+/// A tokenizer's tokens, or single bytes; behind them one that ends a text.
+class Words {
+ public:
+  explicit Words(const std::string& tokenizer) {
+    if (tokenizer != "bytes") tokenizer_ = Tokenizer::load(tokenizer);
+    const int32_t size = tokenizer_ ? tokenizer_->vocab_size() : 256;
+    for (int32_t id = 0; id < size; ++id) {
+      if (!tokenizer_)
+        bytes_.emplace_back(1, static_cast<char>(id));
+      else
+        bytes_.emplace_back(tokenizer_->is_special(id) ? "" : tokenizer_->bytes(id));
+    }
+    bytes_.emplace_back();
+  }
+  const std::vector<std::string>& bytes() const { return bytes_; }
+  int32_t end() const { return static_cast<int32_t>(bytes_.size()) - 1; }
+  std::vector<int32_t> encode(const std::string& text) const {
+    if (tokenizer_) return tokenizer_->encode(text);
+    std::vector<int32_t> ids;
+    for (const char c : text) ids.push_back(static_cast<uint8_t>(c));
+    return ids;
+  }
+
+ private:
+  std::optional<Tokenizer> tokenizer_;
+  std::vector<std::string> bytes_;
 };
 
 class Bench {
  public:
   explicit Bench(const Options& options)
       : options_(options),
-        tokenizer_(Tokenizer::load(options.tokenizer)),
-        factory_(tokenizer_, {tokenizer_.eos_id() >= 0 ? tokenizer_.eos_id() : 0}),
-        logits_(static_cast<size_t>(tokenizer_.vocab_size())) {}
+        words_(options.tokenizer),
+        factory_(words_.bytes(), {words_.end()}),
+        logits_(words_.bytes().size()) {}
 
-  void run() {
+  /// False if a text was accepted that must not be.
+  bool run() {
     std::vector<std::filesystem::path> files;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(options_.folder))
       if (entry.path().extension() == ".json") files.push_back(entry.path());
@@ -95,6 +127,7 @@ class Bench {
           group(one, files[i].filename().string() + ": " + one.value("description", ""));
     }
     print();
+    return result_.wrong_accept == 0;
   }
 
  private:
@@ -147,15 +180,15 @@ class Bench {
     const auto copy = constraint.clone();
     stopped_.clear();
     std::string done;
-    for (const int32_t id : tokenizer_.encode(text)) {
+    for (const int32_t id : words_.encode(text)) {
       if (!allowed(*copy, id)) {
         stopped_ = fmt::format("(stopped behind {:.60})",
                                done.substr(done.size() - std::min<size_t>(done.size(), 40)));
         return false;
       }
-      done += tokenizer_.bytes(id);
+      done += words_.bytes()[static_cast<size_t>(id)];
     }
-    return !options_.whole || allowed(*copy, tokenizer_.eos_id() >= 0 ? tokenizer_.eos_id() : 0);
+    return !options_.whole || allowed(*copy, words_.end());
   }
 
   void note(const char* what, const std::string& name, const std::string& text) const {
@@ -189,7 +222,7 @@ class Bench {
   }
 
   Options options_;
-  Tokenizer tokenizer_;
+  Words words_;
   ConstraintFactory factory_;
   std::vector<float> logits_;
   std::string stopped_;
@@ -206,6 +239,8 @@ Options read_options(int argc, char** argv) {
       options.whole = true;
     else if (words[i] == "--list")
       options.list = true;
+    else if (words[i] == "--check")
+      options.check = true;
     else if (words[i] == "--draft" && more)
       options.draft = words[++i];
     else if (words[i] == "--every" && more)
@@ -215,7 +250,8 @@ Options read_options(int argc, char** argv) {
   }
   if (places.size() != 2)
     throw UsageError(
-        "usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list]");
+        "usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list] "
+        "[--check]");
   options.tokenizer = places[0];
   options.folder = places[1];
   return options;
@@ -226,7 +262,9 @@ Options read_options(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    um::Bench(um::read_options(argc, argv)).run();
+    const um::Options options = um::read_options(argc, argv);
+    const bool right = um::Bench(options).run();
+    return right || !options.check ? 0 : 1;
   } catch (const um::Error& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 1;
