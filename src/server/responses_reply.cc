@@ -106,13 +106,11 @@ void ResponsesReply::close_item(bool cut, std::vector<Json>& events) {
   Json& item = output_.back();
   const std::string type = item["type"];
   if (type == "function_call") {
-    const std::string& arguments = item["arguments"].get_ref<const std::string&>();
-    cut = cut && !Json::accept(arguments);
     if (!cut) {
       Json event = about_item("response.function_call_arguments.done");
       event["item_id"] = item["id"];
       event["name"] = item["name"];
-      event["arguments"] = arguments;
+      event["arguments"] = item["arguments"];
       events.push_back(std::move(event));
     }
   } else {

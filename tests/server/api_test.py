@@ -160,7 +160,7 @@ class Fields(unittest.TestCase):
         wanted, tokens, seen = whole["content"][0]["input"], whole["usage"]["output_tokens"], set()
         for cut in range(1, tokens + 1):
             answer = SERVER.post("/v1/messages", **body, max_tokens=cut)[1]
-            for block in answer["content"]:
+            for block in (block for block in answer["content"] if block["type"] == "tool_use"):
                 self.assertEqual({**wanted, **block["input"]}, wanted, cut)  # finished members only
                 seen.add(len(block["input"]))
             if cut < tokens:
@@ -225,15 +225,16 @@ class Log(unittest.TestCase):
         with SERVER.socket() as raw:  # nothing of it can be read
             raw.sendall(b"NONSENSE\r\n\r\n")
             raw.recv(1000)
-        SERVER.find(r"warning 127\.0\.0\.1 - - 400 ", 10)
+        SERVER.find(r"warning 127\.0\.0\.1 NONSENSE - 400 ", 10)
         self.assertNotIn("secretword", SERVER.text())
 
     def test_a_client_that_goes(self):
         connection = SERVER.connect()
         connection.request("POST", CHAT, json.dumps({"messages": HELLO, "max_tokens": 1900, "ignore_eos": True, "stream": True}),
                            {"Content-Type": "application/json", "X-Request-Id": "gone-1"})
-        connection.getresponse().readline()
-        connection.sock.close()
+        response = connection.getresponse()
+        response.readline()
+        response.close()
         connection.close()
         self.assertRegex(self.wait_for(SERVER, "id=gone-1"), " warning .* 200 ms=.* cut_off ")
 
@@ -252,29 +253,29 @@ class Log(unittest.TestCase):
 
 class LongTexts(unittest.TestCase):
     def test_streams_go_on_while_a_long_text_is_read(self):
-        text = "the river runs under a stone bridge and seven grey geese cross water every night " * 40
-        ids = SERVER.post("/tokenize", prompt=text)[1]["tokens"][:2000]
-        SERVER.post("/v1/embeddings", input="warm")  # the engine knows how fast it is
-        connection = SERVER.connect()
-        connection.request("POST", CHAT, json.dumps({"messages": HELLO, "max_tokens": 1900, "ignore_eos": True, "stream": True}), {"Content-Type": "application/json"})
-        stream = events(connection.getresponse())
-        for _ in range(10):
-            next(stream)
-        done = []
-        reader = threading.Thread(target=lambda: done.append(SERVER.post("/v1/embeddings", input=ids)))
-        began = time.monotonic()
-        reader.start()
-        came = []
-        while not done:
-            next(stream)
-            came.append(time.monotonic())
-        took = time.monotonic() - began
-        reader.join()
-        connection.close()
-        self.assertEqual(done[0][0], 200)
-        self.assertGreater(len(came), 8)
-        longest = max(b - a for a, b in zip([began, *came], came))
-        self.assertLess(longest, max(0.6 * took, 0.5), (longest, took))
+        server = Server(WORK, "--prefill-rows", "16")
+        try:
+            connection = server.connect()
+            body = {"messages": HELLO, "max_tokens": 1900, "ignore_eos": True, "stream": True}
+            connection.request("POST", CHAT, json.dumps(body), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            stream = events(response)
+            for _ in range(10):
+                next(stream)
+            for path, fields in (("/v1/embeddings", {"input": [5] * 1000}), ("/v1/completions", {"prompt": [6] * 1000, "echo": True, "logprobs": 1, "max_tokens": 0})):
+                done, came = [], 0
+                reader = threading.Thread(target=lambda: done.append(server.post(path, **fields)))
+                reader.start()
+                while not done:
+                    next(stream)
+                    came += 1
+                reader.join()
+                self.assertEqual(done[0][0], 200)
+                self.assertGreater(came, 20, path)  # one at least for each piece, but those that came together
+            response.close()
+            connection.close()
+        finally:
+            self.assertEqual(server.terminate(), 0)
 
     def test_the_text_is_let_go_with_its_client(self):
         ids = [5] * 2000
