@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <unordered_set>
+#include <set>
 
 #include "core/block_types.h"
 #include "core/error.h"
@@ -154,12 +154,12 @@ void Gguf::read_values(Reader& reader, uint64_t count) {
 }
 
 void Gguf::read_tensors(Reader& reader, uint64_t count) {
-  std::unordered_set<std::string> names;
+  std::set<std::string_view> names;  // no hashes, which names could be made to share
   for (uint64_t i = 0; i < count; ++i) {
     GgufTensor tensor;
-    tensor.name = reader.string("a tensor name", kMaxTensorName);
-    UM_CHECK(names.insert(tensor.name).second, "{}: tensor {} appears twice", name_,
-             quote(tensor.name));
+    const std::string_view name = reader.string("a tensor name", kMaxTensorName);
+    tensor.name = name;
+    UM_CHECK(names.insert(name).second, "{}: tensor {} appears twice", name_, quote(tensor.name));
     const auto rank = reader.number<uint32_t>("a tensor's rank");
     UM_CHECK(rank <= 4, "{}: tensor {} has {} dimensions, the limit is 4", name_,
              quote(tensor.name), rank);

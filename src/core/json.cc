@@ -2,52 +2,12 @@
 #include "core/json.h"
 
 #include <cmath>
-#include <unordered_set>
 
 #include "core/error.h"
 #include "core/files.h"
 
 namespace um {
 namespace {
-
-/// Watches a parse: depth, number of values and duplicate keys.
-class ParseGuard {
- public:
-  ParseGuard(std::string_view where, const JsonLimits& limits) : where_(where), limits_(limits) {}
-
-  void event(int depth, Json::parse_event_t event, const Json& parsed) {
-    using Event = Json::parse_event_t;
-    if (event == Event::object_end || event == Event::array_end) {
-      if (event == Event::object_end) keys_.pop_back();
-      return;
-    }
-    UM_CHECK(++values_ <= limits_.max_values, "{}: more than {} JSON values", where_,
-             limits_.max_values);
-    if (event == Event::object_start || event == Event::array_start) {
-      UM_CHECK(depth < limits_.max_depth, "{}: JSON nested deeper than {} levels", where_,
-               limits_.max_depth);
-      if (event == Event::object_start) keys_.emplace_back();
-    } else if (event == Event::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      UM_CHECK(keys_.back().insert(key).second, "{}: key {} appears twice in one object", where_,
-               quote(key));
-    }
-  }
-
- private:
-  std::string where_;
-  JsonLimits limits_;
-  uint64_t values_ = 0;
-  std::vector<std::unordered_set<std::string>> keys_;  // of the objects that are open
-};
-
-std::string position(std::string_view text, size_t byte) {
-  size_t line = 1, start = 0;
-  for (size_t i = 0; i < std::min(byte, text.size()); ++i) {
-    if (text[i] == '\n' && i + 1 < byte) ++line, start = i + 1;
-  }
-  return fmt::format("line {}, column {}", line, byte > start ? byte - start : 1);
-}
 
 std::string cut(std::string text) {
   constexpr size_t kShown = 60;
@@ -70,21 +30,6 @@ std::string integer_text(int64_t min, int64_t max) {
 }
 
 }  // namespace
-
-Json parse_json(std::string_view text, std::string_view where, const JsonLimits& limits) {
-  ParseGuard guard(where, limits);
-  try {
-    return Json::parse(text.begin(), text.end(),
-                       [&](int depth, Json::parse_event_t event, Json& parsed) {
-                         guard.event(depth, event, parsed);
-                         return true;
-                       });
-  } catch (const Json::parse_error& error) {
-    fail("{}: not valid JSON at {}", where, position(text, error.byte));
-  } catch (const Json::exception& error) {  // a number out of range
-    fail("{}: not valid JSON: {}", where, cut(error.what()));
-  }
-}
 
 Json read_json_file(const std::filesystem::path& path, uint64_t max_bytes) {
   return parse_json(read_file(path, max_bytes), path.string());

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/json.h"
+#include "core/ordered_json.h"
 
 namespace um {
 namespace {
@@ -34,7 +35,7 @@ Piece deepseek_piece(const std::string& name, const ChatMarks& marks) {
 
 /// A schema of a call's arguments, which are always an object.
 std::string arguments_schema(const Tool& tool) {
-  auto schema = nlohmann::ordered_json::parse(tool.parameters);
+  auto schema = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
   if (!schema.contains("type")) schema["type"] = "object";
   return schema.dump();
 }

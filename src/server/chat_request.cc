@@ -1,6 +1,7 @@
 // chat/completions: messages, tools, thinking (see request.h).
 #include <algorithm>
 
+#include "core/ordered_json.h"
 #include "server/field_reader.h"
 #include "server/request.h"
 
@@ -229,7 +230,7 @@ TemplateInput template_input(const Body& body, const std::vector<Message>& messa
       for (auto& call : message["tool_calls"]) {
         auto& arguments = call["function"]["arguments"];
         const bool text = arguments.is_string() && !arguments.get_ref<std::string&>().empty();
-        if (text) arguments = OrderedJson::parse(arguments.get<std::string>());
+        if (text) arguments = parse_ordered_json(arguments.get<std::string>(), "arguments");
         if (arguments.is_null() || arguments.is_string()) arguments = OrderedJson::object();
       }
     }

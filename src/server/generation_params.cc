@@ -1,6 +1,7 @@
 // The fields that chat and plain completions share (see request.h).
 #include <charconv>
 
+#include "core/ordered_json.h"
 #include "server/field_reader.h"
 #include "server/request.h"
 
@@ -115,13 +116,14 @@ std::optional<uint64_t> read_seed(const Json& body) {
 
 Body::Body(std::string_view text) {
   try {
-    json = parse_json(text, "request body", {.max_depth = 64, .max_values = 1'000'000});
+    const JsonLimits limits{.max_depth = 64, .max_values = 1'000'000};
+    json = parse_json(text, "request body", limits);
+    ordered = parse_ordered_json(text, "request body", limits);
   } catch (const Error& error) {
     throw ApiError(400, error.what());
   }
   if (!json.is_object())
     throw ApiError(400, fmt::format("request body: expected an object, found {}", describe(json)));
-  ordered = nlohmann::ordered_json::parse(text);
 }
 
 std::vector<int32_t> parse_ids(const Json& value, const std::string& field, int64_t vocab) {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "core/ordered_json.h"
+#include "tests/core/linear_util.h"
 
 namespace um {
 namespace {
@@ -32,6 +34,64 @@ TEST(JsonTest, LimitsAndDuplicates) {
   EXPECT_NE(message([&] { parse_json("\"\xff\"", "t"); }), "");
   EXPECT_NE(message([&] { parse_json("", "t"); }), "");
   EXPECT_EQ(parse_json("[[[1]]]", "t", {.max_depth = 3})[0][0][0], 1);
+}
+
+TEST(JsonTest, WhatTheLibraryTakesThatIsNoJson) {
+  // A NUL ends the library's input: what comes after it would be dropped in silence.
+  const std::string nul("{}\0{", 4);
+  EXPECT_EQ(message([&] { parse_json(nul, "t"); }), "t: not valid JSON at line 1, column 3: a NUL");
+  EXPECT_EQ(message([] { parse_json("[\n1e999]", "t"); }),
+            "t: not valid JSON at line 2, column 5: a number is out of range");
+  for (const char* text :
+       {"{} {}", "[1,]", "{\"a\":1,}", "// a\n1", "NaN", "'a'", "01", "+1", "\t"})
+    EXPECT_NE(message([&] { parse_json(text, "t"); }), "") << text;
+}
+
+TEST(JsonTest, OrderedIsTheSameInTheOrderOfTheText) {
+  const std::string text = R"({"b":[{"z":1,"y":{}},"x",null],"a":-1.5,"c":{"b":true,"a":[]}})";
+  EXPECT_EQ(parse_ordered_json(text, "t").dump(), text);
+  EXPECT_EQ(Json(parse_ordered_json(text, "t")), parse_json(text, "t"));
+  EXPECT_EQ(message([] { parse_ordered_json(R"([{"a":1,"b":2,"a":2}])", "t"); }),
+            "t: key \"a\" appears twice in one object");
+  EXPECT_EQ(message([] { parse_ordered_json("{\"a\":1,\n \"b\":}", "t.json"); }),
+            "t.json: not valid JSON at line 2, column 6");
+  EXPECT_EQ(message([] { parse_ordered_json("[1,2,3]", "t", {.max_values = 3}); }),
+            "t: more than 3 JSON values");
+  EXPECT_EQ(parse_ordered_json("7", "t"), 7);
+}
+
+/// `size` times `part`, with its number in place of a #, between `before` and `after`.
+std::string repeated(const std::string& before, const std::string& part, const std::string& after,
+                     size_t size) {
+  std::string text = before;
+  for (size_t i = 0; i < size; ++i) {
+    text += i == 0 ? "" : ",";
+    for (const char c : part) c == '#' ? text += std::to_string(i) : text += c;
+  }
+  return text + after;
+}
+
+TEST(JsonTest, TimeIsLinear) {
+  struct Case {
+    std::string before, part, after;
+  };
+  const Case cases[] = {
+      {"[", "{}", "]"},                        // each end made a scan of the list
+      {"[", "[]", "]"},                        //
+      {"{", "\"#\":0", "}"},                   // the fields of an object
+      {"{", "\"layers.#\":{\"a\":[1]}", "}"},  // a safetensors header
+      {"[", "{\"a\":\"b\",\"c\":1e5}", "]"},
+      {"\"", "\\u00e9", "\""},
+      {"[", "1", ",]"},  // refused: the position of the error is found once
+  };
+  for (const Case& c : cases) {
+    const auto make = [&](size_t size) { return repeated(c.before, c.part, c.after, size); };
+    SCOPED_TRACE(make(2));
+    expect_linear(20000, make,
+                  [](const std::string& text) { message([&] { parse_json(text, "t"); }); });
+    expect_linear(20000, make,
+                  [](const std::string& text) { message([&] { parse_ordered_json(text, "t"); }); });
+  }
 }
 
 TEST(JsonTest, TypedReads) {

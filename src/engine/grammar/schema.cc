@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/ordered_json.h"
 #include "engine/grammar/json_rules.h"
 #include "engine/grammar/schema_facts.h"
 
@@ -51,13 +52,12 @@ Node parse_schema(std::string_view schema) {
     throw UsageError(
         fmt::format("schema: {} bytes, at most {} are allowed", schema.size(), kMaxSchema));
   try {
-    parse_json(schema, "schema", {.max_depth = 64, .max_values = 100'000});
+    return parse_ordered_json(schema, "schema", {.max_depth = 64, .max_values = 100'000});
   } catch (const UsageError&) {
     throw;
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
-  return Node::parse(schema.begin(), schema.end());
 }
 
 class Compiler {
