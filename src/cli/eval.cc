@@ -6,6 +6,7 @@
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/paths.h"
 #include "data/loader.h"
 #include "engine/evaluate.h"
 #include "models/checkpoint.h"
@@ -79,8 +80,7 @@ Scored score_data(const Model& model, const fs::path& directory, const Flags& fl
                  .seq_len = flags.seq_len,
                  .val = val});
   check_vocab(model, loader.vocab_size(), flags.data);
-  std::error_code ignored;
-  if (fs::exists(directory / "tokenizer.model", ignored))
+  if (path_exists(directory / "tokenizer.model"))
     UM_CHECK(Tokenizer::load(directory).hash() == loader.tokenizer_hash(),
              "{}: packed with another tokenizer than that of {}; pack the text with it", flags.data,
              directory.string());

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,35 +12,16 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/input_file.h"
 #include "core/unfinished.h"
 #include "core/units.h"
 
 namespace um {
-namespace {
-
-/// An open file descriptor that closes itself.
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
-struct stat stat_regular(int fd, const std::filesystem::path& path) {
-  struct stat info {};
-  UM_CHECK(::fstat(fd, &info) == 0, "{}: cannot stat: {}", path.string(), std::strerror(errno));
-  UM_CHECK(S_ISREG(info.st_mode), "{}: not a regular file", path.string());
-  return info;
-}
-
-}  // namespace
-
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  UM_CHECK(file.fd >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
-  size_ = static_cast<size_t>(stat_regular(file.fd, path).st_size);
+  const InputFile file(path);
+  size_ = static_cast<size_t>(file.size());
   if (size_ == 0) return;
-  void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
   UM_CHECK(map != MAP_FAILED, "{}: cannot map {}: {}", path.string(),
            bytes_text(static_cast<double>(size_)), std::strerror(errno));
   data_ = static_cast<const std::byte*>(map);
@@ -64,18 +44,15 @@ MappedFile::~MappedFile() {
 }
 
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  UM_CHECK(file.fd >= 0, "{}: cannot open: {}", path.string(), std::strerror(errno));
-  const auto size = static_cast<uint64_t>(stat_regular(file.fd, path).st_size);
-  UM_CHECK(size <= max_bytes, "{}: {} bytes, the limit is {}", path.string(), size, max_bytes);
-  std::string text(size, '\0');
+  InputFile file(path);
+  UM_CHECK(file.size() <= max_bytes, "{}: {} bytes, the limit is {}", path.string(), file.size(),
+           max_bytes);
+  std::string text(file.size(), '\0');
   size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(file.fd, text.data() + done, size - done);
-    if (got < 0 && errno == EINTR) continue;
-    UM_CHECK(got >= 0, "{}: cannot read: {}", path.string(), std::strerror(errno));
+  while (done < text.size()) {
+    const size_t got = file.read(text.data() + done, text.size() - done);
     if (got == 0) break;
-    done += static_cast<size_t>(got);
+    done += got;
   }
   text.resize(done);
   return text;
@@ -149,9 +126,11 @@ void make_directories(const std::filesystem::path& directory) {
 }
 
 void sync_directory(const std::filesystem::path& directory) {
-  Descriptor handle{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  UM_CHECK(handle.fd >= 0 && ::fsync(handle.fd) == 0, "{}: cannot sync: {}", directory.string(),
-           std::strerror(errno));
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  const int reason = errno;
+  if (fd >= 0) ::close(fd);
+  UM_CHECK(synced, "{}: cannot sync: {}", directory.string(), std::strerror(reason));
 }
 
 }  // namespace um

@@ -13,6 +13,7 @@
 #include "core/checksum.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/input_file.h"
 #include "core/unfinished.h"
 
 namespace um {
@@ -164,9 +165,7 @@ void remove_old_shards(const fs::path& directory, const Manifest& manifest) {
 std::vector<SourceInfo> list_sources(const CorpusReader& reader) {
   std::vector<SourceInfo> sources;
   for (const fs::path& path : reader.files()) {
-    std::error_code error;
-    const uint64_t size = fs::is_regular_file(path, error) ? fs::file_size(path, error) : 0;
-    sources.push_back({path.filename().string(), error ? 0 : size, 0});
+    sources.push_back({path.filename().string(), InputFile(path).size(), 0});
   }
   return sources;
 }

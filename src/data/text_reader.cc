@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/input_file.h"
 #include "core/json.h"
 #include "text/utf8.h"
 
@@ -59,10 +60,10 @@ std::string_view document_rule_name(DocumentRule rule) {
 }
 
 TextFile::TextFile(const fs::path& path) : path_(path) {
-  std::error_code ignored;
-  UM_CHECK(!fs::is_directory(path, ignored), "{}: is a directory, expected a file", path.string());
-  file_ = gzopen(path.c_str(), "rb");
+  InputFile file(path);
+  file_ = gzdopen(file.descriptor(), "rb");
   UM_CHECK(file_ != nullptr, "{}: cannot open: {}", path.string(), std::strerror(errno));
+  file.release();  // gzclose_r closes it
   gzbuffer(static_cast<gzFile>(file_), kReadBytes);
 }
 
@@ -177,7 +178,7 @@ std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs) {
     fs::recursive_directory_iterator it(input, error);
     for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
       std::error_code ignored;
-      if (it->is_regular_file(ignored) && is_corpus_file(it->path())) files.push_back(it->path());
+      if (!it->is_directory(ignored) && is_corpus_file(it->path())) files.push_back(it->path());
     }
     UM_CHECK(!error, "{}: cannot list: {}", input.string(), error.message());
     UM_CHECK(files.size() > before, "{}: no .txt, .jsonl, .txt.gz or .jsonl.gz files below it",
@@ -190,9 +191,7 @@ std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs) {
 CorpusReader::CorpusReader(const std::vector<fs::path>& inputs, ReadOptions options)
     : files_(list_corpus(inputs)), options_(std::move(options)) {
   for (const fs::path& path : files_) {
-    std::error_code ignored;  // pipes have no size
-    const uint64_t size = fs::is_regular_file(path, ignored) ? fs::file_size(path, ignored) : 0;
-    if (!ignored) bytes_total_ += size;
+    bytes_total_ += InputFile(path).size();
   }
   open();
 }

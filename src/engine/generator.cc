@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/json.h"
+#include "core/paths.h"
 #include "engine/text_stream.h"
 
 namespace um {
@@ -120,8 +121,7 @@ GenerationDefaults generation_defaults(const ModelConfig& config,
   GenerationDefaults defaults;
   for (const int64_t id : config.eos) defaults.eos.push_back(static_cast<int32_t>(id));
   const auto path = directory / "generation_config.json";
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored)) return defaults;
+  if (!path_exists(path)) return defaults;
   const Json json = read_json_file(path);
   const JsonObject object(json, path.string());
   if (const Json* eos = object.find("eos_token_id"))

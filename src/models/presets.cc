@@ -30,7 +30,7 @@ std::optional<fs::path> own_presets() {
 
 bool is_preset(const fs::path& directory) {
   std::error_code ignored;
-  return fs::is_regular_file(directory / "config.json", ignored);
+  return fs::exists(directory / "config.json", ignored);
 }
 
 /// A directory as given, or that of a preset of the user's own.

@@ -261,7 +261,7 @@ StoredWeight reshaped(StoredWeight weight, std::vector<int64_t> shape) {
 
 bool has_weights(const fs::path& path) {
   if (!path_exists(path)) return false;
-  if (!fs::is_directory(path)) return fs::is_regular_file(path);
+  if (!fs::is_directory(path)) return true;
   return path_exists(path / "model.safetensors") ||
          path_exists(path / "model.safetensors.index.json");
 }

@@ -7,13 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/input_file.h"
 #include "core/paths.h"
 #include "core/stats.h"
 
@@ -125,6 +125,7 @@ Json parse_object(std::string_view line) {
 // --- files ------------------------------------------------------------------------------------
 
 int open_append(const std::filesystem::path& path) {
+  if (path_exists(path)) check_input_file(path);  // to open a pipe is to wait
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   UM_CHECK(fd >= 0, "{}: cannot open for appending: {}", path.string(), std::strerror(errno));
   return fd;
@@ -253,8 +254,7 @@ std::optional<Sample> parse_sample_line(std::string_view line) {
 void for_each_line(const std::filesystem::path& path,
                    const std::function<void(std::string_view)>& visit) {
   if (!path_exists(path)) return;
-  std::ifstream file(path, std::ios::binary);
-  UM_CHECK(file.is_open(), "{}: cannot open: {}", path.string(), std::strerror(errno));
+  InputFile file(path);
   std::string line;
   std::vector<char> block(size_t{1} << 16);
   bool too_long = false;
@@ -263,9 +263,8 @@ void for_each_line(const std::filesystem::path& path,
     line.clear();
     too_long = false;
   };
-  while (file) {
-    file.read(block.data(), static_cast<std::streamsize>(block.size()));
-    std::string_view rest(block.data(), static_cast<size_t>(file.gcount()));
+  while (const size_t got = file.read(block.data(), block.size())) {
+    std::string_view rest(block.data(), got);
     while (!rest.empty()) {
       const size_t end = rest.find('\n');
       const std::string_view piece = rest.substr(0, end);
