@@ -42,21 +42,27 @@ class Browser:
             self.held += part
         message, self.held = self.held.split(b"\0", 1)
         message = json.loads(message)
+        if message.get("method") == "Page.javascriptDialogOpening":  # "leave this page?": yes
+            self.send("Page.handleJavaScriptDialog", {"accept": True})
         if message.get("method") == "Runtime.exceptionThrown":
             self.problems.append(json.dumps(message["params"]["exceptionDetails"])[:600])
         if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
             self.problems.append(message["params"]["entry"]["text"])
         return message
 
-    def call(self, method, **params):
+    def send(self, method, params):
         self.count += 1
         message = {"id": self.count, "method": method, "params": params}
         if self.session:
             message["sessionId"] = self.session
         os.write(self.write_end, json.dumps(message).encode() + b"\0")
+        return self.count
+
+    def call(self, method, **params):
+        number = self.send(method, params)
         while True:
             answer = self.receive()
-            if answer.get("id") == self.count:
+            if answer.get("id") == number:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
 

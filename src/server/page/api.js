@@ -5,24 +5,23 @@ const api = {
     return key ? {'Content-Type': 'application/json', Authorization: 'Bearer ' + key} : {'Content-Type': 'application/json'};
   },
 
+  /** The error that a response tells of, with its `status` and `code`. */
   async error(response) {
-    try {
-      return (await response.json()).error.message;
-    } catch {
-      return `the server answered ${response.status}`;
-    }
+    const {error} = await response.json().catch(() => ({}));
+    const message = error ? error.message : `the server answered ${response.status}`;
+    return Object.assign(new Error(message), {status: response.status, code: error && error.code});
   },
 
   async model() {
     const response = await fetch('v1/models', {headers: this.headers()});
-    if (!response.ok) throw Object.assign(new Error(await this.error(response)), {status: response.status});
+    if (!response.ok) throw await this.error(response);
     return (await response.json()).data[0];
   },
 
   // Streams an answer; `onChunk` gets each parsed chunk.
   async chat(body, signal, onChunk) {
     const response = await fetch('v1/chat/completions', {method: 'POST', headers: this.headers(), body: JSON.stringify(body), signal});
-    if (!response.ok) throw new Error(await this.error(response));
+    if (!response.ok) throw await this.error(response);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let held = '';
     for (;;) {

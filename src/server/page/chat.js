@@ -36,27 +36,45 @@ const views = new Map();  // message → its node's parts
 // ---- conversations ----
 
 function newChat() {
+  opening = null;
   chat = {id: Date.now().toString(36) + Math.random().toString(36).slice(2, 8), title: 'New chat', messages: []};
   showChat();
 }
 
-function openChat(id) {
-  if (running && running.chat.id === id) chat = running.chat;
-  else chat = store.load(id) || null;
-  if (!chat) {
-    store.remove(id);
-    return newChat();
+let opening = null;
+async function openChat(id) {
+  opening = id;
+  const found = running && running.chat.id === id ? running.chat : await store.load(id);
+  if (opening !== id) return;  // another one was chosen meanwhile
+  if (!found) {
+    showNotice('This conversation could not be read.');
+    return chat || newChat();
   }
+  chat = found;
   store.write('open', id);
   showChat();
 }
 
-function removeChat(id) {
+/** Keeps a conversation, and says so if the browser does not. */
+async function saveChat(kept) {
+  const problem = await store.save(kept);
+  if (problem) showNotice(`“${kept.title}” is not saved: ${problem}. It is lost when this page is closed. Delete conversations that you do not need, or copy what you want to keep.`);
+  else if (!store.unsaved.size) showNotice('');
+  showList();
+}
+
+function showNotice(text) {
+  $('notice').hidden = !text;
+  $('notice').firstElementChild.textContent = text;
+}
+
+async function removeChat(id) {
   if (running && running.chat.id === id) running.abort.abort();
-  store.remove(id);
+  await store.remove(id);
+  for (const other of store.unsaved.values()) await saveChat(other);  // there may be room now
   if (chat.id === id) {
     const next = store.chats()[0];
-    next ? openChat(next.id) : newChat();
+    next ? await openChat(next.id) : newChat();
   } else {
     showList();
   }
@@ -118,9 +136,10 @@ function messageNode(message) {
   view.text = make('div', {className: 'md'});
   view.wait = make('div', {className: 'wait', hidden: true, ariaLabel: 'The model is working'}, make('i'), make('i'), make('i'));
   view.note = make('div', {className: 'note', hidden: true});
+  view.older = make('div', {className: 'older', hidden: true});
   view.stats = make('span', {className: 'stats'});
   view.foot = make('div', {className: 'foot'}, copyButton(() => message.content), iconButton('retry', 'Answer again (Alt R)', () => retry(message)), view.stats);
-  node.append(view.think, view.text, view.wait, view.note, view.foot);
+  node.append(view.older, view.think, view.text, view.wait, view.note, view.foot);
   showMessage(message);
   return node;
 }
@@ -152,6 +171,8 @@ function showMessage(message) {
   view.note.hidden = !message.error && !message.ended;
   view.note.className = message.error ? 'note' : 'note mild';
   view.note.textContent = message.error || {length: 'The answer was cut off: it reached the longest length.', stopped: 'You stopped the answer.'}[message.ended] || '';
+  view.older.hidden = !message.left;
+  if (message.left) view.older.textContent = `Older messages no longer fit: the first ${message.left} of this conversation were left out.`;
   view.stats.textContent = statsText(message.stats);
   view.stats.title = message.stats && message.stats.prompt ? `${message.stats.prompt} tokens of prompt, ${message.stats.cached} of them cached` : '';
 }
@@ -194,8 +215,27 @@ function edit(message) {
 /** Whether the server's model can think; then there are modes to choose from. */
 const thinks = () => serverModel?.meta?.thinking !== false;
 
-function requestBody() {
-  const messages = chat.messages.filter((m) => m.role === 'user' || m.content).map((m) => ({role: m.role, content: m.content}));
+/** The messages to send, the question last. Turns without an answer (it failed, or was stopped) are left out, and so are the oldest
+    ones where not all fit. */
+function sentMessages(of) {
+  const pending = running && running.chat === of ? running.message : null;
+  const all = of.messages.slice(of.from || 0).filter((m) => m !== pending);
+  return all.filter((m, i) => (m.role === 'user' ? !all[i + 1] || all[i + 1].content : m.content));
+}
+
+/** Leaves out the oldest turns, at least a quarter of the text; false where there is only the question. */
+function leaveOut(of) {
+  const sent = sentMessages(of), size = (m) => m.content.length + 1;
+  const goal = sent.reduce((sum, m) => sum + size(m), 0) / 4;
+  let left = 0, count = 0;
+  while (count < sent.length - 1 && (left < goal || sent[count].role !== 'user')) left += size(sent[count++]);
+  if (!count) return false;
+  of.from = of.messages.indexOf(sent[count]);
+  return true;
+}
+
+function requestBody(of = chat) {
+  const messages = sentMessages(of).map((m) => ({role: m.role, content: m.content}));
   if (settings.system) messages.unshift({role: 'system', content: settings.system});
   const body = {model: serverModel ? serverModel.id : 'default', messages, stream: true, stream_options: {include_usage: true}};
   if (thinks()) body.chat_template_kwargs = {mode: settings.mode};
@@ -205,26 +245,33 @@ function requestBody() {
 }
 
 async function answer() {
-  const body = requestBody();
   const message = {role: 'assistant', content: '', reasoning: ''};
   const own = chat;
-  chat.messages.push(message);
+  if ((own.from || 0) >= own.messages.length) own.from = 0;
+  own.messages.push(message);
   running = {abort: new AbortController(), chat: own, message};
-  store.save(own);
+  saveChat(own);
   store.write('open', own.id);
   showChat();
   const start = performance.now();
   const since = () => (performance.now() - start) / 1000;
   const stats = message.stats = {tokens: 0};
+  const attempt = () => api.chat(requestBody(own), running.abort.signal, (chunk) => take(chunk, message, stats, since));
   try {
-    await api.chat(body, running.abort.signal, (chunk) => take(chunk, message, stats, since));
+    for (let whole = false; !whole;) {
+      whole = await attempt().then(() => true, (error) => {
+        if (error.code !== 'context_length_exceeded' || !leaveOut(own)) throw error;
+        message.left = own.from;
+        return false;
+      });
+    }
   } catch (error) {
     if (error.name === 'AbortError') message.ended = 'stopped';
     else message.error = error instanceof TypeError ? 'The server cannot be reached.' : error.message;
   }
   if (!stats.speed && stats.tokens > 1) stats.speed = (stats.tokens - 1) / (since() - stats.first);
   running = null;
-  if (store.chats().some((other) => other.id === own.id)) store.save(own);
+  if (store.chats().some((other) => other.id === own.id)) saveChat(own);
   showRunning();
   showMessage(message);
   showList();
@@ -447,10 +494,23 @@ async function checkServer() {
   }
 }
 
-showTheme();
-setMode(settings.mode);
-const first = store.read('open', null);
-first && store.load(first) ? openChat(first) : newChat();
-grow();
-checkServer();
-document.body.dataset.ready = '1';
+addEventListener('focus', async () => {
+  await store.refresh();
+  showList();
+});
+addEventListener('beforeunload', (event) => { if (store.unsaved.size) event.preventDefault(); });
+$('notice').lastElementChild.onclick = () => showNotice('');
+
+async function begin() {
+  showTheme();
+  setMode(settings.mode);
+  newChat();
+  await store.open();
+  const last = store.read('open', null);
+  if (store.chats().some((entry) => entry.id === last)) await openChat(last);
+  showList();
+  grow();
+  checkServer();
+  document.body.dataset.ready = '1';
+}
+begin();

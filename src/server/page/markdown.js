@@ -1,13 +1,20 @@
 'use strict';
-// Markdown → DOM nodes. Text only ever becomes text nodes, so nothing a model writes is markup.
+// Markdown → DOM nodes. Text only ever becomes text nodes, so nothing a model writes is markup. Time is linear in the text: no
+// expression has two repetitions side by side that could share its characters in many ways, and none looks further than 4,000.
 
+/** A node with its children; lists of them may be long, so they are not spread. */
 const make = (tag, props = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), props);
-  node.append(...children);
+  for (const child of children.flat()) node.append(child);
   return node;
 };
 
-const kFence = /^ {0,3}(`{3,}|~{3,})\s*([^`\n]*)$/;
+/** The mark and what follows it, if the line opens a block of code. */
+function fenceOf(line) {
+  const mark = line.match(/^ *(`{3,}|~{3,})/);
+  const rest = mark && line.slice(mark[0].length);
+  return mark && !rest.includes('`') ? {mark: mark[1], language: rest.trim().split(/\s/)[0]} : null;
+}
 const kItem = /^( *)([-*+]|\d{1,9}[.)])(?: +|$)/;
 
 // Cuts a text into its blocks; a block's text tells all about it, so unchanged ones can stay.
@@ -29,10 +36,10 @@ function splitBlocks(text) {
       }
       continue;
     }
-    const opened = line.match(/^ *(`{3,}|~{3,})[^`]*$/);
+    const opened = fenceOf(line);
     if (opened && (list ? /^ {2,}/.test(line) : true)) {
       if (!list) flush();
-      fence = opened[1];
+      fence = opened.mark;
       lines.push(line);
     } else if (!line.trim()) {
       if (list) lines.push(line);
@@ -67,26 +74,29 @@ const kInline = [
     return [end + m[0].length, make('code', {textContent: text.slice(m[0].length, end).trim() || ' '})];
   }],
   [/^\\([!-/:-@[-`{-~])/, (text, m) => [2, m[1]]],
-  [/^\*\*(?=\S)([\s\S]*?\S)\*\*(?!\*)/, (text, m, depth) => [m[0].length, make('strong', {}, ...inline(m[1], depth))]],
-  [/^__(?=\S)([\s\S]*?\S)__(?!\w)/, (text, m, depth) => [m[0].length, make('strong', {}, ...inline(m[1], depth))]],
-  [/^\*(?=[^\s*])((?:[^*]|\*\*[^*]+\*\*)*?[^\s*])\*(?!\*)/, (text, m, depth) => [m[0].length, make('em', {}, ...inline(m[1], depth))]],
-  [/^_(?=[^\s_])([^_]*[^\s_])_(?!\w)/, (text, m, depth) => [m[0].length, make('em', {}, ...inline(m[1], depth))]],
-  [/^~~(?=\S)([\s\S]*?\S)~~/, (text, m, depth) => [m[0].length, make('del', {}, ...inline(m[1], depth))]],
+  [/^\*\*(?=\S)([\s\S]*?\S)\*\*(?!\*)/, (text, m, depth) => [m[0].length, make('strong', {}, inline(m[1], depth))]],
+  [/^__(?=\S)([\s\S]*?\S)__(?!\w)/, (text, m, depth) => [m[0].length, make('strong', {}, inline(m[1], depth))]],
+  [/^\*(?=[^\s*])((?:[^*]|\*\*[^*]+\*\*)*?[^\s*])\*(?!\*)/, (text, m, depth) => [m[0].length, make('em', {}, inline(m[1], depth))]],
+  [/^_(?=[^\s_])([^_]*[^\s_])_(?!\w)/, (text, m, depth) => [m[0].length, make('em', {}, inline(m[1], depth))]],
+  [/^~~(?=\S)([\s\S]*?\S)~~/, (text, m, depth) => [m[0].length, make('del', {}, inline(m[1], depth))]],
   [/^\[([^\][]{1,500})\]\(\s*<?([^\s()<>]{1,2000}(?:\([^\s()]*\))?)>?(?:\s+"[^"]*")?\s*\)/, (text, m, depth) => [m[0].length, link(m[2], inline(m[1], depth))]],
   [/^https?:\/\/[^\s<>"'`]{1,2000}[^\s<>"'`.,;:!?)\]}*_]/, (text, m) => [m[0].length, link(m[0], [m[0]])]],
 ];
 
 // Only addresses that cannot run anything; others are shown as text.
 function link(address, children) {
-  if (!/^(https?:\/\/|mailto:)/i.test(address)) return make('span', {}, ...children);
-  return make('a', {href: address, target: '_blank', rel: 'noopener noreferrer'}, ...children);
+  if (!/^(https?:\/\/|mailto:)/i.test(address)) return make('span', {}, children);
+  return make('a', {href: address, target: '_blank', rel: 'noopener noreferrer'}, children);
 }
 
 function inline(text, depth = 0) {
   const nodes = [];
-  let plain = '';
+  let plain = '';  // of the last line
+  let before = [];  // the lines before it
   const flush = () => {
-    if (plain) nodes.push(plain);
+    const all = before.join('') + plain;
+    if (all) nodes.push(all);
+    before = [];
     plain = '';
   };
   for (let i = 0; i < text.length;) {
@@ -113,7 +123,10 @@ function inline(text, depth = 0) {
       if (hard) {
         flush();
         nodes.push(make('br'));
-      } else plain += '\n';
+      } else {
+        before.push(plain, '\n');
+        plain = '';
+      }
       i += 1;
     } else if (c === '`') {  // an opening that is not closed: not to be tried again one shorter
       const run = text.slice(i).match(/^`+/)[0];
@@ -156,15 +169,16 @@ function copyText(text, button) {
   box.remove();
 }
 
+const cellsOf = (line) => line.trim().replace(/^\||\|$/g, '').split(/(?<!\\)\|/).map((c) => c.trim().replace(/\\\|/g, '|'));
+
 function tableBlock(lines) {
-  const cells = (line) => line.trim().replace(/^\||\|$/g, '').split(/(?<!\\)\|/).map((c) => c.trim().replace(/\\\|/g, '|'));
-  const aligns = cells(lines[1]).map((c) => (/^:-+:$/.test(c) ? 'center' : /-:$/.test(c) ? 'right' : ''));
-  const row = (line, tag) => make('tr', {}, ...cells(line).slice(0, aligns.length).map((text, i) => {
-    const cell = make(tag, {}, ...inline(text));
+  const aligns = cellsOf(lines[1]).map((c) => (/^:-+:$/.test(c) ? 'center' : /-:$/.test(c) ? 'right' : ''));
+  const row = (line, tag) => make('tr', {}, cellsOf(line).slice(0, aligns.length).map((text, i) => {
+    const cell = make(tag, {}, inline(text));
     if (aligns[i]) cell.style.textAlign = aligns[i];
     return cell;
   }));
-  const body = make('tbody', {}, ...lines.slice(2).map((line) => row(line, 'td')));
+  const body = make('tbody', {}, lines.slice(2).map((line) => row(line, 'td')));
   return make('div', {className: 'scroll'}, make('table', {}, make('thead', {}, row(lines[0], 'th')), body));
 }
 
@@ -190,7 +204,7 @@ function listBlock(lines, depth) {
     const blocks = splitBlocks(content.join('\n'));
     blocks.forEach((block, i) => {
       const child = renderBlock(block, depth + 1);
-      if (child.tagName === 'P' && (i === 0 || blocks.length === 1)) node.append(...child.childNodes);
+      if (child.tagName === 'P' && (i === 0 || blocks.length === 1)) while (child.firstChild) node.append(child.firstChild);
       else node.append(child);
     });
     list.append(node);
@@ -198,36 +212,49 @@ function listBlock(lines, depth) {
   return list;
 }
 
+/** Without the marks that may close it. */
+function headingText(line) {
+  const text = line.trim();
+  let end = text.length;
+  while (text[end - 1] === '#') --end;
+  return end === 0 || /\s/.test(text[end - 1]) ? text.slice(0, end).trimEnd() : text;
+}
+
 function renderBlock(text, depth = 0) {
   const lines = text.split('\n');
-  const fence = lines[0].match(kFence);
+  const fence = fenceOf(lines[0]);
   if (fence) {
-    const closed = lines.length > 1 && lines[lines.length - 1].trim().startsWith(fence[1]);
-    return codeBlock(lines.slice(1, closed ? -1 : undefined).join('\n'), fence[2].trim().split(/\s/)[0]);
+    const closed = lines.length > 1 && lines[lines.length - 1].trim().startsWith(fence.mark);
+    return codeBlock(lines.slice(1, closed ? -1 : undefined).join('\n'), fence.language);
   }
-  const heading = lines[0].match(/^(#{1,6})\s+(.*?)\s*#*$/);
-  if (heading) return make('h' + Math.min(heading[1].length, 4), {}, ...inline(heading[2]));
+  const heading = lines[0].match(/^(#{1,6})\s/);
+  if (heading) return make('h' + Math.min(heading[1].length, 4), {}, inline(headingText(lines[0].slice(heading[1].length))));
   if (lines.length === 1 && /^ {0,3}([-*_])( *\1){2,} *$/.test(lines[0])) return make('hr');
   if (depth < 6 && lines.every((line) => /^ {0,3}>/.test(line))) {
     const inner = splitBlocks(lines.map((line) => line.replace(/^ {0,3}> ?/, '')).join('\n'));
-    return make('blockquote', {}, ...inner.map((block) => renderBlock(block, depth + 1)));
+    return make('blockquote', {}, inner.map((block) => renderBlock(block, depth + 1)));
   }
   if (depth < 6 && kItem.test(lines[0])) return listBlock(lines, depth);
-  if (lines.length > 1 && lines[0].includes('|') && lines[1].includes('-') && /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/.test(lines[1]))
-    return tableBlock(lines);
-  return make('p', {}, ...inline(text));
+  if (lines.length > 1 && lines[0].includes('|') && cellsOf(lines[1]).every((cell) => /^:?-+:?$/.test(cell))) return tableBlock(lines);
+  return make('p', {}, inline(text));
 }
 
 // Shows `text` in `parent`, touching only the blocks that have changed.
 function showMarkdown(parent, text) {
-  const blocks = splitBlocks(text);
-  blocks.forEach((block, i) => {
-    const old = parent.children[i];
-    if (old && old.source === block) return;
-    const node = renderBlock(block);
-    node.source = block;
-    if (old) old.replaceWith(node);
-    else parent.append(node);
-  });
-  while (parent.children.length > blocks.length) parent.lastChild.remove();
+  let old = parent.firstElementChild;  // not children[i], which counts from the start
+  for (const block of splitBlocks(text)) {
+    const next = old && old.nextElementSibling;
+    if (!old || old.source !== block) {
+      const node = renderBlock(block);
+      node.source = block;
+      if (old) old.replaceWith(node);
+      else parent.append(node);
+    }
+    old = next;
+  }
+  while (old) {
+    const next = old.nextElementSibling;
+    old.remove();
+    old = next;
+  }
 }
