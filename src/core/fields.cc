@@ -72,6 +72,7 @@ std::string read_string(const Json& value, const FieldSpec& spec, const std::str
   if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
     wrong(where, fmt::format("one of {}", fmt::join(choices, ", ")), describe(value));
   }
+  if (text.empty() && spec.min > 0) wrong(where, "a text that is not empty", describe(value));
   return text;
 }
 

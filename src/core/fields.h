@@ -37,7 +37,7 @@ namespace um {
 
 class Fields;
 
-/// What a field may hold. Limits are inclusive and hold for numbers and for numbers in lists.
+/// What a field may hold. Limits are inclusive; `min` of a string is 1 where it may not be empty.
 struct FieldSpec {
   std::string unit = {};
   double min = -std::numeric_limits<double>::infinity();

@@ -43,7 +43,9 @@ std::string description(const Field& field) {
   std::string text = field.help;
   if (!spec.unit.empty()) text += ", " + spec.unit;
   if (!spec.choices.empty()) text += fmt::format(" ({})", fmt::join(spec.choices, ", "));
-  const bool low = std::isfinite(spec.min), high = std::isfinite(spec.max);
+  const bool text_field = std::holds_alternative<std::string*>(field.target) ||
+                          std::holds_alternative<std::vector<std::string>*>(field.target);
+  const bool low = !text_field && std::isfinite(spec.min), high = std::isfinite(spec.max);
   if (low && high) text += fmt::format(" ({} to {})", spec.min, spec.max);
   if (low && !high) text += fmt::format(" (at least {})", spec.min);
   if (!low && high) text += fmt::format(" (at most {})", spec.max);

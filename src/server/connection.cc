@@ -2,22 +2,25 @@
 #include "server/connection.h"
 
 #include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "core/error.h"
+#include "core/input_file.h"
 
 namespace um {
 namespace {
 
-thread_local Connection* this_connection = nullptr;
+constexpr size_t kMaxCall = 1 << 20;  // bytes of one call of the TLS library, which counts in int
 
 std::string tls_error() {
   std::array<char, 256> text{};
@@ -26,29 +29,23 @@ std::string tls_error() {
   return text.data();
 }
 
-std::chrono::steady_clock::duration seconds(double value) {
-  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-      std::chrono::duration<double>(value));
-}
-
-/// Fills the address of one end.
-void address_of(int (*get)(int, sockaddr*, socklen_t*), int socket, std::string& ip, int& port) {
+std::string address_of(int (*get)(int, sockaddr*, socklen_t*), int socket) {
   sockaddr_storage address{};
   socklen_t length = sizeof(address);
   std::array<char, NI_MAXHOST> host{};
-  std::array<char, NI_MAXSERV> service{};
-  if (get(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return;
-  if (::getnameinfo(reinterpret_cast<sockaddr*>(&address), length, host.data(), host.size(),
-                    service.data(), service.size(), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-    return;
-  ip = host.data();
-  port = std::atoi(service.data());
+  if (get(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
+      ::getnameinfo(reinterpret_cast<sockaddr*>(&address), length, host.data(), host.size(),
+                    nullptr, 0, NI_NUMERICHOST) != 0)
+    return "";
+  return host.data();
 }
 
 }  // namespace
 
 TlsContext::TlsContext(const std::string& cert, const std::string& key)
     : context_(SSL_CTX_new(TLS_server_method()), SSL_CTX_free) {
+  check_input_file(cert);
+  check_input_file(key);
   UM_CHECK(context_ != nullptr, "TLS: {}", tls_error());
   SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
   SSL_CTX_set_mode(context_.get(),
@@ -61,81 +58,84 @@ TlsContext::TlsContext(const std::string& cert, const std::string& key)
            "{}: the key does not belong to the certificate {}: {}", key, cert, tls_error());
 }
 
-Connection::Connection(int socket, const ConnectionLimits& limits, const TlsContext* tls)
-    : socket_(socket),
-      limits_(limits),
-      tls_(nullptr, SSL_free),
-      deadline_(Clock::now() + seconds(limits.read_timeout)) {
+Connection::Connection(int socket, const TlsContext* tls)
+    : socket_(socket), tls_(nullptr, SSL_free), awaited_(POLLIN) {
   ::fcntl(socket_, F_SETFL, ::fcntl(socket_, F_GETFL, 0) | O_NONBLOCK);
   const int on = 1;
   ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  if (tls != nullptr) {
-    tls_.reset(SSL_new(tls->get()));
-    if (tls_ != nullptr) SSL_set_fd(tls_.get(), socket_);
-    broken_ = tls_ == nullptr;
-  }
-  this_connection = this;
+  if (tls == nullptr) return;
+  tls_.reset(SSL_new(tls->get()));
+  broken_ = tls_ == nullptr || SSL_set_fd(tls_.get(), socket_) != 1;
+  if (!broken_) SSL_set_accept_state(tls_.get());
 }
 
 Connection::~Connection() {
-  this_connection = nullptr;
   ::close(socket_);
 }
 
-Connection* Connection::current() {
-  return this_connection;
-}
-
-bool Connection::wait_for(short events, Clock::time_point until) const {
-  for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
-    pollfd entry{socket_, events, 0};
-    const int found = ::poll(&entry, 1, static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000)));
-    if (found > 0) return true;
-    if (found == 0 || errno != EINTR) return false;
-  }
-}
-
-/// After an unfinished TLS call: 1 to try again, 0 at the end of the stream, -1 on failure.
-ssize_t Connection::wait_tls(int result, Clock::time_point until) {
+/// After a TLS call that did nothing: kLater with what to wait for, 0 at the end, or kBroken.
+ssize_t Connection::after_tls(int result) {
   const int error = SSL_get_error(tls_.get(), result);
   ERR_clear_error();
-  if (error == SSL_ERROR_WANT_READ) return wait_for(POLLIN, until) ? 1 : -1;
-  if (error == SSL_ERROR_WANT_WRITE) return wait_for(POLLOUT, until) ? 1 : -1;
-  return error == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+  if (error == SSL_ERROR_ZERO_RETURN) return 0;
+  broken_ = error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
+  awaited_ = error == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
+  return broken_ ? kBroken : kLater;
 }
 
-bool Connection::handshake() {
-  for (;;) {
-    const int result = SSL_accept(tls_.get());
-    if (result == 1) return true;
-    if (wait_tls(result, deadline_) <= 0) return false;
+ssize_t Connection::receive(char* data, size_t size) {
+  if (broken_) return kBroken;
+  if (tls_) {
+    const int count = SSL_read(tls_.get(), data, static_cast<int>(std::min(size, kMaxCall)));
+    return count > 0 ? count : after_tls(count);
   }
-}
-
-int Connection::open() {
-  if (broken_ || (tls_ && !handshake())) return -1;
-  std::array<char, 4096> buffer;
   for (;;) {
-    const ssize_t count = receive(buffer.data(), buffer.size());
-    if (count <= 0) return head_.empty() || count == 0 ? -1 : 408;
-    const size_t searched = head_.size() < 3 ? 0 : head_.size() - 3;
-    head_.append(buffer.data(), static_cast<size_t>(count));
-    const size_t end = head_.find("\r\n\r\n", searched);
-    if (std::min(end, head_.size()) > limits_.max_header_bytes) return 431;
-    if (end != std::string::npos) return 0;
+    const ssize_t count = ::recv(socket_, data, size, 0);
+    if (count >= 0) return count;
+    if (errno == EAGAIN) return kLater;
+    if (errno != EINTR) break;
   }
+  broken_ = true;
+  return kBroken;
 }
 
-void Connection::refuse(int status, const std::string& body) {
-  const char* reason = status == 431   ? "Request Header Fields Too Large"
-                       : status == 408 ? "Request Timeout"
-                                       : "Service Unavailable";
-  const std::string text = fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n"
-      "Retry-After: 1\r\nConnection: close\r\n\r\n{}",
-      status, reason, body.size(), body);
-  write(text.data(), text.size());
+bool Connection::send(std::string_view text, std::chrono::duration<double> patience) {
+  using Clock = std::chrono::steady_clock;
+  auto until = Clock::now() + std::chrono::duration_cast<Clock::duration>(patience);
+  while (!text.empty() && !broken_) {
+    ssize_t count = 0;
+    if (tls_) {
+      count = SSL_write(tls_.get(), text.data(), static_cast<int>(std::min(text.size(), kMaxCall)));
+      if (count <= 0 && after_tls(static_cast<int>(count)) == 0) broken_ = true;
+    } else {
+      count = ::send(socket_, text.data(), text.size(), MSG_NOSIGNAL);
+      broken_ = count < 0 && errno != EAGAIN && errno != EINTR;
+      awaited_ = POLLOUT;
+    }
+    if (count > 0) {
+      text.remove_prefix(static_cast<size_t>(count));
+      until = Clock::now() + std::chrono::duration_cast<Clock::duration>(patience);
+      continue;
+    }
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+    pollfd entry{socket_, awaited_, 0};
+    const int found = ::poll(&entry, 1, static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000)));
+    if (found == 0 && Clock::now() >= until) broken_ = true;
+  }
+  return !broken_;
+}
+
+void Connection::end() {
+  if (tls_ && !broken_) SSL_shutdown(tls_.get());
+  ERR_clear_error();
+  ::shutdown(socket_, SHUT_WR);
+  awaited_ = POLLIN;
+}
+
+bool Connection::discard() {
+  std::array<char, 1 << 16> buffer;
+  const ssize_t count = ::recv(socket_, buffer.data(), buffer.size(), 0);
+  return count > 0 || (count < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
 bool Connection::gone() const {
@@ -144,83 +144,12 @@ bool Connection::gone() const {
                      (entry.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0);
 }
 
-void Connection::finish() {
-  if (tls_ && !broken_) SSL_shutdown(tls_.get());
-  ::shutdown(socket_, SHUT_WR);
-  const auto until = Clock::now() + std::chrono::milliseconds(500);
-  std::array<char, 4096> buffer;
-  while (wait_for(POLLIN, until)) {
-    const ssize_t count = ::recv(socket_, buffer.data(), buffer.size(), 0);
-    if (count == 0 || (count < 0 && errno != EINTR && errno != EAGAIN)) break;
-  }
+std::string Connection::peer() const {
+  return address_of(::getpeername, socket_);
 }
 
-bool Connection::is_readable() const {
-  return head_used_ < head_.size() || (tls_ && SSL_pending(tls_.get()) > 0) ||
-         wait_for(POLLIN, deadline_);
-}
-
-bool Connection::is_writable() const {
-  return !broken_ && wait_for(POLLOUT, Clock::now() + seconds(limits_.write_timeout)) && !gone();
-}
-
-ssize_t Connection::read(char* data, size_t size) {
-  if (head_used_ == head_.size()) return receive(data, size);
-  const size_t count = std::min(size, head_.size() - head_used_);
-  std::memcpy(data, head_.data() + head_used_, count);
-  head_used_ += count;
-  return static_cast<ssize_t>(count);
-}
-
-ssize_t Connection::receive(char* data, size_t size) {
-  for (;;) {
-    // Also where there is always more to read: the time of a whole request is limited.
-    if (broken_ || Clock::now() >= deadline_) return -1;
-    if (tls_) {
-      const int count =
-          SSL_read(tls_.get(), data, static_cast<int>(std::min<size_t>(size, 1 << 20)));
-      if (count > 0) return count;
-      const ssize_t again = wait_tls(count, deadline_);
-      if (again <= 0) return again;
-      continue;
-    }
-    const ssize_t count = ::recv(socket_, data, size, 0);
-    if (count >= 0) return count;
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN || !wait_for(POLLIN, deadline_)) return -1;
-  }
-}
-
-ssize_t Connection::write(const char* data, size_t size) {
-  size_t done = 0;
-  while (done < size && !broken_) {
-    const auto until = Clock::now() + seconds(limits_.write_timeout);
-    if (tls_) {
-      const int count = SSL_write(tls_.get(), data + done,
-                                  static_cast<int>(std::min<size_t>(size - done, 1 << 20)));
-      if (count > 0)
-        done += static_cast<size_t>(count);
-      else
-        broken_ = wait_tls(count, until) <= 0;
-      continue;
-    }
-    const ssize_t count = ::send(socket_, data + done, size - done, MSG_NOSIGNAL);
-    if (count >= 0)
-      done += static_cast<size_t>(count);
-    else if (errno == EAGAIN)
-      broken_ = !wait_for(POLLOUT, until);
-    else
-      broken_ = errno != EINTR;
-  }
-  return broken_ ? -1 : static_cast<ssize_t>(size);
-}
-
-void Connection::get_remote_ip_and_port(std::string& ip, int& port) const {
-  address_of(::getpeername, socket_, ip, port);
-}
-
-void Connection::get_local_ip_and_port(std::string& ip, int& port) const {
-  address_of(::getsockname, socket_, ip, port);
+std::string Connection::own_address() const {
+  return address_of(::getsockname, socket_);
 }
 
 }  // namespace um

@@ -1,19 +1,16 @@
-// Connection: one accepted socket, plain or TLS, as a stream for cpp-httplib. Non-blocking
-// underneath, with deadlines; the head of a request is read and measured before it is parsed.
+// Connection: one accepted socket, plain or TLS, non-blocking underneath. It is received from by
+// the listener's thread, and then written to by the thread that answers.
 #pragma once
 
-#include <httplib.h>
+#include <openssl/ssl.h>
+#include <sys/types.h>
 
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace um {
-
-struct ConnectionLimits {
-  size_t max_header_bytes = 16 << 10;
-  double read_timeout = 30, write_timeout = 30;
-};
 
 /// A server's certificate. Throws Error naming the file that cannot be used.
 class TlsContext {
@@ -25,50 +22,42 @@ class TlsContext {
   std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context_;
 };
 
-class Connection : public httplib::Stream {
+class Connection {
  public:
-  /// Takes the socket and closes it in the end. `tls` may be null.
-  Connection(int socket, const ConnectionLimits& limits, const TlsContext* tls);
-  Connection(const Connection&) = delete;
-  ~Connection() override;
+  static constexpr ssize_t kBroken = -1, kLater = -2;
 
-  /// TLS handshake and the request's head. Returns 0, or the HTTP status to refuse with, or -1 if
-  /// there is nobody to talk to.
-  int open();
-  /// A whole response for a request that was never parsed.
-  void refuse(int status, const std::string& body);
+  /// Takes the socket and closes it in the end. `tls` may be null.
+  Connection(int socket, const TlsContext* tls);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  /// What has come, without waiting: the number of bytes, 0 at the end of the stream, kBroken, or
+  /// kLater where nothing is there yet. A TLS handshake comes first by itself.
+  ssize_t receive(char* data, size_t size);
+  /// What poll() has to wait for before receive() is worth calling.
+  short awaited() const { return awaited_; }
+  /// Sends all of `text`, waiting at most `patience` for the client to take any of it. False, now
+  /// and from then on, once that failed.
+  bool send(std::string_view text, std::chrono::duration<double> patience);
+  /// Ends the sending side.
+  void end();
+  /// Throws away what has come after end(); true while more may come.
+  bool discard();
   /// True once the other side has hung up.
   bool gone() const;
-  /// Ends the sending side and waits shortly for the client to do the same, so that what was sent
-  /// is not lost.
-  void finish();
 
-  bool is_readable() const override;
-  bool is_writable() const override;
-  ssize_t read(char* data, size_t size) override;
-  ssize_t write(const char* data, size_t size) override;
-  using httplib::Stream::write;
-  void get_remote_ip_and_port(std::string& ip, int& port) const override;
-  void get_local_ip_and_port(std::string& ip, int& port) const override;
-  socket_t socket() const override { return socket_; }
-
-  /// The connection that this thread is serving.
-  static Connection* current();
+  int socket() const { return socket_; }
+  /// The addresses of the two ends, without ports.
+  std::string peer() const;
+  std::string own_address() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  bool handshake();
-  bool wait_for(short events, Clock::time_point until) const;
-  ssize_t receive(char* data, size_t size);
-  ssize_t wait_tls(int result, Clock::time_point until);
+  ssize_t after_tls(int result);
 
   int socket_;
-  ConnectionLimits limits_;
   std::unique_ptr<SSL, void (*)(SSL*)> tls_;
-  Clock::time_point deadline_;  // for the whole request
-  std::string head_;            // read ahead, not yet given to the parser
-  size_t head_used_ = 0;
+  short awaited_;
   bool broken_ = false;
 };
 

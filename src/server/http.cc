@@ -1,45 +1,41 @@
 // See http.h.
 #include "server/http.h"
 
-#include <sys/socket.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
 
-#include <atomic>
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <optional>
 #include <thread>
 
-#include "core/error.h"
-#include "server/connection.h"
+#include "server/listener.h"
 
 namespace um {
 namespace {
 
-constexpr size_t kMaxPath = 1024;       // beyond it the parser's regular expressions get deep
-constexpr int kBacklog = 1024;          // connections that wait to be accepted
-constexpr size_t kRefusingWorkers = 4;  // say "too many connections"
-
-/// Threads that grow with the number of connections, to a limit.
-class Workers : public httplib::TaskQueue {
+/// Threads that grow with the number of tasks; the listener bounds it.
+class Workers {
  public:
-  explicit Workers(size_t limit) : limit_(limit) {}
-
-  void enqueue(std::function<void()> task) override {
-    std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
-    if (idle_ < tasks_.size() && threads_.size() < limit_)
-      threads_.emplace_back([this] { work(); });
-    ready_.notify_one();
-  }
-
-  void shutdown() override {
+  Workers() = default;
+  Workers(const Workers&) = delete;
+  ~Workers() {
     {
       std::lock_guard lock(mutex_);
       ended_ = true;
     }
     ready_.notify_all();
     for (std::thread& thread : threads_) thread.join();
+  }
+
+  void enqueue(std::function<void()> task) {
+    std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    if (idle_ < tasks_.size()) threads_.emplace_back([this] { work(); });
+    ready_.notify_one();
   }
 
  private:
@@ -58,7 +54,7 @@ class Workers : public httplib::TaskQueue {
     }
   }
 
-  size_t limit_, idle_ = 0;
+  size_t idle_ = 0;
   bool ended_ = false;
   std::mutex mutex_;
   std::condition_variable ready_;
@@ -66,142 +62,118 @@ class Workers : public httplib::TaskQueue {
   std::vector<std::thread> threads_;
 };
 
+/// Each connection takes a descriptor; the usual limit is 1,024 of them.
+void allow_descriptors(size_t count) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= count) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, count);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
-class HttpServer::Impl : public httplib::Server {
+class HttpServer::Impl {
  public:
-  Impl(HttpOptions options, HttpHandler handler, std::function<bool(const HttpRequest&)> keep_body,
-       HttpErrorBody error_body)
+  Impl(HttpOptions options, HttpCalls calls)
       : options_(std::move(options)),
-        handler_(std::move(handler)),
-        keep_body_(std::move(keep_body)),
-        error_body_(std::move(error_body)) {
-    new_task_queue = [this] { return new Workers(options_.max_connections + kRefusingWorkers); };
-    // Not SO_REUSEPORT, by which two servers could share a port without noticing.
-    set_socket_options([](socket_t socket) {
-      const int on = 1;
-      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    });
-    set_payload_max_length(options_.max_body_bytes);
-    set_pre_routing_handler([this](const httplib::Request& in, httplib::Response& out) {
-      if (in.method == "POST" && in.path.size() <= kMaxPath)
-        return HandlerResponse::Unhandled;  // goes on below, where the body can be read
-      handle(in, out, {});
-      return HandlerResponse::Handled;
-    });
-    Post(".*", [this](const httplib::Request& in, httplib::Response& out,
-                      const httplib::ContentReader& reader) { post(in, out, reader); });
-    set_error_handler(HandlerWithResponse([this](const httplib::Request&, httplib::Response& out) {
-      if (out.body.empty()) fail(out, out.status, "the request is not valid HTTP");
-      return HandlerResponse::Handled;
-    }));
-    set_exception_handler([this](const httplib::Request&, httplib::Response& out,
-                                 const std::exception_ptr&) { fail(out, 500, "internal error"); });
+        calls_(std::move(calls)),
+        patience_(options_.write_timeout),
+        listener_(
+            {.max_connections = options_.max_connections,
+             .max_header_bytes = options_.max_header_bytes,
+             .max_body_bytes = options_.max_body_bytes,
+             .read_timeout = options_.read_timeout},
+            {.wants_body =
+                 [this](const HttpHead& head) {
+                   return calls_.wants_body(request_of(head, nullptr));
+                 },
+             .urgent =
+                 [this](const HttpHead& head) { return calls_.urgent(request_of(head, nullptr)); },
+             .answer = [this](Received received) { enqueue(std::move(received)); },
+             .error_body = calls_.error_body}) {
+    allow_descriptors(2 * options_.max_connections + 512);
   }
 
   void bind() {
     if (!options_.tls_cert.empty()) tls_.emplace(options_.tls_cert, options_.tls_key);
-    port_ = options_.port;
-    const bool bound = port_ == 0 ? (port_ = bind_to_any_port(options_.host)) > 0
-                                  : bind_to_port(options_.host, port_);
-    UM_CHECK(bound, "cannot listen on {}:{}: the address is in use or not this machine's",
-             options_.host, options_.port);
-    ::listen(svr_sock_, kBacklog);  // the library asks for 5, too few for a burst
+    listener_.use_tls(tls_ ? &*tls_ : nullptr);
+    port_ = listener_.bind(options_.host, options_.port);
   }
 
   int port_ = 0;
-  std::atomic<bool> ended_{false};
+  Listener& listener() { return listener_; }
 
  private:
-  bool process_and_close_socket(socket_t socket) override {
-    const ConnectionLimits limits{.max_header_bytes = options_.max_header_bytes,
-                                  .read_timeout = options_.read_timeout,
-                                  .write_timeout = options_.write_timeout};
-    Connection connection(socket, limits, tls_ ? &*tls_ : nullptr);
-    const size_t open = ++open_;
-    const int status = open > options_.max_connections ? 503 : connection.open();
-    if (status == 0) {
-      bool closed = false;
-      process_request(connection, true, closed, nullptr);
-    } else if (status > 0 && (!tls_ || status != 503)) {
-      connection.refuse(status, error_body_(status, status == 503   ? "too many connections"
-                                                    : status == 431 ? "the head is too large"
-                                                                    : "the request took too long"));
-    }
-    if (status >= 0) connection.finish();
-    --open_;
-    return true;
-  }
-
-  void fail(httplib::Response& out, int status, const std::string& message) const {
-    out.status = status;
-    out.set_content(error_body_(status, message), "application/json");
-  }
-
-  static HttpRequest convert(const httplib::Request& in) {
-    return {.method = in.method,
-            .path = in.path.substr(0, kMaxPath + 1),
+  /// `head` and `connection`, which may be null, must outlive the request.
+  static HttpRequest request_of(const HttpHead& head, const Connection* connection) {
+    return {.method = head.method,
+            .path = head.path,
             .body = {},
-            .header = [&in](const std::string& name) { return in.get_header_value(name); },
-            .client_gone =
-                [connection = Connection::current()] {
-                  return connection == nullptr || connection->gone();
-                }};
+            .host = head.host,
+            .own_address = connection != nullptr ? connection->own_address() : "",
+            .header = [&head](const std::string& name) { return head.field(name); },
+            .client_gone = [connection] { return connection != nullptr && connection->gone(); }};
   }
 
-  void handle(const httplib::Request& in, httplib::Response& out, std::string body) {
-    HttpRequest request = convert(in);
-    request.body = std::move(body);
+  void enqueue(Received received) {
+    // A std::function has to be copied.
+    auto shared = std::make_shared<Received>(std::move(received));
+    workers_.enqueue([this, shared] {
+      try {
+        answer(*shared);
+      } catch (const std::exception&) {
+        // Out of memory in the middle of an answer: it is cut off, which the client notices.
+      }
+      listener_.give_back(std::move(shared->connection));
+    });
+  }
+
+  void answer(Received& received) {
+    Connection& connection = *received.connection;
+    HttpRequest request = request_of(received.head, &connection);
+    try {
+      if (received.body) request.body = received.body->finish();
+    } catch (const HttpError& error) {
+      return listener_.refuse(connection, error, options_.write_timeout);
+    }
     HttpResponse response;
-    handler_(request, response);
-    out.status = response.status;
-    for (const auto& [name, value] : response.headers) out.set_header(name, value);
+    calls_.handle(request, response);
+    send(connection, received.head, response);
+  }
+
+  void send(Connection& connection, const HttpHead& head, const HttpResponse& response) const {
+    HttpFields fields = response.headers;
+    const bool chunked = response.stream && !head.http_1_0;
+    if (response.status != 204) fields.emplace_back("Content-Type", response.content_type);
+    if (chunked)
+      fields.emplace_back("Transfer-Encoding", "chunked");
+    else if (!response.stream && response.status != 204)
+      fields.emplace_back("Content-Length", std::to_string(response.body.size()));
+    std::string text = response_head(response.status, fields);
     if (!response.stream) {
-      out.set_content(response.body, response.content_type);
+      if (head.method != "HEAD" && response.status != 204) text += response.body;
+      connection.send(text, patience_);
       return;
     }
-    out.set_chunked_content_provider(response.content_type, [stream = std::move(response.stream)](
-                                                                size_t, httplib::DataSink& sink) {
-      const bool whole =
-          stream([&](std::string_view text) { return sink.write(text.data(), text.size()); });
-      if (whole) sink.done();
-      return whole;
+    if (!connection.send(text, patience_)) return;
+    const bool whole = response.stream([&](std::string_view part) {
+      if (part.empty()) return true;  // an empty chunk would be the end
+      if (!chunked) return connection.send(part, patience_);
+      return connection.send(fmt::format("{:x}\r\n{}\r\n", part.size(), part), patience_);
     });
-  }
-
-  void post(const httplib::Request& in, httplib::Response& out,
-            const httplib::ContentReader& reader) {
-    if (in.is_multipart_form_data()) return fail(out, 415, "expected a JSON body, found a form");
-    const bool keep = keep_body_(convert(in));
-    std::string body;
-    bool large = false;
-    // Also where the declared length is small: a compressed body may grow.
-    size_t total = 0;
-    const bool complete = reader([&](const char* data, size_t size) {
-      total += size;
-      large = total > options_.max_body_bytes;
-      if (keep && !large) body.append(data, size);
-      return !large;
-    });
-    if (large || out.status == 413)
-      return fail(out, 413,
-                  fmt::format("the body has more than {} bytes", options_.max_body_bytes));
-    if (!complete) return fail(out, 400, "the body could not be read");
-    handle(in, out, std::move(body));
+    if (whole && chunked) connection.send("0\r\n\r\n", patience_);
   }
 
   HttpOptions options_;
-  HttpHandler handler_;
-  std::function<bool(const HttpRequest&)> keep_body_;
-  HttpErrorBody error_body_;
+  HttpCalls calls_;
+  std::chrono::duration<double> patience_;
   std::optional<TlsContext> tls_;
-  std::atomic<size_t> open_{0};
+  Listener listener_;
+  Workers workers_;
 };
 
-HttpServer::HttpServer(HttpOptions options, HttpHandler handler,
-                       std::function<bool(const HttpRequest&)> keep_body, HttpErrorBody error_body)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(handler), std::move(keep_body),
-                                   std::move(error_body))) {}
+HttpServer::HttpServer(HttpOptions options, HttpCalls calls)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(calls))) {}
 HttpServer::~HttpServer() = default;
 
 void HttpServer::bind() {
@@ -213,15 +185,11 @@ int HttpServer::port() const {
 }
 
 void HttpServer::serve() {
-  impl_->listen_after_bind();
-  impl_->ended_ = true;
+  impl_->listener().run();
 }
 
 void HttpServer::stop() {
-  // The library forgets a stop that comes before it has begun to listen.
-  while (!impl_->ended_ && !impl_->is_running())
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  impl_->stop();
+  impl_->listener().stop();
 }
 
 }  // namespace um

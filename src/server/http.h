@@ -1,6 +1,5 @@
-// The HTTP side of the server: what handlers see of a request and a response, and the listener. It
-// is cpp-httplib with our own connections under it, which bound what a client may do: size and time
-// of a request, time of a blocked write, number of connections. One request per connection.
+// The HTTP side of the server: what handlers see of a request and a response, and the server that
+// receives the ones (listener.h) and sends the others. One request per connection.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +14,7 @@ namespace um {
 
 struct HttpRequest {
   std::string method, path, body;
+  std::string host, own_address;  ///< that the client asks for, and that it has reached
   std::function<std::string(const std::string& name)> header;  ///< "" where there is none
   std::function<bool()> client_gone;                           ///< the client has hung up
 };
@@ -30,8 +30,6 @@ struct HttpResponse {
   std::function<bool(const HttpWriter&)> stream;
 };
 
-using HttpHandler = std::function<void(const HttpRequest&, HttpResponse&)>;
-
 struct HttpOptions {
   std::string host;
   int port = 0;  ///< 0: any free one
@@ -42,22 +40,27 @@ struct HttpOptions {
   double read_timeout = 30, write_timeout = 30;  ///< seconds
 };
 
-/// The answer to what never gets to a handler, as (status, message) → JSON.
-using HttpErrorBody = std::function<std::string(int status, const std::string& message)>;
+struct HttpCalls {
+  std::function<void(const HttpRequest&, HttpResponse&)> handle;
+  /// Whether the body of a request should be read (else it is thrown away).
+  std::function<bool(const HttpRequest&)> wants_body;
+  /// Whether a request is answered even where max_connections are answered already.
+  std::function<bool(const HttpRequest&)> urgent;
+  /// The body of the answer to what never gets to the handler.
+  std::function<std::string(int status, const std::string& message)> error_body;
+};
 
 class HttpServer {
  public:
-  /// `keep_body` says whether the body of a request should be read (else it is thrown away).
-  /// `handler` and it are called on many threads at once and must not throw.
-  HttpServer(HttpOptions options, HttpHandler handler,
-             std::function<bool(const HttpRequest&)> keep_body, HttpErrorBody error_body);
+  /// `handler` is called on many threads at once; none of the calls may throw.
+  HttpServer(HttpOptions options, HttpCalls calls);
   HttpServer(const HttpServer&) = delete;
   ~HttpServer();
 
   /// Opens the port. Throws Error if it cannot be had, or the certificate cannot be read.
   void bind();
   int port() const;
-  /// Serves until stop(), then waits for the connections that are open.
+  /// Serves until stop(), then waits for the requests that are being answered.
   void serve();
   /// Ends serve(), which runs on another thread or is about to.
   void stop();

@@ -5,14 +5,22 @@
 #include "core/files.h"
 
 namespace um {
+namespace {
+
+constexpr uint64_t kMaxKeyBytes = 4096;
+
+}  // namespace
 
 void ServeOptions::fields(Fields& f) {
-  f.add("host", host, "address to listen on; 0.0.0.0 for all");
+  f.add("host", host, "address to listen on; 0.0.0.0 for all", {.min = 1});
   f.add("port", port, "port to listen on; 0 takes a free one", {.min = 0, .max = 65535});
-  f.add("api-key", api_key, "clients must send it as `Authorization: Bearer KEY`");
-  f.add("api-key-file", api_key_file, "the same from a file, which `ps` does not show");
-  f.add("tls-cert", tls_cert, "certificate chain (PEM); then only HTTPS is spoken");
-  f.add("tls-key", tls_key, "its private key (PEM)");
+  f.add("api-key", api_key, "clients must send it as `Authorization: Bearer KEY`", {.min = 1});
+  f.add("api-key-file", api_key_file, "the same from a file, which `ps` does not show", {.min = 1});
+  f.add("allowed-host", allowed_host,
+        "names that the server goes by, beside localhost and --host; any name where there is a key",
+        {.min = 1});
+  f.add("tls-cert", tls_cert, "certificate chain (PEM); then only HTTPS is spoken", {.min = 1});
+  f.add("tls-key", tls_key, "its private key (PEM)", {.min = 1});
   f.add("cors", cors, "origins of web pages that may call the server; * for all");
   f.add("model-name", model_name, "name that clients see (default: the directory's)");
   f.add("draft-model", draft_model,
@@ -59,11 +67,15 @@ void ServeOptions::fields(Fields& f) {
 void ServeOptions::resolve() {
   if (!api_key_file.empty()) {
     if (!api_key.empty()) throw UsageError("--api-key and --api-key-file: give one of them");
-    api_key = read_file(api_key_file);
+    api_key = read_file(api_key_file, kMaxKeyBytes);
     while (!api_key.empty() && (api_key.back() == '\n' || api_key.back() == '\r'))
       api_key.pop_back();
     if (api_key.empty()) throw UsageError(fmt::format("{}: holds no key", api_key_file));
   }
+  for (const char c : api_key)
+    if (c <= ' ' || c > '~')
+      throw UsageError(
+          "the API key: expected visible ASCII characters without blanks, as HTTP can carry them");
   if (tls_cert.empty() != tls_key.empty())
     throw UsageError("--tls-cert and --tls-key: TLS needs both");
 }

@@ -14,6 +14,7 @@ struct ServeOptions {
   std::string host = "127.0.0.1";
   int64_t port = 8000;  ///< 0: any free one, printed
   std::string api_key, api_key_file;
+  std::vector<std::string> allowed_host;
   std::string tls_cert, tls_key;
   std::vector<std::string> cors;
   std::string model_name, draft_model;

@@ -1,9 +1,13 @@
 // See routes.h.
 #include "server/routes.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <cctype>
 
 #include "server/api_error.h"
+#include "server/http_head.h"
 #include "server/messages.h"
 
 namespace um {
@@ -16,6 +20,29 @@ bool same_key(std::string_view a, std::string_view b) {
     difference |= static_cast<unsigned char>(a[i]) ^
                   static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
   return difference == 0;
+}
+
+/// The key of "Bearer KEY"; the scheme may be written in any case (RFC 9110). "" for another one.
+std::string bearer_key(std::string_view field) {
+  constexpr std::string_view kScheme = "bearer ";
+  if (field.size() < kScheme.size()) return "";
+  for (size_t i = 0; i < kScheme.size(); ++i)
+    if (std::tolower(static_cast<unsigned char>(field[i])) != kScheme[i]) return "";
+  const size_t begin = field.find_first_not_of(' ', kScheme.size());
+  return begin == std::string_view::npos ? "" : std::string(field.substr(begin));
+}
+
+/// An address as it stands in a Host field: IPv6 in brackets.
+std::string as_host(const std::string& address) {
+  return address.find(':') == std::string::npos ? address : "[" + address + "]";
+}
+
+bool is_address(const std::string& host) {
+  in6_addr six{};
+  in_addr four{};
+  const std::string inner = host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
+  return ::inet_pton(host.starts_with('[') ? AF_INET6 : AF_INET, inner.c_str(),
+                     host.starts_with('[') ? static_cast<void*>(&six) : &four) == 1;
 }
 
 std::string without_scheme(const std::string& origin) {
@@ -78,9 +105,26 @@ bool Routes::may_pass(const HttpRequest& request) const {
   if (key.empty()) return true;
   const Entry* entry = find(request.path);
   if (request.method == "OPTIONS" || (entry != nullptr && entry->open)) return true;
-  std::string given = request.header("Authorization");
-  given = given.starts_with("Bearer ") ? given.substr(7) : request.header("X-Api-Key");
-  return same_key(given, key);
+  const std::string given = request.header("Authorization");
+  return same_key(given.empty() ? request.header("X-Api-Key") : bearer_key(given), key);
+}
+
+// A page of any site can have its own name point at this machine (DNS rebinding); then the browser
+// takes us for that site. A key, which the page does not know, keeps it out as well.
+void Routes::check_host(const HttpRequest& request) const {
+  const ServeOptions& options = service_.options();
+  const std::string host = host_name(request.host);
+  if (!options.api_key.empty() || request.host.empty()) return;  // browsers always send one
+  const bool any_address = options.host == "0.0.0.0" || options.host == "::";
+  std::vector<std::string> own = {"localhost", "127.0.0.1", "[::1]", as_host(options.host),
+                                  as_host(request.own_address)};
+  own.insert(own.end(), options.allowed_host.begin(), options.allowed_host.end());
+  for (const std::string& name : own)
+    if (host == host_name(name)) return;
+  if (any_address && is_address(host)) return;  // nobody's name
+  throw ApiError(403, fmt::format("host {}: the server does not go by this name; if it should, "
+                                  "start it with --allowed-host {} or with an API key",
+                                  quote(request.host), quote(host)));
 }
 
 /// A page of another site that was not let in by --cors: browsers may send such requests without
@@ -106,12 +150,18 @@ void Routes::set_cors(const HttpRequest& request, HttpResponse& response) const 
   response.headers.emplace_back("Access-Control-Max-Age", "86400");
 }
 
+bool Routes::is_urgent(const HttpRequest& request) const {
+  const Entry* entry = find(request.path);
+  return entry != nullptr && entry->get == route_health;
+}
+
 bool Routes::wants_body(const HttpRequest& request) const {
   const Entry* entry = find(request.path);
   return entry != nullptr && entry->post != nullptr && may_pass(request) && !foreign_page(request);
 }
 
 void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
+  check_host(request);
   if (request.method == "OPTIONS") {
     response.status = 204;
     return;
@@ -127,7 +177,10 @@ void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
   const bool get = request.method == "GET" || request.method == "HEAD";
   const Route route = get ? entry->get : request.method == "POST" ? entry->post : nullptr;
   if (route == nullptr) {
-    response.headers.emplace_back("Allow", entry->get != nullptr ? "GET, HEAD" : "POST");
+    const char* allowed = entry->post == nullptr  ? "GET, HEAD, OPTIONS"
+                          : entry->get == nullptr ? "POST, OPTIONS"
+                                                  : "GET, HEAD, POST, OPTIONS";
+    response.headers.emplace_back("Allow", allowed);
     throw ApiError(405, fmt::format("{} does not take {}", request.path, request.method));
   }
   route(service_, request, response);

@@ -17,6 +17,8 @@ class Routes {
 
   /// Answers any request; never throws.
   void handle(const HttpRequest& request, HttpResponse& response);
+  /// Whether such a request is answered however busy the server is.
+  bool is_urgent(const HttpRequest& request) const;
   /// Whether the body of such a request will be looked at.
   bool wants_body(const HttpRequest& request) const;
 
@@ -30,6 +32,7 @@ class Routes {
   void dispatch(const HttpRequest& request, HttpResponse& response);
   const Entry* find(const std::string& path) const;
   bool may_pass(const HttpRequest& request) const;
+  void check_host(const HttpRequest& request) const;
   bool foreign_page(const HttpRequest& request) const;
   void set_cors(const HttpRequest& request, HttpResponse& response) const;
 

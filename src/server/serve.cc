@@ -114,8 +114,11 @@ void serve(const ServeOptions& options, const std::filesystem::path& directory, 
   Routes routes(service);
   HttpServer server(
       http_options(options),
-      [&](const HttpRequest& request, HttpResponse& response) { routes.handle(request, response); },
-      [&](const HttpRequest& request) { return routes.wants_body(request); }, http_error_body);
+      {.handle = [&](const HttpRequest& request,
+                     HttpResponse& response) { routes.handle(request, response); },
+       .wants_body = [&](const HttpRequest& request) { return routes.wants_body(request); },
+       .urgent = [&](const HttpRequest& request) { return routes.is_urgent(request); },
+       .error_body = http_error_body});
   server.bind();
   const std::string url = url_of(options, server.port());
   note(fmt::format("listening on {}; loading {}", url, directory.string()));

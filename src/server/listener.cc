@@ -1,0 +1,273 @@
+// See listener.h.
+#include "server/listener.h"
+
+#include <fmt/format.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "core/error.h"
+
+namespace um {
+namespace {
+
+constexpr int kBacklog = 1024;     // connections that wait to be accepted
+constexpr size_t kReserve = 32;    // requests that are received while max_connections are answered
+constexpr size_t kUrgent = 8;      // answers to urgent requests beside them
+constexpr double kEndSeconds = 2;  // for a client to take its answer and hang up
+constexpr auto kLook = std::chrono::milliseconds(50);  // when there is no descriptor to accept with
+
+std::chrono::steady_clock::time_point in(double seconds) {
+  using Clock = std::chrono::steady_clock;
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+/// A socket that listens at this address, or -1.
+int listen_at(const addrinfo& address) {
+  const int socket =
+      ::socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket < 0) return -1;
+  // Not SO_REUSEPORT, by which two servers could share a port without noticing.
+  const int on = 1;
+  ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (::bind(socket, address.ai_addr, address.ai_addrlen) == 0 && ::listen(socket, kBacklog) == 0)
+    return socket;
+  const int reason = errno;
+  ::close(socket);
+  errno = reason;
+  return -1;
+}
+
+int port_of(int socket) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  std::array<char, NI_MAXSERV> port{};
+  ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length);
+  ::getnameinfo(reinterpret_cast<sockaddr*>(&address), length, nullptr, 0, port.data(), port.size(),
+                NI_NUMERICSERV);
+  return std::atoi(port.data());
+}
+
+}  // namespace
+
+Listener::Listener(const ListenerLimits& limits, ListenerCalls calls)
+    : limits_(limits), calls_(std::move(calls)), wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  UM_CHECK(wake_ >= 0, "the server needs an eventfd: {}", std::strerror(errno));
+}
+
+Listener::~Listener() {
+  if (socket_ >= 0) ::close(socket_);
+  ::close(wake_);
+}
+
+int Listener::bind(const std::string& host, int port) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  hints.ai_socktype = SOCK_STREAM;
+  const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+  UM_CHECK(code == 0, "cannot listen on {}: {}", host, ::gai_strerror(code));
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(found, ::freeaddrinfo);
+  for (const addrinfo* at = found; at != nullptr && socket_ < 0; at = at->ai_next)
+    socket_ = listen_at(*at);
+  UM_CHECK(socket_ >= 0, "cannot listen on {}:{}: {}", host, port, std::strerror(errno));
+  return port_of(socket_);
+}
+
+void Listener::run() {
+  std::vector<bool> ready;
+  bool incoming = false;
+  while (!over()) {
+    wait(ready, incoming);
+    size_t i = 0;
+    for (auto at = pending_.begin(); at != pending_.end(); ++i) {
+      const bool late = Clock::now() >= at->deadline;
+      const bool keeps = ready[i] ? advance(*at) : !late || expire(*at);
+      at = keeps ? std::next(at) : pending_.erase(at);
+    }
+    if (incoming) accept_all();
+    take_back();
+  }
+}
+
+bool Listener::over() const {
+  return stopped_ && answering_ == 0 && pending_.empty();
+}
+
+void Listener::stop() {
+  stopped_ = true;
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t put = ::write(wake_, &one, sizeof(one));
+}
+
+void Listener::give_back(std::unique_ptr<Connection> connection) {
+  std::lock_guard lock(mutex_);
+  returned_.push_back(std::move(connection));
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t put = ::write(wake_, &one, sizeof(one));
+}
+
+/// What was sent could be lost if the socket were closed while the client still sends.
+void Listener::take_back() {
+  std::vector<std::unique_ptr<Connection>> returned;
+  {
+    std::lock_guard lock(mutex_);
+    returned.swap(returned_);
+  }
+  for (auto& connection : returned) {
+    connection->end();
+    pending_.push_back({.connection = std::move(connection),
+                        .peer = {},
+                        .deadline = in(kEndSeconds),
+                        .ending = true});
+    --answering_;
+  }
+}
+
+/// Waits for something to do: which pending connections are ready, and whether there are new ones.
+void Listener::wait(std::vector<bool>& ready, bool& incoming) {
+  if (stopped_) pending_.remove_if([](const Pending& pending) { return !pending.ending; });
+  std::vector<pollfd> entries{{wake_, POLLIN, 0}, {stopped_ ? -1 : socket_, POLLIN, 0}};
+  auto next = in(60);
+  for (const Pending& pending : pending_) {
+    entries.push_back({pending.connection->socket(), pending.connection->awaited(), 0});
+    next = std::min(next, pending.deadline);
+  }
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now()).count();
+  const int found =
+      over() ? 0 : ::poll(entries.data(), entries.size(), static_cast<int>(std::max(left, 0L)));
+  ready.assign(pending_.size(), false);
+  incoming = found > 0 && entries[1].revents != 0;
+  for (size_t i = 0; i < ready.size(); ++i) ready[i] = found > 0 && entries[i + 2].revents != 0;
+  uint64_t count = 0;
+  if (found > 0 && entries[0].revents != 0) {
+    [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof(count));
+  }
+}
+
+void Listener::accept_all() {
+  for (int i = 0; i < kBacklog; ++i) {
+    const int socket = ::accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (socket < 0 && (errno == EMFILE || errno == ENFILE)) {
+      if (pending_.empty())
+        std::this_thread::sleep_for(kLook);
+      else
+        evict();
+      return;
+    }
+    if (socket < 0) return;
+    const size_t room = limits_.max_connections + kReserve;
+    if (pending_.size() >= std::max(room - std::min(room, answering_.load()), kReserve)) evict();
+    auto connection = std::make_unique<Connection>(socket, tls_);
+    std::string peer = connection->peer();
+    pending_.push_back({.connection = std::move(connection),
+                        .peer = std::move(peer),
+                        .deadline = in(limits_.read_timeout)});
+  }
+}
+
+/// Makes room for a new connection: of the client that has most of them, the oldest goes, so that
+/// one that opens many pushes out its own. Those that have their answer go first.
+void Listener::evict() {
+  std::map<std::string_view, size_t> connections;
+  for (const Pending& pending : pending_) ++connections[pending.peer];
+  const auto rank = [&](const Pending& pending) {
+    return std::pair(pending.ending, connections[pending.peer]);
+  };
+  auto victim = pending_.begin();
+  for (auto at = pending_.begin(); at != pending_.end(); ++at)
+    if (rank(*at) > rank(*victim)) victim = at;
+  if (!victim->ending) refuse(*victim->connection, {503, "too many connections"}, 0);
+  pending_.erase(victim);
+}
+
+/// Each of these is false where the entry is done with.
+bool Listener::advance(Pending& pending) {
+  if (pending.ending) return pending.connection->discard();
+  try {
+    return receive(pending);
+  } catch (const HttpError& error) {
+    return end(pending, error);
+  }
+}
+
+bool Listener::receive(Pending& pending) {
+  std::array<char, 1 << 16> buffer;
+  const ssize_t count = pending.connection->receive(buffer.data(), buffer.size());
+  if (count == Connection::kLater) return true;
+  if (count < 0 || (count == 0 && pending.text.empty())) return false;
+  if (count == 0) throw HttpError{400, "the request ends before its end"};
+  std::string_view bytes(buffer.data(), static_cast<size_t>(count));
+  if (!pending.head && !take_head(pending, bytes)) return true;
+  if (!pending.body) return hand_over(pending);
+  pending.body->take(bytes);
+  return pending.body->complete() ? hand_over(pending) : true;
+}
+
+/// Whether the head is there; then `bytes` is what comes after it.
+bool Listener::take_head(Pending& pending, std::string_view& bytes) {
+  std::string& text = pending.text;
+  while (text.empty() && bytes.starts_with("\r\n")) bytes.remove_prefix(2);  // as RFC 9112 wants it
+  const size_t had = text.size();
+  text += bytes;
+  const size_t end = end_of_head(text, had);
+  if (std::min(end, text.size()) > limits_.max_header_bytes) {
+    const bool line = text.find('\n') >= limits_.max_header_bytes;
+    throw HttpError{line ? 414 : 431,
+                    fmt::format("the {} has more than {} bytes", line ? "first line" : "head",
+                                limits_.max_header_bytes)};
+  }
+  if (end == std::string::npos) return false;
+  bytes.remove_prefix(end - had);
+  text.resize(end);
+  pending.head = parse_head(text);
+  HttpBody body(*pending.head, limits_.max_body_bytes);
+  if (pending.head->method != "POST" || !calls_.wants_body(*pending.head)) return true;
+  pending.body = std::move(body);
+  if (pending.head->wants_continue)
+    pending.connection->send("HTTP/1.1 100 Continue\r\n\r\n", std::chrono::seconds(0));
+  return true;
+}
+
+bool Listener::hand_over(Pending& pending) {
+  const size_t limit = limits_.max_connections + (calls_.urgent(*pending.head) ? kUrgent : 0);
+  if (answering_ >= limit) throw HttpError{503, "too many connections"};
+  ++answering_;
+  calls_.answer({std::move(pending.connection), std::move(*pending.head), std::move(pending.body)});
+  return false;
+}
+
+void Listener::refuse(Connection& connection, const HttpError& error, double patience) const {
+  const std::string body = calls_.error_body(error.status, error.message);
+  HttpFields fields = {{"Content-Type", "application/json"},
+                       {"Content-Length", std::to_string(body.size())}};
+  if (error.status == 503) fields.emplace_back("Retry-After", "1");
+  connection.send(response_head(error.status, fields) + body,
+                  std::chrono::duration<double>(patience));
+}
+
+bool Listener::end(Pending& pending, const HttpError& error) {
+  refuse(*pending.connection, error, 0);
+  pending.connection->end();
+  pending.ending = true;
+  pending.deadline = in(kEndSeconds);
+  return true;
+}
+
+bool Listener::expire(Pending& pending) {
+  if (pending.ending || pending.text.empty()) return false;
+  return end(pending,
+             {408, fmt::format("the request took more than {} s to come", limits_.read_timeout)});
+}
+
+}  // namespace um
