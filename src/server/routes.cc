@@ -2,9 +2,10 @@
 #include "server/routes.h"
 
 #include <arpa/inet.h>
+#include <strings.h>
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 
 #include "server/api_error.h"
 #include "server/http_head.h"
@@ -23,13 +24,10 @@ bool same_key(std::string_view a, std::string_view b) {
 }
 
 /// The key of "Bearer KEY"; the scheme may be written in any case (RFC 9110). "" for another one.
-std::string bearer_key(std::string_view field) {
-  constexpr std::string_view kScheme = "bearer ";
-  if (field.size() < kScheme.size()) return "";
-  for (size_t i = 0; i < kScheme.size(); ++i)
-    if (std::tolower(static_cast<unsigned char>(field[i])) != kScheme[i]) return "";
-  const size_t begin = field.find_first_not_of(' ', kScheme.size());
-  return begin == std::string_view::npos ? "" : std::string(field.substr(begin));
+std::string bearer_key(const std::string& field) {
+  constexpr size_t kScheme = 7;
+  if (::strncasecmp(field.c_str(), "bearer ", kScheme) != 0) return "";
+  return field.substr(std::min(field.find_first_not_of(' ', kScheme), field.size()));
 }
 
 /// An address as it stands in a Host field: IPv6 in brackets.
@@ -38,11 +36,10 @@ std::string as_host(const std::string& address) {
 }
 
 bool is_address(const std::string& host) {
-  in6_addr six{};
-  in_addr four{};
-  const std::string inner = host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
-  return ::inet_pton(host.starts_with('[') ? AF_INET6 : AF_INET, inner.c_str(),
-                     host.starts_with('[') ? static_cast<void*>(&six) : &four) == 1;
+  std::array<unsigned char, sizeof(in6_addr)> bytes;
+  const bool six = host.starts_with('[') && host.ends_with(']');
+  const std::string text = six ? host.substr(1, host.size() - 2) : host;
+  return ::inet_pton(six ? AF_INET6 : AF_INET, text.c_str(), bytes.data()) == 1;
 }
 
 std::string without_scheme(const std::string& origin) {
@@ -105,8 +102,8 @@ bool Routes::may_pass(const HttpRequest& request) const {
   if (key.empty()) return true;
   const Entry* entry = find(request.path);
   if (request.method == "OPTIONS" || (entry != nullptr && entry->open)) return true;
-  const std::string given = request.header("Authorization");
-  return same_key(given.empty() ? request.header("X-Api-Key") : bearer_key(given), key);
+  const std::string given = bearer_key(request.header("Authorization"));
+  return same_key(given.empty() ? request.header("X-Api-Key") : given, key);
 }
 
 // A page of any site can have its own name point at this machine (DNS rebinding); then the browser
@@ -131,7 +128,7 @@ void Routes::check_host(const HttpRequest& request) const {
 /// asking first.
 bool Routes::foreign_page(const HttpRequest& request) const {
   const std::string origin = request.header("Origin");
-  if (origin.empty() || without_scheme(origin) == request.header("Host")) return false;
+  if (origin.empty() || without_scheme(origin) == request.host) return false;
   const std::vector<std::string>& allowed = service_.options().cors;
   return std::find(allowed.begin(), allowed.end(), origin) == allowed.end() &&
          std::find(allowed.begin(), allowed.end(), "*") == allowed.end();
