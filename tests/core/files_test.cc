@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/input_file.h"
+#include "core/paths.h"
 
 namespace um {
 namespace {
