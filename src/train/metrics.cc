@@ -275,7 +275,6 @@ void for_each_line(const std::filesystem::path& path,
       rest.remove_prefix(end + 1);
     }
   }
-  UM_CHECK(!file.bad(), "{}: cannot read: {}", path.string(), std::strerror(errno));
   finish();
 }
 
