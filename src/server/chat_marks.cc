@@ -5,6 +5,7 @@
 #include <array>
 
 #include "text/chat.h"
+#include "text/turn_end.h"
 
 namespace um {
 namespace {
@@ -40,11 +41,6 @@ constexpr std::array<Calls, 6> kCalls = {
      {"[TOOL_CALLS]", "[TOOL_CALLS]", "", CallSyntax::kList},
      {"<|start_header_id|>", "<|python_tag|>", "", CallSyntax::kLlama}}};
 
-// A token among these ends the turn where the template writes it.
-constexpr std::array<const char*, 8> kCloses = {
-    "<|im_end|>",      "<|eot_id|>",    "<|eom_id|>", "<｜end▁of▁sentence｜>",
-    "<|message_end|>", "<end_of_turn>", "<|end|>",    "[unused10]"};
-
 }  // namespace
 
 ChatMarks ChatMarks::of(const Tokenizer& tokenizer, std::string_view source) {
@@ -54,13 +50,8 @@ ChatMarks ChatMarks::of(const Tokenizer& tokenizer, std::string_view source) {
   };
   ChatMarks marks;
   marks.trim = true;
-  for (const char* close : kCloses)
-    if (const int32_t id = special_id(tokenizer, close); id >= 0 && written(close))
-      marks.turn_closes.push_back(id);
-  const bool llama = written("<|start_header_id|>");
-  // Llama's end of a message to a tool, which templates do not write.
-  if (const int32_t id = special_id(tokenizer, "<|eom_id|>"); llama && id >= 0)
-    marks.turn_closes.push_back(id);
+  marks.turn_closes = turn_ends(
+      ChatTemplate::from_source(std::string(source), "chat template", tokenizer), tokenizer);
   const bool pangu = written("[unused16]");
   const std::string open(pangu ? kThinkOpen : "<think>"), close(pangu ? kThinkClose : "</think>");
   marks.think_open = special_id(tokenizer, open);

@@ -141,8 +141,6 @@ void Service::load(Device& device, std::optional<DType> weights,
                    std::vector<std::string>* warnings) {
   tokenizer_ = Tokenizer::load(directory_);
   template_ = ChatTemplate::load(directory_, *tokenizer_);
-  if (!template_->fault().empty() && warnings != nullptr)
-    warnings->push_back("no chat: " + template_->fault());
   marks_ = ChatMarks::of(*tokenizer_, template_->source());
   const auto progress = [this](uint64_t done, uint64_t all) {
     loaded_bytes_ = done;
@@ -150,16 +148,21 @@ void Service::load(Device& device, std::optional<DType> weights,
   };
   model_ = load_model(directory_, device, warnings, weights,
                       expert_bytes_of(options_.expert_memory), progress);
-  const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
-  eos_ = defaults.eos;
-  limits_ = {.sampling = defaults.has_sampling ? defaults.sampling : SamplingOptions{},
+  ends_ = find_ends(model_->config(), *tokenizer_, directory_, &*template_);
+  base_ = is_base_model(directory_);
+  own_sampling_ = sampling_defaults(directory_);
+  if (warnings != nullptr && !base_ && !template_->fault().empty())
+    warnings->push_back("no chat: " + template_->fault());
+  limits_ = {.sampling = own_sampling_.value_or(SamplingOptions{}),
              .mode = parse_think_mode(options_.mode),
              .vocab = model_->config().vocab,
              .max_n = options_.max_n};
-  formats_ = std::make_unique<Formats>(*tokenizer_, marks_, eos_);
-  if (!options_.draft_model.empty())
-    draft_ = load_model(find_model(options_.draft_model), device, warnings, weights, kAllExperts,
-                        progress);
+  formats_ = std::make_unique<Formats>(*tokenizer_, marks_, ends_.text);
+  if (!options_.draft_model.empty()) {
+    const std::filesystem::path draft = find_model(options_.draft_model);
+    require_tokenizer_of(draft, tokenizer_->hash(), directory_.string(), kSameTokenizer);
+    draft_ = load_model(draft, device, warnings, weights, kAllExperts, progress);
+  }
   EngineOptions engine = options_.engine;
   engine.cache_type = dtype_from_name(options_.cache_dtype);
   engine.draft_model = draft_.get();
@@ -194,6 +197,15 @@ void Service::stop() {
 void Service::ended() {
   std::lock_guard lock(mutex_);
   if (--open_ == 0) all_ended_.notify_all();
+}
+
+bool Service::can_think() const {
+  if (base_ || !marks_.may_think()) return false;
+  if (template_->is_pangu()) return true;
+  // The tokenizer may have marks of which this template knows nothing.
+  const std::string close =
+      marks_.think_close >= 0 ? tokenizer_->piece(marks_.think_close) : marks_.think_close_text;
+  return template_->source().find(close) != std::string::npos;
 }
 
 int64_t Service::context() const {
@@ -239,11 +251,7 @@ uint64_t Service::submit(const GenerationParams& params, const AnswerRequest& re
   // A constraint ends the answer where it is complete, whatever else was asked for.
   const bool held = request.constraint != nullptr;
   engine.min_tokens = held ? 0 : std::min(params.min_tokens, engine.max_tokens);
-  if (!params.ignore_eos || held) {
-    engine.eos = eos_;
-    if (request.chat)
-      engine.eos.insert(engine.eos.end(), marks_.turn_closes.begin(), marks_.turn_closes.end());
-  }
+  if (!params.ignore_eos || held) engine.eos = request.chat ? ends_.turn : ends_.text;
   engine.eos.insert(engine.eos.end(), params.stop_token_ids.begin(), params.stop_token_ids.end());
   engine.top_logprobs = params.top_logprobs;
   engine.routed_experts = params.routed_experts;

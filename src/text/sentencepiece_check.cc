@@ -8,64 +8,13 @@
 #include <vector>
 
 #include "core/error.h"
+#include "text/proto_reader.h"
 
 namespace um {
 namespace {
 
 constexpr uint32_t kNormalizer = 3, kDenormalizer = 5;  // fields of ModelProto
 constexpr uint32_t kCharsmap = 2;                       // field of NormalizerSpec
-
-/// The fields of a protocol buffer one by one.
-class ProtoReader {
- public:
-  ProtoReader(std::string_view bytes, const std::string& name) : rest_(bytes), name_(name) {}
-
-  /// Goes on to the next field; false at the end. `bytes` is empty for numbers.
-  bool next(uint32_t& field, std::string_view& bytes) {
-    if (rest_.empty()) return false;
-    const uint64_t key = varint();
-    field = static_cast<uint32_t>(key >> 3);
-    bytes = {};
-    switch (key & 7) {
-      case 0:
-        varint();
-        break;
-      case 1:
-        take(8);
-        break;
-      case 2:
-        bytes = take(varint());
-        break;
-      case 5:
-        take(4);
-        break;
-      default:
-        broken();
-    }
-    return true;
-  }
-
- private:
-  uint64_t varint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      const auto byte = static_cast<uint8_t>(take(1)[0]);
-      value |= static_cast<uint64_t>(byte & 0x7F) << shift;
-      if (byte < 0x80) return value;
-    }
-    broken();
-  }
-  std::string_view take(uint64_t count) {
-    if (count > rest_.size()) broken();
-    const std::string_view taken = rest_.substr(0, count);
-    rest_.remove_prefix(count);
-    return taken;
-  }
-  [[noreturn]] void broken() const { fail("{}: not a SentencePiece model", name_); }
-
-  std::string_view rest_;
-  const std::string& name_;
-};
 
 /// A node: its children lie at `index ^ offset ^ byte`, and a value, if it has one, at `index ^
 /// offset`. A value has its highest bit set.
@@ -104,14 +53,13 @@ void check_charsmap(std::string_view table, const std::string& name) {
 
 void check_sentencepiece(std::string_view model, const std::string& name) {
   ProtoReader fields(model, name);
-  uint32_t field = 0;
-  std::string_view bytes;
-  while (fields.next(field, bytes)) {
-    if (field != kNormalizer && field != kDenormalizer) continue;
-    ProtoReader spec(bytes, name);
-    std::string_view value;
-    while (spec.next(field, value))
-      if (field == kCharsmap) check_charsmap(value, name);
+  ProtoField field;
+  while (fields.next(field)) {
+    if (field.number != kNormalizer && field.number != kDenormalizer) continue;
+    ProtoReader spec(field.bytes, name);
+    ProtoField part;
+    while (spec.next(part))
+      if (part.number == kCharsmap) check_charsmap(part.bytes, name);
   }
 }
 
