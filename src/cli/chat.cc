@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "models/model_texts.h"
 #include "server/chat_marks.h"
 #include "text/chat_template.h"
 #include "text/utf8.h"
@@ -73,18 +74,24 @@ class Chat {
         marks_(ChatMarks::of(tokenizer_, template_)),
         model_(flags.weights.load(directory_, globals.device())),
         engine_(*model_,
-                {.cache_type = dtype_from_name(flags.cache_dtype), .context = context(flags)}) {
-    const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
-    options_ = {.sampling = flags.sampling.resolve(defaults),
+                {.cache_type = dtype_from_name(flags.cache_dtype), .context = context(flags)}),
+        base_(is_base_model(directory_)) {
+    const Ends ends = find_ends(model_->config(), tokenizer_, directory_, &template_);
+    options_ = {.sampling = flags.sampling.resolve(sampling_defaults(directory_)),
                 .seed = flags.sampling.resolve_seed(),
                 .max_tokens = flags.max_tokens,
-                .eos = defaults.eos};
-    options_.eos.insert(options_.eos.end(), marks_.turn_closes.begin(), marks_.turn_closes.end());
+                .eos = base_ ? ends.text : ends.turn};
     reset();
+    if (base_ && !system_.empty())
+      throw UsageError("--system: a base model is told nothing, it continues text");
+    if (base_) return;
     // Fails here, not in the first turn.
     UM_CHECK(template_.fault().empty(), "{}: {}", directory_.string(), template_.fault());
     if (template_.is_pangu()) prompt_ids();
   }
+
+  /// The model only continues texts: each line begins a new one.
+  bool base() const { return base_; }
 
   void reset() {
     messages_.clear();
@@ -93,12 +100,13 @@ class Chat {
 
   /// Answers on standard output.
   void answer(const std::string& user) {
+    if (base_) messages_.clear();
     messages_.push_back({"user", repair_utf8(user)});
     std::vector<int32_t> prompt = prompt_ids();
     while (std::ssize(prompt) + options_.max_tokens > engine_.options().context && forget_oldest())
       prompt = prompt_ids();
     interrupted = 0;
-    bool thinking = marks_.opens_thinking(tokenizer_, prompt);
+    bool thinking = !base_ && marks_.opens_thinking(tokenizer_, prompt);
     const Generation out =
         generate(engine_, &tokenizer_, prompt, options_, [&](int32_t id, std::string_view text) {
           if (id == marks_.think_open && id >= 0) thinking = true;
@@ -124,6 +132,8 @@ class Chat {
   }
 
   std::vector<int32_t> prompt_ids() const {
+    if (base_)
+      return tokenizer_.encode(messages_.back().content, {.add_bos = tokenizer_.add_bos()});
     if (template_.is_pangu())
       return encode_chat(tokenizer_, messages_, {.mode = mode_.value_or(ThinkMode::kSlow)});
     TemplateInput input;
@@ -162,6 +172,7 @@ class Chat {
   ChatMarks marks_;
   std::unique_ptr<Model> model_;
   Engine engine_;
+  bool base_;
   GenerateOptions options_;
   std::vector<Message> messages_;
 };
@@ -169,6 +180,9 @@ class Chat {
 void run_chat(const Flags& flags, const Globals& globals) {
   Chat chat(flags, globals);
   const bool terminal = stderr_is_terminal();
+  if (chat.base())
+    fmt::print(stderr, "{}\n",
+               dim(std::string(kBaseModel) + "; each line that you write begins a new one", true));
   if (terminal)
     fmt::print(stderr, "{}\n\n",
                dim("/reset begins anew, /quit ends, Ctrl-C stops an answer", true));

@@ -12,6 +12,7 @@
 #include "engine/evaluate.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "models/model_texts.h"
 #include "text/tokenizer.h"
 
 namespace um {
@@ -82,11 +83,8 @@ Scored score_data(const Model& model, const fs::path& directory, const Flags& fl
                  .batch = std::max<int64_t>(1, flags.batch_tokens / flags.seq_len),
                  .seq_len = flags.seq_len,
                  .val = val});
+  require_tokenizer_of(directory, loader.tokenizer_hash(), flags.data, "pack the text with it");
   check_vocab(model, loader.vocab_size(), flags.data);
-  if (path_exists(directory / "tokenizer.model"))
-    UM_CHECK(Tokenizer::load(directory).hash() == loader.tokenizer_hash(),
-             "{}: packed with another tokenizer than that of {}; pack the text with it", flags.data,
-             directory.string());
   const Manifest& manifest = loader.datasets()[0].manifest();
   const SplitInfo& split = val ? manifest.val : manifest.train;
   const auto targets = static_cast<double>(split.tokens - split.documents);

@@ -8,6 +8,7 @@
 #include "core/unfinished.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "models/model_texts.h"
 
 namespace um {
 namespace {
@@ -20,15 +21,6 @@ struct Flags {
   uint64_t seed = 1;
 };
 
-/// What is not weights: the tokenizer's files and how to generate.
-void copy_other_files(const fs::path& from, const fs::path& to) {
-  for (const char* name :
-       {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-        "generation_config.json", "chat_template.jinja"}) {
-    if (path_exists(from / name)) copy_whole_file(from / name, to / name);
-  }
-}
-
 void run(const Flags& flags, const Globals& globals) {
   const fs::path from = find_model(flags.model), out = flags.out;
   UM_CHECK(!path_exists(out / "config.json"),
@@ -38,8 +30,9 @@ void run(const Flags& flags, const Globals& globals) {
   const int64_t before = model->mtp_heads();
   const auto grown = expand_mtp(*model, flags.heads, init, flags.seed);
   OutputDirectory output(out);
+  copy_model_texts(from, out);
   save_model(*grown, out);
-  copy_other_files(from, out);
+  write_trained_for(out, trained_for(from));
   output.keep();
   fmt::print("{}  {} MTP heads, {} of them new ({})\n", flags.out, flags.heads,
              flags.heads - before, flags.init == "copy" ? "copies of head 1" : "random");

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "models/model_texts.h"
 #include "text/utf8.h"
 
 namespace um {
@@ -29,20 +30,32 @@ std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, const std::string
   return tokenizer.encode(text, {.add_bos = bos, .parse_special = parse_special});
 }
 
-std::string speed_line(const Generation& out, uint64_t seed) {
-  const char* end = out.reason == FinishReason::eos       ? ", ended by the model"
-                    : out.reason == FinishReason::stop    ? ", at a stop text"
-                    : out.reason == FinishReason::context ? ", the context is full"
-                                                          : "";
+std::string end_of(const Generation& out, int64_t max_tokens) {
+  switch (out.reason) {
+    case FinishReason::eos:
+      return "ended by the model";
+    case FinishReason::stop:
+      return "ended at a stop text";
+    case FinishReason::max_tokens:
+      return fmt::format("cut at --max-tokens {}", max_tokens);
+    case FinishReason::context:
+      return "cut: the context is full";
+    default:
+      return std::string(finish_reason_name(out.reason));
+  }
+}
+
+std::string speed_line(const Generation& out, uint64_t seed, int64_t max_tokens) {
   std::string drafts;
   if (out.stats.drafted > 0)
     drafts = fmt::format(
         ", {:.0f} % of {} drafts accepted",
         100.0 * static_cast<double>(out.stats.accepted) / static_cast<double>(out.stats.drafted),
         out.stats.drafted);
-  return fmt::format("{} tokens, {} tokens/s{}; prompt {} tokens, {} tokens/s; seed {}{}",
+  return fmt::format("{} tokens, {} tokens/s{}; prompt {} tokens, {} tokens/s; seed {}, {}",
                      out.tokens.size(), short_count(out.decode_tokens_per_s()), drafts,
-                     out.stats.prompt_tokens, short_count(out.prefill_tokens_per_s()), seed, end);
+                     out.stats.prompt_tokens, short_count(out.prefill_tokens_per_s()), seed,
+                     end_of(out, max_tokens));
 }
 
 void print_result(const std::string& prompt, const Generation& out, uint64_t seed) {
@@ -65,18 +78,19 @@ void run_generate(const Flags& flags, const Globals& globals) {
   const std::filesystem::path directory = find_model(flags.model);
   const Tokenizer tokenizer = load_tokenizer(directory);
   const auto model = flags.weights.load(directory, globals.device());
-  const GenerationDefaults defaults = generation_defaults(model->config(), directory);
-  GenerateOptions options{.sampling = flags.sampling.resolve(defaults),
+  GenerateOptions options{.sampling = flags.sampling.resolve(sampling_defaults(directory)),
                           .seed = flags.sampling.resolve_seed(),
                           .max_tokens = flags.max_tokens,
                           .stop = flags.stop,
                           .skip_special = !flags.special};
-  if (!flags.ignore_eos) options.eos = defaults.eos;
+  if (!flags.ignore_eos) options.eos = find_ends(model->config(), tokenizer, directory).text;
   const std::vector<int32_t> ids = encode_prompt(tokenizer, prompt, flags.special);
   std::unique_ptr<Model> drafter;
-  if (!flags.draft_model.empty())
-    drafter = load_model(find_model(flags.draft_model), globals.device(), nullptr,
-                         weights_of(flags.weights.dtype));
+  if (!flags.draft_model.empty()) {
+    const std::filesystem::path draft = find_model(flags.draft_model);
+    require_tokenizer_of(draft, tokenizer.hash(), directory.string(), kSameTokenizer);
+    drafter = load_model(draft, globals.device(), nullptr, weights_of(flags.weights.dtype));
+  }
   Engine engine(*model, {.cache_tokens = std::ssize(ids) + flags.max_tokens + 1,
                          .cache_type = dtype_from_name(flags.cache_dtype),
                          .draft_tokens = flags.drafts,
@@ -98,7 +112,7 @@ void run_generate(const Flags& flags, const Globals& globals) {
   if (!stream) fmt::print("{}{}", prompt, out.text);
   fmt::print("\n");
   std::fflush(stdout);
-  fmt::print(stderr, "{}\n", dim(speed_line(out, options.seed), true));
+  fmt::print(stderr, "{}\n", dim(speed_line(out, options.seed, flags.max_tokens), true));
   const EngineStats stats = engine.stats();
   if (const int64_t wanted = stats.expert_hits + stats.expert_misses; wanted > 0)
     fmt::print(stderr, "{}\n",

@@ -8,6 +8,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "models/model_texts.h"
 #include "text/tokenizer.h"
 
 namespace um {
@@ -56,12 +57,14 @@ void init(const Flags& flags, const Globals& globals) {
     UM_CHECK(tokenizer->vocab_size() <= config.vocab,
              "{}: the tokenizer has {} tokens, the model room for {}", flags.tokenizer,
              tokenizer->vocab_size(), config.vocab);
+    clear_token_ids(config);
   }
   const auto model = make_model(config, globals.device());
   model->params().initialize(flags.seed);
   OutputDirectory output(out);
-  save_model(*model, out);
   if (tokenizer) tokenizer->save(out);
+  save_model(*model, out);
+  write_trained_for(out, "nothing");
   output.keep();
   fmt::print("{}  {} parameters in {}, seed {}\n", bold(flags.out), digits(model->params().count()),
              dtype_name(config.dtype), flags.seed);

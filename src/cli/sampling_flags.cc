@@ -47,9 +47,8 @@ void SamplingFlags::add_to(CLI::App* command) {
   add("--seed", seed, "the same seed gives the same text (default: another every time)");
 }
 
-SamplingOptions SamplingFlags::resolve(const GenerationDefaults& defaults) const {
-  SamplingOptions options{.temperature = 0.8, .top_p = 0.95};
-  if (defaults.has_sampling) options = defaults.sampling;
+SamplingOptions SamplingFlags::resolve(const std::optional<SamplingOptions>& defaults) const {
+  SamplingOptions options = defaults.value_or(SamplingOptions{.temperature = 0.8, .top_p = 0.95});
   options.temperature = temperature.value_or(options.temperature);
   options.top_k = top_k.value_or(options.top_k);
   options.top_p = top_p.value_or(options.top_p);

@@ -20,7 +20,7 @@ struct SamplingFlags {
 
   void add_to(CLI::App* command);
   /// What was given, else what the checkpoint asks for, else temperature 0.8 and top-p 0.95.
-  SamplingOptions resolve(const GenerationDefaults& defaults) const;
+  SamplingOptions resolve(const std::optional<SamplingOptions>& defaults) const;
   /// What was given, else a new one every time.
   uint64_t resolve_seed() const;
 };

@@ -9,9 +9,9 @@
 #include "engine/generator.h"
 #include "models/config.h"
 #include "models/count.h"
-#include "text/tokenizer.h"
+#include "models/model_texts.h"
+#include "text/tokenizer_hash.h"
 #include "train/resume.h"
-#include "train/run_card.h"
 #include "train/trainer.h"
 
 namespace um {
@@ -73,7 +73,7 @@ std::string write_sample(const Model& model, const Tokenizer& tokenizer, const s
   Engine engine(model, {.cache_tokens = std::ssize(ids) + tokens + 1});
   GenerateOptions options{.sampling = {.temperature = 0.8, .top_k = 40}, .seed = 1};
   options.max_tokens = tokens;
-  if (tokenizer.eos_id() >= 0) options.eos = {tokenizer.eos_id()};
+  options.eos = find_ends(model.config(), tokenizer, {}).text;
   return generate(engine, &tokenizer, ids, options).text;
 }
 
@@ -90,10 +90,8 @@ void run(TrainCommand& command, const Globals& globals) {
   Progress progress;
   TrainerHooks hooks;
   std::optional<Tokenizer> tokenizer;
-  if (!options.data.path.empty()) {
-    const auto directory = tokenizer_directory(options.data.path[0]);
-    if (!directory.empty()) tokenizer = Tokenizer::load(directory);
-  }
+  if (!options.data.path.empty() && has_tokenizer(options.data.path[0]))
+    tokenizer = Tokenizer::load(options.data.path[0]);
   if (tokenizer && options.log.sample_prompts.empty()) options.log.sample_prompts = {"The"};
   if (tokenizer)
     hooks.sample = [&](const Model& model, const std::string& prompt, int64_t tokens) {

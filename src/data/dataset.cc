@@ -5,13 +5,13 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/paths.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer_hash.h"
 
 namespace um {
 namespace {
 
 constexpr std::string_view kFormat = "ultramoe-tokens";
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;  // in version 1 tokenizer_hash is of the tokenizer's files
 constexpr int64_t kMaxCount = int64_t{1} << 52;  // of anything; exact in a double
 
 Json split_json(const SplitInfo& split) {
@@ -91,13 +91,19 @@ std::vector<TokenShard> open_shards(const std::filesystem::path& directory,
   return shards;
 }
 
-/// The tokenizer's files are replaced just before the manifest; a kill between the two shows here.
-void check_tokenizer(const std::filesystem::path& directory, const Manifest& manifest) {
-  if (!path_exists(directory / "tokenizer.model")) return;
-  const std::string found = Tokenizer::load(directory).hash();
+/// The hash of the tokenizer in `directory`; without one the manifest's. Its files are replaced
+/// just before the manifest; a kill between the two shows here.
+std::string check_tokenizer(const std::filesystem::path& directory, const Manifest& manifest) {
+  if (!has_tokenizer(directory)) return manifest.tokenizer_hash;
+  const Tokenizer tokenizer = Tokenizer::load(directory);
+  std::string hash = tokenizer.hash();
+  if (manifest.version == 1 && !path_exists(directory / "tokenizer.model"))
+    return hash;  // that version's hash had ids in it which only the source's config.json knew
+  const std::string found = manifest.version == 1 ? file_hash(tokenizer) : hash;
   UM_CHECK(found == manifest.tokenizer_hash,
-           "{}: tokenizer.model is tokenizer {}, the manifest says {}; pack again",
-           directory.string(), found, manifest.tokenizer_hash);
+           "{}: its tokenizer is {}, the manifest says {}; pack again", directory.string(), found,
+           manifest.tokenizer_hash);
+  return hash;
 }
 
 }  // namespace
@@ -110,7 +116,7 @@ Json Manifest::json() const {
                     {"documents", source.documents}});
   }
   return {{"format", kFormat},
-          {"version", kVersion},
+          {"version", version},
           {"vocab_size", vocab_size},
           {"tokenizer_hash", tokenizer_hash},
           {"document", document},
@@ -124,8 +130,8 @@ Json Manifest::json() const {
 Manifest Manifest::parse(const Json& json, const std::string& where) {
   const JsonObject object(json, where);
   if (object.string("format") != kFormat) object.wrong("format", kFormat);
-  object.integer("version", kVersion, kVersion);
   Manifest manifest;
+  manifest.version = object.integer("version", 1, kVersion);
   manifest.vocab_size = static_cast<uint32_t>(object.integer("vocab_size", 1, 1 << 30));
   manifest.tokenizer_hash = object.string("tokenizer_hash");
   manifest.document = object.string("document");
@@ -148,7 +154,7 @@ Dataset::Dataset(const std::filesystem::path& directory) : directory_(directory)
       "pack`",
       directory.string(), kManifestName);
   manifest_ = Manifest::parse(read_json_file(path), path.string());
-  check_tokenizer(directory, manifest_);
+  tokenizer_hash_ = check_tokenizer(directory, manifest_);
   train_ = open_shards(directory, manifest_, manifest_.train);
   val_ = open_shards(directory, manifest_, manifest_.val);
 }

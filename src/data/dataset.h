@@ -40,8 +40,9 @@ struct SourceInfo {
 };
 
 struct Manifest {
+  int64_t version = 2;
   uint32_t vocab_size = 0;
-  std::string tokenizer_hash;  // Tokenizer::hash()
+  std::string tokenizer_hash;  // Tokenizer::hash(); of version 1 file_hash()
   std::string document;        // the document rule
   double val_fraction = 0;
   uint64_t seed = 0;
@@ -64,6 +65,8 @@ class Dataset {
 
   const std::filesystem::path& directory() const { return directory_; }
   const Manifest& manifest() const { return manifest_; }
+  /// Tokenizer::hash() of the tokenizer it was made with.
+  const std::string& tokenizer_hash() const { return tokenizer_hash_; }
   const std::vector<TokenShard>& shards(bool val) const { return val ? val_ : train_; }
   /// Reads all shards and compares their checksums with the manifest. Throws Error naming the
   /// shard.
@@ -74,6 +77,7 @@ class Dataset {
  private:
   std::filesystem::path directory_;
   Manifest manifest_;
+  std::string tokenizer_hash_;
   std::vector<TokenShard> train_, val_;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "text/tokenizer_hash.h"
 
 namespace um {
 namespace {
@@ -34,10 +35,9 @@ Loader::Loader(LoaderOptions options) : options_(std::move(options)) {
   check_options(options_);
   for (const SourceOptions& source : options_.sources) datasets_.emplace_back(source.directory);
   for (size_t s = 0; s < datasets_.size(); ++s) {
-    UM_CHECK(datasets_[s].manifest().tokenizer_hash == tokenizer_hash(),
-             "{}: packed with tokenizer {}, but {} with {}; pack them with one tokenizer",
-             datasets_[s].directory().string(), datasets_[s].manifest().tokenizer_hash,
-             datasets_[0].directory().string(), tokenizer_hash());
+    require_same_tokenizer(datasets_[s].tokenizer_hash(), datasets_[s].directory().string(),
+                           tokenizer_hash(), datasets_[0].directory().string(),
+                           "pack them with one tokenizer");
     index_source(datasets_[s], options_.sources[s].weight);
   }
 }

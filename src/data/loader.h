@@ -66,7 +66,7 @@ class Loader {
   /// Tokens put out so far, of all ranks.
   uint64_t tokens() const;
   uint32_t vocab_size() const { return datasets_[0].manifest().vocab_size; }
-  const std::string& tokenizer_hash() const { return datasets_[0].manifest().tokenizer_hash; }
+  const std::string& tokenizer_hash() const { return datasets_[0].tokenizer_hash(); }
   const std::vector<Dataset>& datasets() const { return datasets_; }
   uint64_t seed() const { return options_.seed; }
   /// Hashes of the corpora, as in the state.

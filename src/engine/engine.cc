@@ -236,7 +236,6 @@ void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
   for (const PlannedRows& rows : plan) {
     // Drafts are not in the cache until they are accepted (deliver).
     rows.request->cached = std::min(rows.begin + rows.rows, rows.request->length());
-    if (rows.prompt) counters_.prompt_tokens += rows.rows;
     scheduler_.ran(rows);
     read_prompt(*rows.request, rows.begin, hidden.row_range(row, row + rows.rows));
     row += rows.rows;
@@ -451,7 +450,6 @@ void Engine::Impl::finish_done() {
     if (!stats.routed_experts.empty())  // refused drafts may stand behind the last row
       stats.routed_experts.resize(static_cast<size_t>(request->cached * model_.trunk_moe_layers() *
                                                       model_.config().moe.top_k));
-    counters_.cached_prompt_tokens += stats.cached_tokens;
     ++counters_.finished;
     request->sink->on_finish(request->reason, stats, request->error);
     const std::lock_guard lock(mutex_);
@@ -468,6 +466,8 @@ void Engine::Impl::publish(double seconds) {
   counters_.running = scheduler_.running();
   counters_.waiting = scheduler_.waiting();
   counters_.preemptions = scheduler_.preemptions();
+  counters_.prompt_tokens = scheduler_.prompt_tokens();
+  counters_.cached_prompt_tokens = scheduler_.cached_prompt_tokens();
   const PageCache& pages = scheduler_.pages();
   counters_.cache_rows = pages.pages() * kPageRows;
   counters_.cache_rows_used = (pages.pages() - pages.available()) * kPageRows;

@@ -2,7 +2,6 @@
 #include "engine/generator.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "core/json.h"
 #include "core/paths.h"
@@ -58,18 +57,6 @@ class TextSink : public RequestSink {
   bool cancelled_ = false;
 };
 
-/// One of an array's or a single id's.
-void add_ids(const Json& value, const std::string& where, int64_t vocab,
-             std::vector<int32_t>& ids) {
-  for (const Json& id : value.is_array() ? value : Json::array({value})) {
-    UM_CHECK(id.is_number_integer() && id >= 0 && id < vocab,
-             "{}: eos_token_id: expected a token id below {}, found {}", where, vocab,
-             describe(id));
-    if (std::find(ids.begin(), ids.end(), id.get<int32_t>()) == ids.end())
-      ids.push_back(id.get<int32_t>());
-  }
-}
-
 double rate(int64_t tokens, double seconds) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
@@ -116,27 +103,20 @@ Generation generate(Engine& engine, const Tokenizer* tokenizer, const std::vecto
   return sink->result();
 }
 
-GenerationDefaults generation_defaults(const ModelConfig& config,
-                                       const std::filesystem::path& directory) {
-  GenerationDefaults defaults;
-  for (const int64_t id : config.eos) defaults.eos.push_back(static_cast<int32_t>(id));
+std::optional<SamplingOptions> sampling_defaults(const std::filesystem::path& directory) {
   const auto path = directory / "generation_config.json";
-  if (!path_exists(path)) return defaults;
+  if (!path_exists(path)) return std::nullopt;
   const Json json = read_json_file(path);
   const JsonObject object(json, path.string());
-  if (const Json* eos = object.find("eos_token_id"))
-    add_ids(*eos, path.string(), config.vocab, defaults.eos);
-  if (object.boolean_or("do_sample", false)) {
-    SamplingOptions& sampling = defaults.sampling;
-    defaults.has_sampling = true;
-    sampling.temperature = object.number_or("temperature", 1.0, 0, 1000);
-    sampling.top_k = object.integer_or("top_k", 0, 0);
-    sampling.top_p = object.number_or("top_p", 1.0, 1e-9, 1);
-    sampling.min_p = object.number_or("min_p", 0.0, 0, 1);
-    sampling.typical_p = object.number_or("typical_p", 1.0, 1e-9, 1);
-    sampling.repetition_penalty = object.number_or("repetition_penalty", 1.0, 0.01, 100);
-  }
-  return defaults;
+  if (!object.boolean_or("do_sample", false)) return std::nullopt;
+  SamplingOptions sampling;
+  sampling.temperature = object.number_or("temperature", 1.0, 0, 1000);
+  sampling.top_k = object.integer_or("top_k", 0, 0);
+  sampling.top_p = object.number_or("top_p", 1.0, 1e-9, 1);
+  sampling.min_p = object.number_or("min_p", 0.0, 0, 1);
+  sampling.typical_p = object.number_or("typical_p", 1.0, 1e-9, 1);
+  sampling.repetition_penalty = object.number_or("repetition_penalty", 1.0, 0.01, 100);
+  return sampling;
 }
 
 }  // namespace um

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,14 +45,7 @@ using TokenCallback = std::function<bool(int32_t id, std::string_view text)>;
 Generation generate(Engine& engine, const Tokenizer* tokenizer, const std::vector<int32_t>& prompt,
                     const GenerateOptions& options, const TokenCallback& on_token = {});
 
-/// What a checkpoint asks for: the tokens that end a text (config.json and generation_config.json)
-/// and how to sample where that file says so.
-struct GenerationDefaults {
-  SamplingOptions sampling;
-  std::vector<int32_t> eos;
-  bool has_sampling = false;
-};
-GenerationDefaults generation_defaults(const ModelConfig& config,
-                                       const std::filesystem::path& directory);
+/// How a checkpoint's generation_config.json asks to sample; nothing if it does not say.
+std::optional<SamplingOptions> sampling_defaults(const std::filesystem::path& directory);
 
 }  // namespace um

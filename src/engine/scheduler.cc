@@ -104,7 +104,11 @@ void Scheduler::admit() {
     }
     std::unique_ptr<ActiveRequest> request = std::move(waiting_[i]);
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    if (request->stats.preemptions == 0) request->admitted = Clock::now();
+    if (request->stats.preemptions == 0) {
+      request->admitted = Clock::now();
+      prompt_tokens_ += request->prompt_rows;
+      cached_prompt_tokens_ += request->cached;
+    }
     insert_sorted(running_, std::move(request));
   }
 }

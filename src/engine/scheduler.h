@@ -45,6 +45,9 @@ class Scheduler {
   int64_t running() const { return std::ssize(running_); }
   int64_t waiting() const { return std::ssize(waiting_); }
   int64_t preemptions() const { return preemptions_; }
+  /// Of the requests that were begun: their prompts' tokens, and those that were in the cache.
+  int64_t prompt_tokens() const { return prompt_tokens_; }
+  int64_t cached_prompt_tokens() const { return cached_prompt_tokens_; }
   int64_t limit() const { return limit_; }
   const PageCache& pages() const { return pages_; }
 
@@ -67,6 +70,7 @@ class Scheduler {
   Requests waiting_, running_;  // by priority, then arrival
   std::vector<PlannedRows> plan_;
   int64_t preemptions_ = 0;
+  int64_t prompt_tokens_ = 0, cached_prompt_tokens_ = 0;
 };
 
 }  // namespace um

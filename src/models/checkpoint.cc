@@ -6,14 +6,16 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/json.h"
 #include "models/config.h"
 #include "models/count.h"
 #include "models/expert_files.h"
+#include "models/model_texts.h"
 #include "models/model_weights.h"
 #include "ops/devices.h"
+#include "text/tokenizer_hash.h"
 
 namespace um {
 namespace {
@@ -41,16 +43,6 @@ void write_values(DType from, std::span<const std::byte> values, DType to, const
     convert_from_f32(to, wide.data(), converted.data(), n);
     sink(std::span(converted).first(n * dtype_size(to)));
   }
-}
-
-/// generation_config.json: the tokens that begin, end and fill a text, for engines that look there.
-nlohmann::json generation_config(const ModelConfig& config) {
-  nlohmann::json json = nlohmann::json::object();
-  if (config.bos >= 0) json["bos_token_id"] = config.bos;
-  if (config.pad >= 0) json["pad_token_id"] = config.pad;
-  if (config.eos.size() == 1) json["eos_token_id"] = config.eos[0];
-  if (config.eos.size() > 1) json["eos_token_id"] = config.eos;
-  return json;
 }
 
 }  // namespace
@@ -147,9 +139,10 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
 void save_model(const Model& model, const std::filesystem::path& directory,
                 uint64_t max_shard_bytes) {
   make_directories(directory);
-  write_file_atomic(directory / "config.json", config_to_json(model.config()).dump(2) + "\n");
-  write_file_atomic(directory / "generation_config.json",
-                    generation_config(model.config()).dump(2) + "\n");
+  Json config = config_to_json(model.config());
+  if (has_tokenizer(directory)) add_token_ids(config, Tokenizer::load(directory));
+  write_file_atomic(directory / "config.json", config.dump(2) + "\n");
+  write_generation_config(directory, config);
   write_checkpoint(
       directory, checkpoint_specs(model.params(), model.config().dtype),
       checkpoint_source(model.params(),

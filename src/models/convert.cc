@@ -11,8 +11,10 @@
 #include "core/unfinished.h"
 #include "models/config.h"
 #include "models/gguf_model.h"
+#include "models/model_texts.h"
 #include "models/model_weights.h"
 #include "text/chat_template.h"
+#include "text/tokenizer_hash.h"
 #include "text/vocabulary_export.h"
 
 namespace um {
@@ -22,6 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 constexpr int64_t kChunk = int64_t{1} << 20;  // elements converted at a time
+constexpr size_t kGgufEnds = 3;               // eos, eot, eom
 
 Json config_of(const fs::path& from) {
   if (is_gguf(from)) return gguf_config(GgufModel(from));
@@ -110,10 +113,20 @@ Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<B
       source_(weights_of(from, config_)) {
   UM_CHECK(!type || can_encode(*type), "{}: this type can be read, not written",
            block_format(*type).name);
+  complete_ids();
   if (to_gguf_)
     plan_gguf_file(type);
   else
     plan_directory(type);
+}
+
+/// Gives the config the ids that only the tokenizer or generation_config.json has.
+void Conversion::complete_ids() {
+  if (!has_tokenizer(from_)) return;
+  const Tokenizer tokenizer = Tokenizer::load(from_);
+  const ChatTemplate chat = ChatTemplate::load(from_, tokenizer);
+  ends_ = find_ends(load_config(config_, source_.where()), tokenizer, from_, &chat).turn;
+  add_token_ids(config_, tokenizer);
 }
 
 void Conversion::count(const StoredWeight& weight, std::string_view format, uint64_t bytes) {
@@ -130,6 +143,9 @@ void Conversion::plan_gguf_file(std::optional<BlockType> type) {
   for (const GgufOutput& output : gguf_.tensors)
     count(output.weight, block_format(output.spec.type).name, output.spec.byte_size());
   lost_ = gguf_.lost;
+  if (ends_.size() > kGgufEnds)
+    notes_.push_back(fmt::format("{} tokens end this model's texts, the file has places for {}",
+                                 ends_.size(), kGgufEnds));
   if (gguf_.architecture.starts_with("pangu-") && gguf_.architecture != "pangu-embedded")
     notes_.push_back(fmt::format(
         "architecture {} is ours: llama.cpp does not know it, ultramoe does", gguf_.architecture));
@@ -166,20 +182,19 @@ uint64_t Conversion::bytes() const {
   return total;
 }
 
-/// The tokenizer's tables; what begins and ends a text is what the model's config says.
+/// The tokenizer's tables, with what begins and ends the model's texts.
 Vocabulary Conversion::vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const {
   Vocabulary v = vocabulary_of(tokenizer, rows);
   const ModelConfig config = load_config(config_, source_.where());
   const auto role = [&](int32_t& id, int64_t stated) {
-    if (stated >= 0) id = static_cast<int32_t>(stated);
+    if (id < 0 && stated >= 0) id = static_cast<int32_t>(stated);
     if (id >= rows) id = -1;
   };
   role(v.bos, config.bos);
   role(v.pad, config.pad);
   role(v.unk, -1);
-  role(v.eos, config.eos.empty() ? -1 : config.eos[0]);
-  if (config.eos.size() > 1) v.eot = static_cast<int32_t>(config.eos[1]);
-  if (config.eos.size() > 2) v.eom = static_cast<int32_t>(config.eos[2]);
+  int32_t* const places[kGgufEnds] = {&v.eos, &v.eot, &v.eom};
+  for (size_t i = 0; i < kGgufEnds; ++i) *places[i] = i < ends_.size() ? ends_[i] : -1;
   const ChatSources chat = find_chat_sources(from_);
   v.chat_template = chat.main;
   v.tool_template = chat.tools;
@@ -204,21 +219,10 @@ void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) cons
   });
 }
 
-/// config.json, and the tokenizer: files as they are, or made from a GGUF vocabulary.
 void Conversion::write_texts() const {
+  copy_model_texts(from_, to_);
   write_file_atomic(to_ / "config.json", config_.dump(2) + "\n");
-  if (is_gguf(from_)) {
-    Tokenizer::load(from_).save(to_);
-    Json generation = Json::object();
-    for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"})
-      if (config_.contains(key)) generation[key] = config_[key];
-    return write_file_atomic(to_ / "generation_config.json", generation.dump(2) + "\n");
-  }
-  for (const char* name :
-       {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-        "generation_config.json", "chat_template.jinja"}) {
-    if (path_exists(from_ / name)) copy_whole_file(from_ / name, to_ / name);
-  }
+  write_generation_config(to_, config_);
 }
 
 void Conversion::write_directory(uint64_t shard_bytes,

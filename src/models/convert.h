@@ -46,6 +46,7 @@ class Conversion {
   void write(uint64_t shard_bytes, const std::function<void(uint64_t, uint64_t)>& progress) const;
 
  private:
+  void complete_ids();
   void plan_gguf_file(std::optional<BlockType> type);
   void plan_directory(std::optional<BlockType> type);
   void count(const StoredWeight& weight, std::string_view format, uint64_t bytes);
@@ -61,6 +62,7 @@ class Conversion {
   GgufPlan gguf_;
   std::vector<TensorSpec> tensors_;  // of a directory
   std::map<std::pair<std::string, std::string>, ConvertStep> steps_;
+  std::vector<int32_t> ends_;  // of texts and turns
   std::vector<std::string> lost_, notes_;
 };
 

@@ -34,15 +34,20 @@ void set_token_ids(const GgufModel& model, Json& config) {
   const auto id = [&](const char* key) {
     return model.file().integer(fmt::format("tokenizer.ggml.{}_token_id", key));
   };
-  if (const auto bos = id("bos")) config["bos_token_id"] = *bos;
-  if (const auto pad = id("padding")) config["pad_token_id"] = *pad;
+  const auto set = [&](const char* field, const char* key) {
+    if (const auto found = id(key)) config[field] = *found;
+  };
+  set("bos_token_id", "bos");
+  set("pad_token_id", "padding");
+  set("unk_token_id", "unknown");
   // A turn may end with another token than a text.
-  std::vector<int64_t> ends;
+  const Json known = config.value("eos_token_id", Json());
+  Json ends = known.is_array() ? known : Json::array();
+  if (known.is_number()) ends.push_back(known);
   for (const char* key : {"eos", "eot", "eom"})
     if (const auto end = id(key); end && std::find(ends.begin(), ends.end(), *end) == ends.end())
       ends.push_back(*end);
-  if (ends.size() == 1) config["eos_token_id"] = ends[0];
-  if (ends.size() > 1) config["eos_token_id"] = ends;
+  if (!ends.empty()) config["eos_token_id"] = ends.size() == 1 ? ends[0] : ends;
 }
 
 /// Llama 3 files state its rope scaling as a factor for each frequency (rope_freqs.weight), not as
@@ -119,7 +124,6 @@ Json common_config(const GgufModel& model, const char* architecture, const char*
   };
   const int64_t heads = config["num_attention_heads"];
   UM_CHECK(heads > 0, "{}: {} attention heads", model.name(), heads);
-  set_token_ids(model, config);
   return config;
 }
 
@@ -229,9 +233,7 @@ Json own_config(const GgufModel& model) {
   return config;
 }
 
-}  // namespace
-
-Json gguf_config(const GgufModel& model) {
+Json family_config(const GgufModel& model) {
   const std::string& architecture = model.architecture();
   if (architecture == "llama") return llama_config(model);
   if (architecture == "qwen2") return gqa_config(model, "Qwen2ForCausalLM", "qwen2", 1e6);
@@ -246,6 +248,16 @@ Json gguf_config(const GgufModel& model) {
   if (find_gguf_names(architecture) != nullptr) return own_config(model);
   fail("{}: general.architecture is {}; known: {}", model.name(), quote(architecture),
        fmt::join(gguf_architectures(), ", "));
+}
+
+}  // namespace
+
+Json gguf_config(const GgufModel& model) {
+  Json config = family_config(model);
+  set_token_ids(model, config);
+  if (const auto trained_for = model.file().string("ultramoe.trained_for"))
+    config["trained_for"] = *trained_for;
+  return config;
 }
 
 }  // namespace um

@@ -198,6 +198,8 @@ std::vector<GgufEntry> gguf_metadata(const Json& config, const Json& raw,
                  config.value("decoder_sparse_step", 1) == 1,
              "a Qwen3-MoE with dense layers, or with norm_topk_prob false, has no place in GGUF");
   if (is_own(architecture)) out.push_back({"ultramoe.config_json", to_text(raw)});
+  if (const Json trained_for = raw.value("trained_for", Json()); trained_for.is_string())
+    out.push_back({"ultramoe.trained_for", trained_for.get<std::string>()});
   return out;
 }
 

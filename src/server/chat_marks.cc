@@ -8,6 +8,7 @@
 
 #include "server/call_probe.h"
 #include "text/chat.h"
+#include "text/turn_end.h"
 
 namespace um {
 namespace {
@@ -28,11 +29,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kThinking
      {"<|inner_prefix|>", "<|inner_suffix|>"},
      {"<think>", "</think>"}}};
 
-// A token among these ends the turn where the template writes it.
-constexpr std::array<const char*, 8> kCloses = {
-    "<|im_end|>",      "<|eot_id|>",    "<|eom_id|>", "<｜end▁of▁sentence｜>",
-    "<|message_end|>", "<end_of_turn>", "<|end|>",    "[unused10]"};
-
 /// Thinking that both marks are tokens for is told by them, else it is looked for in the text.
 void set_thinking(ChatMarks& marks, const Tokenizer& tokenizer, std::string_view open,
                   std::string_view close) {
@@ -48,10 +44,9 @@ ChatMarks ChatMarks::of(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
   ChatMarks marks;
   marks.calls = for_tokenizer(find_call_form(chat_template), tokenizer);
   marks.told_calls = !chat_template.is_pangu() && !chat_template.mentions("tools");
+  marks.turn_closes = turn_ends(chat_template, tokenizer);
   const std::string& source = chat_template.source();
   if (source.empty()) {
-    if (const int32_t close = special_id(tokenizer, kTurnClose); close >= 0)
-      marks.turn_closes = {close};
     if (special_id(tokenizer, kThinkClose) >= 0)
       set_thinking(marks, tokenizer, kThinkOpen, kThinkClose);
     return marks;
@@ -60,12 +55,6 @@ ChatMarks ChatMarks::of(const Tokenizer& tokenizer, const ChatTemplate& chat_tem
     return source.find(text) != std::string::npos;
   };
   marks.trim = true;
-  for (const char* close : kCloses)
-    if (const int32_t id = special_id(tokenizer, close); id >= 0 && written(close))
-      marks.turn_closes.push_back(id);
-  // Llama's end of a message to a tool, which templates do not write.
-  const int32_t eom = special_id(tokenizer, "<|eom_id|>");
-  if (written("<|start_header_id|>") && eom >= 0) marks.turn_closes.push_back(eom);
   const auto* found = std::find_if(kThinking.begin(), kThinking.end(),
                                    [&](const auto& pair) { return written(pair.second); });
   // Templates need not mention marks that their models have as tokens.

@@ -38,17 +38,17 @@ size_t reason_index(FinishReason reason) {
   return 3;
 }
 
-void write_metric(std::string& out, const char* name, const char* type, const char* help,
+void write_metric(std::string& out, const std::string& name, const char* type, const char* help,
                   const std::string& labels, double value) {
   out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n{0}{{{3}}} {4}\n", name, help, type, labels,
                      value);
 }
 
 void write_engine(std::string& out, const EngineStats& stats, const std::string& labels) {
-  const auto gauge = [&](const char* name, const char* help, double value) {
+  const auto gauge = [&](const std::string& name, const char* help, double value) {
     write_metric(out, name, "gauge", help, labels, value);
   };
-  const auto counter = [&](const char* name, const char* help, auto value) {
+  const auto counter = [&](const std::string& name, const char* help, auto value) {
     write_metric(out, name, "counter", help, labels, static_cast<double>(value));
   };
   const auto rows = static_cast<double>(std::max<int64_t>(stats.cache_rows, 1));
@@ -57,10 +57,13 @@ void write_engine(std::string& out, const EngineStats& stats, const std::string&
   gauge("vllm:num_requests_waiting", "Requests that wait.", static_cast<double>(stats.waiting));
   gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use (1: all).",
         static_cast<double>(stats.cache_rows_used) / rows);
-  counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.",
-          stats.prompt_tokens);
-  counter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.",
-          stats.cached_prompt_tokens);
+  // vLLM's client library adds _total to the names in its source; dashboards have either.
+  for (const char* end : {"", "_total"}) {
+    counter("vllm:prefix_cache_queries" + std::string(end),
+            "Prompt tokens looked up in the prefix cache.", stats.prompt_tokens);
+    counter("vllm:prefix_cache_hits" + std::string(end), "Prompt tokens found in the prefix cache.",
+            stats.cached_prompt_tokens);
+  }
   counter("vllm:prompt_tokens_total", "Prompt tokens.", stats.prompt_tokens);
   counter("vllm:generation_tokens_total", "Generated tokens.", stats.generated_tokens);
   counter("vllm:num_preemptions_total", "Requests set back for want of cache.", stats.preemptions);

@@ -96,6 +96,7 @@ void load(Service& service, Device& device, std::optional<DType> weights, const 
   if (failure) std::rethrow_exception(failure);
   for (const std::string& warning : warnings) note("warning: " + warning);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  if (service.base_model()) note(fmt::format("{}; the page offers completions", kBaseModel));
   const std::string experts = describe_experts(service.model());
   note(fmt::format("loaded in {:.1f} s{}{}", took.count(), experts.empty() ? "" : "; ", experts));
 }

@@ -148,10 +148,8 @@ void Service::load(Device& device, std::optional<DType> weights,
   if (warnings != nullptr)
     warnings->insert(warnings->end(), tokenizer_->warnings().begin(), tokenizer_->warnings().end());
   template_ = ChatTemplate::load(directory_, *tokenizer_);
-  if (!template_->fault().empty() && warnings != nullptr)
-    warnings->push_back("no chat: " + template_->fault());
   marks_ = ChatMarks::of(*tokenizer_, *template_);
-  if (!marks_.calls.readable() && warnings != nullptr)
+  if (!is_base_model(directory_) && !marks_.calls.readable() && warnings != nullptr)
     warnings->push_back(
         "no tools: the chat template writes calls in a form that is not known here, so requests "
         "with "
@@ -162,16 +160,21 @@ void Service::load(Device& device, std::optional<DType> weights,
   };
   model_ = load_model(directory_, device, warnings, weights,
                       expert_bytes_of(options_.expert_memory), progress);
-  const GenerationDefaults defaults = generation_defaults(model_->config(), directory_);
-  eos_ = defaults.eos;
-  limits_ = {.sampling = defaults.has_sampling ? defaults.sampling : SamplingOptions{},
+  ends_ = find_ends(model_->config(), *tokenizer_, directory_, &*template_);
+  base_ = is_base_model(directory_);
+  own_sampling_ = sampling_defaults(directory_);
+  if (warnings != nullptr && !base_ && !template_->fault().empty())
+    warnings->push_back("no chat: " + template_->fault());
+  limits_ = {.sampling = own_sampling_.value_or(SamplingOptions{}),
              .mode = parse_optional_mode(options_.mode),
              .vocab = model_->config().vocab,
              .max_n = options_.max_n};
-  formats_ = std::make_unique<Formats>(*tokenizer_, marks_, eos_);
-  if (!options_.draft_model.empty())
-    draft_ = load_model(find_model(options_.draft_model), device, warnings, weights, kAllExperts,
-                        progress);
+  formats_ = std::make_unique<Formats>(*tokenizer_, marks_, ends_.text);
+  if (!options_.draft_model.empty()) {
+    const std::filesystem::path draft = find_model(options_.draft_model);
+    require_tokenizer_of(draft, tokenizer_->hash(), directory_.string(), kSameTokenizer);
+    draft_ = load_model(draft, device, warnings, weights, kAllExperts, progress);
+  }
   EngineOptions engine = options_.engine;
   engine.cache_type = dtype_from_name(options_.cache_dtype);
   engine.draft_model = draft_.get();
@@ -206,6 +209,14 @@ void Service::stop() {
 void Service::ended() {
   std::lock_guard lock(mutex_);
   if (--open_ == 0) all_ended_.notify_all();
+}
+
+bool Service::can_think() const {
+  return !base_ && template_->can_think();
+}
+
+bool Service::can_switch_thinking() const {
+  return !base_ && template_->can_switch_thinking();
 }
 
 int64_t Service::context() const {
@@ -256,14 +267,10 @@ EngineRequest Service::engine_request(const GenerationParams& params, const Answ
   engine.seed = seed;
   const int64_t room = context() - std::ssize(request.prompt);
   engine.max_tokens = params.max_tokens < 0 ? room : std::min(params.max_tokens, room);
-  engine.min_tokens = std::min(params.min_tokens, engine.max_tokens);
   // A constraint ends the answer where it is complete, whatever else was asked for.
   const bool held = request.constraint != nullptr;
-  if (!params.ignore_eos || held) {
-    engine.eos = eos_;
-    if (request.chat)
-      engine.eos.insert(engine.eos.end(), marks_.turn_closes.begin(), marks_.turn_closes.end());
-  }
+  engine.min_tokens = held ? 0 : std::min(params.min_tokens, engine.max_tokens);
+  if (!params.ignore_eos || held) engine.eos = request.chat ? ends_.turn : ends_.text;
   engine.eos.insert(engine.eos.end(), params.stop_token_ids.begin(), params.stop_token_ids.end());
   engine.top_logprobs = params.top_logprobs;
   engine.routed_experts = params.routed_experts;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/generator.h"
+#include "models/model_texts.h"
 #include "server/answer_stream.h"
 #include "server/channel.h"
 #include "server/formats.h"
@@ -96,6 +97,14 @@ class Service {
   const ChatMarks& marks() const { return marks_; }
   const RequestLimits& limits() const { return limits_; }
   Formats& formats() { return *formats_; }
+  /// It was not trained for chats.
+  bool base_model() const { return base_; }
+  /// Whether answers in chats may begin with thinking.
+  bool can_think() const;
+  /// And the request says whether it does.
+  bool can_switch_thinking() const;
+  /// How the model's files ask to sample, if they do.
+  const std::optional<SamplingOptions>& own_sampling() const { return own_sampling_; }
   int64_t context() const;
   EngineStats engine_stats() const;
 
@@ -129,7 +138,9 @@ class Service {
   ChatMarks marks_;
   RequestLimits limits_;
   std::unique_ptr<Formats> formats_;
-  std::vector<int32_t> eos_;
+  Ends ends_;
+  bool base_ = false;
+  std::optional<SamplingOptions> own_sampling_;
   std::unique_ptr<Model> model_, draft_;
   std::unique_ptr<Engine> engine_;
   std::thread thread_;  // runs the engine

@@ -86,20 +86,29 @@ void route_models(Service& service, const HttpRequest& request, HttpResponse& re
   service.require_ready();
   const ModelConfig& config = service.model().config();
   const ParameterCount count = count_parameters(config);
-  const Json model = {{"id", service.name()},
-                      {"object", "model"},
-                      {"created", service.started_at()},
-                      {"owned_by", "ultramoe"},
-                      {"root", service.name()},
-                      {"max_model_len", service.context()},
-                      {"meta",
-                       {{"n_ctx_train", config.max_positions},
-                        {"n_params", count.total_with_mtp()},
-                        {"n_params_active", count.active()},
-                        {"n_vocab", config.vocab},
-                        {"n_embd", config.hidden},
-                        {"mtp_heads", service.model().mtp_heads()},
-                        {"thinking", service.marks().may_think()}}}};
+  Json model = {{"id", service.name()},
+                {"object", "model"},
+                {"created", service.started_at()},
+                {"owned_by", "ultramoe"},
+                {"root", service.name()},
+                {"max_model_len", service.context()},
+                {"meta",
+                 {{"n_ctx_train", config.max_positions},
+                  {"n_params", count.total_with_mtp()},
+                  {"n_params_active", count.active()},
+                  {"n_vocab", config.vocab},
+                  {"n_embd", config.hidden},
+                  {"mtp_heads", service.model().mtp_heads()},
+                  {"base", service.base_model()},
+                  {"thinking", service.can_think()},
+                   {"thinking_switch", service.can_switch_thinking()}}}};
+  if (service.base_model()) model["meta"]["description"] = kBaseModel;
+  if (const auto& own = service.own_sampling())
+    model["meta"]["sampling"] = {{"temperature", own->temperature},
+                                 {"top_k", own->top_k},
+                                 {"top_p", own->top_p},
+                                 {"min_p", own->min_p},
+                                 {"repetition_penalty", own->repetition_penalty}};
   const std::string prefix = "/models/";
   const size_t at = request.path.find(prefix);
   const bool list = at == std::string::npos;

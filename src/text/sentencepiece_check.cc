@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "text/proto_reader.h"
 
 namespace um {
 namespace {
@@ -18,64 +19,6 @@ constexpr uint32_t kText = 1;       // of SentencePiece
 constexpr uint32_t kModelType = 3;  // of TrainerSpec
 constexpr uint32_t kUnigram = 1;    // its value, and what it is where it is missing
 constexpr uint32_t kCharsmap = 2;   // of NormalizerSpec
-
-struct ProtoField {
-  uint32_t number = 0;
-  std::string_view bytes;  // of a field that has bytes
-  uint64_t value = 0;      // of a field that is a varint
-};
-
-/// The fields of a protocol buffer one by one.
-class ProtoReader {
- public:
-  ProtoReader(std::string_view bytes, const std::string& name) : rest_(bytes), name_(name) {}
-
-  /// Goes on to the next field; false at the end.
-  bool next(ProtoField& field) {
-    if (rest_.empty()) return false;
-    const uint64_t key = varint();
-    field = {};
-    field.number = static_cast<uint32_t>(key >> 3);
-    switch (key & 7) {
-      case 0:
-        field.value = varint();
-        break;
-      case 1:
-        take(8);
-        break;
-      case 2:
-        field.bytes = take(varint());
-        break;
-      case 5:
-        take(4);
-        break;
-      default:
-        broken();
-    }
-    return true;
-  }
-
- private:
-  uint64_t varint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      const auto byte = static_cast<uint8_t>(take(1)[0]);
-      value |= static_cast<uint64_t>(byte & 0x7F) << shift;
-      if (byte < 0x80) return value;
-    }
-    broken();
-  }
-  std::string_view take(uint64_t count) {
-    if (count > rest_.size()) broken();
-    const std::string_view taken = rest_.substr(0, count);
-    rest_.remove_prefix(count);
-    return taken;
-  }
-  [[noreturn]] void broken() const { fail("{}: not a SentencePiece model", name_); }
-
-  std::string_view rest_;
-  const std::string& name_;
-};
 
 template <class Take>
 void each_field(std::string_view bytes, const std::string& name, Take take) {

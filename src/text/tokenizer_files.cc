@@ -1,8 +1,6 @@
 // Loading and saving tokenizers: tokenizer.model (SentencePiece) and tokenizer_config.json in the
 // published fields (interop.md 4.1), and the choice between tokenizer.model and tokenizer.json.
 // Everything read here is hostile.
-#include <zlib.h>
-
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -266,23 +264,19 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
               : parse(std::move(bytes), "", path.string());
 }
 
-std::string Tokenizer::hash() const {
-  const auto add = [](uLong crc, std::string_view bytes) {
-    return crc32_z(crc, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-  };
-  uLong crc = add(crc32_z(0, nullptr, 0), impl_->model);
-  for (const SpecialToken& token : impl_->specials) {
-    crc =
-        add(crc, fmt::format("{}:{}:{:d}{:d};", token.id, token.text, token.lstrip, token.rstrip));
-  }
-  crc = add(crc, fmt::format("{},{}", impl_->bos, impl_->eos));
-  return fmt::format("{:08x}", crc);
-}
-
 void Tokenizer::save(const std::filesystem::path& directory) const {
   const std::array<const char*, 2> names = {"tokenizer.model", "tokenizer.json"};
   write_file_atomic(directory / names[impl_->json], impl_->model);
-  write_file_atomic(directory / "tokenizer_config.json", to_text(impl_->config, 2) + "\n");
+  // Ids that came from elsewhere (a model's config.json) are lost without their names.
+  Json config = impl_->config;
+  const auto role = [&](const char* key, int32_t id) {
+    if (id >= 0 && !config.contains(key)) config[key] = piece(id);
+  };
+  role("bos_token", impl_->bos);
+  role("eos_token", impl_->eos);
+  role("pad_token", impl_->pad);
+  role("unk_token", impl_->unk);
+  write_file_atomic(directory / "tokenizer_config.json", to_text(config, 2) + "\n");
   std::filesystem::remove(directory /
                           names[!impl_->json]);  // of another one: it could be read first
 }

@@ -56,7 +56,8 @@ Json read_card(const std::filesystem::path& path) {
     const bool text =
         key == "name" || key == "architecture" || key == "command" || key == "machine";
     const bool number = key == "planned_steps" || key == "total_params" || key == "active_params" ||
-                        key == "unigram_entropy_nats" || key == "bytes_per_token";
+                        key == "unigram_entropy_nats" || key == "bytes_per_token" ||
+                        key == "bytes_per_target";
     if ((text && value.is_string()) || (number && value.is_number())) {
       card[key] = value;
     } else if (const auto total = part_of(key, ".total"); !total.empty() && value.is_number()) {
@@ -159,6 +160,7 @@ void write_model_card(const std::filesystem::path& run_dir, const ModelCard& car
   }
   if (card.unigram_entropy_nats > 0) flat["unigram_entropy_nats"] = card.unigram_entropy_nats;
   if (card.bytes_per_token > 0) flat["bytes_per_token"] = card.bytes_per_token;
+  if (card.bytes_per_target > 0) flat["bytes_per_target"] = card.bytes_per_target;
   for (const auto& [label, value] : card.data) flat["data." + label] = value;
   for (const auto& [label, value] : card.facts) flat[label] = value;
   write_file_atomic(run_dir / "model_card.json",

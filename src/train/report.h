@@ -25,7 +25,8 @@ struct ModelCard {
   int64_t total_params = 0, active_params = 0;
   std::vector<Part> parts;
   double unigram_entropy_nats = 0;  ///< of the validation tokens under the training unigrams
-  double bytes_per_token = 0;       ///< of the validation text; gives bits per byte
+  double bytes_per_token = 0;       ///< of the validation text
+  double bytes_per_target = 0;      ///< the same by predicted tokens: gives bits per byte
   /// Shown as they are, in this order: {"Training tokens", "12,345,678"}, {"Licence", "..."}.
   std::vector<std::pair<std::string, std::string>> data;
   std::vector<std::pair<std::string, std::string>> facts;  ///< same, about the model or the run

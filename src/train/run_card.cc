@@ -31,26 +31,24 @@ ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mt
   part("norms", count.norms, count.norms);
   part("output head", count.head, count.head);
   if (with_mtp) part("MTP heads", count.mtp, count.mtp - count.mtp_idle_experts);
-  const Manifest& manifest = loader.datasets()[0].manifest();
-  card.unigram_entropy_nats = manifest.val.unigram_entropy;
-  if (manifest.val.tokens > 0)
-    card.bytes_per_token =
-        static_cast<double>(manifest.val.text_bytes) / static_cast<double>(manifest.val.tokens);
+  card.unigram_entropy_nats = loader.datasets()[0].manifest().val.unigram_entropy;
+  double bytes = 0, tokens = 0, targets = 0;  // of the validation texts
   for (const Dataset& dataset : loader.datasets()) {
     const Manifest& m = dataset.manifest();
+    bytes += static_cast<double>(m.val.text_bytes);
+    tokens += static_cast<double>(m.val.tokens);
+    targets += static_cast<double>(m.val.tokens - m.val.documents);
     for (const SourceInfo& source : m.sources)
       card.data.emplace_back("Text", fmt::format("{} ({:.1f} MB)", source.name,
                                                  static_cast<double>(source.file_bytes) / 1e6));
     card.data.emplace_back("Training tokens", fmt::format("{:L}", m.train.tokens));
     card.data.emplace_back("Held-out tokens", fmt::format("{:L}", m.val.tokens));
     card.data.emplace_back("Tokenizer",
-                           fmt::format("{} tokens, {}", m.vocab_size, m.tokenizer_hash));
+                           fmt::format("{} tokens, {}", m.vocab_size, dataset.tokenizer_hash()));
   }
+  if (tokens > 0) card.bytes_per_token = bytes / tokens;
+  if (targets > 0) card.bytes_per_target = bytes / targets;
   return card;
-}
-
-std::filesystem::path tokenizer_directory(const std::filesystem::path& packed) {
-  return std::filesystem::exists(packed / "tokenizer.model") ? packed : std::filesystem::path();
 }
 
 std::string machine_name() {

@@ -1,7 +1,7 @@
 // Facts about a run for its report and its figures.
 #pragma once
 
-#include <filesystem>
+#include <string>
 
 #include "data/loader.h"
 #include "nn/config.h"
@@ -11,9 +11,6 @@ namespace um {
 
 /// The model card of a run: parameters by part, data statistics, machine.
 ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mtp);
-
-/// Where a packed corpus keeps its tokenizer; empty if it has none.
-std::filesystem::path tokenizer_directory(const std::filesystem::path& packed);
 
 /// Processor, cores and memory in a line.
 std::string machine_name();

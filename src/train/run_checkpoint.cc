@@ -10,6 +10,7 @@
 #include "core/unfinished.h"
 #include "models/checkpoint.h"
 #include "models/digests.h"
+#include "models/model_texts.h"
 
 namespace um {
 namespace {
@@ -18,7 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kStateFile = "training_state.json";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
-constexpr uint64_t kMaxTokenizerBytes = uint64_t{1} << 30;
 constexpr int64_t kMaxSteps = int64_t{1} << 50;  // of any count that a state file holds
 constexpr const char* kUnfinished = ".tmp";      // a checkpoint that is being written or removed
 
@@ -117,18 +117,16 @@ void read_states(const SafetensorsFile& file, const std::string& prefix, const P
 }  // namespace
 
 fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Optimizer& optimizer,
-                         const RunState& state, const fs::path& tokenizer, int64_t keep) {
+                         const RunState& state, const fs::path& texts, int64_t keep) {
   const fs::path parent = run_dir / "checkpoints";
   fs::path target = parent / step_name(state.step);
   const fs::path temporary = target.string() + kUnfinished;
   try {
     fs::remove_all(temporary);
     OutputDirectory output(temporary);
+    if (!texts.empty()) copy_model_texts(texts, temporary);
     save_model(model, temporary);
-    if (!tokenizer.empty())
-      for (const char* name : {"tokenizer.model", "tokenizer_config.json"})
-        if (path_exists(tokenizer / name))
-          write_file_atomic(temporary / name, read_file(tokenizer / name, kMaxTokenizerBytes));
+    write_trained_for(temporary, trained_for_next(texts));
     write_optimizer(temporary / kOptimizerFile, model, optimizer);
     const Json json{{"step", state.step},
                     {"tokens", state.tokens},

@@ -24,13 +24,13 @@ struct RunState {
   Json loader;             ///< Loader::state() of the present phase
 };
 
-/// Writes RUN/checkpoints/step-N (weights, optimizer states, state, the files of `tokenizer` if it
-/// is not empty, digests of all) under a temporary name and renames it; then removes all but the
-/// newest `keep`. Returns its path. Throws Error if the disk is full or not writable; older
-/// checkpoints are untouched then.
+/// Writes RUN/checkpoints/step-N (weights, optimizer states, state, the tokenizer and its like of
+/// the model or corpus `texts` if it is not empty, digests of all) under a temporary name and
+/// renames it; then removes all but the newest `keep`. Returns its path. Throws Error if the disk
+/// is full or not writable; older checkpoints are untouched then.
 std::filesystem::path save_checkpoint(const std::filesystem::path& run_dir, const Model& model,
                                       const Optimizer& optimizer, const RunState& state,
-                                      const std::filesystem::path& tokenizer, int64_t keep);
+                                      const std::filesystem::path& texts, int64_t keep);
 
 /// The newest checkpoint of a run that is complete, if there is one. Throws Error where that cannot
 /// be read.

@@ -16,7 +16,9 @@
 #include "models/count.h"
 #include "models/digests.h"
 #include "models/expand_mtp.h"
+#include "models/model_texts.h"
 #include "models/model_weights.h"
+#include "text/tokenizer_hash.h"
 #include "train/report.h"
 #include "train/resume.h"
 #include "train/run_card.h"
@@ -129,9 +131,10 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   remove_unfinished_checkpoints(run_dir_);
   const fs::path origin = find_origin(run_dir_, resume, options_.model.from);
   if (resume) prepare_resume(origin);
-  const ModelConfig config = model_config(origin, resume);
+  ModelConfig config = model_config(origin, resume);
   check_phases(config);
   loader_ = std::make_unique<Loader>(loader_options(options_, phases_.front(), 0, false));
+  choose_texts(origin, config);
   UM_CHECK(static_cast<int64_t>(loader_->vocab_size()) <= config.vocab,
            "{}: its tokenizer has {} tokens, the model's vocab_size is {}; retrain one or set "
            "--model.set vocab_size={}",
@@ -209,6 +212,18 @@ void Trainer::make_parts(const ModelConfig& config, Device& device) {
       model_->router_biases()[0] == nullptr)
     throw UsageError(
         "train.balance = bias needs a router bias: --model.set router_enable_expert_bias=true");
+}
+
+/// Checkpoints keep the tokenizer of the model they come from, else they get the corpus'.
+void Trainer::choose_texts(const fs::path& origin, ModelConfig& config) {
+  const std::string& corpus = options_.data.path[0];
+  require_tokenizer_of(origin, loader_->tokenizer_hash(), corpus, "pack the text with it");
+  const bool kept = has_tokenizer(origin);
+  if (!kept && !origin.empty())
+    note(fmt::format("{}: has no tokenizer, taken to belong to that of {}", origin.string(),
+                     corpus));
+  texts_ = kept ? origin : fs::path(corpus);
+  if (options_.model.from.empty() && has_tokenizer(corpus)) clear_token_ids(config);
 }
 
 /// The run's last state, else the checkpoint it starts from, else random weights.
@@ -440,8 +455,9 @@ void Trainer::refresh_report(bool live) {
 void Trainer::save() {
   state_.loader = loader_->state();
   metrics_->sync();
-  last_checkpoint_ = save_checkpoint(run_dir_, *model_, *optimizer_, state_,
-                                     tokenizer_directory(options_.data.path[0]), options_.log.keep);
+  last_checkpoint_ =
+      save_checkpoint(run_dir_, *model_, *optimizer_, state_, texts_, options_.log.keep);
+  texts_ = last_checkpoint_;  // what the run began with may be gone by the next one
   saved_step_ = state_.step;
 }
 

@@ -57,6 +57,7 @@ class Trainer {
   void prepare_resume(const std::filesystem::path& checkpoint);
   ModelConfig model_config(const std::filesystem::path& origin, bool resume);
   void check_phases(const ModelConfig& config);
+  void choose_texts(const std::filesystem::path& origin, ModelConfig& config);
   void make_parts(const ModelConfig& config, Device& device);
   void load_or_initialize(const std::filesystem::path& origin);
   void open_phase();
@@ -97,7 +98,8 @@ class Trainer {
   const Phase* phase_ = nullptr;
   double report_seconds_ = 0;  ///< time of the last report
   int64_t skips_in_a_row_ = 0;
-  int64_t saved_step_ = 0;  ///< of the last checkpoint of this process
+  int64_t saved_step_ = 0;       ///< of the last checkpoint of this process
+  std::filesystem::path texts_;  ///< where the next checkpoint's tokenizer and its like come from
   std::filesystem::path last_checkpoint_;
 };
 

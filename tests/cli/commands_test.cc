@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -194,6 +195,78 @@ TEST_F(Commands, DebugWritesLogitsAndGradients) {
   const SafetensorsFile grads(path("grads.safetensors"));
   EXPECT_NE(grads.find("loss.total"), nullptr);
   EXPECT_NE(grads.find("grad.lm_head.weight"), nullptr);
+}
+
+/// A trained model ends its texts where the corpus' documents end, also as GGUF; its report and
+/// `eval` agree on bits per byte.
+TEST_F(Commands, ATrainedModelKnowsItsEnd) {
+  run_ok({"train",
+          "--out",
+          path("run"),
+          "--model.preset",
+          "nano-ultra",
+          "--model.set",
+          "vocab_size=400",
+          "--data.path",
+          path("data"),
+          "--train.steps",
+          "80",
+          "--train.batch",
+          "16",
+          "--train.seq_len",
+          "64",
+          "--train.lr",
+          "0.01",
+          "--log.eval_every",
+          "80",
+          "--log.eval_batches",
+          "0",
+          "--log.sample_every",
+          "0"});
+  const std::string checkpoint = path("run/checkpoints/step-00000080");
+  run_ok({"convert", checkpoint, "--out", path("trained.gguf")});
+  for (const std::string& model : {checkpoint, path("trained.gguf")}) {
+    size_t ended = 0;
+    for (const char* seed : {"1", "2", "3", "4"}) {
+      const Json text = run_json({"generate", "--model", model, "--prompt", "the", "--max-tokens",
+                                  "200", "--seed", seed, "--temperature", "0.5"});
+      ended += text["finish_reason"] == "eos" ? 1 : 0;
+    }
+    EXPECT_GE(ended, 3u) << model;
+  }
+  const ProgramResult cut = run_program(
+      {"generate", "--model", checkpoint, "--prompt", "the", "--max-tokens", "3", "--ignore-eos"});
+  EXPECT_NE(cut.err.find("cut at --max-tokens 3"), std::string::npos) << cut.err;
+  const Json eval =
+      run_json({"eval", "--model", checkpoint, "--data", path("data"), "--seq-len", "64"});
+  const Json card = Json::parse(read_file(path("run/model_card.json")));
+  double loss = 0;
+  std::istringstream lines(read_file(path("run/metrics.jsonl")));
+  for (std::string line; std::getline(lines, line);)
+    if (const Json point = Json::parse(line); point.contains("val_loss")) loss = point["val_loss"];
+  EXPECT_NEAR(eval["bits_per_byte"].get<double>(),
+              loss / std::log(2.0) / card["bytes_per_target"].get<double>(), 5e-5);
+  EXPECT_EQ(run_program({"eval", "--model", path("trained.gguf"), "--data", path("data")}).code, 0);
+}
+
+/// Tokens of one tokenizer mean nothing to the weights of another.
+TEST_F(Commands, ForeignTokensAreRefused) {
+  run_ok({"tokenizer", "train", "--input", path("corpus.txt"), "--vocab-size", "390", "--out",
+          path("other-tokenizer")});
+  run_ok({"init", "--preset", "nano-ultra", "--out", path("other"), "--tokenizer",
+          path("other-tokenizer"), "--seed", "3"});
+  run_ok({"convert", path("other"), "--out", path("other.gguf")});
+  for (const std::string& model : {path("other"), path("other.gguf")}) {
+    const std::vector<std::vector<std::string>> commands = {
+        {"eval", "--model", model, "--data", path("data")},
+        {"generate", "--model", path("model"), "--prompt", "the", "--draft-model", model},
+        {"train", "--out", path("refused"), "--model.from", model, "--data.path", path("data")}};
+    for (const auto& command : commands) {
+      const ProgramResult result = run_program(command);
+      EXPECT_EQ(result.code, 1) << command[0] << " " << model;
+      EXPECT_NE(result.err.find("another tokenizer"), std::string::npos) << result.err;
+    }
+  }
 }
 
 TEST_F(Commands, InfoNamesTheKernels) {

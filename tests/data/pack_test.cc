@@ -8,6 +8,7 @@
 #include "core/files.h"
 #include "tests/data/data_test_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
+#include "text/tokenizer_hash.h"
 
 namespace um {
 namespace {
@@ -80,6 +81,24 @@ TEST_F(PackTest, ThreadsDoNotChangeABit) {
   options.threads = 4;
   pack_corpus(tiny_tokenizer(), options);
   EXPECT_EQ(contents(dir_ / "one"), contents(dir_ / "four"));
+}
+
+/// Manifests of version 1 have a checksum of the tokenizer's file.
+TEST_F(PackTest, OldCorporaGoOn) {
+  const PackOptions options = lines("a", tiny_corpus(100));
+  Json manifest = pack_corpus(tiny_tokenizer(), options).json();
+  const auto write = [&](int64_t version, const std::string& hash) {
+    manifest["version"] = version;
+    manifest["tokenizer_hash"] = hash;
+    write_file_atomic(options.out_dir / kManifestName, manifest.dump());
+  };
+  write(1, file_hash(tiny_tokenizer()));
+  const Dataset dataset(options.out_dir);
+  EXPECT_EQ(dataset.tokenizer_hash(), tiny_tokenizer().hash());
+  write(1, tiny_tokenizer().hash());  // a version's hash is that version's
+  EXPECT_THROW(Dataset(options.out_dir), Error);
+  write(2, file_hash(tiny_tokenizer()));
+  EXPECT_THROW(Dataset(options.out_dir), Error);
 }
 
 TEST_F(PackTest, EqualDocumentsAreOnOneSide) {

@@ -14,6 +14,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/gguf_model.h"
+#include "models/model_texts.h"
 #include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
 #include "tests/text/peer_util.h"
@@ -43,13 +44,14 @@ class ConvertTest : public ::testing::Test {
     const auto model = random_model(preset);
     ModelConfig config = model->config();
     config.dtype = dtype;
+    clear_token_ids(config);
     const auto copy = make_model(config, cpu_device());
     for (size_t i = 0; i < copy->params().all().size(); ++i) {
       const Tensor &to = copy->params().all()[i]->value, &from = model->params().all()[i]->value;
       std::copy_n(from.f32(), from.count(), to.f32());
     }
-    save_model(*copy, base_ / "hf");
     tiny_tokenizer().save(base_ / "hf");
+    save_model(*copy, base_ / "hf");
     return base_ / "hf";
   }
 
@@ -102,6 +104,9 @@ TEST_P(RoundTrip, BitsComeBack) {
   found.embedding_init_std = expected.embedding_init_std;
   found.c_attn = expected.c_attn;
   found.c_mlp = expected.c_mlp;
+  // The file also has SentencePiece's own end.
+  EXPECT_EQ(found.eos, (std::vector<int64_t>{expected.eos.at(0), 2}));
+  found.eos = expected.eos;
   EXPECT_EQ(found.attention, expected.attention);
   EXPECT_EQ(found.moe, expected.moe);
   EXPECT_EQ(found, expected);

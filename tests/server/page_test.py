@@ -2,6 +2,7 @@
 # UM_PAGE_PICTURES=DIR pictures stay there. Exit code 77: skipped.
 import json
 import os
+import shutil
 import sys
 import unittest
 
@@ -62,6 +63,23 @@ def tearDownModule():
     PAGE.close()
     assert SERVER.terminate() == 0
     WORK.close()
+
+
+class BaseWorkplace:
+    """The model as one that was trained on texts only."""
+    program = PROGRAM
+
+    def __init__(self):
+        self.model = WORK.path("base")
+        shutil.copytree(WORK.model, self.model)
+        config = os.path.join(self.model, "config.json")
+        with open(config, encoding="utf-8") as file:
+            content = json.load(file)
+        with open(config, "w", encoding="utf-8") as file:
+            json.dump({**content, "trained_for": "text"}, file)
+
+    def path(self, name):
+        return WORK.path(name)
 
 
 def picture(name):
@@ -275,6 +293,40 @@ class Page(unittest.TestCase):
             PAGE.run("new Promise((done) => setTimeout(done, 300))")
             picture("phone-side-" + scheme)
         PAGE.scheme("light")
+
+    def test_a_base_model_continues_texts(self):
+        server = Server(BaseWorkplace())
+        self.addCleanup(server.terminate)
+        PAGE.size(1280, 860)
+        PAGE.open(server.url + "/")
+        settings = json.dumps(json.dumps({"max_tokens": 40, "seed": 3}))
+        PAGE.run(f"localStorage.clear(); localStorage.setItem('ultramoe.settings', {settings})")
+        PAGE.open(server.url + "/")
+        PAGE.wait("document.getElementById('model').textContent === 'base'")
+        PAGE.problems.clear()
+        self.assertIn("base model: it continues text", PAGE.run("document.getElementById('state').textContent"))
+        self.assertFalse(PAGE.run("document.getElementById('modes').checkVisibility()"))
+        self.assertEqual(PAGE.run("document.querySelectorAll('.starts button').length"), 0)
+        picture("base-empty")
+        self.ask("the river")
+        PAGE.wait(DONE)
+        begun = PAGE.run("chat.messages[1].content")
+        PAGE.wait("document.querySelector('.more').checkVisibility()")
+        self.assertEqual(PAGE.run("document.querySelector('.continued').textContent"), begun)
+        picture("base-begun")
+        PAGE.run("settings.seed = 4; document.querySelector('.more').click()")
+        PAGE.wait("running === null && " + DONE)
+        self.assertEqual(PAGE.run("chat.messages.length"), 2)
+        self.assertTrue(PAGE.run("chat.messages[1].content").startswith(begun))
+        self.assertEqual(PAGE.run("requestBody().prompt"), PAGE.run("'the river' + chat.messages[1].content"))
+        PAGE.run("openSettings()")
+        shown = PAGE.run("[...settingsForm.elements].filter((f) => f.checkVisibility() && f.name).map((f) => f.name + '=' + f.placeholder).join(' ')")
+        self.assertNotIn("system", shown)
+        self.assertNotIn("thinking_token_budget", shown)
+        self.assertIn("temperature=0.7 top_p=0.95", shown)
+        picture("base-settings")
+        PAGE.key("Escape")
+        self.assertEqual(PAGE.run("JSON.stringify([requestBody().temperature, requestBody().top_p])"), "[0.7,0.95]")
 
     def test_says_when_the_server_is_gone(self):
         fresh()

@@ -19,6 +19,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/digests.h"
+#include "models/model_texts.h"
 #include "ops/devices.h"
 #include "tests/train/corpus_util.h"
 
@@ -225,6 +226,77 @@ TEST_F(TrainerTest, CheckpointIsAModelDirectory) {
   EXPECT_TRUE(warnings.empty());
   EXPECT_EQ(model->config().vocab, 320);
   EXPECT_TRUE(fs::exists(*checkpoint / "tokenizer.model"));
+}
+
+/// Engines that load a checkpoint end texts where its corpus' documents end.
+TEST_F(TrainerTest, CheckpointHasTheIdsOfItsTokenizer) {
+  train("ids", testing::small_run(data_, 1));
+  const fs::path checkpoint = *latest_checkpoint(run_path("ids"));
+  const Tokenizer tokenizer = Tokenizer::load(data_);
+  ASSERT_NE(tokenizer.eos_id(), 2);  // that of the preset
+  for (const char* name : {"config.json", "generation_config.json"}) {
+    const Json json = read_json_file(checkpoint / name);
+    EXPECT_EQ(json["bos_token_id"], tokenizer.bos_id()) << name;
+    EXPECT_EQ(json["eos_token_id"], tokenizer.eos_id()) << name;
+    EXPECT_EQ(json["pad_token_id"], tokenizer.pad_id()) << name;
+    EXPECT_EQ(json["unk_token_id"], tokenizer.unk_id()) << name;
+  }
+  EXPECT_TRUE(is_base_model(checkpoint));  // its corpus has no chats
+  train("ids", testing::small_run(data_, 2), true);
+  EXPECT_EQ(read_config(*latest_checkpoint(run_path("ids"))).eos,
+            std::vector<int64_t>{tokenizer.eos_id()});
+}
+
+/// Weights only know the tokens that they were trained with.
+TEST_F(TrainerTest, ACorpusOfAnotherTokenizerIsRefused) {
+  train("own", testing::small_run(data_, 1));
+  const fs::path other = run_path("other");
+  fs::create_directories(other);
+  for (const auto& entry : fs::directory_iterator(data_))
+    fs::copy(entry.path(), other / entry.path().filename());
+  Tokenizer tokenizer = Tokenizer::load(data_);
+  std::string model = read_file(data_ / "tokenizer.model", 1 << 20);
+  const size_t at = model.find("fox");  // another piece of the same length
+  ASSERT_NE(at, std::string::npos);
+  model.replace(at, 3, "cat");
+  write_file_atomic(other / "tokenizer.model", model);
+  Json manifest = read_json_file(other / "manifest.json");
+  manifest["tokenizer_hash"] = Tokenizer::load(other).hash();
+  write_file_atomic(other / "manifest.json", manifest.dump());
+  RunOptions options = testing::small_run(other, 2);
+  EXPECT_NE(error_of([&] { train("own", options, true); }).find("another tokenizer"),
+            std::string::npos);
+  options.model.from = latest_checkpoint(run_path("own"))->string();
+  options.model.set.clear();
+  EXPECT_NE(error_of([&] { train("tuned_own", options); }).find("another tokenizer"),
+            std::string::npos);
+}
+
+/// A model that is trained on keeps its tokenizer's files, its template and how it generates.
+TEST_F(TrainerTest, KeepsTheTextsOfTheModelItStartsFrom) {
+  train("source", testing::small_run(data_, 1));
+  const fs::path source = run_path("published");
+  fs::copy(*latest_checkpoint(run_path("source")), source);
+  fs::remove(source / "digests.json");  // its files will change
+  write_file_atomic(source / "chat_template.jinja", "{{ messages[0].content }}");
+  write_file_atomic(source / "generation_config.json",
+                    R"({"do_sample": true, "temperature": 0.6, "eos_token_id": 7})");
+  Json config = read_json_file(source / "config.json");
+  config["trained_for"] = "chat";
+  write_file_atomic(source / "config.json", config.dump());
+  RunOptions options = testing::small_run(data_, 3);
+  options.model.from = source.string();
+  options.model.set.clear();
+  options.log.checkpoint_every = 1;
+  options.log.keep = 1;
+  train("tuned_source", options, false, 2);
+  train("tuned_source", options, true);
+  const fs::path checkpoint = *latest_checkpoint(run_path("tuned_source"));
+  EXPECT_EQ(read_file(checkpoint / "chat_template.jinja", 100), "{{ messages[0].content }}");
+  const Json generation = read_json_file(checkpoint / "generation_config.json");
+  EXPECT_EQ(generation["temperature"], 0.6);
+  EXPECT_EQ(generation["eos_token_id"], Json::array({7, Tokenizer::load(data_).eos_id()}));
+  EXPECT_FALSE(is_base_model(checkpoint));
 }
 
 /// A checkpoint says with which RoPE base its weights were trained: eval, generate and other

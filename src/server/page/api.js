@@ -18,9 +18,12 @@ const api = {
     return (await response.json()).data[0];
   },
 
-  // Streams an answer; `onChunk` gets each parsed chunk.
-  async chat(body, signal, onChunk) {
-    const response = await fetch('v1/chat/completions', {method: 'POST', headers: this.headers(), body: JSON.stringify(body), signal});
+  // Both stream an answer; `onChunk` gets each parsed chunk.
+  chat(body, signal, onChunk) { return this.stream('v1/chat/completions', body, signal, onChunk); },
+  complete(body, signal, onChunk) { return this.stream('v1/completions', body, signal, onChunk); },
+
+  async stream(path, body, signal, onChunk) {
+    const response = await fetch(path, {method: 'POST', headers: this.headers(), body: JSON.stringify(body), signal});
     if (!response.ok) throw await this.error(response);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let held = '';

@@ -116,6 +116,10 @@ function showChat() {
 }
 
 function emptyNode() {
+  if (base())
+    return make('div', {className: 'empty'},
+      make('h2', {textContent: 'Write the beginning of a text'}),
+      make('p', {textContent: serverModel.id + ' is a base model: it continues text and does not answer questions. Nothing leaves this server.'}));
   const starts = ['Explain how a mixture of experts works', 'Write a short poem about rivers', 'Plan a weekend in Shanghai'];
   return make('div', {className: 'empty'},
     make('h2', {textContent: 'What shall we talk about?'}),
@@ -133,12 +137,13 @@ function messageNode(message) {
     return node;
   }
   view.think = make('details', {className: 'think', hidden: true}, make('summary', {}, icon('chevron'), view.label = make('span')), view.thought = make('div', {className: 'inner md'}));
-  view.text = make('div', {className: 'md'});
+  view.text = make('div', {className: base() ? 'continued' : 'md'});
   view.wait = make('div', {className: 'wait', hidden: true, ariaLabel: 'The model is working'}, make('i'), make('i'), make('i'));
   view.note = make('div', {className: 'note', hidden: true});
   view.older = make('div', {className: 'older', hidden: true});
   view.stats = make('span', {className: 'stats'});
-  view.foot = make('div', {className: 'foot'}, copyButton(() => message.content), iconButton('retry', 'Answer again (Alt R)', () => retry(message)), view.stats);
+  view.more = make('button', {type: 'button', className: 'more', textContent: 'Go on', title: 'Continue this text', onclick: () => goOn(message)});
+  view.foot = make('div', {className: 'foot'}, copyButton(() => message.content), iconButton('retry', 'Answer again (Alt R)', () => retry(message)), view.more, view.stats);
   node.append(view.older, view.think, view.text, view.wait, view.note, view.foot);
   showMessage(message);
   return node;
@@ -166,15 +171,23 @@ function showMessage(message) {
     if (view.think.open || !view.thought.childNodes.length) showMarkdown(view.thought, message.reasoning);
     if (!view.listens) view.listens = view.think.ontoggle = () => showMarkdown(view.thought, message.reasoning);
   }
-  showMarkdown(view.text, message.content);
+  view.more.hidden = !base();
+  if (base()) view.text.textContent = message.content;
+  else showMarkdown(view.text, message.content);
   view.wait.hidden = !busy || Boolean(message.content);
   view.note.hidden = !message.error && !message.ended;
   view.note.className = message.error ? 'note' : 'note mild';
-  view.note.textContent = message.error || {length: 'The answer was cut off: it reached the longest length.', stopped: 'You stopped the answer.'}[message.ended] || '';
+  view.note.textContent = message.error || endingOf(message);
   view.older.hidden = !message.left;
   if (message.left) view.older.textContent = `Older messages no longer fit: the first ${message.left} of this conversation were left out.`;
   view.stats.textContent = statsText(message.stats);
   view.stats.title = message.stats && message.stats.prompt ? `${message.stats.prompt} tokens of prompt, ${message.stats.cached} of them cached` : '';
+}
+
+function endingOf(message) {
+  if (!message.ended) return '';
+  const what = base() ? 'The text' : 'The answer';
+  return {length: `${what} was cut off: it reached the longest length.`, stopped: 'You stopped it.', end: 'The model ended the text here.'}[message.ended];
 }
 
 function statsText(stats) {
@@ -212,8 +225,23 @@ function edit(message) {
   $('input').focus();
 }
 
+// A base model's text goes on where it ended.
+function goOn(message) {
+  if (!running && message === chat.messages[chat.messages.length - 1]) answer(message);
+}
+
 /** Whether the server's model can think; then there are modes to choose from. */
-const thinks = () => serverModel?.meta?.thinking !== false;
+const thinks = () => Boolean(serverModel?.meta?.thinking);
+/** Whether the user chooses if it does. */
+const switches = () => Boolean(serverModel?.meta?.thinking_switch);
+/** Whether it only continues text; then a message is the beginning of one. */
+const base = () => Boolean(serverModel?.meta?.base);
+
+/** What a setting is where the user says nothing: the model's own value, else ours; nothing: the server's. */
+function defaultOf(name) {
+  if (name === 'max_tokens') return base() ? 256 : undefined;
+  return (serverModel?.meta?.sampling ?? {temperature: 0.7, top_p: 0.95, top_k: 0, min_p: 0, repetition_penalty: 1})[name];
+}
 
 /** The messages to send, the question last. Turns without an answer (it failed, or was stopped) are left out, and so are the oldest
     ones where not all fit. */
@@ -235,20 +263,32 @@ function leaveOut(of) {
 }
 
 function requestBody(of = chat) {
-  const messages = sentMessages(of).map((m) => ({role: m.role, content: m.content}));
-  if (settings.system) messages.unshift({role: 'system', content: settings.system});
-  const body = {model: serverModel ? serverModel.id : 'default', messages, stream: true, stream_options: {include_usage: true}};
-  if (thinks()) body.chat_template_kwargs = {mode: settings.mode};
-  for (const name of ['temperature', 'top_p', 'top_k', 'min_p', 'repetition_penalty', 'seed', 'max_tokens', 'thinking_token_budget'])
-    if (Number.isFinite(settings[name])) body[name] = settings[name];
+  const body = {model: serverModel ? serverModel.id : 'default', stream: true, stream_options: {include_usage: true}};
+  if (base()) {
+    const begin = of.messages.findLastIndex((m) => m.role === 'user');
+    body.prompt = of.messages.slice(begin).map((m) => m.content).join('');
+  } else {
+    body.messages = sentMessages(of).map((m) => ({role: m.role, content: m.content}));
+    if (settings.system) body.messages.unshift({role: 'system', content: settings.system});
+    if (switches()) body.chat_template_kwargs = {mode: settings.mode};
+  }
+  for (const name of ['temperature', 'top_p', 'top_k', 'min_p', 'repetition_penalty', 'seed', 'max_tokens', 'thinking_token_budget']) {
+    const value = Number.isFinite(settings[name]) ? settings[name] : defaultOf(name);
+    if (value !== undefined && (thinks() || name !== 'thinking_token_budget')) body[name] = value;
+  }
   return body;
 }
 
-async function answer() {
-  const message = {role: 'assistant', content: '', reasoning: ''};
+// Fills `message`, which is a new answer unless a text goes on.
+async function answer(message) {
   const own = chat;
   if ((own.from || 0) >= own.messages.length) own.from = 0;
-  own.messages.push(message);
+  if (!message) {
+    message = {role: 'assistant', content: '', reasoning: ''};
+    own.messages.push(message);
+  }
+  delete message.ended;
+  delete message.error;
   running = {abort: new AbortController(), chat: own, message};
   saveChat(own);
   store.write('open', own.id);
@@ -256,11 +296,12 @@ async function answer() {
   const start = performance.now();
   const since = () => (performance.now() - start) / 1000;
   const stats = message.stats = {tokens: 0};
-  const attempt = () => api.chat(requestBody(own), running.abort.signal, (chunk) => take(chunk, message, stats, since));
+  const ask = base() ? 'complete' : 'chat';
+  const attempt = () => api[ask](requestBody(own), running.abort.signal, (chunk) => take(chunk, message, stats, since));
   try {
     for (let whole = false; !whole;) {
       whole = await attempt().then(() => true, (error) => {
-        if (error.code !== 'context_length_exceeded' || !leaveOut(own)) throw error;
+        if (base() || error.code !== 'context_length_exceeded' || !leaveOut(own)) throw error;
         message.left = own.from;
         return false;
       });
@@ -292,7 +333,7 @@ function take(chunk, message, stats, since) {
   }
   const choice = chunk.choices[0];
   if (!choice) return;
-  const {delta} = choice;
+  const delta = choice.delta || {content: choice.text};
   const thought = delta.reasoning_content || delta.reasoning;
   if (thought) message.reasoning += thought;
   if (delta.content) {
@@ -305,6 +346,7 @@ function take(chunk, message, stats, since) {
     soon(message);
   }
   if (choice.finish_reason === 'length') message.ended = 'length';
+  else if (choice.finish_reason && base()) message.ended = 'end';
 }
 
 let drawn = 0;
@@ -390,7 +432,12 @@ for (const button of $('modes').children) button.onclick = () => setMode(button.
 
 const settingsForm = $('settings').querySelector('form');
 function openSettings() {
-  for (const field of settingsForm.elements) if (field.name) field.value = settings[field.name] ?? '';
+  for (const field of settingsForm.elements) {
+    if (!field.name) continue;
+    field.value = settings[field.name] ?? '';
+    const value = defaultOf(field.name);  // what is sent where the field is empty
+    if (value !== undefined) field.placeholder = value;
+  }
   $('settings').showModal();
 }
 $('settings').addEventListener('close', () => {
@@ -482,9 +529,12 @@ async function checkServer() {
     serverModel = await api.model();
     $('model').textContent = serverModel.id;
     document.body.classList.toggle('no-thinking', !thinks());
+    const changed = document.body.classList.contains('base') !== base();
+    document.body.classList.toggle('base', base());
+    $('input').placeholder = base() ? 'Begin a text' : 'Ask something';
     state.className = '';
-    state.textContent = `${serverModel.max_model_len.toLocaleString('en')} tokens of context`;
-    if (!chat.messages.length) showChat();
+    state.textContent = (base() ? serverModel.meta.description + ' · ' : '') + `${serverModel.max_model_len.toLocaleString('en')} tokens of context`;
+    if (changed || !chat.messages.length) showChat();
   } catch (error) {
     state.className = 'bad';
     state.textContent = error.status === 503 ? 'loading the model…' : error.status === 401 ? 'needs an API key (settings)' : error.status ? error.message : 'cannot be reached';

@@ -94,8 +94,8 @@ function addTiles(head) {
   } else {
     tile(list, 'Validation loss', '–', '', 'not measured yet');
   }
-  if (finite(val) && card.bytes_per_token > 0) {
-    tile(list, 'Bits per byte', (val / Math.LN2 / card.bytes_per_token).toFixed(3), '', 'validation, ' + trimmed(card.bytes_per_token, 3) + ' bytes per token');
+  if (finite(val) && card.bytes_per_target > 0) {
+    tile(list, 'Bits per byte', (val / Math.LN2 / card.bytes_per_target).toFixed(4), '', 'validation, ' + trimmed(card.bytes_per_target, 3) + ' bytes per predicted token');
   }
   tile(list, 'Training loss', finite(totals.train_loss) ? totals.train_loss.toFixed(3) : '–', 'nats',
     totals.train_loss_steps > 1 ? 'mean of the last ' + totals.train_loss_steps + ' steps' : 'one step');

@@ -1,0 +1,157 @@
+// See model_texts.h.
+#include "models/model_texts.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
+#include "core/paths.h"
+#include "models/config.h"
+#include "models/gguf_model.h"
+#include "text/tokenizer_hash.h"
+#include "text/tokenizer_impl.h"
+#include "text/turn_end.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kGenerationConfig = "generation_config.json";
+
+template <class Id>
+void add_id(std::vector<Id>& ids, int64_t id, int64_t vocab) {
+  if (id >= 0 && id < vocab && std::find(ids.begin(), ids.end(), id) == ids.end())
+    ids.push_back(static_cast<Id>(id));
+}
+
+/// Whether a model is there, and not just a corpus with its tokenizer.
+bool has_config(const fs::path& path) {
+  return !path.empty() && (is_gguf(path) || path_exists(path / "config.json"));
+}
+
+/// The ids in `eos_token_id`: one, a list of them, or none.
+std::vector<int64_t> read_eos(const JsonObject& object, int64_t vocab) {
+  std::vector<int64_t> ids;
+  const Json* value = object.find("eos_token_id");
+  if (value == nullptr) return ids;
+  for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
+    UM_CHECK(id.is_number_integer() && id >= 0 && id < vocab,
+             "{}: eos_token_id: expected a token id below {}, found {}", object.where(), vocab,
+             describe(id));
+    add_id(ids, id.get<int64_t>(), vocab);
+  }
+  return ids;
+}
+
+/// Adds ends to an `eos_token_id`, which keeps its form where it has them all.
+void add_ends(Json& json, const std::string& where, const std::vector<int64_t>& more,
+              int64_t vocab) {
+  std::vector<int64_t> eos = read_eos(JsonObject(json, where), vocab);
+  const size_t stated = eos.size();
+  for (const int64_t id : more) add_id(eos, id, vocab);
+  if (eos.size() > stated) json["eos_token_id"] = eos.size() == 1 ? Json(eos[0]) : Json(eos);
+}
+
+int64_t vocab_of(const Json& config) {
+  return JsonObject(config, "config.json").integer("vocab_size", 1);
+}
+
+/// The tokenizer's own end first; a SentencePiece model may have another.
+std::vector<int32_t> ends_of(const Tokenizer& tokenizer) {
+  const Tokenizer::Impl& impl = tokenizer.impl();
+  return {tokenizer.eos_id(), impl.json ? -1 : impl.processor.eos_id()};
+}
+
+}  // namespace
+
+Ends find_ends(const ModelConfig& config, const Tokenizer& tokenizer, const fs::path& path,
+               const ChatTemplate* chat) {
+  Ends ends;
+  for (const int32_t id : ends_of(tokenizer)) add_id(ends.text, id, config.vocab);
+  for (const int64_t id : config.eos) add_id(ends.text, id, config.vocab);
+  if (const fs::path file = path / kGenerationConfig; !path.empty() && path_exists(file)) {
+    const Json json = read_json_file(file);
+    for (const int64_t id : read_eos(JsonObject(json, file.string()), config.vocab))
+      add_id(ends.text, id, config.vocab);
+  }
+  ends.turn = ends.text;
+  if (chat != nullptr)
+    for (const int32_t id : turn_ends(*chat, tokenizer)) add_id(ends.turn, id, config.vocab);
+  return ends;
+}
+
+std::string trained_for(const fs::path& path) {
+  if (!has_config(path)) return "";
+  const auto [text, where] = find_config(path.string());
+  const Json config = parse_json(text, where);
+  const Json found = config.is_object() ? config.value("trained_for", Json()) : Json();
+  return found.is_string() ? found.get<std::string>() : "";
+}
+
+std::string trained_for_next(const fs::path& path) {
+  const std::string before = trained_for(path);
+  return !has_config(path) || before == "nothing" ? "text" : before;
+}
+
+bool is_base_model(const fs::path& path) {
+  const std::string found = trained_for(path);
+  if (found == "text") return true;
+  return found != "chat" && find_chat_sources(path).main.empty();
+}
+
+void write_trained_for(const fs::path& directory, const std::string& what) {
+  if (what.empty()) return;
+  Json config = read_json_file(directory / "config.json");
+  config["trained_for"] = what;
+  write_file_atomic(directory / "config.json", config.dump(2) + "\n");
+}
+
+void clear_token_ids(ModelConfig& config) {
+  config.bos = config.pad = -1;
+  config.eos.clear();
+}
+
+void add_token_ids(Json& config, const Tokenizer& tokenizer) {
+  const int64_t vocab = vocab_of(config);
+  const auto add = [&](const char* key, int32_t id) {
+    if (id >= 0 && id < vocab && config.value(key, Json()).is_null()) config[key] = id;
+  };
+  add("bos_token_id", tokenizer.bos_id());
+  add("pad_token_id", tokenizer.pad_id());
+  add("unk_token_id", tokenizer.unk_id());
+  add_ends(config, "config.json", {tokenizer.eos_id()}, vocab);
+}
+
+void write_generation_config(const fs::path& directory, const Json& config) {
+  const fs::path file = directory / kGenerationConfig;
+  const int64_t vocab = vocab_of(config);
+  Json json = path_exists(file) ? read_json_file(file) : Json::object();
+  UM_CHECK(json.is_object(), "{}: expected an object, found {}", file.string(), describe(json));
+  for (const char* key : {"bos_token_id", "pad_token_id", "unk_token_id"})
+    if (const Json id = config.value(key, Json()); !id.is_null() && !json.contains(key))
+      json[key] = id;
+  add_ends(json, file.string(), read_eos(JsonObject(config, "config.json"), vocab), vocab);
+  write_file_atomic(file, json.dump(2) + "\n");
+}
+
+void require_tokenizer_of(const fs::path& model, const std::string& hash, const std::string& data,
+                          std::string_view remedy) {
+  if (has_tokenizer(model))
+    require_same_tokenizer(hash, data, Tokenizer::load(model).hash(), model.string(), remedy);
+}
+
+void copy_model_texts(const fs::path& from, const fs::path& to) {
+  if (is_gguf(from)) {
+    if (has_tokenizer(from)) Tokenizer::load(from).save(to);
+    return;
+  }
+  for (const char* name :
+       {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json", "vocab.json", "merges.txt", kGenerationConfig, "chat_template.jinja",
+        "chat_template.json"})
+    if (path_exists(from / name)) copy_whole_file(from / name, to / name);
+}
+
+}  // namespace um
