@@ -528,7 +528,7 @@ async function checkServer() {
   try {
     serverModel = await api.model();
     $('model').textContent = serverModel.id;
-    document.body.classList.toggle('no-thinking', !thinks());
+    document.body.classList.toggle('no-thinking', !switches());
     const changed = document.body.classList.contains('base') !== base();
     document.body.classList.toggle('base', base());
     $('input').placeholder = base() ? 'Begin a text' : 'Ask something';
