@@ -64,6 +64,7 @@ Piece tagged_piece(const CallForm& form, const Tool& tool) {
               .many_values = true};
   const auto parameters = OrderedJson::parse(tool.parameters);
   if (!parameters.is_object() || !parameters.contains("properties")) return piece;
+  if (!parameters["properties"].is_object()) return piece;
   const OrderedJson required = parameters.value("required", OrderedJson::array());
   const ArgumentTypes types(tool.parameters);
   for (const auto& [key, schema] : parameters["properties"].items()) {
