@@ -1,15 +1,14 @@
-// Fuzz target: request bodies of every endpoint, and generated tool calls in any two pieces.
+// Fuzz target: request bodies of every endpoint. Generated tool calls: answer_fuzz.cc.
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "server/api_error.h"
-#include "server/call_form.h"
+#include "server/call_rules.h"
 #include "server/cut_json.h"
 #include "server/messages.h"
 #include "server/prompt.h"
 #include "server/responses.h"
-#include "server/tool_calls.h"
 #include "text/utf8.h"
 
 std::vector<std::string> fuzz_seeds() {
@@ -46,8 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const um::ChatRequest chat = um::parse_chat_request(body, limits);
       if (!um::is_utf8(um::chat_prompt_text(chat))) __builtin_trap();
       if (chat.input.messages.size() != chat.messages.size()) __builtin_trap();
-      for (const um::CallSyntax syntax : {um::CallSyntax::kList, um::CallSyntax::kDeepSeek})
-        um::call_form(chat.tools, chat.tool_choice, chat.parallel_tool_calls, {.calls = syntax});
+      for (const um::CallForm& form : um::call_forms())
+        um::call_rules(form, chat.tools, chat.tool_choice, chat.parallel_tool_calls, false);
     } catch (const um::ApiError&) {
     }
     try {
@@ -69,13 +68,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     error.body().dump();
   }
   if (!um::finished_members(text).is_object()) __builtin_trap();
-  um::ToolCallParser parser;
-  std::vector<um::ToolCallDelta> out;
-  const size_t cut = size == 0 ? 0 : data[0] % size;
-  parser.push(std::string_view(text).substr(0, cut), out);
-  parser.push(std::string_view(text).substr(cut), out);
-  parser.finish(out);
-  for (const um::ToolCallDelta& delta : out)
-    if (delta.index >= parser.calls()) __builtin_trap();
   return 0;
 }

@@ -263,7 +263,7 @@ void route_responses(Service& service, const HttpRequest& request, HttpResponse&
   try {
     ResponsesRequest own = parse_responses_request(body, service.responses());
     const auto chat = read_responses_chat(service, body, own);
-    AnswerRequest prompt = chat_answer(service, *chat);
+    AnswerRequest prompt = chat_answer(service, request, *chat);
     auto reply = std::make_shared<ResponsesReply>(make_head(service, "resp_"), service.tokenizer(),
                                                   chat, std::move(own), service.responses());
     answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
@@ -278,7 +278,7 @@ void route_count_responses(Service& service, const HttpRequest& request, HttpRes
   try {
     const ResponsesRequest own = parse_responses_request(body, service.responses());
     const auto chat = read_responses_chat(service, body, own);
-    const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
+    const auto ids = chat_prompt(service.chat_template(), service.tokenizer_for(request), *chat);
     set_json(response, {{"object", "response.input_tokens"}, {"input_tokens", ids.size()}});
   } catch (const ApiError& error) {
     throw responses_error(error);

@@ -67,9 +67,9 @@ std::vector<CallForm> json_forms() {
   std::vector<CallForm> forms = {
       objects("pangu", "[unused11]", "[unused12]", true, true),
       objects("pangu-2", "<|tool_call_start|>", "<|tool_call_end|>", true, true),
+      objects("apriel", "<tool_calls>", "</tool_calls>", true, true),
       objects("hermes", "<tool_call>\n", "\n</tool_call>", false, false),
       objects("mistral", "[TOOL_CALLS]", "", true, true),
-      objects("apriel", "<tool_calls>", "</tool_calls>", true, true),
       objects("minimax-m1", "<tool_calls>\n", "\n</tool_calls>", false, true),
       objects("nemotron", "<TOOLCALL>", "</TOOLCALL>", true, true),
       objects("granite", "<|tool_call|>", "", true, true),

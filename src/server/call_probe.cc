@@ -18,8 +18,8 @@ const Call& probe() {
 }
 
 /// A conversation in which that tool is called, or only its beginning. Some templates write calls
-/// only beside `content` that is null.
-TemplateInput conversation(bool called, const OrderedJson& content = {}) {
+/// only beside `content` that is null, or with arguments that are their JSON text.
+TemplateInput conversation(bool called, const OrderedJson& content = {}, bool as_text = false) {
   const OrderedJson schema = {{"type", "object"},
                               {"properties",
                                {{"probe_key", {{"type", "string"}, {"description", "text"}}},
@@ -36,7 +36,9 @@ TemplateInput conversation(bool called, const OrderedJson& content = {}) {
   const OrderedJson call = {
       {"id", "callid001"},
       {"type", "function"},
-      {"function", {{"name", probe().name}, {"arguments", probe().arguments}}}};
+      {"function",
+       {{"name", probe().name},
+        {"arguments", as_text ? OrderedJson(json_text(probe().arguments)) : probe().arguments}}}};
   input.messages.push_back(
       {{"role", "assistant"}, {"content", content}, {"tool_calls", OrderedJson::array({call})}});
   return input;
@@ -101,7 +103,9 @@ bool writes(const std::string& text, const std::string& start, const CallForm& f
 bool in_source(const std::string& source, const CallForm& form) {
   const auto has = [&](std::string_view mark) {
     mark = trimmed(mark);
-    return source.find(mark.substr(0, mark.find_first_of("\n\x02"))) != std::string::npos;
+    const size_t end = mark.find_first_of(">]\n\x02");  // templates put the rest together
+    const bool whole = end != std::string_view::npos && mark[end] != '\n' && mark[end] != kAnyId;
+    return source.find(mark.substr(0, whole ? end + 1 : end)) != std::string::npos;
   };
   if (form.bare()) return has(form.other_open) || has("<|start_header_id|>");
   for (const std::string* mark : {&form.open, &form.close, &form.begin, &form.middle,
@@ -115,12 +119,14 @@ bool in_source(const std::string& source, const CallForm& form) {
 CallForm find_call_form(const ChatTemplate& chat_template) {
   if (chat_template.is_pangu()) return call_form_named("pangu");
   if (!chat_template.fault().empty()) return call_form_named("hermes");
-  const std::string value = probe().arguments["probe_key"];
-  const auto shows = [&](const std::optional<std::string>& text) {
-    return text && text->find(value) != std::string::npos;
+  const auto shows = [](const std::optional<std::string>& text) {
+    return text &&
+           text->find(probe().arguments["probe_key"].get<std::string>()) != std::string::npos;
   };
-  auto called = rendered(chat_template, conversation(true));
-  if (!shows(called)) called = rendered(chat_template, conversation(true, ""));
+  std::optional<std::string> called;
+  for (const OrderedJson& content : {OrderedJson(), OrderedJson("")})
+    for (const bool as_text : {false, true})
+      if (!shows(called)) called = rendered(chat_template, conversation(true, content, as_text));
   const auto start = rendered(chat_template, conversation(false));
   for (const bool spaces : {true, false})
     for (const CallForm& form : call_forms())

@@ -66,6 +66,7 @@ Piece tagged_piece(const CallForm& form, const Tool& tool) {
               .many_values = true};
   const auto parameters = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
   if (!parameters.is_object() || !parameters.contains("properties")) return piece;
+  if (!parameters["properties"].is_object()) return piece;
   const OrderedJson required = parameters.value("required", OrderedJson::array());
   const ArgumentTypes types(tool.parameters);
   for (const auto& [key, schema] : parameters["properties"].items()) {
@@ -102,13 +103,14 @@ JsonForm call_rules(const CallForm& form, const std::vector<Tool>& tools, const 
   const bool json = form.kind == Kind::kObject || form.kind == Kind::kKeyed;
   const std::string space = json ? kSpace : std::string();
   const std::string open = around(form, form.open) + space + (form.list ? "[" + space : ""),
-                    close = (form.list ? space + "]" : "") + space + around(form, form.close);
+                    last = form.list ? space + "]" : "",
+                    close = last + (form.close.empty() ? "" : space + around(form, form.close));
   const bool ends_by_token = begun && form.token_of(form.close) >= 0;
   JsonForm rules{.open = begun ? open.substr(mark_text(0).size()) : open, .close = close};
-  if (ends_by_token) rules.close = (form.list ? space + "]" : "") + space;
+  if (ends_by_token) rules.close = last + space;
   rules.repeat = parallel && choice.kind != ToolChoice::kNamed && !form.bare() &&
                  (form.many || !ends_by_token);
-  rules.between = json ? (form.list ? "," + space : space) : form.between;
+  rules.between = form.list ? "," + space : json && form.many ? space : form.between;
   if (!form.many) rules.between = close + rules.between + open;
   for (const Tool& tool : tools) {
     if (choice.kind == ToolChoice::kNamed && tool.name != choice.name) continue;

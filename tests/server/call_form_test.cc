@@ -66,7 +66,7 @@ std::vector<std::string> fragments() {
                                     "true",
                                     "<think>",
                                     "</think>",
-                                    "<|im_end|",
+                                    "<|im_en",
                                     "&"};
   for (const CallForm& form : call_forms())
     for (const std::string* mark : {&form.open, &form.close, &form.begin, &form.middle, &form.end,
