@@ -61,7 +61,7 @@ int64_t vocab_of(const Json& config) {
 /// The tokenizer's own end first; a SentencePiece model may have another.
 std::vector<int32_t> ends_of(const Tokenizer& tokenizer) {
   const Tokenizer::Impl& impl = tokenizer.impl();
-  return {tokenizer.eos_id(), impl.json ? -1 : impl.processor.eos_id()};
+  return {tokenizer.eos_id(), impl.json ? -1 : impl.sentencepiece->processor().eos_id()};
 }
 
 }  // namespace

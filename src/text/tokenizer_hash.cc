@@ -50,8 +50,10 @@ std::string_view kind_of(const Impl& impl, size_t id) {
   if (impl.special_of[id] >= 0) return "s";
   const auto number = static_cast<int>(id);
   if (impl.json) return is_padding(impl.pieces[id]) ? "" : "n";
-  if (number >= impl.processor.GetPieceSize() || impl.processor.IsUnused(number)) return "";
-  return impl.processor.IsByte(number) ? "b" : "n";
+  if (number >= impl.sentencepiece->processor().GetPieceSize() ||
+      impl.sentencepiece->processor().IsUnused(number))
+    return "";
+  return impl.sentencepiece->processor().IsByte(number) ? "b" : "n";
 }
 
 void add_pieces(const Impl& impl, Checksum& sum) {
@@ -64,7 +66,7 @@ void add_pieces(const Impl& impl, Checksum& sum) {
       const SpecialToken& token = impl.specials[static_cast<size_t>(impl.special_of[id])];
       sum.add(fmt::format("{:d}{:d}", token.lstrip, token.rstrip));
     } else if (!impl.json) {
-      sum.add(fmt::format("{}", impl.processor.GetScore(static_cast<int>(id))));
+      sum.add(fmt::format("{}", impl.sentencepiece->processor().GetScore(static_cast<int>(id))));
     }
   }
 }
@@ -87,8 +89,9 @@ void add_sentencepiece(const Impl& impl, Checksum& sum) {
       if (field.number == kNormalizer && part.number == kEscape) escape = part.value;
     }
   }
-  sum.add(fmt::format("sentencepiece {} {} {:d}{:d} ", model_type, escape, impl.prefix_space,
-                      impl.strips_spaces));
+  sum.add(fmt::format("sentencepiece {} {} {} {:d}{:d} ", model_type, escape,
+                      static_cast<int>(impl.sentencepiece->prefix()),
+                      impl.sentencepiece->rewrites(), impl.strips_spaces));
   sum.add_text(charsmap);
 }
 
@@ -132,7 +135,8 @@ std::string Tokenizer::hash() const {
 bool has_tokenizer(const std::filesystem::path& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored))
-    return path_exists(path / "tokenizer.model") || path_exists(path / "tokenizer.json");
+    return path_exists(path / "tokenizer.model") || path_exists(path / "tokenizer.json") ||
+           path_exists(path / "vocab.json");
   return path.extension() == ".gguf" && Gguf(path).has("tokenizer.ggml.model");
 }
 

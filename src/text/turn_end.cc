@@ -15,6 +15,18 @@ int32_t special_id(const Tokenizer& tokenizer, std::string_view text) {
   return id && tokenizer.is_special(*id) ? *id : -1;
 }
 
+/// The special token that `text` begins with, the longest one; -1 if there is none.
+int32_t special_in_front(const Tokenizer& tokenizer, std::string_view text) {
+  size_t longest = 0;
+  int32_t id = -1;
+  for (const SpecialToken& token : tokenizer.impl().specials) {
+    if (token.text.size() <= longest || !text.starts_with(token.text)) continue;
+    longest = token.text.size();
+    id = token.id;
+  }
+  return id;
+}
+
 /// A conversation with the answer, and a question after it unless the answer is `last`.
 TemplateInput conversation(bool system, bool last) {
   TemplateInput input;
@@ -41,8 +53,7 @@ int32_t end_in(const ChatTemplate& chat, const Tokenizer& tokenizer, const Templ
   if (at == std::string::npos) return -1;
   at = text.find_first_not_of(" \t\r\n", at + std::string_view(kAnswer).size());
   if (at == std::string::npos) return -1;
-  const SpecialToken* token = match_special(tokenizer.impl(), std::string_view(text).substr(at));
-  return token != nullptr ? token->id : -1;
+  return special_in_front(tokenizer, std::string_view(text).substr(at));
 }
 
 int32_t find_end(const ChatTemplate& chat, const Tokenizer& tokenizer) {

@@ -181,7 +181,7 @@ TEST(DocumentReader, RefusesWhatIsNoText) {
   };
   for (const auto& [bytes, expected] : cases) {
     for (const bool jsonl : {false, true}) {
-      const std::string message = error_of([&] { read_memory(bytes, jsonl); });
+      const std::string message = error_of([&, &text = bytes] { read_memory(text, jsonl); });
       EXPECT_TRUE(message.starts_with("memory: ")) << message;
       EXPECT_NE(message.find(expected), std::string::npos) << message;
     }

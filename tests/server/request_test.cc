@@ -307,7 +307,7 @@ TEST(CompletionRequest, SpecialTokens) {
 TEST(Body, ReadsInvalidTextAsReplacement) {
   const auto text = [](const std::string& raw) {
     const Body body("{\"a\": \"" + raw + "\"}");
-    EXPECT_EQ(body.ordered["a"], body.json["a"]);
+    EXPECT_EQ(body.ordered["a"].get<std::string>(), body.json["a"].get<std::string>());
     return body.json["a"].get<std::string>();
   };
   EXPECT_EQ(text("x\xFF y"), "x\uFFFD y");
