@@ -130,8 +130,8 @@ class Tokenizer {
   const std::vector<std::string>& warnings() const;
   Tokenizer with_warnings(std::vector<std::string> warnings) const;
 
-  /// Eight hexadecimal digits (CRC-32) over the model's bytes and the special tokens: two
-  /// tokenizers with the same hash give the same ids.
+  /// Eight hexadecimal digits (CRC-32) over what decides the ids, not over the files' bytes
+  /// (tokenizer_hash.cc): two tokenizers with the same hash give the same ids.
   std::string hash() const;
 
   /// Writes tokenizer.model (or tokenizer.json) and tokenizer_config.json, each atomically, into

@@ -24,6 +24,7 @@ using Impl = Tokenizer::Impl;
 class Checksum {
  public:
   void add(std::string_view bytes) {
+    if (bytes.empty()) return;  // a null pointer would begin anew
     crc_ = crc32_z(crc_, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
   }
   /// A text with its length, so that texts next to each other cannot be mistaken.
@@ -92,7 +93,7 @@ void add_sentencepiece(const Impl& impl, Checksum& sum) {
   sum.add(fmt::format("sentencepiece {} {} {} {:d}{:d} ", model_type, escape,
                       static_cast<int>(impl.sentencepiece->prefix()),
                       impl.sentencepiece->rewrites(), impl.strips_spaces));
-  sum.add_text(charsmap);
+  if (impl.sentencepiece->rewrites()) sum.add_text(charsmap);
 }
 
 /// The normaliser, how words are cut, the merges, and added tokens that count in any text.

@@ -217,7 +217,8 @@ void Trainer::make_parts(const ModelConfig& config, Device& device) {
 /// Checkpoints keep the tokenizer of the model they come from, else they get the corpus'.
 void Trainer::choose_texts(const fs::path& origin, ModelConfig& config) {
   const std::string& corpus = options_.data.path[0];
-  require_tokenizer_of(origin, loader_->tokenizer_hash(), corpus, "pack the text with it");
+  if (last_checkpoint_.empty())  // a run that goes on keeps its corpora: check_stream
+    require_tokenizer_of(origin, loader_->tokenizer_hash(), corpus, "pack the text with it");
   const bool kept = has_tokenizer(origin);
   if (!kept && !origin.empty())
     note(fmt::format("{}: has no tokenizer, taken to belong to that of {}", origin.string(),

@@ -209,7 +209,7 @@ TEST_F(PackTest, DatasetRefusesDamage) {
     return open();
   };
   EXPECT_NE(with("/format", "other").find("format"), std::string::npos);
-  EXPECT_NE(with("/version", 2).find("version"), std::string::npos);
+  EXPECT_NE(with("/version", 3).find("version"), std::string::npos);
   EXPECT_NE(with("/vocab_size", 0).find("vocab_size"), std::string::npos);
   EXPECT_NE(with("/vocab_size", 401).find("vocabulary"), std::string::npos);
   EXPECT_NE(with("/train/tokens", 1).find("its shards have"), std::string::npos);

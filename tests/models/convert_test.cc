@@ -50,6 +50,7 @@ class ConvertTest : public ::testing::Test {
       const Tensor &to = copy->params().all()[i]->value, &from = model->params().all()[i]->value;
       std::copy_n(from.f32(), from.count(), to.f32());
     }
+    fs::create_directories(base_ / "hf");
     tiny_tokenizer().save(base_ / "hf");
     save_model(*copy, base_ / "hf");
     return base_ / "hf";

@@ -81,7 +81,7 @@ TEST(TokenizerHash, SeesEveryPart) {
   EXPECT_EQ(hashes.size(), 9u);
   EXPECT_EQ(changed([&](Json& j) { merged(j), j["model"]["merges"] = {"a b"}; }),
             changed([&](Json& j) {
-              merged(j), j["model"]["merges"] = {{"a", "b"}};
+              merged(j), j["model"]["merges"] = Json::array({Json::array({"a", "b"})});
             }));
 }
 

@@ -11,6 +11,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "ops/devices.h"
+#include "tests/text/tiny_tokenizer_util.h"
 #include "tests/train/corpus_util.h"
 
 namespace um {
@@ -111,8 +112,10 @@ TEST_F(RunCheckpointTest, OnlyWhatIsThereIsIntact) {
 TEST_F(RunCheckpointTest, CopiesTheTokenizer) {
   const fs::path tokenizer = directory_.path() / "tokenizer";
   fs::create_directories(tokenizer);
-  write_file_atomic(tokenizer / "tokenizer.model", "abc");
-  EXPECT_EQ(read_file(save(1, 2, tokenizer) / "tokenizer.model", 100), "abc");
+  tiny_tokenizer().save(tokenizer);
+  const fs::path saved = save(1, 2, tokenizer);
+  for (const char* name : {"tokenizer.model", "tokenizer_config.json"})
+    EXPECT_EQ(read_file(saved / name), read_file(tokenizer / name)) << name;
 }
 
 TEST_F(RunCheckpointTest, HostileStatesAreErrors) {
