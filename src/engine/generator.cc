@@ -15,7 +15,7 @@ class TextSink : public RequestSink {
  public:
   TextSink(const Tokenizer* tokenizer, const std::vector<int32_t>& prompt,
            const GenerateOptions& options, const TokenCallback& on_token)
-      : on_token_(on_token) {
+      : tokenizer_(tokenizer), show_end_(!options.skip_special), on_token_(on_token) {
     if (tokenizer != nullptr)
       stream_.emplace(*tokenizer, prompt, options.stop, options.skip_special);
   }
@@ -34,7 +34,9 @@ class TextSink : public RequestSink {
     result_.stats = stats;
     error_ = error;
     if (!stream_ || stream_->stopped()) return;
-    const std::string rest = stream_->finish();
+    std::string rest = stream_->finish();
+    if (show_end_ && stats.end_token >= 0 && stats.end_token < tokenizer_->vocab_size())
+      rest += tokenizer_->piece(stats.end_token);
     if (!rest.empty()) show(-1, rest);
   }
 
@@ -50,6 +52,8 @@ class TextSink : public RequestSink {
     return !on_token_ || on_token_(id, text);
   }
 
+  const Tokenizer* tokenizer_;
+  bool show_end_;
   const TokenCallback& on_token_;
   std::optional<TextStream> stream_;
   Generation result_;

@@ -234,6 +234,10 @@ TEST_F(Commands, ATrainedModelKnowsItsEnd) {
     }
     EXPECT_GE(ended, 3u) << model;
   }
+  const std::string shown =
+      run_ok({"generate", "--model", checkpoint, "--prompt", "the", "--max-tokens", "200", "--seed",
+              "1", "--temperature", "0", "--special"});
+  EXPECT_TRUE(shown.ends_with("[unused10]\n")) << shown;
   const ProgramResult cut = run_program(
       {"generate", "--model", checkpoint, "--prompt", "the", "--max-tokens", "3", "--ignore-eos"});
   EXPECT_NE(cut.err.find("cut at --max-tokens 3"), std::string::npos) << cut.err;
