@@ -102,11 +102,11 @@ TEST(Score, PiecesHaveTheBitsOfTheWholeText) {
 
 TEST(Score, OthersGoOnWhileALongTextIsRead) {
   const auto model = random_model("nano-ultra");
-  Engine engine(*model, {.prefill_rows = 16, .draft_tokens = 0});
+  Engine engine(*model, {.prefill_rows = 8, .draft_tokens = 0});
   const auto stream = std::make_shared<Counter>();
   engine.submit({.prompt = {1, 2, 3}, .max_tokens = 100}, stream);
   for (int i = 0; i < 3; ++i) engine.step();
-  const auto sink = read(engine, random_ids(320, model->config().vocab), std::make_shared<Rows>());
+  const auto sink = read(engine, random_ids(240, model->config().vocab), std::make_shared<Rows>());
   while (!sink->finished) {
     const int64_t before = stream->count;
     ASSERT_TRUE(engine.step());

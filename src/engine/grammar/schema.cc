@@ -11,43 +11,81 @@ namespace {
 
 using State = Grammar::State;
 
-/// A text of a form.
-void write_text(Grammar& grammar, JsonRules& rules, State from, std::string_view bytes, State to) {
-  while (!bytes.empty()) {
-    const bool space = bytes[0] == kFormSpace;
-    const size_t end = space ? 1 : std::min(bytes.find(kFormSpace), bytes.size());
-    const State next = grammar.add_state();
-    if (space)
-      rules.space(from, next);
-    else
-      rules.literal(from, bytes.substr(0, end), next);
-    bytes.remove_prefix(end);
-    from = next;
+/// Writes the parts of a form into a grammar, one behind the other.
+class FormWriter {
+ public:
+  explicit FormWriter(Grammar& grammar)
+      : grammar_(grammar), rules_(grammar), schemas_(grammar, rules_) {}
+
+  void text(State from, std::string_view bytes, State to) {
+    while (!bytes.empty()) {
+      const bool space = bytes[0] == kFormSpace;
+      const size_t end = space ? 1 : std::min(bytes.find(kFormSpace), bytes.size());
+      const State next = grammar_.add_state();
+      if (space)
+        rules_.space(from, next);
+      else
+        rules_.literal(from, bytes.substr(0, end), next);
+      bytes.remove_prefix(end);
+      from = next;
+    }
+    grammar_.add_empty(from, to);
   }
-  grammar.add_empty(from, to);
-}
+
+  void piece(State from, const JsonForm::Piece& piece, State to) {
+    State at = grammar_.add_state();
+    text(from, piece.before, at);
+    if (!piece.many_values) at = value(at, piece.schema, piece.name);
+    for (const JsonForm::Value& each : piece.values) at = value(at, each);
+    text(at, piece.after, to);
+  }
+
+  void finish() { schemas_.write_rules(); }
+
+ private:
+  /// Each gives the state behind the value.
+  State value(State from, const std::string& schema, const std::string& name) {
+    const State after = grammar_.add_state();
+    schemas_.value(from, schema, name, after);
+    return after;
+  }
+
+  State value(State from, const JsonForm::Value& value) {
+    const State begin = grammar_.add_state(), end = grammar_.add_state();
+    text(from, value.before, begin);
+    const State after =
+        value.plain ? plain(begin, value) : this->value(begin, value.schema, value.name);
+    text(after, value.after, end);
+    if (!value.required) grammar_.add_empty(from, end);
+    return end;
+  }
+
+  State plain(State from, const JsonForm::Value& value) {
+    const State after = grammar_.add_state();
+    if (value.choices.empty())
+      rules_.text_without(from, value.after, after);
+    else
+      grammar_.add_literals(from, value.choices, after);
+    return after;
+  }
+
+  Grammar& grammar_;
+  JsonRules rules_;
+  SchemaWriter schemas_;
+};
 
 }  // namespace
 
 Grammar form_grammar(const JsonForm& form) {
   Grammar grammar;
-  JsonRules rules(grammar);
-  SchemaWriter writer(grammar, rules);
+  FormWriter writer(grammar);
   const Grammar::Rule whole = grammar.add_rule();
   const State begin = grammar.add_state(), end = grammar.add_state();
-  const auto text = [&](State from, std::string_view bytes, State to) {
-    write_text(grammar, rules, from, bytes, to);
-  };
-  text(grammar.start(whole), form.open, begin);
-  for (const JsonForm::Piece& piece : form.pieces) {
-    const State value = grammar.add_state(), after = grammar.add_state();
-    text(begin, piece.before, value);
-    writer.value(value, piece.schema, piece.name, after);
-    text(after, piece.after, end);
-  }
-  if (form.repeat) text(end, form.between, begin);
-  text(end, form.close, grammar.end(whole));
-  writer.write_rules();
+  writer.text(grammar.start(whole), form.open, begin);
+  for (const JsonForm::Piece& piece : form.pieces) writer.piece(begin, piece, end);
+  if (form.repeat) writer.text(end, form.between, begin);
+  writer.text(end, form.close, grammar.end(whole));
+  writer.finish();
   grammar.finish(whole);
   return grammar;
 }
