@@ -5,8 +5,10 @@
 
 #include "server/api_error.h"
 #include "server/call_form.h"
+#include "server/cut_json.h"
 #include "server/messages.h"
 #include "server/prompt.h"
+#include "server/responses.h"
 #include "server/tool_calls.h"
 #include "text/utf8.h"
 
@@ -26,6 +28,12 @@ std::vector<std::string> fuzz_seeds() {
 "messages":[{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"thinking","thinking":"t"},{"type":"text","text":"a"},
 {"type":"tool_use","id":"1","name":"f","input":{"b":[1]}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1",
 "content":[{"type":"text","text":"r"}]},{"type":"text","text":"é"}]}],"output_config":{"format":{"type":"json_schema","schema":{}}}})",
+      R"({"input":[{"role":"developer","content":"s"},{"type":"message","role":"user","content":[{"type":"input_text","text":"é"}]},
+{"type":"reasoning","id":"r","summary":[{"type":"summary_text","text":"t"}]},{"type":"function_call","call_id":"1","name":"f","arguments":"{}"},
+{"type":"function_call_output","call_id":"1","output":"3"}],"instructions":"i","max_output_tokens":9,"truncation":"auto","metadata":{"a":"b"},
+"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],"include":["message.output_text.logprobs"],"top_logprobs":1,
+"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]},"reasoning":{"effort":"low","summary":"auto"},
+"text":{"format":{"type":"json_schema","name":"x","schema":{}}}})",
       R"([{"name":"f","arguments":{"a":[1,"}\""]}},{"parameters":"{}","name":"g"}])"};
 }
 
@@ -47,11 +55,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } catch (const um::ApiError& error) {
       if (error.status() != 400) __builtin_trap();
     }
+    try {
+      const um::ResponsesRequest request =
+          um::parse_responses_request(body, um::ResponseStore(1, 1 << 20));
+      for (size_t skip = 0; skip < 2; ++skip)
+        um::parse_chat_request(um::chat_body_of_responses(body, request, skip), limits);
+    } catch (const um::ApiError& error) {
+      if (um::responses_error(error).status() != 400) __builtin_trap();
+    }
     um::parse_completion_request(body, limits);
   } catch (const um::ApiError& error) {
     if (error.status() != 400) __builtin_trap();
     error.body().dump();
   }
+  if (!um::finished_members(text).is_object()) __builtin_trap();
   um::ToolCallParser parser;
   std::vector<um::ToolCallDelta> out;
   const size_t cut = size == 0 ? 0 : data[0] % size;

@@ -1,6 +1,8 @@
 // `ultramoe serve`: an OpenAI-compatible server and a chat page for one checkpoint.
 #include "server/serve.h"
 
+#include <mutex>
+
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "models/config.h"
@@ -21,13 +23,18 @@ void run(ServeCommand& command, const Globals& globals) {
   command.flags->apply();
   command.options.resolve();
   Progress line;
+  std::mutex mutex;  // of the line on the terminal
   serve(
       command.options, find_model(command.model), globals.device(), weights_of(command.dtype),
       [&](const std::string& note) {
+        const std::lock_guard lock(mutex);
         line.clear();
         fmt::print(stderr, "{}\n", note);
       },
-      [&](uint64_t done, uint64_t all) { show_loading(line, done, all); });
+      [&](uint64_t done, uint64_t all) {
+        const std::lock_guard lock(mutex);
+        show_loading(line, done, all);
+      });
 }
 
 }  // namespace

@@ -61,6 +61,8 @@ struct ActiveRequest {
   }
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   int64_t generated() const { return length() - prompt_rows; }
+  /// Rows from the cache would not do.
+  bool needs_every_row() const { return request.routed_experts || request.reader != nullptr; }
   bool in_prompt() const { return cached < prompt_rows; }
   /// All but the last token are in the cache: the next forward gives the next token.
   bool decoding() const { return !in_prompt() && cached + 1 == length(); }

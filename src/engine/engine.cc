@@ -81,7 +81,6 @@ class Engine::Impl {
 
   uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);
   void cancel(uint64_t id);
-  void post(std::function<void(const Model&)> work);
   void drain();
   bool step();
   void run();
@@ -92,7 +91,7 @@ class Engine::Impl {
   const EngineOptions options_;
 
  private:
-  bool take_inbox();
+  void take_inbox();
   int64_t prompt_budget() const;
   /// Runs the model and counts its time.
   template <class Work>
@@ -103,6 +102,7 @@ class Engine::Impl {
     return result;
   }
   void run_plan(const std::vector<PlannedRows>& plan);
+  static void read_prompt(ActiveRequest& request, int64_t begin, const Tensor& hidden);
   Tensor logits_of(const Model& model, const Tensor& hidden, const std::vector<int32_t>& rows);
   void choose(const std::vector<PlannedRows>& plan, const Tensor& hidden);
   void deliver(ActiveRequest& request, std::vector<TokenOutput>& outputs);
@@ -134,7 +134,6 @@ class Engine::Impl {
   std::condition_variable wake_;
   std::vector<std::unique_ptr<ActiveRequest>> inbox_;
   std::vector<uint64_t> cancelled_;
-  std::vector<std::function<void(const Model&)>> posted_;
   EngineStats published_;
   int64_t open_ = 0;  // in the inbox, waiting or running
   bool draining_ = false, stopping_ = false;
@@ -162,12 +161,6 @@ void Engine::Impl::cancel(uint64_t id) {
   wake_.notify_all();
 }
 
-void Engine::Impl::post(std::function<void(const Model&)> work) {
-  const std::lock_guard lock(mutex_);
-  posted_.push_back(std::move(work));
-  wake_.notify_all();
-}
-
 void Engine::Impl::drain() {
   const std::lock_guard lock(mutex_);
   draining_ = true;
@@ -186,28 +179,22 @@ EngineStats Engine::Impl::stats() const {
   return stats;
 }
 
-/// New requests to the scheduler, cancellations, posted work. True if there was any posted work.
-bool Engine::Impl::take_inbox() {
-  std::vector<std::function<void(const Model&)>> work;
+/// New requests to the scheduler, and cancellations.
+void Engine::Impl::take_inbox() {
   std::vector<uint64_t> cancelled;
   {
     const std::lock_guard lock(mutex_);
     for (auto& request : inbox_) scheduler_.enqueue(std::move(request));
     inbox_.clear();
     cancelled.swap(cancelled_);
-    work.swap(posted_);
   }
-  if (!cancelled.empty())
-    scheduler_.for_each([&](ActiveRequest& request) {
-      if (std::ranges::find(cancelled, request.id) != cancelled.end())
-        request.finish(FinishReason::cancelled);
-    });
-  for (const auto& call : work) call(model_);
-  if (!cancelled.empty()) {
-    finish_done();
-    publish(0);  // there may be no step that would
-  }
-  return !work.empty();
+  if (cancelled.empty()) return;
+  scheduler_.for_each([&](ActiveRequest& request) {
+    if (std::ranges::find(cancelled, request.id) != cancelled.end())
+      request.finish(FinishReason::cancelled);
+  });
+  finish_done();
+  publish(0);  // there may be no step that would
 }
 
 /// Prompt rows of the next step: as many as are wanted, but where others decode no more than they
@@ -219,10 +206,10 @@ int64_t Engine::Impl::prompt_budget() const {
 }
 
 bool Engine::Impl::step() {
-  const bool worked = take_inbox();
+  take_inbox();
   const auto begin = Clock::now();
   const std::vector<PlannedRows>& plan = scheduler_.plan(prompt_budget());
-  if (plan.empty()) return worked;
+  if (plan.empty()) return false;
   try {
     run_plan(plan);
   } catch (const std::exception& error) {
@@ -245,11 +232,14 @@ void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
   const Tensor hidden =
       timed([&] { return model_.trunk(batch.tokens(), batch.ragged(), forward).hidden; });
   if (!routes.empty()) record_routes(plan, routes);
+  int64_t row = 0;
   for (const PlannedRows& rows : plan) {
     // Drafts are not in the cache until they are accepted (deliver).
     rows.request->cached = std::min(rows.begin + rows.rows, rows.request->length());
     if (rows.prompt) counters_.prompt_tokens += rows.rows;
     scheduler_.ran(rows);
+    read_prompt(*rows.request, rows.begin, hidden.row_range(row, row + rows.rows));
+    row += rows.rows;
   }
   choose(plan, hidden);
   const double seconds = seconds_between(begin, Clock::now());
@@ -261,6 +251,17 @@ void Engine::Impl::run_plan(const std::vector<PlannedRows>& plan) {
     times_.add(batch.ragged().rows, seconds);
   }
   if (options_.draft_tokens > 0) draft(plan, hidden, batch);
+}
+
+/// Shows the rows that were run to who reads the prompt; at its end the request is done.
+void Engine::Impl::read_prompt(ActiveRequest& request, int64_t begin, const Tensor& hidden) {
+  if (!request.request.reader || request.done) return;
+  try {
+    request.request.reader->on_rows(begin, hidden);
+  } catch (const Error& error) {
+    request.finish(FinishReason::error, error.what());
+  }
+  if (!request.in_prompt()) request.finish(FinishReason::max_tokens);
 }
 
 /// Logits of some rows of a trunk's output.
@@ -483,9 +484,7 @@ void Engine::Impl::run() {
     }
     if (step()) continue;
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] {
-      return stopping_ || !inbox_.empty() || !cancelled_.empty() || !posted_.empty();
-    });
+    wake_.wait(lock, [&] { return stopping_ || !inbox_.empty() || !cancelled_.empty(); });
   }
   take_inbox();
   scheduler_.for_each([](ActiveRequest& request) { request.finish(FinishReason::cancelled); });
@@ -501,9 +500,6 @@ uint64_t Engine::submit(EngineRequest request, std::shared_ptr<RequestSink> sink
 }
 void Engine::cancel(uint64_t id) {
   impl_->cancel(id);
-}
-void Engine::post(std::function<void(const Model&)> work) {
-  impl_->post(std::move(work));
 }
 void Engine::drain() {
   impl_->drain();

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,17 +20,28 @@ enum class FinishReason { eos, stop, max_tokens, context, cancelled, error };
 /// "eos", "stop", "length", "context", "cancelled" or "error".
 std::string_view finish_reason_name(FinishReason reason);
 
+/// Sees the trunk's output for the rows of a prompt, in order and in pieces, on the engine's
+/// thread: for embeddings and scores.
+class PromptReader {
+ public:
+  virtual ~PromptReader() = default;
+  /// The rows from `begin` on, [rows, D]; from 0 again where the request was set back.
+  virtual void on_rows(int64_t begin, const Tensor& hidden) = 0;
+};
+
 struct EngineRequest {
   std::vector<int32_t> prompt;  ///< at least one token
   SamplingOptions sampling = {};
   uint64_t seed = 0;
   int64_t max_tokens = 256;       ///< generated at most, the ending token included
-  int64_t min_tokens = 0;         ///< `eos` cannot be chosen before
+  int64_t min_tokens = 0;         ///< no `eos` before, unless a constraint leaves nothing else
   std::vector<int32_t> eos = {};  ///< generation ends at any of these tokens
   int64_t top_logprobs = -1;      ///< -1: none; k: the chosen token's and the k largest
   int priority = 0;               ///< higher first; equal ones by arrival
   bool speculate = true;          ///< drafts may be used (the tokens are the same)
   bool routed_experts = false;    ///< report every row's experts (to train with the same routes)
+  /// Sees the prompt's rows, all of which are run; then the request ends: no token is generated.
+  std::shared_ptr<PromptReader> reader = {};
   std::shared_ptr<Constraint> constraint = {};  ///< which tokens are allowed; may be null
 };
 
@@ -110,8 +120,6 @@ class Engine {
   uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);
   /// Ends a request at the next step, from any thread; unknown ids are ignored.
   void cancel(uint64_t id);
-  /// Runs `work` on the engine's thread between two steps (embeddings, say), from any thread.
-  void post(std::function<void(const Model&)> work);
   /// From now on submit throws BusyError; what is there finishes.
   void drain();
 

@@ -52,7 +52,7 @@ int64_t Scheduler::outstanding() const {
 
 /// A request that computes more of the same beginning is running: its rows are worth the wait.
 bool Scheduler::waits_for_prefix(const ActiveRequest& request, int64_t matched) const {
-  if (!options_.prefix_cache || request.request.routed_experts) return false;
+  if (!options_.prefix_cache || request.needs_every_row()) return false;
   const auto wanted = reusable(request);
   for (const auto& other : running_) {
     if (!other->in_prompt()) continue;
@@ -67,9 +67,7 @@ bool Scheduler::waits_for_prefix(const ActiveRequest& request, int64_t matched) 
 }
 
 bool Scheduler::try_admit(ActiveRequest& request) {
-  // Who asks for the experts of every row must run every row.
-  PrefixMatch match =
-      request.request.routed_experts ? PrefixMatch() : pages_.match(reusable(request));
+  PrefixMatch match = request.needs_every_row() ? PrefixMatch() : pages_.match(reusable(request));
   const auto give_back = [&] {
     pages_.release(match.pages);
     if (match.copy_page >= 0) pages_.release(std::span(&match.copy_page, 1));
@@ -156,7 +154,8 @@ PlannedRows Scheduler::plan_one(ActiveRequest& request, int64_t& prompt_budget) 
   const int64_t rows = std::min(end - request.cached, prompt_budget);
   if (rows <= 0 || !reserve(request, request.cached + rows, true)) return {};
   prompt_budget -= rows;
-  return {&request, request.cached, rows, prompt, request.cached + rows == request.length()};
+  const bool samples = request.cached + rows == request.length() && !request.request.reader;
+  return {&request, request.cached, rows, prompt, samples};
 }
 
 const std::vector<PlannedRows>& Scheduler::plan(int64_t prompt_budget) {

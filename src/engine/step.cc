@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "engine/score.h"
 #include "ops/launch.h"
@@ -23,6 +24,16 @@ void write_tokens(const std::vector<PlannedRows>& plan, int64_t places, const Te
   for (const PlannedRows& part : plan)
     for (int64_t i = 0; i < part.rows; ++i)
       *token++ = token_at(*part.request, part.begin + i + places);
+}
+
+/// Rules tokens out, unless nothing else is left: a constraint is complete there.
+void forbid(std::span<const int32_t> ids, std::span<float> row) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  std::vector<float> before;
+  for (const int32_t id : ids)
+    before.push_back(std::exchange(row[static_cast<size_t>(id)], kNever));
+  if (std::ranges::any_of(row, [](float logit) { return logit != kNever; })) return;
+  for (size_t i = ids.size(); i-- > 0;) row[static_cast<size_t>(ids[i])] = before[i];
 }
 
 }  // namespace
@@ -66,10 +77,8 @@ void choose_tokens(ActiveRequest& request, std::span<float> logits,
                                        : std::vector<float>();
     const int64_t step = request.generated() + std::ssize(outputs);
     request.penalties.apply(row);
-    if (step < options.min_tokens)
-      for (const int32_t id : options.eos)
-        row[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
     if (options.constraint) options.constraint->mask(row);
+    if (step < options.min_tokens) forbid(options.eos, row);
     TokenOutput output;
     output.id = sample(row, options.sampling, request.random, static_cast<uint64_t>(step));
     if (options.top_logprobs >= 0) add_logprobs(raw, options.top_logprobs, output);

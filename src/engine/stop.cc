@@ -23,12 +23,14 @@ StopFilter::StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)
     if (stop.empty()) throw UsageError("a stop string is empty");
 }
 
-std::string StopFilter::push(std::string_view text) {
+std::string StopFilter::push(std::string_view text, bool may_stop) {
   if (stopped_) return {};
   held_ += text;
+  if (!may_stop) uncounted_ = held_.size();
   size_t found = std::string::npos, keep = 0;
   for (const std::string& stop : stops_) {
-    if (const size_t at = held_.find(stop); at < found) {
+    const size_t from = uncounted_ < stop.size() ? 0 : uncounted_ - stop.size() + 1;
+    if (const size_t at = held_.find(stop, from); at < found) {
       found = at;
       matched_ = stop;
     }
@@ -37,6 +39,7 @@ std::string StopFilter::push(std::string_view text) {
   stopped_ = found != std::string::npos;
   std::string shown = held_.substr(0, stopped_ ? found : held_.size() - keep);
   held_.erase(0, stopped_ ? held_.size() : shown.size());
+  uncounted_ -= std::min(uncounted_, shown.size());
   return shown;
 }
 

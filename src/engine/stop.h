@@ -15,7 +15,8 @@ class StopFilter {
 
   /// The text that may be shown after `text` has come. When a stop string is complete, that is what
   /// stood before it, and `stopped()` is true.
-  std::string push(std::string_view text);
+  /// `may_stop` false: stop strings that end in this text do not count, they are text.
+  std::string push(std::string_view text, bool may_stop = true);
   /// The text still held back when the stream ends without a stop string.
   std::string finish();
 
@@ -26,6 +27,7 @@ class StopFilter {
  private:
   std::vector<std::string> stops_;
   std::string held_, matched_;
+  size_t uncounted_ = 0;  // of held_: no stop string that ends here counts
   bool stopped_ = false;
 };
 

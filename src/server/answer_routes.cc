@@ -1,11 +1,14 @@
 // chat/completions and completions: from a request to engine requests, and back to the client.
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "engine/score.h"
 #include "server/api_error.h"
 #include "server/field_reader.h"
 #include "server/messages.h"
 #include "server/prompt.h"
+#include "server/responses.h"
 #include "server/routes.h"
 
 namespace um {
@@ -23,9 +26,7 @@ Clock::duration seconds(double value) {
 ReplyHead make_head(const Service& service, std::string_view prefix) {
   return {.id = random_id(prefix),
           .model = service.name(),
-          .created = std::chrono::duration_cast<std::chrono::seconds>(
-                         std::chrono::system_clock::now().time_since_epoch())
-                         .count(),
+          .created = seconds_now(),
           .moe_layers = service.model().trunk_moe_layers(),
           .top_k = service.model().config().moe.top_k};
 }
@@ -110,9 +111,10 @@ class Events {
   bool good_ = true;
 };
 
-/// False if the client went away.
+/// False if the client went away. An error behind the first token is an event; `failure` is what
+/// the log says of it.
 bool answer_stream(const HttpWriter& write, Waiter waiter, Reply& reply, size_t answers,
-                   double ping, bool include_usage) {
+                   double ping, bool include_usage, std::string& failure) {
   Events events(write, ping);
   for (const Json& chunk : reply.opening(answers)) events.send(reply.event(chunk));
   try {
@@ -125,6 +127,7 @@ bool answer_stream(const HttpWriter& write, Waiter waiter, Reply& reply, size_t 
     }
     if (include_usage) events.send(reply.event(reply.usage_chunk()));
   } catch (const ApiError& error) {
+    failure = " " + error.log_note();
     events.send(reply.event(reply.failure(error)));
   }
   events.send(reply.ending());
@@ -132,7 +135,10 @@ bool answer_stream(const HttpWriter& write, Waiter waiter, Reply& reply, size_t 
 }
 
 AnswerOptions text_options(const GenerationParams& params) {
-  return {.stop = params.stop, .skip_special = params.skip_special, .split = false};
+  return {.stop = params.stop,
+          .min_tokens = params.min_tokens,
+          .skip_special = params.skip_special,
+          .split = false};
 }
 
 bool wants_tokens(const GenerationParams& params) {
@@ -146,15 +152,28 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
             std::shared_ptr<Reply> reply) {
   const std::shared_ptr<OpenAnswers> generation = service.generate(params, std::move(prompts));
   Waiter waiter(service, request, generation);
+  const auto failure = std::make_shared<std::string>();
+  response.note = [reply, failure] { return reply->log_note() + *failure; };
   if (!params.stream) return answer_whole(response, std::move(waiter), *reply);
   response.content_type = "text/event-stream";
   response.headers.emplace_back("Cache-Control", "no-cache");
   response.headers.emplace_back("X-Accel-Buffering", "no");  // for proxies of the nginx kind
-  response.stream = [waiter = std::move(waiter), reply = std::move(reply),
+  response.stream = [waiter = std::move(waiter), reply = std::move(reply), failure,
                      answers = generation->answers(), ping = service.options().ping,
                      usage = params.include_usage](const HttpWriter& write) {
-    return answer_stream(write, waiter, *reply, answers, ping, usage);
+    return answer_stream(write, waiter, *reply, answers, ping, usage, *failure);
   };
+}
+
+RequestStats read_text(Service& service, const HttpRequest& request, std::vector<int32_t> ids,
+                       std::shared_ptr<PromptReader> reader) {
+  RequestStats stats;
+  Waiter waiter(service, request, service.read(std::move(ids), std::move(reader)));
+  while (!waiter.finished()) {
+    for (Channel::Entry& entry : waiter.next()) stats = std::move(entry.update.stats);
+    if (waiter.client_gone()) throw ApiError(499, "the client has gone");
+  }
+  return stats;
 }
 
 namespace {
@@ -208,6 +227,64 @@ void route_count_tokens(Service& service, const HttpRequest& request, HttpRespon
   set_json(response, {{"input_tokens", ids.size()}});
 }
 
+namespace {
+
+/// The chat that a Responses request asks for. Of one that may be shortened and is too long,
+/// without as few of the first turns as will do; there is to be room for an answer.
+std::shared_ptr<const ChatRequest> read_responses_chat(const Service& service, const Body& body,
+                                                       const ResponsesRequest& request) {
+  const auto chat_without = [&](size_t skip) {
+    return read_chat(service, chat_body_of_responses(body, request, skip));
+  };
+  const int64_t context = service.context();
+  const auto length = [&](const ChatRequest& chat) {
+    return std::ssize(chat_prompt(service.chat_template(), service.tokenizer(), chat));
+  };
+  auto chat = chat_without(0);
+  if (!request.truncate || length(*chat) < context) return chat;
+  const int64_t asked = chat->params.max_tokens;
+  const int64_t room = asked < 0 ? context / 4 : std::min(asked, context / 2);
+  size_t low = 1, high = std::max<size_t>(user_turns(request), 2) - 1;
+  while (low < high) {
+    const size_t middle = (low + high) / 2;
+    if (length(*chat_without(middle)) + room <= context)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return chat_without(low);
+}
+
+}  // namespace
+
+void route_responses(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Body body(request.body);
+  try {
+    ResponsesRequest own = parse_responses_request(body, service.responses());
+    const auto chat = read_responses_chat(service, body, own);
+    AnswerRequest prompt = chat_answer(service, *chat);
+    auto reply = std::make_shared<ResponsesReply>(make_head(service, "resp_"), service.tokenizer(),
+                                                  chat, std::move(own), service.responses());
+    answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
+  } catch (const ApiError& error) {
+    throw responses_error(error);
+  }
+}
+
+void route_count_responses(Service& service, const HttpRequest& request, HttpResponse& response) {
+  service.require_ready();
+  const Body body(request.body);
+  try {
+    const ResponsesRequest own = parse_responses_request(body, service.responses());
+    const auto chat = read_responses_chat(service, body, own);
+    const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
+    set_json(response, {{"object", "response.input_tokens"}, {"input_tokens", ids.size()}});
+  } catch (const ApiError& error) {
+    throw responses_error(error);
+  }
+}
+
 void route_completions(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const Body body(request.body);
@@ -227,9 +304,12 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
     Echo echo;
     if (completion->echo) {
       echo.text = given.is_text ? given.text : tokenizer.decode(given.ids);
-      if (request.client_gone()) return;
-      if (completion->params.top_logprobs >= 0)
-        echo.tokens = service.score(prompt.prompt, completion->params.top_logprobs);
+      if (completion->params.top_logprobs >= 0) {
+        const auto reader = std::make_shared<TokenScores>(service.model(), prompt.prompt,
+                                                          completion->params.top_logprobs);
+        read_text(service, request, prompt.prompt, reader);
+        echo.tokens = reader->scores();
+      }
     }
     echoes.insert(echoes.end(), static_cast<size_t>(completion->params.n), echo);
     prompts.push_back(std::move(prompt));

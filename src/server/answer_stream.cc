@@ -47,6 +47,7 @@ void AnswerStream::start_part(Part part) {
 AnswerDelta AnswerStream::push(int32_t id) {
   AnswerDelta delta;
   if (stopped()) return delta;
+  ++tokens_;
   if (options_.split && id >= 0 && mark(id, delta)) return delta;
   if (part_ == Part::kReasoning) ++reasoning_tokens_;
   feed(text_->push(id), delta);
@@ -124,7 +125,7 @@ void AnswerStream::end_part(AnswerDelta& delta, bool last) {
 
 void AnswerStream::close_part(AnswerDelta& delta, bool last) {
   if (part_ == Part::kContent) {
-    if (!lead_.empty()) show(stop_->push(std::exchange(lead_, {})), delta.content);
+    if (!lead_.empty()) show(stop_->push(std::exchange(lead_, {}), may_stop()), delta.content);
     if (!stopped()) show(stop_->finish(), delta.content);
     if (last || stopped()) delta.content += line_ends_;
     line_ends_.clear();
@@ -167,7 +168,7 @@ void AnswerStream::take_content(std::string text, AnswerDelta& delta) {
     }
   }
   said_ = true;
-  show(stop_->push(text), delta.content);
+  show(stop_->push(text, may_stop()), delta.content);
   if (stopped()) delta.content += std::exchange(line_ends_, {});
 }
 

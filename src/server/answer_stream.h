@@ -27,6 +27,7 @@ struct AnswerDelta {
 
 struct AnswerOptions {
   std::vector<std::string> stop = {};  ///< looked for in the content only, also across tokens
+  int64_t min_tokens = 0;              ///< stop strings that end within the first ones are text
   bool skip_special = true;
   bool split = true;                         ///< false: no marks, all is content
   bool tools = false;                        ///< the marks of tool calls count
@@ -67,6 +68,7 @@ class AnswerStream {
   void take_call(std::string text, AnswerDelta& delta);
   void add_calls(std::vector<ToolCallDelta> calls, AnswerDelta& delta) const;
   void show(std::string_view text, std::string& target);
+  bool may_stop() const { return tokens_ > options_.min_tokens; }
 
   const Tokenizer& tokenizer_;
   ChatMarks marks_;
@@ -82,7 +84,7 @@ class AnswerStream {
   bool fresh_ = false;     // nothing of this part is shown
   bool said_ = false;      // some content is: what follows is no call without a mark
   bool unmarked_ = false;  // the call began without a mark
-  int64_t reasoning_tokens_ = 0;
+  int64_t tokens_ = 0, reasoning_tokens_ = 0;
   size_t calls_ = 0;
 };
 

@@ -27,6 +27,14 @@ std::string_view error_type(int status) {
   }
 }
 
+std::string ApiError::log_note() const {
+  std::string note = fmt::format("error={}", error_type(status_));
+  if (!code_.empty()) note += " code=" + code_;
+  if (!param_.empty()) note += " param=" + quote(param_);
+  if (status_ >= 500) note += " message=" + quote(what());
+  return note;
+}
+
 Json ApiError::body() const {
   const auto or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
   return {{"error",

@@ -17,8 +17,13 @@ class ApiError : public Error {
       : Error(message), status_(status), param_(std::move(param)), code_(std::move(code)) {}
 
   int status() const { return status_; }
+  const std::string& param() const { return param_; }
+  const std::string& code() const { return code_; }
   /// {"error": {"message", "type", "param", "code"}}
   Json body() const;
+  /// What the log says of it. The message may quote what the client sent, so it is only in the log
+  /// where the server has failed.
+  std::string log_note() const;
 
  private:
   int status_;

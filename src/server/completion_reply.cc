@@ -1,4 +1,6 @@
 // Replies of completions (see reply.h).
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -12,6 +14,17 @@ int64_t characters(std::string_view utf8) {
   return static_cast<int64_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
   }));
+}
+
+/// The token's name as a key among those of the `top` tokens: where one that comes before it has
+/// the same bytes (a byte token beside the letter), its id as vLLM writes it.
+std::string key_of(const Tokenizer& tokenizer, const std::vector<TokenLogprob>& top, int32_t id) {
+  const std::string bytes = token_bytes(tokenizer, id);
+  for (const TokenLogprob& other : top) {
+    if (other.id == id) break;
+    if (token_bytes(tokenizer, other.id) == bytes) return fmt::format("token_id:{}", id);
+  }
+  return token_name(tokenizer, id);
 }
 
 }  // namespace
@@ -47,16 +60,14 @@ std::vector<Json> CompletionReply::opening(size_t answers) {
 /// How many characters of the text a token is.
 int64_t CompletionReply::width(int32_t id) const {
   const bool left_out = tokenizer_.is_special(id) && params_.skip_special;
-  const std::string_view bytes = tokenizer_.bytes(id);
-  return left_out ? 0 : characters(bytes.empty() ? token_text(tokenizer_, id) : bytes);
+  return left_out ? 0 : characters(token_bytes(tokenizer_, id));
 }
 
 Json CompletionReply::logprobs(size_t answer, const std::vector<TokenOutput>& tokens,
                                bool from_start) {
   Json texts = Json::array(), values = Json::array(), tops = Json::array(), offsets = Json::array();
   for (const TokenOutput& token : tokens) {
-    const std::string text = token_text(tokenizer_, token.id);
-    texts.push_back(text);
+    texts.push_back(key_of(tokenizer_, token.top, token.id));
     offsets.push_back(std::max<int64_t>(offsets_[answer], 0));
     offsets_[answer] += width(token.id);
     if (from_start && values.empty()) {  // nothing stands before it
@@ -67,7 +78,7 @@ Json CompletionReply::logprobs(size_t answer, const std::vector<TokenOutput>& to
     values.push_back(json_logprob(token.logprob));
     Json top = Json::object();
     for (const TokenLogprob& other : token.top)
-      top[token_text(tokenizer_, other.id)] = json_logprob(other.logprob);
+      top[key_of(tokenizer_, token.top, other.id)] = json_logprob(other.logprob);
     tops.push_back(std::move(top));
   }
   return {{"tokens", std::move(texts)},

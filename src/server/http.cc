@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -12,6 +13,7 @@
 
 #include "core/error.h"
 #include "server/connection.h"
+#include "server/ids.h"
 
 namespace um {
 namespace {
@@ -66,16 +68,43 @@ class Workers : public httplib::TaskQueue {
   std::vector<std::thread> threads_;
 };
 
+/// A connection with what the log is to say of its request.
+class Exchange : public Connection {
+ public:
+  Exchange(int socket, const ConnectionLimits& limits, const TlsContext* tls)
+      : Connection(socket, limits, tls) {
+    record.id = random_id("req_");
+    int port = 0;
+    get_remote_ip_and_port(record.client, port);
+  }
+  /// That of this thread.
+  static Exchange& current() { return static_cast<Exchange&>(*Connection::current()); }
+  /// Writes the line.
+  void end(const HttpLog& log) {
+    record.seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+    if (note) record.note = note();
+    log(record);
+  }
+
+  HttpRecord record;
+  std::function<std::string()> note;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point begin_ = Clock::now();
+};
+
 }  // namespace
 
 class HttpServer::Impl : public httplib::Server {
  public:
   Impl(HttpOptions options, HttpHandler handler, std::function<bool(const HttpRequest&)> keep_body,
-       HttpErrorBody error_body)
+       HttpErrorBody error_body, HttpLog log)
       : options_(std::move(options)),
         handler_(std::move(handler)),
         keep_body_(std::move(keep_body)),
-        error_body_(std::move(error_body)) {
+        error_body_(std::move(error_body)),
+        log_(std::move(log)) {
     new_task_queue = [this] { return new Workers(options_.max_connections + kRefusingWorkers); };
     // Not SO_REUSEPORT, by which two servers could share a port without noticing.
     set_socket_options([](socket_t socket) {
@@ -88,6 +117,12 @@ class HttpServer::Impl : public httplib::Server {
         return HandlerResponse::Unhandled;  // goes on below, where the body can be read
       handle(in, out, {});
       return HandlerResponse::Handled;
+    });
+    set_post_routing_handler([](const httplib::Request& in, httplib::Response& out) {
+      HttpRecord& record = Exchange::current().record;
+      if (record.method.empty()) note_request(in, record);
+      record.status = out.status;
+      out.set_header("X-Request-Id", record.id);
     });
     Post(".*", [this](const httplib::Request& in, httplib::Response& out,
                       const httplib::ContentReader& reader) { post(in, out, reader); });
@@ -117,9 +152,10 @@ class HttpServer::Impl : public httplib::Server {
     const ConnectionLimits limits{.max_header_bytes = options_.max_header_bytes,
                                   .read_timeout = options_.read_timeout,
                                   .write_timeout = options_.write_timeout};
-    Connection connection(socket, limits, tls_ ? &*tls_ : nullptr);
+    Exchange connection(socket, limits, tls_ ? &*tls_ : nullptr);
     const size_t open = ++open_;
     const int status = open > options_.max_connections ? 503 : connection.open();
+    connection.record.status = status;
     if (status == 0) {
       bool closed = false;
       process_request(connection, true, closed, nullptr);
@@ -128,6 +164,7 @@ class HttpServer::Impl : public httplib::Server {
                                                     : status == 431 ? "the head is too large"
                                                                     : "the request took too long"));
     }
+    if (status >= 0) connection.end(log_);
     if (status >= 0) connection.finish();
     --open_;
     return true;
@@ -138,11 +175,22 @@ class HttpServer::Impl : public httplib::Server {
     out.set_content(error_body_(status, message), "application/json");
   }
 
+  static void note_request(const httplib::Request& in, HttpRecord& record) {
+    record.method = in.method;
+    record.path = in.path.substr(0, kMaxPath + 1);
+    const std::string id = in.get_header_value("X-Request-Id");
+    if (is_request_id(id)) record.id = id;
+  }
+
   static HttpRequest convert(const httplib::Request& in) {
+    HttpRecord& record = Exchange::current().record;
+    note_request(in, record);
     return {.method = in.method,
-            .path = in.path.substr(0, kMaxPath + 1),
+            .path = record.path,
+            .id = record.id,
             .body = {},
             .header = [&in](const std::string& name) { return in.get_header_value(name); },
+            .query = [&in](const std::string& name) { return in.get_param_value(name); },
             .client_gone =
                 [connection = Connection::current()] {
                   return connection == nullptr || connection->gone();
@@ -154,6 +202,8 @@ class HttpServer::Impl : public httplib::Server {
     request.body = std::move(body);
     HttpResponse response;
     handler_(request, response);
+    Exchange::current().note = std::move(response.note);
+    Exchange::current().record.detail = std::move(response.detail);
     out.status = response.status;
     for (const auto& [name, value] : response.headers) out.set_header(name, value);
     if (!response.stream) {
@@ -165,6 +215,7 @@ class HttpServer::Impl : public httplib::Server {
       const bool whole =
           stream([&](std::string_view text) { return sink.write(text.data(), text.size()); });
       if (whole) sink.done();
+      Exchange::current().record.whole = whole;
       return whole;
     });
   }
@@ -194,14 +245,16 @@ class HttpServer::Impl : public httplib::Server {
   HttpHandler handler_;
   std::function<bool(const HttpRequest&)> keep_body_;
   HttpErrorBody error_body_;
+  HttpLog log_;
   std::optional<TlsContext> tls_;
   std::atomic<size_t> open_{0};
 };
 
 HttpServer::HttpServer(HttpOptions options, HttpHandler handler,
-                       std::function<bool(const HttpRequest&)> keep_body, HttpErrorBody error_body)
+                       std::function<bool(const HttpRequest&)> keep_body, HttpErrorBody error_body,
+                       HttpLog log)
     : impl_(std::make_unique<Impl>(std::move(options), std::move(handler), std::move(keep_body),
-                                   std::move(error_body))) {}
+                                   std::move(error_body), std::move(log))) {}
 HttpServer::~HttpServer() = default;
 
 void HttpServer::bind() {

@@ -14,10 +14,23 @@
 namespace um {
 
 struct HttpRequest {
-  std::string method, path, body;
+  std::string method, path, id, body;
   std::function<std::string(const std::string& name)> header;  ///< "" where there is none
+  std::function<std::string(const std::string& name)> query;   ///< of the URL; "" likewise
   std::function<bool()> client_gone;                           ///< the client has hung up
 };
+
+/// One request in the log, once its answer is written or nobody takes it any more.
+struct HttpRecord {
+  std::string id;            ///< of its X-Request-Id if that is usable, else a new one
+  std::string client;        ///< the address
+  std::string method, path;  ///< empty where none could be read
+  int status = 0;
+  bool whole = true;  ///< false: the answer was cut off
+  double seconds = 0;
+  std::string note, detail;  ///< see HttpResponse
+};
+using HttpLog = std::function<void(const HttpRecord&)>;
 
 /// Writes a part of a streamed body; false once the client cannot be reached.
 using HttpWriter = std::function<bool(std::string_view)>;
@@ -28,6 +41,8 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;
   /// If set, writes the body piece by piece (chunked). False: the connection is cut off.
   std::function<bool(const HttpWriter&)> stream;
+  std::function<std::string()> note = {};  ///< what the log adds, if set: asked for at the end
+  std::string detail = {};                 ///< and what it adds for those who look for faults
 };
 
 using HttpHandler = std::function<void(const HttpRequest&, HttpResponse&)>;
@@ -48,9 +63,10 @@ using HttpErrorBody = std::function<std::string(int status, const std::string& m
 class HttpServer {
  public:
   /// `keep_body` says whether the body of a request should be read (else it is thrown away).
-  /// `handler` and it are called on many threads at once and must not throw.
+  /// `log` hears of every request. All are called on many threads at once and must not throw.
   HttpServer(HttpOptions options, HttpHandler handler,
-             std::function<bool(const HttpRequest&)> keep_body, HttpErrorBody error_body);
+             std::function<bool(const HttpRequest&)> keep_body, HttpErrorBody error_body,
+             HttpLog log);
   HttpServer(const HttpServer&) = delete;
   ~HttpServer();
 

@@ -27,7 +27,7 @@ class MessagesReply : public Reply {
   std::vector<Json> chunks(size_t answer, AnswerUpdate&& update) override;
   void gather(size_t answer, AnswerUpdate&& update) override;
   Json whole() override;
-  std::string event(const Json& chunk) const override;
+  std::string event(const Json& chunk) override;
   Json failure(const ApiError& error) const override { return messages_error(error); }
   std::string ending() const override { return {}; }
 

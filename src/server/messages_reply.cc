@@ -1,6 +1,8 @@
 // Answers of the Messages API (see messages.h).
+#include <span>
 #include <utility>
 
+#include "server/cut_json.h"
 #include "server/messages.h"
 #include "text/utf8.h"
 
@@ -18,9 +20,11 @@ Json or_null(const std::string& text) {
   return text.empty() ? Json() : Json(text);
 }
 
-/// What a model wrote as arguments should be an object, and is shown in one if it is not.
-Json input_of(const std::string& arguments) {
+/// What a model wrote as arguments should be an object, and is shown in one if it is not. Of an
+/// answer that was cut off there, `input` is what it had finished.
+Json input_of(const std::string& arguments, bool cut) {
   Json input = Json::parse(arguments, nullptr, false);
+  if (!input.is_object() && (cut || arguments.empty())) return finished_members(arguments);
   return input.is_object() ? input : Json{{"arguments", repair_utf8(arguments)}};
 }
 
@@ -72,7 +76,7 @@ Json MessagesReply::call_block(const ToolCallDelta& call, Json input) {
 
 // ---- streams ----
 
-std::string MessagesReply::event(const Json& chunk) const {
+std::string MessagesReply::event(const Json& chunk) {
   return "event: " + chunk["type"].get<std::string>() + "\n" + Reply::event(chunk);
 }
 
@@ -102,6 +106,14 @@ void MessagesReply::close_block(std::vector<Json>& events) {
 std::vector<Json> MessagesReply::chunks(size_t answer, AnswerUpdate&& update) {
   count(answer, update);
   std::vector<Json> events;
+  const auto add_call = [&](const ToolCallDelta& call) {
+    if (!call.name.empty()) open_block(events, call_block(call, Json::object()));
+    if (!call.arguments.empty())
+      add_delta(events, "input_json_delta", "partial_json", call.arguments);
+  };
+  // Arguments of the call that is open come before what stands behind it.
+  std::span<const ToolCallDelta> calls = update.delta.calls;
+  for (; !calls.empty() && calls[0].name.empty(); calls = calls.subspan(1)) add_call(calls[0]);
   if (!update.delta.reasoning.empty() && request_->include_reasoning) {
     if (block_ != "thinking")
       open_block(events, {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}});
@@ -111,11 +123,7 @@ std::vector<Json> MessagesReply::chunks(size_t answer, AnswerUpdate&& update) {
     if (block_ != "text") open_block(events, {{"type", "text"}, {"text", ""}});
     add_delta(events, "text_delta", "text", update.delta.content);
   }
-  for (const ToolCallDelta& call : update.delta.calls) {
-    if (!call.name.empty()) open_block(events, call_block(call, Json::object()));
-    if (!call.arguments.empty())
-      add_delta(events, "input_json_delta", "partial_json", call.arguments);
-  }
+  for (const ToolCallDelta& call : calls) add_call(call);
   if (!update.finished) return events;
   close_block(events);
   events.push_back(
@@ -140,8 +148,10 @@ Json MessagesReply::whole() {
   if (!said.reasoning.empty() && request_->include_reasoning)
     content.push_back({{"type", "thinking"}, {"thinking", said.reasoning}, {"signature", ""}});
   if (!said.content.empty()) content.push_back({{"type", "text"}, {"text", said.content}});
+  const bool cut = is_cut(answer_.reason);
   for (const ToolCallDelta& call : said.calls)
-    content.push_back(call_block(call, input_of(call.arguments)));
+    content.push_back(
+        call_block(call, input_of(call.arguments, cut && call.index == said.calls.back().index)));
   Json json = message(std::move(content));
   json["stop_reason"] = stop_reason(answer_);
   json["stop_sequence"] = or_null(answer_.stop_reason);

@@ -27,6 +27,11 @@ void ServeOptions::fields(Fields& f) {
   f.add("max-unread-bytes", max_unread_bytes, "output a slow reader may leave waiting",
         {.min = 1 << 16, .max = 1 << 30});
   f.add("max-n", max_n, "answers of one request", {.min = 1, .max = 256});
+  f.add("stored-responses", stored_responses,
+        "responses of /v1/responses that are kept in memory; 0: none",
+        {.min = 0, .max = 1'000'000});
+  f.add("stored-response-bytes", stored_response_bytes, "what these may take; the oldest ones go",
+        {.min = 0, .max = int64_t{1} << 40});
   f.add("read-timeout", read_timeout, "to send a whole request", {.unit = "seconds", .min = 0.1});
   f.add("write-timeout", write_timeout, "that a client may take no output for",
         {.unit = "seconds", .min = 0.1});
@@ -37,6 +42,11 @@ void ServeOptions::fields(Fields& f) {
   f.add("ping", ping, "between comments on a stream that is silent",
         {.unit = "seconds", .min = 0.1});
   f.add("page", page, "the chat page at /");
+  f.add("log-level", log_level,
+        "requests that get a line on stderr: those that fail here (error), also those refused or "
+        "cut off (warning), all (info), all and why they were refused (debug)",
+        {.choices = {"error", "warning", "info", "debug"}});
+  f.add("quiet", quiet, "the same as --log-level error");
   f.add("cache-tokens", engine.cache_tokens,
         "tokens that the KV cache holds; 0: one context, at least 8192", {.min = 0});
   f.add("cache-dtype", cache_dtype, "type of the KV cache; int8 takes a quarter of the memory",
@@ -64,6 +74,7 @@ void ServeOptions::resolve() {
       api_key.pop_back();
     if (api_key.empty()) throw UsageError(fmt::format("{}: holds no key", api_key_file));
   }
+  if (quiet) log_level = "error";
   if (tls_cert.empty() != tls_key.empty())
     throw UsageError("--tls-cert and --tls-key: TLS needs both");
 }

@@ -18,11 +18,14 @@ struct ServeOptions {
   std::vector<std::string> cors;
   std::string model_name, draft_model;
   std::string mode = "slow";
+  std::string log_level = "info";
+  bool quiet = false;
   int64_t max_connections = 512;
   int64_t max_body_bytes = 8 << 20;
   int64_t max_header_bytes = 16 << 10;
   int64_t max_unread_bytes = 4 << 20;
   int64_t max_n = 16;
+  int64_t stored_responses = 1000, stored_response_bytes = 64 << 20;
   double read_timeout = 30, write_timeout = 30;
   double request_timeout = 1800;
   double drain_timeout = 600;

@@ -4,21 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <random>
 #include <utility>
 
 #include "text/utf8.h"
 
 namespace um {
 
-std::string random_id(std::string_view prefix) {
-  static constexpr std::string_view kLetters =
-      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  std::string id(prefix);
-  for (int i = 0; i < 24; ++i) id += kLetters[random() % kLetters.size()];
-  return id;
+int64_t seconds_now() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
 }
 
 std::string_view api_finish_reason(FinishReason reason) {
@@ -36,10 +32,22 @@ std::string_view api_finish_reason(FinishReason reason) {
   return "abort";
 }
 
-std::string token_text(const Tokenizer& tokenizer, int32_t id) {
+bool is_cut(FinishReason reason) {
+  return reason == FinishReason::max_tokens || reason == FinishReason::context;
+}
+
+std::string token_bytes(const Tokenizer& tokenizer, int32_t id) {
   if (id < 0 || id >= tokenizer.vocab_size()) return {};
   const std::string_view bytes = tokenizer.bytes(id);
-  return bytes.empty() ? tokenizer.piece(id) : repair_utf8(bytes);
+  return bytes.empty() ? tokenizer.piece(id) : std::string(bytes);
+}
+
+std::string token_name(const Tokenizer& tokenizer, int32_t id) {
+  std::string bytes = token_bytes(tokenizer, id);
+  if (is_utf8(bytes)) return bytes;
+  std::string name = "bytes:";
+  for (const char c : bytes) name += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  return name;
 }
 
 double json_logprob(float logprob) {
@@ -49,12 +57,9 @@ double json_logprob(float logprob) {
 namespace {
 
 Json logprob_entry(const Tokenizer& tokenizer, int32_t id, float logprob) {
-  std::string bytes;
-  if (id >= 0 && id < tokenizer.vocab_size()) bytes = tokenizer.bytes(id);
-  if (bytes.empty()) bytes = token_text(tokenizer, id);
   Json list = Json::array();
-  for (const char c : bytes) list.push_back(static_cast<unsigned char>(c));
-  return {{"token", token_text(tokenizer, id)},
+  for (const char c : token_bytes(tokenizer, id)) list.push_back(static_cast<unsigned char>(c));
+  return {{"token", token_name(tokenizer, id)},
           {"logprob", json_logprob(logprob)},
           {"bytes", std::move(list)}};
 }
@@ -156,24 +161,43 @@ Json Reply::usage() const {
           {"completion_tokens_details", {{"reasoning_tokens", reasoning}}}};
 }
 
-/// As llama.cpp reports them, of the answer that took longest.
-Json Reply::timings() const {
+/// Of the answer that took longest.
+RequestStats Reply::longest() const {
   RequestStats stats;
   for (const Counts& counts : counts_)
     if (counts.stats.decode_s >= stats.decode_s) stats = counts.stats;
-  const auto per_s = [](int64_t count, double seconds) {
-    return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
-  };
+  return stats;
+}
+
+std::string Reply::log_note() const {
+  const Json tokens = usage();
+  const RequestStats stats = longest();
+  return fmt::format(
+      "prompt={} cached={} generated={} queue_ms={:.0f} prompt_ms={:.0f} "
+      "generate_ms={:.0f}",
+      tokens["prompt_tokens"].get<int64_t>(),
+      tokens["prompt_tokens_details"]["cached_tokens"].get<int64_t>(),
+      tokens["completion_tokens"].get<int64_t>(), 1e3 * stats.queue_s, 1e3 * stats.prefill_s,
+      1e3 * stats.decode_s);
+}
+
+/// As llama.cpp reports them.
+Json Reply::timings() const {
+  const RequestStats stats = longest();
+  const auto ratio = [](double value, double of) { return of > 0 ? value / of : 0.0; };
   const int64_t prompt = stats.prompt_tokens - stats.cached_tokens;
-  const int64_t decoded = std::max<int64_t>(stats.generated_tokens - 1, 0);
+  const int64_t decoded = std::max<int64_t>(stats.generated_tokens - 1, 0);  // in decode_s
+  const auto prompts = static_cast<double>(prompt), later = static_cast<double>(decoded);
   return {{"queue_ms", 1e3 * stats.queue_s},
           {"prompt_n", prompt},
           {"cache_n", stats.cached_tokens},
           {"prompt_ms", 1e3 * stats.prefill_s},
-          {"prompt_per_second", per_s(prompt, stats.prefill_s)},
+          {"prompt_per_token_ms", ratio(1e3 * stats.prefill_s, prompts)},
+          {"prompt_per_second", ratio(prompts, stats.prefill_s)},
           {"predicted_n", stats.generated_tokens},
           {"predicted_ms", 1e3 * stats.decode_s},
-          {"predicted_per_second", per_s(decoded, stats.decode_s)},
+          {"predicted_per_token_ms", ratio(1e3 * stats.decode_s, later)},
+          {"predicted_per_second", ratio(later, stats.decode_s)},
           {"draft_n", stats.drafted},
           {"draft_n_accepted", stats.accepted}};
 }
@@ -191,7 +215,7 @@ Json Reply::chunk(Json choice) const {
   return json;
 }
 
-std::string Reply::event(const Json& chunk) const {
+std::string Reply::event(const Json& chunk) {
   return "data: " + chunk.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
 }
 

@@ -9,9 +9,13 @@
 #include "core/json.h"
 #include "server/api_error.h"
 #include "server/channel.h"
+#include "server/ids.h"
 #include "server/request.h"
 
 namespace um {
+
+/// The time, in seconds since 1970.
+int64_t seconds_now();
 
 /// What all answers of one request carry.
 struct ReplyHead {
@@ -20,14 +24,17 @@ struct ReplyHead {
   int64_t moe_layers = 0, top_k = 0;  ///< the shape of routed_experts
 };
 
-/// A new id: PREFIX and 24 random letters and digits.
-std::string random_id(std::string_view prefix);
-
 /// "stop" or "length"; "abort" for what was cancelled.
 std::string_view api_finish_reason(FinishReason reason);
 
-/// A token as logprobs show it: its text (bytes that are no character become U+FFFD) and bytes.
-std::string token_text(const Tokenizer& tokenizer, int32_t id);
+/// Whether an answer ended for want of room: what it had begun may not be finished.
+bool is_cut(FinishReason reason);
+
+/// A token's bytes; of a special token its name.
+std::string token_bytes(const Tokenizer& tokenizer, int32_t id);
+/// A token as logprobs name it: its text, or `bytes:\xNN…` as OpenAI has it where its bytes are no
+/// whole characters. Tokens of different bytes have different names.
+std::string token_name(const Tokenizer& tokenizer, int32_t id);
 /// A finite number: -infinity, which JSON does not have, becomes -9999 as in vLLM.
 double json_logprob(float logprob);
 /// {"content": [{token, logprob, bytes, top_logprobs}]}
@@ -55,11 +62,13 @@ class Reply {
   virtual void gather(size_t answer, AnswerUpdate&& update) = 0;
   /// The reply as a whole, once all answers have finished.
   virtual Json whole() = 0;
+  /// What the log says about it: tokens and times.
+  std::string log_note() const;
   /// The last chunk of a stream that asked for its usage.
   Json usage_chunk() const;
 
   /// How a stream carries a chunk, an error behind the first token, and its end.
-  virtual std::string event(const Json& chunk) const;
+  virtual std::string event(const Json& chunk);
   virtual Json failure(const ApiError& error) const { return error.body(); }
   virtual std::string ending() const { return "data: [DONE]\n\n"; }
 
@@ -84,6 +93,8 @@ class Reply {
     int64_t tokens = 0, reasoning = 0;
     RequestStats stats;
   };
+  RequestStats longest() const;
+
   std::vector<Counts> counts_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "server/api_error.h"
 #include "server/messages.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -26,14 +27,73 @@ std::string without_scheme(const std::string& origin) {
 void set_error(const HttpRequest& request, HttpResponse& response, const ApiError& error) {
   response.status = error.status();
   response.stream = nullptr;
-  const bool messages = request.path.starts_with("/v1/messages");
-  set_json(response, messages ? messages_error(error) : error.body());
+  set_json(response, speaks_messages(request) ? messages_error(error) : error.body());
+  response.note = [note = error.log_note()] { return note; };
+  response.detail = fmt::format("message={}", to_text(Json(repair_utf8(error.what()))));
   if (error.status() == 429 || error.status() == 503)
     response.headers.emplace_back("Retry-After", "1");
   if (error.status() == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
 }
 
+/// What clients of other servers ask for and this one does not have, by the beginning of the path.
+struct Unserved {
+  const char *path, *what;
+};
+constexpr Unserved kUnserved[] = {
+    {"/rerank", "reranking"},
+    {"/reranking", "reranking"},
+    {"/score", "scoring of pairs of texts"},
+    {"/classify", "classification"},
+    {"/pooling", "pooling"},
+    {"/moderations", "moderation"},
+    {"/audio", "audio"},
+    {"/images", "images"},
+    {"/videos", "videos"},
+    {"/realtime", "realtime sessions"},
+    {"/files", "stored files"},
+    {"/uploads", "uploads"},
+    {"/batches", "batches"},
+    {"/messages/batches", "batches"},
+    {"/fine_tuning", "fine-tuning"},
+    {"/assistants", "assistants"},
+    {"/threads", "threads"},
+    {"/conversations", "conversations"},
+    {"/vector_stores", "vector stores"},
+    {"/containers", "containers"},
+    {"/evals", "evaluations"},
+    {"/load_lora_adapter", "LoRA adapters"},
+    {"/unload_lora_adapter", "LoRA adapters"},
+    {"/lora-adapters", "LoRA adapters"},
+    {"/complete", "Anthropic's text completions (/v1/completions are OpenAI's)"},
+    {"/completion", "llama.cpp's own completions (/v1/completions are OpenAI's)"},
+    {"/infill", "llama.cpp's infill"},
+    {"/slots", "llama.cpp's slots"},
+    {"/props", "llama.cpp's properties"},
+    {"/generate", "TGI's own API (/v1/chat/completions is OpenAI's)"},
+    {"/api", "Ollama's own API (/v1/chat/completions is OpenAI's)"},
+};
+
+/// Whether `path` is `begin` or lies under it.
+bool lies_under(std::string_view path, std::string_view begin) {
+  return path.starts_with(begin) && (path.size() == begin.size() || path[begin.size()] == '/');
+}
+
+[[noreturn]] void refuse_path(const std::string& path) {
+  std::string_view rest = path;
+  for (const std::string_view version : {"/v1", "/v2"})
+    if (lies_under(path, version)) rest.remove_prefix(version.size());
+  for (const auto& [begin, what] : kUnserved)
+    if (lies_under(rest, begin))
+      throw ApiError(404, fmt::format("{}: not supported by this server: {}", quote(path), what),
+                     "", "not_supported");
+  throw ApiError(404, fmt::format("there is nothing at {}", quote(path)));
+}
+
 }  // namespace
+
+bool speaks_messages(const HttpRequest& request) {
+  return request.path.starts_with("/v1/messages") || !request.header("Anthropic-Version").empty();
+}
 
 std::string http_error_body(int status, const std::string& message) {
   return ApiError(status, message).body().dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -45,31 +105,55 @@ void set_json(HttpResponse& response, const Json& json) {
 }
 
 Routes::Routes(Service& service) : service_(service) {
-  entries_ = {{"/v1/chat/completions", {.post = route_chat}},
-              {"/v1/completions", {.post = route_completions}},
-              {"/v1/messages", {.post = route_messages}},
-              {"/v1/messages/count_tokens", {.post = route_count_tokens}},
-              {"/v1/models", {.get = route_models}},
-              {"/v1/embeddings", {.post = route_embeddings}},
-              {"/tokenize", {.post = route_tokenize}},
-              {"/detokenize", {.post = route_detokenize}},
-              {"/apply-template", {.post = route_template}},
-              {"/health", {.get = route_health, .open = true}},
-              {"/ping", {.get = route_health, .post = route_health, .open = true}},
-              {"/metrics", {.get = route_metrics}},
-              {"/version", {.get = route_version}}};
+  entries_ = {
+      {"/v1/chat/completions", {.post = route_chat}},
+      {"/v1/completions", {.post = route_completions}},
+      {"/v1/messages", {.post = route_messages}},
+      {"/v1/messages/count_tokens", {.post = route_count_tokens}},
+      {"/v1/responses", {.post = route_responses}},
+      {"/v1/responses/input_tokens", {.post = route_count_responses}},
+      {"/v1/responses/",
+       {.get = route_response, .post = route_response_action, .remove = route_delete_response}},
+      {"/v1/models", {.get = route_models}},
+      {"/v1/models/", {.get = route_models}},
+      {"/v1/embeddings", {.post = route_embeddings}},
+      {"/tokenize", {.post = route_tokenize}},
+      {"/detokenize", {.post = route_detokenize}},
+      {"/apply-template", {.post = route_template}},
+      {"/health", {.get = route_health, .open = true}},
+      {"/ping", {.get = route_health, .post = route_health, .open = true}},
+      {"/metrics", {.get = route_metrics}},
+      {"/version", {.get = route_version}}};
   if (service_.options().page) entries_["/"] = {.get = route_page, .open = true};
   // Clients whose base URL lacks the /v1.
-  for (const char* path : {"/chat/completions", "/completions", "/models", "/embeddings"})
+  for (const char* path : {"/chat/completions", "/completions", "/models", "/models/",
+                           "/embeddings", "/responses", "/responses/input_tokens", "/responses/"})
     entries_[path] = entries_["/v1" + std::string(path)];
   entries_["/v1/tokenize"] = entries_["/tokenize"];
   entries_["/v1/detokenize"] = entries_["/detokenize"];
   entries_["/v1/health"] = entries_["/health"];
 }
 
+Routes::Route Routes::Entry::of(const std::string& method) const {
+  if (method == "GET" || method == "HEAD") return get;
+  if (method == "POST") return post;
+  return method == "DELETE" ? remove : nullptr;
+}
+
+std::string Routes::Entry::methods() const {
+  std::string names = get != nullptr ? "GET, HEAD" : "";
+  if (post != nullptr) names += names.empty() ? "POST" : ", POST";
+  if (remove != nullptr) names += names.empty() ? "DELETE" : ", DELETE";
+  return names;
+}
+
+/// The entry of the path, or of what lies under the longest beginning of it that ends in a slash.
 const Routes::Entry* Routes::find(const std::string& path) const {
   auto it = entries_.find(path);
-  if (it == entries_.end() && path.starts_with("/v1/models/")) it = entries_.find("/v1/models");
+  for (size_t slash = path.rfind('/');
+       it == entries_.end() && slash != std::string::npos && slash > 0;
+       slash = path.rfind('/', slash - 1))
+    it = entries_.find(path.substr(0, slash + 1));
   return it == entries_.end() ? nullptr : &it->second;
 }
 
@@ -99,7 +183,7 @@ void Routes::set_cors(const HttpRequest& request, HttpResponse& response) const 
   response.headers.emplace_back("Access-Control-Allow-Origin", origin);
   response.headers.emplace_back("Vary", "Origin");
   if (request.method != "OPTIONS") return;
-  response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+  response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
   response.headers.emplace_back(
       "Access-Control-Allow-Headers",
       "Authorization, Content-Type, X-Api-Key, X-Request-Id, Anthropic-Version");
@@ -119,15 +203,13 @@ void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
   if (!may_pass(request))
     throw ApiError(401, "the API key is missing or wrong: send \"Authorization: Bearer KEY\"", "",
                    "invalid_api_key");
-  if (request.method == "POST" && foreign_page(request))
+  if (request.method != "GET" && request.method != "HEAD" && foreign_page(request))
     throw ApiError(403, "this page's origin may not call the server (see --cors)");
   const Entry* entry = find(request.path);
-  if (entry == nullptr)
-    throw ApiError(404, fmt::format("there is nothing at {}", quote(request.path)));
-  const bool get = request.method == "GET" || request.method == "HEAD";
-  const Route route = get ? entry->get : request.method == "POST" ? entry->post : nullptr;
+  if (entry == nullptr) refuse_path(request.path);
+  const Route route = entry->of(request.method);
   if (route == nullptr) {
-    response.headers.emplace_back("Allow", entry->get != nullptr ? "GET, HEAD" : "POST");
+    response.headers.emplace_back("Allow", entry->methods());
     throw ApiError(405, fmt::format("{} does not take {}", request.path, request.method));
   }
   route(service_, request, response);
@@ -136,6 +218,7 @@ void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
 void Routes::handle(const HttpRequest& request, HttpResponse& response) {
   try {
     set_cors(request, response);
+    if (speaks_messages(request)) response.headers.emplace_back("Request-Id", request.id);
     dispatch(request, response);
   } catch (const ApiError& error) {
     set_error(request, response, error);

@@ -23,8 +23,10 @@ class Routes {
  private:
   using Route = void (*)(Service&, const HttpRequest&, HttpResponse&);
   struct Entry {
-    Route get = nullptr, post = nullptr;
-    bool open = false;  // without the API key
+    Route get = nullptr, post = nullptr, remove = nullptr;
+    Route of(const std::string& method) const;
+    std::string methods() const;  // for Allow
+    bool open = false;            // without the API key
   };
 
   void dispatch(const HttpRequest& request, HttpResponse& response);
@@ -37,6 +39,8 @@ class Routes {
   std::map<std::string, Entry> entries_;
 };
 
+/// Whether the client wants to be answered as Anthropic's API does.
+bool speaks_messages(const HttpRequest& request);
 /// The body of an error that never got to a route.
 std::string http_error_body(int status, const std::string& message);
 /// Writes `json` as the response's body; bytes that are not UTF-8 are replaced.
@@ -47,10 +51,20 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
             const GenerationParams& params, std::vector<AnswerRequest> prompts,
             std::shared_ptr<Reply> reply);
 
+/// Has the model read a text for `reader`; the statistics of that. Throws ApiError, also where the
+/// client has gone (answer_routes.cc).
+RequestStats read_text(Service& service, const HttpRequest& request, std::vector<int32_t> ids,
+                       std::shared_ptr<PromptReader> reader);
+
 // The routes; each throws ApiError for what it refuses.
 void route_chat(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_messages(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_count_tokens(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_responses(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_count_responses(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_response(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_delete_response(Service& service, const HttpRequest& request, HttpResponse& response);
+void route_response_action(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_completions(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_models(Service& service, const HttpRequest& request, HttpResponse& response);
 void route_embeddings(Service& service, const HttpRequest& request, HttpResponse& response);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "server/request_log.h"
 #include "server/routes.h"
 
 namespace um {
@@ -115,7 +116,8 @@ void serve(const ServeOptions& options, const std::filesystem::path& directory, 
   HttpServer server(
       http_options(options),
       [&](const HttpRequest& request, HttpResponse& response) { routes.handle(request, response); },
-      [&](const HttpRequest& request) { return routes.wants_body(request); }, http_error_body);
+      [&](const HttpRequest& request) { return routes.wants_body(request); }, http_error_body,
+      request_log(parse_log_level(options.log_level), note));
   server.bind();
   const std::string url = url_of(options, server.port());
   note(fmt::format("listening on {}; loading {}", url, directory.string()));

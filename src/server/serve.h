@@ -12,12 +12,13 @@
 
 namespace um {
 
-/// Takes a line for people.
+/// Takes a line for people, on any thread.
 using Note = std::function<void(const std::string&)>;
 
 /// Serves the checkpoint in `directory` until SIGTERM or SIGINT; a second signal ends the process
-/// at once. `weights` as for load_model. While weights load, `progress` is called several times a
-/// second. Throws Error if the port or the model cannot be had.
+/// at once. Requests are logged to `note` too. `weights` as for load_model. While weights load,
+/// `progress` is called several times a second. Throws Error if the port or the model cannot be
+/// had.
 void serve(const ServeOptions& options, const std::filesystem::path& directory, Device& device,
            std::optional<DType> weights, const Note& note, const LoadProgress& progress);
 

@@ -3,13 +3,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <future>
 #include <random>
-#include <type_traits>
 #include <utility>
 
-#include "engine/score.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "server/api_error.h"
@@ -86,16 +82,23 @@ class AnswerSink : public RequestSink {
   Clock::time_point start_ = Clock::now(), last_ = start_;
 };
 
-/// The mean over the rows of the trunk's output.
-std::vector<float> mean_state(const Model& model, const std::vector<int32_t>& ids) {
-  const std::vector<int64_t> offsets = {0, std::ssize(ids)};
-  const Ragged rows = Ragged::full(model.device(), offsets);
-  const Tensor tokens = Tensor::from(model.device(), {rows.rows}, std::span<const int32_t>(ids));
-  const std::vector<float> hidden = model.trunk(tokens, rows, {}).hidden.to_vector();
-  std::vector<float> mean(static_cast<size_t>(model.config().hidden));
-  for (size_t i = 0; i < hidden.size(); ++i) mean[i % mean.size()] += hidden[i];
-  return mean;
-}
+/// Tells the channel when a prompt has been read.
+class ReadSink : public RequestSink {
+ public:
+  explicit ReadSink(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
+  size_t on_tokens(std::span<const TokenOutput>) override { return 0; }
+  void on_finish(FinishReason reason, const RequestStats& stats, std::string_view error) override {
+    AnswerUpdate update;
+    update.finished = true;
+    update.reason = reason;
+    update.stats = stats;
+    update.error = error;
+    channel_->add(0, std::move(update));
+  }
+
+ private:
+  std::shared_ptr<Channel> channel_;
+};
 
 uint64_t random_seed() {
   thread_local std::mt19937_64 random{std::random_device{}()};
@@ -131,7 +134,9 @@ Service::Service(const ServeOptions& options, std::filesystem::path directory)
       name_(name_of(options, directory_)),
       started_at_(std::chrono::duration_cast<std::chrono::seconds>(
                       std::chrono::system_clock::now().time_since_epoch())
-                      .count()) {}
+                      .count()),
+      responses_(static_cast<size_t>(options.stored_responses),
+                 static_cast<size_t>(options.stored_response_bytes)) {}
 
 Service::~Service() {
   stop();
@@ -228,17 +233,17 @@ TokenLimits Service::limits_of(const GenerationParams& params) const {
   return limits;
 }
 
-uint64_t Service::submit(const GenerationParams& params, const AnswerRequest& request,
-                         uint64_t seed, std::shared_ptr<Channel> channel, size_t answer) {
+EngineRequest Service::engine_request(const GenerationParams& params, const AnswerRequest& request,
+                                      uint64_t seed) const {
   EngineRequest engine;
   engine.prompt = request.prompt;
   engine.sampling = params.sampling;
   engine.seed = seed;
   const int64_t room = context() - std::ssize(request.prompt);
   engine.max_tokens = params.max_tokens < 0 ? room : std::min(params.max_tokens, room);
+  engine.min_tokens = std::min(params.min_tokens, engine.max_tokens);
   // A constraint ends the answer where it is complete, whatever else was asked for.
   const bool held = request.constraint != nullptr;
-  engine.min_tokens = held ? 0 : std::min(params.min_tokens, engine.max_tokens);
   if (!params.ignore_eos || held) {
     engine.eos = eos_;
     if (request.chat)
@@ -249,9 +254,18 @@ uint64_t Service::submit(const GenerationParams& params, const AnswerRequest& re
   engine.routed_experts = params.routed_experts;
   engine.priority = -params.priority;
   engine.constraint = limit_tokens(held ? request.constraint->clone() : nullptr, limits_of(params));
-  auto sink = std::make_shared<AnswerSink>(*tokenizer_, marks_, request, std::move(channel), answer,
-                                           metrics_);
-  return engine_->submit(std::move(engine), std::move(sink));
+  return engine;
+}
+
+void Service::submit(OpenAnswers& open, EngineRequest request, std::shared_ptr<RequestSink> sink) {
+  try {
+    open.ids_.push_back(engine_->submit(std::move(request), std::move(sink)));
+  } catch (const BusyError& error) {
+    require_ready();
+    throw ApiError(429, error.what());
+  } catch (const Error& error) {
+    throw ApiError(400, error.what());
+  }
 }
 
 std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
@@ -262,54 +276,23 @@ std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
   auto generation =
       std::make_unique<OpenAnswers>(*this, answers, static_cast<size_t>(options_.max_unread_bytes));
   const uint64_t seed = params.seed ? *params.seed : random_seed();
-  try {
-    for (size_t p = 0; p < prompts.size(); ++p)
-      for (size_t i = 0; i < n; ++i)
-        generation->ids_.push_back(
-            submit(params, prompts[p], seed + i, generation->channel_, p * n + i));
-  } catch (const BusyError& error) {
-    require_ready();
-    throw ApiError(429, error.what());
-  } catch (const ApiError&) {
-    throw;
-  } catch (const Error& error) {
-    throw ApiError(400, error.what());
-  }
+  for (size_t p = 0; p < prompts.size(); ++p)
+    for (size_t i = 0; i < n; ++i)
+      submit(*generation, engine_request(params, prompts[p], seed + i),
+             std::make_shared<AnswerSink>(*tokenizer_, marks_, prompts[p], generation->channel_,
+                                          p * n + i, metrics_));
   return generation;
 }
 
-template <class Work>
-auto Service::on_engine(Work work) {
-  using Result = std::invoke_result_t<Work, const Model&>;
-  const auto result = std::make_shared<std::promise<Result>>();
-  std::future<Result> future = result->get_future();
-  engine_->post([result, work = std::move(work)](const Model& model) {
-    try {
-      result->set_value(work(model));
-    } catch (...) {
-      result->set_exception(std::current_exception());
-    }
-  });
-  while (future.wait_for(std::chrono::milliseconds(250)) != std::future_status::ready)
-    if (state_ == State::kStopped) throw ApiError(503, "the server is shutting down");
-  return future.get();
-}
-
-std::vector<float> Service::embed(const std::vector<int32_t>& ids) {
+std::unique_ptr<OpenAnswers> Service::read(std::vector<int32_t> ids,
+                                           std::shared_ptr<PromptReader> reader) {
   require_ready();
   check_prompt(ids);
-  std::vector<float> mean = on_engine([ids](const Model& model) { return mean_state(model, ids); });
-  double norm = 0;
-  for (const float value : mean) norm += static_cast<double>(value) * value;
-  const auto scale = static_cast<float>(norm > 0 ? 1 / std::sqrt(norm) : 0);
-  for (float& value : mean) value *= scale;
-  return mean;
-}
-
-std::vector<TokenOutput> Service::score(const std::vector<int32_t>& ids, int64_t top) {
-  require_ready();
-  check_prompt(ids);
-  return on_engine([ids, top](const Model& model) { return score_tokens(model, ids, top); });
+  auto open =
+      std::make_unique<OpenAnswers>(*this, 1, static_cast<size_t>(options_.max_unread_bytes));
+  submit(*open, {.prompt = std::move(ids), .reader = std::move(reader)},
+         std::make_shared<ReadSink>(open->channel_));
+  return open;
 }
 
 }  // namespace um

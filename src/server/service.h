@@ -19,6 +19,7 @@
 #include "server/metrics.h"
 #include "server/options.h"
 #include "server/request.h"
+#include "server/response_store.h"
 #include "server/token_limits.h"
 
 namespace um {
@@ -82,6 +83,7 @@ class Service {
   int64_t started_at() const { return started_at_; }
   const ServeOptions& options() const { return options_; }
   ServerMetrics& metrics() { return metrics_; }
+  ResponseStore& responses() { return responses_; }
 
   // All that follows is for a loaded service.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
@@ -97,20 +99,17 @@ class Service {
   /// ApiError for prompts that do not fit and 429 where the queue is full.
   std::unique_ptr<OpenAnswers> generate(const GenerationParams& params,
                                         std::vector<AnswerRequest> prompts);
-  /// The mean of the final hidden states, of length 1. Throws ApiError for prompts that do not fit.
-  std::vector<float> embed(const std::vector<int32_t>& ids);
-  /// Every token's log-probability (engine/score.h). Throws ApiError likewise.
-  std::vector<TokenOutput> score(const std::vector<int32_t>& ids, int64_t top);
+  /// Has the model read a text for `reader`, as one answer that finishes without a token. Throws
+  /// ApiError likewise.
+  std::unique_ptr<OpenAnswers> read(std::vector<int32_t> ids, std::shared_ptr<PromptReader> reader);
 
  private:
   friend class OpenAnswers;
-  /// Runs `work` between two steps of the engine, and gives what it gives.
-  template <class Work>
-  auto on_engine(Work work);
   TokenLimits limits_of(const GenerationParams& params) const;
   void check_prompt(const std::vector<int32_t>& prompt) const;
-  uint64_t submit(const GenerationParams& params, const AnswerRequest& request, uint64_t seed,
-                  std::shared_ptr<Channel> channel, size_t answer);
+  EngineRequest engine_request(const GenerationParams& params, const AnswerRequest& request,
+                               uint64_t seed) const;
+  void submit(OpenAnswers& open, EngineRequest request, std::shared_ptr<RequestSink> sink);
   void ended();
 
   ServeOptions options_;
@@ -120,6 +119,7 @@ class Service {
   std::atomic<State> state_{State::kLoading};
   std::atomic<uint64_t> loaded_bytes_{0}, weight_bytes_{0};
   ServerMetrics metrics_;
+  ResponseStore responses_;
   std::optional<Tokenizer> tokenizer_;
   std::optional<ChatTemplate> template_;
   ChatMarks marks_;

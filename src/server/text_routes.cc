@@ -1,12 +1,17 @@
 // The routes that need no generation: models, embeddings, tokens, template, health, metrics.
-#include <array>
-#include <cstring>
+#include <fmt/chrono.h>
 
+#include <cmath>
+#include <cstring>
+#include <ctime>
+
+#include "engine/score.h"
 #include "models/count.h"
 #include "server/api_error.h"
 #include "server/field_reader.h"
 #include "server/prompt.h"
 #include "server/routes.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -28,6 +33,44 @@ std::vector<std::vector<int32_t>> parse_inputs(const Service& service, const Jso
   std::vector<std::vector<int32_t>> inputs;
   for (const Json& item : *input) inputs.push_back(one(item));
   return inputs;
+}
+
+/// The first `dimensions` values, of length 1 together.
+std::vector<float> unit_vector(std::vector<float> vector, int64_t dimensions) {
+  vector.resize(static_cast<size_t>(dimensions));
+  double norm = 0;
+  for (const float value : vector) norm += static_cast<double>(value) * value;
+  const auto scale = static_cast<float>(norm > 0 ? 1 / std::sqrt(norm) : 0);
+  for (float& value : vector) value *= scale;
+  return vector;
+}
+
+/// A token's text, or where it is no whole characters its bytes in a list, as llama.cpp has it.
+Json piece_of(const Tokenizer& tokenizer, int32_t id) {
+  const std::string bytes = token_bytes(tokenizer, id);
+  if (is_utf8(bytes)) return bytes;
+  Json list = Json::array();
+  for (const char c : bytes) list.push_back(static_cast<unsigned char>(c));
+  return list;
+}
+
+/// The model and a list of it as Anthropic's API has them.
+Json messages_model(const Service& service) {
+  const std::time_t started = service.started_at();
+  return {{"type", "model"},
+          {"id", service.name()},
+          {"display_name", service.name()},
+          {"created_at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(started))},
+          {"lifecycle", "active"},
+          {"max_input_tokens", service.context()},
+          {"max_tokens", service.context()}};
+}
+
+Json messages_list(const Json& model) {
+  return {{"data", Json::array({model})},
+          {"has_more", false},
+          {"first_id", model["id"]},
+          {"last_id", model["id"]}};
 }
 
 /// A chat request that is only there for its prompt.
@@ -55,14 +98,18 @@ void route_models(Service& service, const HttpRequest& request, HttpResponse& re
                         {"n_embd", config.hidden},
                         {"mtp_heads", service.model().mtp_heads()},
                         {"thinking", service.marks().may_think()}}}};
-  const std::string prefix = "/v1/models/";
-  if (!request.path.starts_with(prefix))
-    return set_json(response, {{"object", "list"}, {"data", Json::array({model})}});
-  if (request.path.substr(prefix.size()) != service.name())
-    throw ApiError(404,
-                   fmt::format("there is no model {}", quote(request.path.substr(prefix.size()))),
-                   "model", "model_not_found");
-  set_json(response, model);
+  const std::string prefix = "/models/";
+  const size_t at = request.path.find(prefix);
+  const bool list = at == std::string::npos;
+  const std::string asked = list ? service.name() : request.path.substr(at + prefix.size());
+  if (asked != service.name())
+    throw ApiError(404, fmt::format("there is no model {}", quote(asked)), "model",
+                   "model_not_found");
+  if (speaks_messages(request)) {
+    const Json own = messages_model(service);
+    return set_json(response, list ? messages_list(own) : own);
+  }
+  set_json(response, list ? Json{{"object", "list"}, {"data", Json::array({model})}} : model);
 }
 
 void route_embeddings(Service& service, const HttpRequest& request, HttpResponse& response) {
@@ -73,13 +120,14 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
   if (format != "float" && format != "base64")
     bad_field("encoding_format", "{}: expected float or base64", quote(format));
   int64_t dimensions = service.model().config().hidden;
-  read_field(body, "dimensions", dimensions, dimensions, dimensions);
+  read_field(body, "dimensions", dimensions, 1, dimensions);
   int64_t tokens = 0;
   Json data = Json::array();
   const auto inputs = parse_inputs(service, body);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (request.client_gone()) return;
-    const std::vector<float> vector = service.embed(inputs[i]);
+    const auto reader = std::make_shared<StateSum>();
+    read_text(service, request, inputs[i], reader);
+    const std::vector<float> vector = unit_vector(reader->sum(), dimensions);
     tokens += std::ssize(inputs[i]);
     Json entry = {{"object", "embedding"}, {"index", i}};
     if (format == "float") {
@@ -91,6 +139,7 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
     }
     data.push_back(std::move(entry));
   }
+  response.note = [tokens] { return fmt::format("prompt={}", tokens); };
   set_json(response, {{"object", "list"},
                       {"data", std::move(data)},
                       {"model", service.name()},
@@ -125,7 +174,7 @@ void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& 
     Json texts = Json::array(), pairs = Json::array();
     for (const int32_t id : ids) {
       texts.push_back(tokenizer.piece(id));
-      pairs.push_back({{"id", id}, {"piece", token_text(tokenizer, id)}});
+      pairs.push_back({{"id", id}, {"piece", piece_of(tokenizer, id)}});
     }
     if (strings) json["token_strs"] = std::move(texts);
     if (pieces) json["tokens"] = std::move(pairs);

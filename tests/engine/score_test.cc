@@ -11,6 +11,49 @@
 namespace um {
 namespace {
 
+/// Keeps the rows that come.
+struct Rows : PromptReader {
+  void on_rows(int64_t begin, const Tensor& hidden) override {
+    values.resize(static_cast<size_t>(begin * hidden.cols()));
+    for (const float value : hidden.to_vector()) values.push_back(value);
+    ++pieces;
+  }
+  std::vector<float> values;
+  int pieces = 0;
+};
+
+struct Counter : RequestSink {
+  size_t on_tokens(std::span<const TokenOutput> tokens) override {
+    count += std::ssize(tokens);
+    return tokens.size();
+  }
+  void on_finish(FinishReason why, const RequestStats& taken, std::string_view) override {
+    finished = true;
+    reason = why;
+    stats = taken;
+  }
+  int64_t count = 0;
+  bool finished = false;
+  FinishReason reason = FinishReason::error;
+  RequestStats stats;
+};
+
+std::shared_ptr<Counter> read(Engine& engine, const std::vector<int32_t>& ids,
+                              std::shared_ptr<PromptReader> reader) {
+  auto sink = std::make_shared<Counter>();
+  engine.submit({.prompt = ids, .reader = std::move(reader)}, sink);
+  return sink;
+}
+
+std::vector<TokenOutput> score_tokens(const Model& model, const std::vector<int32_t>& ids,
+                                      int64_t top) {
+  Engine engine(model, {});
+  const auto reader = std::make_shared<TokenScores>(model, ids, top);
+  read(engine, ids, reader);
+  engine.run_until_idle();
+  return reader->scores();
+}
+
 TEST(Score, EveryTokenHasTheLogprobOfItsLogits) {
   const auto model = random_model("nano-ultra");
   const auto vocab = static_cast<size_t>(model->config().vocab);
@@ -33,7 +76,43 @@ TEST(Score, EveryTokenHasTheLogprobOfItsLogits) {
     EXPECT_GE(scores[t].top[2].logprob, std::log(1e-30));
   }
   EXPECT_EQ(score_tokens(*model, std::vector<int32_t>{7}, 0).size(), 1u);
-  EXPECT_TRUE(score_tokens(*model, std::vector<int32_t>{}, 0).empty());
+}
+
+TEST(Score, PiecesHaveTheBitsOfTheWholeText) {
+  for (const char* preset : {"nano-ultra", "nano-openpangu2"}) {
+    const auto model = random_model(preset);
+    const std::vector<int32_t> ids = random_ids(200, model->config().vocab);
+    const Ragged rows = Ragged::full(model->device(), std::vector<int64_t>{0, std::ssize(ids)});
+    const Tensor tokens = Tensor::from(model->device(), {rows.rows}, std::span<const int32_t>(ids));
+    const std::vector<float> whole = model->trunk(tokens, rows, {}).hidden.to_vector();
+    Engine engine(*model, {.prefill_rows = 33});
+    for (int i = 0; i < 2; ++i) {  // the second time all rows are in the prefix cache
+      const auto reader = std::make_shared<Rows>();
+      const auto sink = read(engine, ids, reader);
+      engine.run_until_idle();
+      EXPECT_EQ(reader->values, whole) << preset;
+      EXPECT_EQ(reader->pieces, 7);
+      EXPECT_TRUE(sink->finished);
+      EXPECT_EQ(sink->reason, FinishReason::max_tokens);
+      EXPECT_EQ(sink->count, 0);
+      EXPECT_EQ(sink->stats.prompt_tokens, 200);
+    }
+  }
+}
+
+TEST(Score, OthersGoOnWhileALongTextIsRead) {
+  const auto model = random_model("nano-ultra");
+  Engine engine(*model, {.prefill_rows = 16, .draft_tokens = 0});
+  const auto stream = std::make_shared<Counter>();
+  engine.submit({.prompt = {1, 2, 3}, .max_tokens = 100}, stream);
+  for (int i = 0; i < 3; ++i) engine.step();
+  const auto sink = read(engine, random_ids(320, model->config().vocab), std::make_shared<Rows>());
+  while (!sink->finished) {
+    const int64_t before = stream->count;
+    ASSERT_TRUE(engine.step());
+    EXPECT_EQ(stream->count, before + 1);
+  }
+  EXPECT_GE(stream->count, 20);
 }
 
 }  // namespace

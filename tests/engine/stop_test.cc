@@ -38,5 +38,18 @@ TEST(StopFilter, RefusesAnEmptyStop) {
   EXPECT_THROW(StopFilter({""}), UsageError);
 }
 
+TEST(StopFilter, DoesNotCountWhatEndsBeforeItMay) {
+  StopFilter filter({"END", "xENDy"});
+  EXPECT_EQ(filter.push("a END b", false), "a END b");
+  EXPECT_EQ(filter.push("c EN", false), "c ");
+  EXPECT_EQ(filter.push("D", false), "END");
+  EXPECT_EQ(filter.push(" xEND", false), " ");  // may become the other one
+  EXPECT_EQ(filter.push("z", true), "xENDz");
+  EXPECT_FALSE(filter.stopped());
+  EXPECT_EQ(filter.push("EN", false), "");
+  EXPECT_EQ(filter.push("D", true), "");  // begun before, complete now
+  EXPECT_TRUE(filter.stopped());
+}
+
 }  // namespace
 }  // namespace um

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WORDS = ("the river runs under a stone bridge and seven grey geese cross water every night while "
@@ -148,6 +149,32 @@ def events(response):
         line = line.decode().rstrip("\n")
         if line.startswith("data: "):
             yield line[6:]
+
+
+class ClientCase(unittest.TestCase):
+    """A test of a client library against a server with the key "secret"."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.work = Workplace(program_or_skip())
+        cls.server = Server(cls.work, "--api-key", "secret")
+        cls.base_url = cls.server.url + "/v1"
+
+    @classmethod
+    def tearDownClass(cls):
+        code = cls.server.terminate()
+        cls.work.close()
+        assert code == 0
+
+
+# What clients are tried with: a random model has to be held to what it says.
+WEATHER = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}, "cold": {"type": "boolean"}},
+           "required": ["city", "cold"], "additionalProperties": False}
+
+
+def run_client():
+    """Runs the tests of the file that is the program: CLIENT_test.py ULTRAMOE [TEST…]."""
+    unittest.main(module="__main__", argv=sys.argv[:1] + sys.argv[2:], verbosity=2)
 
 
 def program_or_skip():

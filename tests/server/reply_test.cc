@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "server/metrics.h"
 #include "tests/text/tiny_tokenizer_util.h"
@@ -83,6 +84,35 @@ TEST(Logprobs, AreFiniteAndCarryBytes) {
   EXPECT_EQ(json["content"][0]["top_logprobs"][0]["token"], "[unused9]");
   EXPECT_FALSE(json["content"][0]["bytes"].empty());
   EXPECT_EQ(to_text(json).find("null,\"top"), std::string::npos);
+}
+
+TEST(Logprobs, NoTokenHidesAnother) {
+  const Tokenizer& t = tiny_tokenizer();
+  std::map<std::string, std::string> bytes_of;
+  for (int32_t id = 0; id < t.vocab_size(); ++id) {
+    const std::string name = token_name(t, id), bytes = token_bytes(t, id);
+    EXPECT_EQ(bytes_of.try_emplace(name, bytes).first->second, bytes) << name;
+    if (name != bytes) {
+      EXPECT_EQ(name.substr(0, 8), "bytes:\\x");
+    }
+  }
+  auto request = std::make_shared<CompletionRequest>();
+  request->params.top_logprobs = 3;
+  CompletionReply reply(kHead, t, request, {Echo{}});
+  AnswerUpdate update = text_update("x", true);
+  ASSERT_TRUE(t.id("a") && t.id("<0x61>"));
+  const int32_t letter = *t.id("a"), byte = *t.id("<0x61>");
+  ASSERT_EQ(token_bytes(t, letter), "a");
+  ASSERT_EQ(token_bytes(t, byte), "a");
+  update.tokens = {{*t.id("<0xE2>"), -1.0F, {{*t.id("<0xE2>"), -1.0F}, {*t.id("<0xE3>"), -2.0F}}},
+                   {byte, -1.5F, {{letter, -1.0F}, {byte, -1.5F}}}};
+  reply.gather(0, std::move(update));
+  const Json logprobs = reply.whole()["choices"][0]["logprobs"];
+  EXPECT_EQ(logprobs["top_logprobs"][0].dump(), R"({"bytes:\\xe2":-1.0,"bytes:\\xe3":-2.0})");
+  const std::string named = fmt::format("token_id:{}", byte);
+  EXPECT_EQ(logprobs["tokens"], Json::array({"bytes:\\xe2", named}));
+  EXPECT_EQ(logprobs["top_logprobs"][1][named], -1.5);
+  EXPECT_EQ(logprobs["top_logprobs"][1].size(), 2u);
 }
 
 TEST(Channel, MergesWhatIsNotFetchedAndEndsSlowReaders) {
