@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/files.h"
+#include "core/paths.h"
 
 namespace um {
 namespace {
@@ -87,6 +88,7 @@ OutputDirectory::OutputDirectory(fs::path directory)
   for (auto path = missing.rbegin(); path != missing.rend(); ++path) note_made(*path);
   try {
     make_directories(directory);
+    remove_leftovers(directory);
   } catch (...) {
     remove_made();
     throw;

@@ -4,6 +4,7 @@
 #include "core/checksum.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/paths.h"
 #include "text/tokenizer.h"
 
 namespace um {
@@ -92,8 +93,7 @@ std::vector<TokenShard> open_shards(const std::filesystem::path& directory,
 
 /// The tokenizer's files are replaced just before the manifest; a kill between the two shows here.
 void check_tokenizer(const std::filesystem::path& directory, const Manifest& manifest) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(directory / "tokenizer.model", ignored)) return;
+  if (!path_exists(directory / "tokenizer.model")) return;
   const std::string found = Tokenizer::load(directory).hash();
   UM_CHECK(found == manifest.tokenizer_hash,
            "{}: tokenizer.model is tokenizer {}, the manifest says {}; pack again",
@@ -142,9 +142,8 @@ Manifest Manifest::parse(const Json& json, const std::string& where) {
 
 Dataset::Dataset(const std::filesystem::path& directory) : directory_(directory) {
   const auto path = directory / kManifestName;
-  std::error_code ignored;
   UM_CHECK(
-      std::filesystem::exists(path, ignored),
+      path_exists(path),
       "{}: no {} here: not a packed corpus, or its packing was not finished; run `ultramoe data "
       "pack`",
       directory.string(), kManifestName);

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/paths.h"
 
 namespace um {
 namespace {
@@ -301,8 +302,7 @@ std::optional<StoredWeight> Module::bias() const {
 /// method is one that we know.
 Blocks read_method(const fs::path& directory) {
   Blocks block{kDefaultBlock, kDefaultBlock};
-  std::error_code ignored;
-  if (!fs::exists(directory / "config.json", ignored)) return block;
+  if (!path_exists(directory / "config.json")) return block;
   const std::string where = (directory / "config.json").string();
   const Json json = read_json_file(where, kMaxConfigBytes);
   const auto found = json.is_object() ? json.find("quantization_config") : json.end();
@@ -327,8 +327,7 @@ Blocks read_method(const fs::path& directory) {
 /// ModelSlim names the scheme of every tensor.
 void check_description(const fs::path& directory) {
   const fs::path path = directory / "quant_model_description.json";
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return;
+  if (!path_exists(path)) return;
   const Json json = read_json_file(path, kMaxDescriptionBytes);
   UM_CHECK(json.is_object(), "{}: expected an object", path.string());
   static const std::set<std::string> kKnown{"FLOAT", "W8A8", "W8A8_DYNAMIC"};

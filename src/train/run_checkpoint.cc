@@ -20,8 +20,7 @@ constexpr const char* kStateFile = "training_state.json";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr uint64_t kMaxTokenizerBytes = uint64_t{1} << 30;
 constexpr int64_t kMaxSteps = int64_t{1} << 50;  // of any count that a state file holds
-
-constexpr const char* kUnfinished = ".tmp";  // a checkpoint that is being written or removed
+constexpr const char* kUnfinished = ".tmp";      // a checkpoint that is being written or removed
 
 std::string step_name(int64_t step) {
   return fmt::format("step-{:08}", step);
@@ -53,6 +52,7 @@ bool is_complete(const fs::path& step) {
   return path_exists(step / kStateFile);
 }
 
+/// Complete checkpoints, the oldest first.
 std::vector<fs::path> checkpoints(const fs::path& run_dir) {
   std::vector<fs::path> found = step_directories(run_dir);
   std::erase_if(found, [](const fs::path& step) { return !is_complete(step); });
@@ -67,6 +67,16 @@ void remove_old(const fs::path& run_dir, int64_t keep) {
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i)
     fs::rename(all[i], all[i].string() + kUnfinished, ignored);
   remove_unfinished_checkpoints(run_dir);
+}
+
+/// For the message of a save that failed.
+std::string what_is_left(const fs::path& run_dir) {
+  try {
+    const std::vector<fs::path> all = checkpoints(run_dir);
+    return all.empty() ? "" : "; the previous checkpoint is intact: " + all.back().string();
+  } catch (const Error&) {
+    return "";  // the failure itself says more
+  }
 }
 
 /// Both moments and the f32 weights of every parameter in one file. (The model's own file may be
@@ -117,7 +127,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
     save_model(model, temporary);
     if (!tokenizer.empty())
       for (const char* name : {"tokenizer.model", "tokenizer_config.json"})
-        if (fs::exists(tokenizer / name))
+        if (path_exists(tokenizer / name))
           write_file_atomic(temporary / name, read_file(tokenizer / name, kMaxTokenizerBytes));
     write_optimizer(temporary / kOptimizerFile, model, optimizer);
     const Json json{{"step", state.step},
@@ -137,9 +147,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
     output.keep();
     sync_directory(parent);
   } catch (const std::exception& error) {
-    const auto previous = latest_checkpoint(run_dir);
-    fail("checkpoint {}: {}{}", target.string(), error.what(),
-         previous ? "; the previous checkpoint is intact: " + previous->string() : "");
+    fail("checkpoint {}: {}{}", target.string(), error.what(), what_is_left(run_dir));
   }
   remove_old(run_dir, keep);
   return target;

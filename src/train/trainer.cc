@@ -8,7 +8,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "core/paths.h"
 #include "core/suggest.h"
 #include "core/unfinished.h"
 #include "core/units.h"
@@ -127,7 +126,6 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   OutputDirectory directory(run_dir_);  // locked before anybody looks at what is there
   lock_ = std::make_unique<DirectoryLock>(
       run_dir_, "another process is training here; wait for it or choose another --out");
-  remove_leftovers(run_dir_);
   remove_unfinished_checkpoints(run_dir_);
   const fs::path origin = find_origin(run_dir_, resume, options_.model.from);
   if (resume) prepare_resume(origin);

@@ -111,6 +111,9 @@ TEST_F(UnfinishedTest, AKilledWritersLeftoversGo) {
   for (const char* name : {"x.tmp.", "x.tmp.12x", "x.tmp"}) write_file_atomic(top_ / name, "");
   remove_leftovers(top_);
   EXPECT_EQ(left().size(), 4u);  // the running writer's, and what only looks alike
+  EXPECT_EQ(end_of(SIGKILL, [&] { new AtomicFile(top_ / "half"); }), SIGKILL);
+  const OutputDirectory next(top_);
+  EXPECT_EQ(left().size(), 4u);
 }
 
 /// A name that leads to itself cannot be looked at, whoever asks.

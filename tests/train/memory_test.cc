@@ -26,7 +26,7 @@ class PredictedMemoryTest : public ::testing::Test {
 testing::TemporaryDirectory* PredictedMemoryTest::directory_ = nullptr;
 std::filesystem::path PredictedMemoryTest::data_;
 
-TEST_F(PredictedMemoryTest, IsWhatStepsTake) {
+TEST_F(PredictedMemoryTest, IsWhatStepsTakeSlow) {
   int run = 0;
   for (const char* preset : {"nano-ultra", "tiny-pro", "tiny-embedded", "nano-openpangu2"})
     for (const bool recompute : {false, true})
