@@ -375,6 +375,9 @@ class Responses(unittest.TestCase):
             self.assertIn(calls[0]["name"], names)
             self.assertIn(json.loads(calls[0]["arguments"])["city"], ("Rome", "Oslo"))
             self.assertEqual(answer["tool_choice"], choice)
+        # A format is of the text, of which a call that is required has none (instructor asks for both).
+        both = respond(tools=tools, tool_choice=choice, parallel_tool_calls=False, text={"format": {"type": "json_object"}}, **fields)
+        self.assertEqual(said(both), said(answer))
         again = respond(input=[{"role": "user", "content": "the river"}, *answer["output"], {"type": "function_call_output", "call_id": calls[0]["call_id"], "output": "7"}], tools=tools, **fields)
         self.assertIn(again["status"], ("completed", "incomplete"))
         for cut in range(1, answer["usage"]["output_tokens"]):
