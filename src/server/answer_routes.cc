@@ -189,8 +189,15 @@ AnswerRequest chat_answer(Service& service, const HttpRequest& request, const Ch
   prompt.text.tools = chat.tool_choice.kind != ToolChoice::kNone;
   prompt.text.parallel_tools = chat.parallel_tool_calls;
   prompt.text.known = chat.tools;
-  prompt.constraint = service.formats().of_chat(
-      chat, service.marks().opens_thinking(service.tokenizer(), prompt.prompt));
+  const ChatMarks& marks = service.marks();
+  bool thinking = marks.opens_thinking(service.tokenizer(), prompt.prompt);
+  // No constraint can wait for an end that is plain text: what is held to a form begins behind it.
+  if (thinking && marks.think_close < 0 && chat.held()) {
+    const auto end = service.tokenizer().encode("\n" + marks.think_close_text + "\n\n");
+    prompt.prompt.insert(prompt.prompt.end(), end.begin(), end.end());
+    thinking = false;
+  }
+  prompt.constraint = service.formats().of_chat(chat, thinking);
   return prompt;
 }
 

@@ -14,10 +14,6 @@ void add_id(std::vector<int32_t>& ids, int32_t id) {
   if (id >= 0 && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
 }
 
-bool is_forced(const ToolChoice& choice) {
-  return choice.kind == ToolChoice::kRequired || choice.kind == ToolChoice::kNamed;
-}
-
 }  // namespace
 
 Formats::Formats(const Tokenizer& tokenizer, const ChatMarks& marks, std::vector<int32_t> eos)
@@ -74,7 +70,7 @@ std::unique_ptr<Constraint> Formats::of_calls(ConstraintFactory& factory,
     return factory.json_form(
         call_rules(marks_.calls, request.tools, choice, request.parallel_tool_calls, begun));
   } catch (const Error& error) {
-    if (is_forced(choice)) throw ApiError(400, error.what(), "tools");
+    if (choice.forced()) throw ApiError(400, error.what(), "tools");
     return nullptr;
   }
 }
@@ -86,7 +82,7 @@ std::unique_ptr<Constraint> Formats::of_chat(const ChatRequest& request, bool th
                     .thinking = request.mode != ThinkMode::kFast,
                     .begun = thinking,
                     .thinking_budget = request.thinking_budget};
-  const bool must = is_forced(request.tool_choice);
+  const bool must = request.tool_choice.forced();
   const bool formed = format.kind != FormatSpec::kText && !must;  // a call has no text to form
   if (formed && chat_ == nullptr)
     bad_field("response_format", "this model has no token that ends an answer");

@@ -57,6 +57,8 @@ struct ToolChoice {
   enum Kind { kNone, kAuto, kRequired, kNamed };
   Kind kind = kAuto;
   std::string name = {};  ///< of kNamed
+
+  bool forced() const { return kind == kRequired || kind == kNamed; }
 };
 
 struct ChatRequest {
@@ -70,6 +72,9 @@ struct ChatRequest {
   int64_t thinking_budget = -1;  ///< tokens of thinking at most; -1: no limit
   bool include_reasoning = true;
   bool add_generation_prompt = true, continue_final_message = false;
+
+  /// Whether the answer, thinking aside, is held to a form from its first token.
+  bool held() const { return params.format.kind != FormatSpec::kText || tool_choice.forced(); }
 };
 
 struct CompletionRequest {

@@ -114,6 +114,31 @@ class Kinds(unittest.TestCase):
         self.assertNotIn("base model", done.stderr)
 
 
+THINKING = """{%- for m in messages %}<|{{ m.role }}|>
+{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}
+{% endfor %}{% if add_generation_prompt %}<|assistant|>
+<think>
+{% endif %}"""
+
+
+class PlainThinking(unittest.TestCase):
+    def test_what_is_held_to_a_form_stands_behind_it(self):
+        model = Model("plain-thinking")
+        with open(os.path.join(model.model, "chat_template.jinja"), "w", encoding="utf-8") as file:
+            file.write(THINKING)
+        server = model.serve(self)
+        hello = [{"role": "user", "content": "the river"}]
+        said = lambda **fields: server.post("/v1/chat/completions", messages=hello, **{"max_tokens": 200, "seed": 2, **fields})[1]["choices"][0]["message"]
+        message = said(max_tokens=20)
+        self.assertTrue(message["reasoning"] and not message["content"], message)
+        message = said(structured_outputs={"choice": ["bridge", "river"]})
+        self.assertIn(message["content"].strip(), ("bridge", "river"))
+        self.assertFalse(message.get("reasoning"), message)
+        tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"], "additionalProperties": False}}}
+        message = said(tools=[tool], tool_choice="required")
+        self.assertIn(json.loads(message["tool_calls"][0]["function"]["arguments"])["city"], ("Rome", "Oslo"))
+
+
 class Counters(unittest.TestCase):
     def test_hits_are_some_of_the_queries(self):
         server = Model("counted").serve(self)
