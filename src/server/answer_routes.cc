@@ -308,6 +308,7 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
     Echo echo;
     if (completion->echo) {
       echo.text = given.is_text ? given.text : tokenizer.decode(given.ids);
+      echo.verbatim = given.is_text;
       if (completion->params.top_logprobs >= 0) {
         const auto reader = std::make_shared<TokenScores>(service.model(), prompt.prompt,
                                                           completion->params.top_logprobs);

@@ -274,10 +274,6 @@ ChatRequest parse_chat_request(const Body& given, const RequestLimits& limits) {
       bad_field("continue_final_message", "the last message ends in calls, not in text");
   }
   request.input.add_generation_prompt = request.add_generation_prompt;
-  const bool forced = request.tool_choice.kind == ToolChoice::kRequired ||
-                      request.tool_choice.kind == ToolChoice::kNamed;
-  if (forced && request.params.format.kind != FormatSpec::kText)
-    bad_field("response_format", "not together with a tool call that is required");
   return request;
 }
 

@@ -37,10 +37,11 @@ CompletionReply::CompletionReply(ReplyHead head, const Tokenizer& tokenizer,
       echoes_(std::move(echoes)) {
   chunk_object_ = "text_completion";
   answers_.resize(echoes_.size());
-  // The prompt's tokens end where its text does; some have a space in front that it has not.
+  // The prompt's tokens end where its text does; those in front may have more than it has (a space,
+  // the beginning of a text).
   for (const Echo& echo : echoes_) {
     offsets_.push_back(characters(echo.text));
-    for (const TokenOutput& token : echo.tokens) offsets_.back() -= width(token.id);
+    for (const TokenOutput& token : echo.tokens) offsets_.back() -= width(token.id, echo.verbatim);
   }
 }
 
@@ -57,9 +58,9 @@ std::vector<Json> CompletionReply::opening(size_t answers) {
   return chunks;
 }
 
-/// How many characters of the text a token is.
-int64_t CompletionReply::width(int32_t id) const {
-  const bool left_out = tokenizer_.is_special(id) && params_.skip_special;
+/// How many characters of the text a token is; `verbatim`: of one where special tokens stand.
+int64_t CompletionReply::width(int32_t id, bool verbatim) const {
+  const bool left_out = tokenizer_.is_special(id) && !verbatim;
   return left_out ? 0 : characters(token_bytes(tokenizer_, id));
 }
 
@@ -69,7 +70,9 @@ Json CompletionReply::logprobs(size_t answer, const std::vector<TokenOutput>& to
   for (const TokenOutput& token : tokens) {
     texts.push_back(key_of(tokenizer_, token.top, token.id));
     offsets.push_back(std::max<int64_t>(offsets_[answer], 0));
-    offsets_[answer] += width(token.id);
+    const bool of_prompt = from_start && values.size() < echoes_[answer].tokens.size();
+    offsets_[answer] +=
+        width(token.id, of_prompt ? echoes_[answer].verbatim : !params_.skip_special);
     if (from_start && values.empty()) {  // nothing stands before it
       values.push_back(nullptr);
       tops.push_back(nullptr);

@@ -86,10 +86,11 @@ std::unique_ptr<Constraint> Formats::of_chat(const ChatRequest& request, bool th
                     .thinking = request.mode != ThinkMode::kFast,
                     .begun = thinking,
                     .thinking_budget = request.thinking_budget};
-  if (format.kind != FormatSpec::kText && chat_ == nullptr)
-    bad_field("response_format", "this model has no token that ends an answer");
-  if (format.kind != FormatSpec::kText) rules.content = of_format(*chat_, format);
   const bool must = is_forced(request.tool_choice);
+  const bool formed = format.kind != FormatSpec::kText && !must;  // a call has no text to form
+  if (formed && chat_ == nullptr)
+    bad_field("response_format", "this model has no token that ends an answer");
+  if (formed) rules.content = of_format(*chat_, format);
   const bool may = !request.tools.empty() && request.tool_choice.kind != ToolChoice::kNone;
   if (may && !marks_.calls.readable())
     bad_field("tools", "this model's chat template writes calls in a form that is not known here");

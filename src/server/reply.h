@@ -118,6 +118,7 @@ class ChatReply : public Reply {
 /// What stands before an answer's text, if the prompt is echoed.
 struct Echo {
   std::string text = {};
+  bool verbatim = false;                 ///< special tokens stand in it as they were written
   std::vector<TokenOutput> tokens = {};  ///< the prompt's, if logprobs are wanted
 };
 
@@ -133,7 +134,7 @@ class CompletionReply : public Reply {
 
  private:
   Json logprobs(size_t answer, const std::vector<TokenOutput>& tokens, bool from_start = false);
-  int64_t width(int32_t id) const;
+  int64_t width(int32_t id, bool verbatim) const;
   void drop_ungenerated(AnswerUpdate& update) const;
 
   std::shared_ptr<const CompletionRequest> request_;

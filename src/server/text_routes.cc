@@ -101,7 +101,7 @@ void route_models(Service& service, const HttpRequest& request, HttpResponse& re
                   {"mtp_heads", service.model().mtp_heads()},
                   {"base", service.base_model()},
                   {"thinking", service.can_think()},
-                   {"thinking_switch", service.can_switch_thinking()}}}};
+                  {"thinking_switch", service.can_switch_thinking()}}}};
   if (service.base_model()) model["meta"]["description"] = kBaseModel;
   if (const auto& own = service.own_sampling())
     model["meta"]["sampling"] = {{"temperature", own->temperature},

@@ -113,6 +113,8 @@ class Endpoints(unittest.TestCase):
         self.assertEqual((logprobs["token_logprobs"][0], logprobs["top_logprobs"][0]), (None, None))
         self.assertTrue(all(value <= 0 for value in logprobs["token_logprobs"][1:]))
         self.assertEqual(logprobs["text_offset"][prompt], len(text))
+        marked = complete(prompt="the river[unused9]", max_tokens=1, logprobs=0, echo=True)["choices"][0]["logprobs"]
+        self.assertEqual(marked["text_offset"][marked["tokens"].index("[unused9]")], len("the river"))
         # What is generated as a prompt again: the same tokens with the same logprobs.
         ids = SERVER.post("/tokenize", prompt=text)[1]["tokens"]
         made = complete(prompt=ids, max_tokens=5, logprobs=0, return_token_ids=True)["choices"][0]

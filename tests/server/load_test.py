@@ -29,6 +29,11 @@ def body_of(i, tokens=24, **fields):
     return {"prompt": " ".join(words), "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "return_token_ids": True, **fields}
 
 
+def request_bytes(body):
+    data = json.dumps(body).encode()
+    return b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data
+
+
 def stream_ids(server, body):
     """The ids of a streamed answer."""
     connection = server.connect(180)
@@ -50,13 +55,13 @@ def stream_ids(server, body):
 
 def vanish(server, i, after):
     """Begins a long answer and hangs up after some bytes."""
-    data = json.dumps(body_of(i, 1500, stream=True)).encode()
+    data = request_bytes(body_of(i, 1500, stream=True))
     try:
         with server.socket() as connection:
-            connection.sendall(b"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data))
             connection.sendall(data[:len(data) - (after == 0)])
             if after:
-                connection.recv(after)
+                begun = connection.recv(after)
+                assert b"HTTP/1.1 200 ".startswith(begun[:13]), begun
             if i % 2:  # a reset instead of an orderly end
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     except OSError:
@@ -93,12 +98,11 @@ class Load(unittest.TestCase):
                     wrong.append(i)
 
             def slow(i):
-                data = json.dumps(body_of(i, 200, stream=True)).encode()
                 with socket.socket() as connection:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
                     connection.settimeout(120)
                     connection.connect((server.host, server.port))
-                    connection.sendall(b"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+                    connection.sendall(request_bytes(body_of(i, 200, stream=True)))
                     text, pause = b"", 2.0
                     while part := connection.recv(512):
                         text += part
@@ -144,11 +148,10 @@ class Load(unittest.TestCase):
     def test_a_reader_who_never_reads_is_cut_off(self):
         server = Server(WORK, "--write-timeout", "1")
         try:
-            data = json.dumps(body_of(1, 2000, stream=True, logprobs=20, n=8)).encode()
             connection = socket.socket()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             connection.connect((server.host, server.port))
-            connection.sendall(b"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+            connection.sendall(request_bytes(body_of(1, 2000, stream=True, logprobs=20, n=8)))
             time.sleep(0.5)
             self.assertEqual(len(stream_ids(server, body_of(2))), 24)  # others go on
             server.idle(120)
@@ -159,10 +162,9 @@ class Load(unittest.TestCase):
     def test_whole_answers_end_with_their_clients_and_in_time(self):
         server = Server(WORK, "--request-timeout", "1")
         try:
-            data = json.dumps(body_of(1, 2000, n=16)).encode()
             before = server.metric("vllm:generation_tokens_total")
             with server.socket() as connection:
-                connection.sendall(b"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+                connection.sendall(request_bytes(body_of(1, 2000, n=16)))
                 time.sleep(0.2)
             server.idle()
             self.assertLess(server.metric("vllm:generation_tokens_total") - before, 16 * 2000)

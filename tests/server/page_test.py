@@ -169,6 +169,12 @@ class Page(unittest.TestCase):
         picture("keys")
         PAGE.key("Escape")
         PAGE.wait("!document.getElementById('keys').open")
+        # A model that always thinks: there is nothing to choose but for how long.
+        PAGE.run("serverModel.meta.thinking_switch = false; showModel(); openSettings()")
+        self.assertEqual(PAGE.run("['modes', 'settings'].map((id) => document.getElementById(id).checkVisibility()).join()"), "false,true")
+        self.assertTrue(PAGE.run("document.querySelector('[name=thinking_token_budget]').checkVisibility()"))
+        self.assertFalse(PAGE.run("'chat_template_kwargs' in requestBody()"))
+        PAGE.key("Escape")
 
     def show(self, scheme):
         fresh()

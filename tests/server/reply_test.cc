@@ -100,6 +100,7 @@ TEST(Logprobs, NoTokenHidesAnother) {
   request->params.top_logprobs = 3;
   CompletionReply reply(kHead, t, request, {Echo{}});
   AnswerUpdate update = text_update("x", true);
+  ASSERT_TRUE(t.id("a") && t.id("<0x61>"));
   const int32_t letter = *t.id("a"), byte = *t.id("<0x61>");
   ASSERT_EQ(token_bytes(t, letter), "a");
   ASSERT_EQ(token_bytes(t, byte), "a");

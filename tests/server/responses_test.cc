@@ -59,9 +59,10 @@ AnswerUpdate update_of(AnswerDelta delta, bool finished = false,
 
 TEST(ResponsesReply, ItemsComeInOrderAndAreWholeOrSaidNotToBe) {
   ResponseStore store(10, 1'000'000);
-  ResponsesRequest request{.items = kInput};
-  ResponsesReply reply({.id = "resp_1"}, tiny_tokenizer(), std::make_shared<const ChatRequest>(),
-                       request, store);
+  ResponsesRequest request;
+  request.items = kInput;
+  ResponsesReply reply({.id = "resp_1", .model = "m"}, tiny_tokenizer(),
+                       std::make_shared<const ChatRequest>(), request, store);
   std::vector<Json> events = reply.opening(1);
   const auto push = [&](AnswerUpdate update) {
     for (Json& event : reply.chunks(0, std::move(update))) events.push_back(std::move(event));

@@ -230,9 +230,9 @@ function goOn(message) {
   if (!running && message === chat.messages[chat.messages.length - 1]) answer(message);
 }
 
-/** Whether the server's model can think; then there are modes to choose from. */
+/** Whether the server's model can think; then there is a longest thinking. */
 const thinks = () => Boolean(serverModel?.meta?.thinking);
-/** Whether the user chooses if it does. */
+/** Whether the user chooses if it does; then there are modes. */
 const switches = () => Boolean(serverModel?.meta?.thinking_switch);
 /** Whether it only continues text; then a message is the beginning of one. */
 const base = () => Boolean(serverModel?.meta?.base);
@@ -521,20 +521,25 @@ document.addEventListener('keydown', (event) => {
 
 // ---- the server's state ----
 
+function showModel() {
+  $('model').textContent = serverModel.id;
+  document.body.classList.toggle('no-thinking', !thinks());
+  document.body.classList.toggle('no-switch', !switches());
+  const changed = document.body.classList.contains('base') !== base();
+  document.body.classList.toggle('base', base());
+  $('input').placeholder = base() ? 'Begin a text' : 'Ask something';
+  $('state').className = '';
+  $('state').textContent = (base() ? serverModel.meta.description + ' · ' : '') + `${serverModel.max_model_len.toLocaleString('en')} tokens of context`;
+  if (changed || !chat.messages.length) showChat();
+}
+
 let checking = 0;
 async function checkServer() {
   clearTimeout(checking);
   const state = $('state');
   try {
     serverModel = await api.model();
-    $('model').textContent = serverModel.id;
-    document.body.classList.toggle('no-thinking', !switches());
-    const changed = document.body.classList.contains('base') !== base();
-    document.body.classList.toggle('base', base());
-    $('input').placeholder = base() ? 'Begin a text' : 'Ask something';
-    state.className = '';
-    state.textContent = (base() ? serverModel.meta.description + ' · ' : '') + `${serverModel.max_model_len.toLocaleString('en')} tokens of context`;
-    if (changed || !chat.messages.length) showChat();
+    showModel();
   } catch (error) {
     state.className = 'bad';
     state.textContent = error.status === 503 ? 'loading the model…' : error.status === 401 ? 'needs an API key (settings)' : error.status ? error.message : 'cannot be reached';
