@@ -12,13 +12,13 @@ namespace um {
 struct HttpRecord {
   using Clock = std::chrono::steady_clock;
 
-  std::string id;            ///< of its X-Request-Id if that is usable, else a new one
-  std::string client;        ///< the address
-  std::string method, path;  ///< empty where none could be read
+  std::string id = {};                 ///< of its X-Request-Id if that is usable, else a new one
+  std::string client = {};             ///< the address
+  std::string method = {}, path = {};  ///< empty where none could be read
   int status = 0;
   bool whole = true;  ///< false: the answer was cut off
   double seconds = 0;
-  std::string note, detail;  ///< see HttpResponse
+  std::string note = {}, detail = {};  ///< see HttpResponse
   Clock::time_point begin = Clock::now();
 
   /// A request of `client` that has yet to come.

@@ -115,16 +115,30 @@ OrderedJson plain_messages(const OrderedJson& messages) {
 }
 
 /// Templates differ in what they take: most want a call's arguments as an object, some as its JSON
-/// text; some cannot read a content that is missing, or know no developer.
+/// text; some cannot read a content that is missing, or write calls only where it is null; some
+/// know no developer.
 struct Variant {
-  bool plain_roles, text_arguments, no_null;
+  enum Missing { kLeftOut, kEmpty, kNull };
+  bool plain_roles, text_arguments;
+  Missing content;
 };
+
+/// From what clients send to what differs most.
+std::vector<Variant> all_variants() {
+  std::vector<Variant> all;
+  for (const bool plain_roles : {false, true})
+    for (const bool text_arguments : {false, true})
+      for (const auto content : {Variant::kLeftOut, Variant::kEmpty, Variant::kNull})
+        all.push_back({plain_roles, text_arguments, content});
+  return all;
+}
 
 OrderedJson varied(const OrderedJson& messages, const Variant& variant) {
   OrderedJson out = messages;
   for (OrderedJson& message : out) {
     if (variant.plain_roles && message["role"] == "developer") message["role"] = "system";
-    if (variant.no_null && !message.contains("content")) message["content"] = "";
+    if (variant.content != Variant::kLeftOut && !message.contains("content"))
+      message["content"] = variant.content == Variant::kEmpty ? OrderedJson("") : OrderedJson();
     if (!variant.text_arguments || !message.contains("tool_calls")) continue;
     for (OrderedJson& call : message["tool_calls"]) {
       OrderedJson& arguments = call["function"]["arguments"];
@@ -162,6 +176,14 @@ void check_complete(const MarkedText& prompt, const OrderedJson& messages, bool 
     UM_CHECK(seen[static_cast<uint8_t>(mark_of(i))] || stripped(std::move(text)).empty(),
              "{}: the template leaves out the text of messages[{}] ({})", name, i, role);
   }
+}
+
+/// Whether the names of all calls are in the prompt.
+bool shows_calls(const MarkedText& prompt, const OrderedJson& messages) {
+  for (const OrderedJson& message : messages)
+    for (const OrderedJson& call : message.value("tool_calls", OrderedJson::array()))
+      if (prompt.bytes.find(call["function"].value("name", "")) == std::string::npos) return false;
+  return true;
 }
 
 /// The prompt up to the tag behind the last message's text, all of which must be before it.
@@ -362,18 +384,23 @@ MarkedText ChatTemplate::render(const TemplateInput& input) const {
   messages = contents_.fit(std::move(messages));
   std::string fault;
   std::set<std::string> tried;
-  for (const int kind : {0, 1, 2, 3, 4, 5, 6, 7}) {
-    const OrderedJson form = varied(messages, {(kind & 4) != 0, (kind & 2) != 0, (kind & 1) != 0});
+  std::optional<MarkedText> without_calls;  // of a template that knows none
+  for (const Variant& variant : all_variants()) {
+    const OrderedJson form = varied(messages, variant);
     if (!tried.insert(form.dump()).second) continue;
     try {
       MarkedText text = render_once(input, form, JinjaOptions().work);
       check_complete(text, form, input.trust_assistant, main_->name());
+      const bool shows = shows_calls(text, form);
       const bool cut = input.continue_final && !form.empty();
-      return cut ? cut_at_tag(std::move(text), form.back(), main_->name()) : text;
+      if (cut) text = cut_at_tag(std::move(text), form.back(), main_->name());
+      if (shows) return text;
+      if (!without_calls) without_calls = std::move(text);
     } catch (const Error& error) {
       if (fault.empty()) fault = error.what();
     }
   }
+  if (without_calls) return std::move(*without_calls);
   throw Error(fault);
 }
 

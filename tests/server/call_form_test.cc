@@ -435,8 +435,9 @@ TEST(CallForms, AreFoundInWhatATemplateWrites) {
   EXPECT_EQ(form_of(kDeepSeekTemplate), "deepseek");
   EXPECT_EQ(form_of(kLlamaTemplate), "llama");
   EXPECT_EQ(form_of(kChatMlTemplate), "hermes");  // it knows no tools, and is told this form
-  const std::string loop = "{% for m in messages %}{% for c in m.tool_calls or [] %}",
-                    name = "{{ c.function.name }}", end = "{% endfor %}{% endfor %}";
+  const std::string
+      loop = "{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls or [] %}",
+      name = "{{ c.function.name }}", end = "{% endfor %}{% endfor %}";
   // Marks that are put together, and white space that differs.
   EXPECT_EQ(form_of(loop +
                     "{{ '<' ~ 'tool_call' ~ '>' }}{{ {'name': c.function.name, 'arguments': "
@@ -489,7 +490,6 @@ TEST(CallForms, OfPublishedTemplates) {
       {"Apertus-8B-Instruct", "apertus"},
       {"deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "deepseek"},
       {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", "deepseek"},
-      {"llama-cpp-deepseek-r1", "deepseek"},
       {"deepseek-ai-DeepSeek-V3.1", "deepseek-v3.1"},
       {"deepseek-ai-DeepSeek-V3.2", "deepseek-v3.2"},
       {"deepseek-ai-DeepSeek-V4", "deepseek-v4"},
