@@ -48,8 +48,8 @@ class Builder {
     auto& object = *open_.back()->template get_ptr<typename Value::object_t*>();
     if constexpr (kOrdered) {
       // Past its own emplace_back, which searches for the key.
-      using Fields = typename Value::object_t::Container;
-      field_ = &object.Fields::emplace_back(std::move(key), nullptr).second;
+      auto& fields = static_cast<typename Value::object_t::Container&>(object);
+      field_ = &fields.emplace_back(std::move(key), nullptr).second;
     } else {
       const auto [at, added] = object.emplace(std::move(key), nullptr);
       if (!added) twice(at->first);
