@@ -36,9 +36,9 @@ struct HttpResponse {
 };
 
 struct HttpOptions {
-  std::string host;
+  std::string host = {};
   int port = 0;  ///< 0: any free one
-  std::string tls_cert, tls_key;
+  std::string tls_cert = {}, tls_key = {};
   size_t max_connections = 512;
   size_t max_body_bytes = 8 << 20;
   size_t max_header_bytes = 16 << 10;

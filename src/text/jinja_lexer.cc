@@ -227,7 +227,7 @@ class Lexer {
     const auto digit = [&](size_t i) {
       return i < source_.size() && kinds.find(source_[i]) != std::string_view::npos;
     };
-    while (digit(at) || (source_.substr(at).starts_with('_') && digit(at + 1))) ++at;
+    while (digit(at) || (at < source_.size() && source_[at] == '_' && digit(at + 1))) ++at;
     return at;
   }
 

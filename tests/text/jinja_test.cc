@@ -365,5 +365,11 @@ TEST(Jinja, KnowsWhichVariablesATemplateReads) {
   for (const char* name : {"y", "x", "d"}) EXPECT_FALSE(t.names().contains(name)) << name;
 }
 
+/// The lexer looked two characters past the end of the template.
+TEST(Jinja, ATemplateMayEndInANumber) {
+  for (const char* source : {"{{ 7", "{{ 0", "{{ 0x", "{{ 1_", "{{ 1.", "{{ 1e"})
+    EXPECT_THROW(JinjaTemplate(source, "t"), Error) << source;
+}
+
 }  // namespace
 }  // namespace um
