@@ -13,11 +13,6 @@
 namespace um {
 namespace {
 
-int32_t special_id(const Tokenizer& tokenizer, std::string_view mark) {
-  const auto found = tokenizer.id(mark);
-  return found && tokenizer.is_special(*found) ? *found : -1;
-}
-
 // Marks of thinking, where the template writes the second one.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kThinking = {
     {{kThinkOpen, kThinkClose},

@@ -10,11 +10,6 @@ namespace {
 
 constexpr const char* kAnswer = "zqanswerqz";  // in no template
 
-int32_t special_id(const Tokenizer& tokenizer, std::string_view text) {
-  const auto id = tokenizer.id(text);
-  return id && tokenizer.is_special(*id) ? *id : -1;
-}
-
 /// The special token that `text` begins with, the longest one; -1 if there is none.
 int32_t special_in_front(const Tokenizer& tokenizer, std::string_view text) {
   size_t longest = 0;
@@ -66,6 +61,11 @@ int32_t find_end(const ChatTemplate& chat, const Tokenizer& tokenizer) {
 }
 
 }  // namespace
+
+int32_t special_id(const Tokenizer& tokenizer, std::string_view text) {
+  const auto id = tokenizer.id(text);
+  return id && tokenizer.is_special(*id) ? *id : -1;
+}
 
 std::vector<int32_t> turn_ends(const ChatTemplate& chat, const Tokenizer& tokenizer) {
   const int32_t end = chat.fault().empty() ? find_end(chat, tokenizer) : -1;

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace um {
+
+/// The id of the special token with this text; -1 if there is none.
+int32_t special_id(const Tokenizer& tokenizer, std::string_view text);
 
 /// The special tokens that end an answer: the one that the template writes after the last answer of
 /// a conversation, or where it writes none there, after an earlier one. Empty for a template that
