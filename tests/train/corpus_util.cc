@@ -35,7 +35,8 @@ fs::path make_corpus(const fs::path& directory, uint64_t lines) {
                         kVerbs[random.bits(3 * i + 1) % 5], kObjects[random.bits(3 * i + 2) % 4]);
   const fs::path file = directory / "corpus.txt";
   write_file_atomic(file, text);
-  const ReadOptions read{.document = DocumentRule::kLine};
+  ReadOptions read;
+  read.document = DocumentRule::kLine;
   const Tokenizer tokenizer = train_tokenizer({.vocab_size = 320}, corpus_source({file}, read));
   PackOptions options;
   options.inputs = {file};
