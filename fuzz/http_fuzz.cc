@@ -2,35 +2,26 @@
 // small pieces as in one.
 #include <cstdint>
 #include <cstdlib>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "server/http_body.h"
-#include "server/http_head.h"
+#include "server/http_reader.h"
 
 namespace {
 
 /// What is read of a request that comes in pieces of `step` bytes; or the status of its refusal.
 std::string read(std::string_view text, size_t step) {
-  std::string received;
-  std::optional<um::HttpHead> head;
-  std::optional<um::HttpBody> body;
+  um::HttpReader reader({.header_bytes = 16 << 10, .body_bytes = 1 << 16});
   try {
     for (size_t at = 0; at < text.size(); at += step) {
       std::string_view piece = text.substr(at, step);
-      if (!head) {
-        const size_t had = received.size();
-        received += piece;
-        const size_t end = um::end_of_head(received, had);
-        if (end == std::string::npos) continue;
-        piece.remove_prefix(end - had);
-        head = um::parse_head(std::string_view(received).substr(0, end));
-        body.emplace(*head, 1 << 16);
+      if (!reader.has_head()) {
+        if (!reader.take_head(piece)) continue;
+        piece = {};
       }
-      body->take(piece);
-      if (body->complete()) return head->method + head->path + head->host + body->finish();
+      if (!reader.take_body(piece)) continue;
+      return reader.head().method + reader.head().path + reader.head().host + reader.finish();
     }
     return "incomplete";
   } catch (const um::HttpError& error) {

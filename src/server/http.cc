@@ -80,8 +80,7 @@ class HttpServer::Impl {
         patience_(options_.write_timeout),
         listener_(
             {.max_connections = options_.max_connections,
-             .max_header_bytes = options_.max_header_bytes,
-             .max_body_bytes = options_.max_body_bytes,
+             .request = {options_.max_header_bytes, options_.max_body_bytes},
              .read_timeout = options_.read_timeout},
             {.wants_body =
                  [this](const HttpHead& head) {
@@ -133,10 +132,11 @@ class HttpServer::Impl {
 
   void answer(Received& received) {
     Connection& connection = *received.connection;
-    HttpRequest request = request_of(received.head, &connection);
+    const HttpHead& head = received.request.head();
+    HttpRequest request = request_of(head, &connection);
     request.id = received.record.id;
     try {
-      if (received.body) request.body = received.body->finish();
+      request.body = received.request.finish();
     } catch (const HttpError& error) {
       return listener_.refuse(connection, received.record, error, options_.write_timeout);
     }
@@ -145,7 +145,7 @@ class HttpServer::Impl {
     HttpRecord& record = received.record;
     response.headers.emplace_back("X-Request-Id", record.id);
     record.status = response.status;
-    record.whole = send(connection, received.head, response);
+    record.whole = send(connection, head, response);
     if (response.note) record.note = response.note();
     record.detail = std::move(response.detail);
     record.end();

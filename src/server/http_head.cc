@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/beast/http/status.hpp>
 #include <ctime>
 #include <optional>
 
@@ -22,12 +23,6 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = lower(c);
-  return out;
-}
-
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
@@ -36,20 +31,8 @@ bool is_alnum(char c) {
   return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z');
 }
 
-bool is_token(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return is_alnum(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != kNone;
-  });
-}
-
 bool is_visible(char c) {
   return c > 0x20 && c < 0x7f;
-}
-
-std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t");
-  if (begin == kNone) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") + 1 - begin);
 }
 
 int hex_digit(char c) {
@@ -103,7 +86,7 @@ void read_target(std::string_view target, HttpHead& head, std::string& authority
     return;
   }
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (lower(target.substr(0, scheme.size())) != scheme) continue;
+    if (ascii_lower(target.substr(0, scheme.size())) != scheme) continue;
     target.remove_prefix(scheme.size());
     const size_t end = std::min(target.find_first_of("/?"), target.size());
     authority = target.substr(0, end);
@@ -116,38 +99,11 @@ void read_target(std::string_view target, HttpHead& head, std::string& authority
   split_target(target, head);
 }
 
-/// METHOD TARGET HTTP/1.x. A target that names a host gives it as `authority`.
-void read_request_line(std::string_view line, HttpHead& head, std::string& authority) {
-  const size_t first = line.find(' '), last = line.rfind(' ');
-  if (first == kNone || last == first) refuse(400, "the first line is no HTTP request");
-  const std::string_view method = line.substr(0, first), version = line.substr(last + 1);
-  if (!is_token(method)) refuse(400, "the first line is no HTTP request");
-  if (version.size() != 8 || !version.starts_with("HTTP/") || !is_digit(version[5]) ||
-      version[6] != '.' || !is_digit(version[7]))
-    refuse(400, "the first line does not end in an HTTP version");
-  if (version[5] != '1') refuse(505, "expected HTTP/1.1 or HTTP/1.0");
-  head.http_1_0 = version[7] == '0';
+void check_method(std::string_view method) {
   static constexpr std::array<std::string_view, 7> kMethods = {"GET", "HEAD",   "POST", "OPTIONS",
                                                                "PUT", "DELETE", "PATCH"};
   if (std::find(kMethods.begin(), kMethods.end(), method) == kMethods.end())
     refuse(501, "no such method here");
-  head.method = method;
-  read_target(line.substr(first + 1, last - first - 1), head, authority);
-}
-
-void read_field(std::string_view line, HttpHead& head) {
-  if (line.starts_with(' ') || line.starts_with('\t'))
-    refuse(400, "a header field goes on in a second line");
-  const size_t colon = line.find(':');
-  if (colon == kNone || !is_token(line.substr(0, colon)))
-    refuse(400, "a header line is no NAME: VALUE");
-  const std::string_view value = trim(line.substr(colon + 1));
-  const bool good = std::all_of(value.begin(), value.end(), [](char c) {
-    return c == '\t' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
-  });
-  std::string name = lower(line.substr(0, colon));
-  if (!good) refuse(400, "the header field {} holds control characters", name);
-  head.fields.emplace_back(std::move(name), value);
 }
 
 /// The one value of a field; two of them could be read in two ways.
@@ -168,68 +124,31 @@ void read_host(std::string authority, HttpHead& head) {
   head.host = authority.empty() ? host.value_or("") : std::move(authority);
 }
 
-/// How long the body is.
-void read_framing(HttpHead& head) {
+/// Beast takes lengths that repeat themselves, and the last coding of several.
+void check_framing(const HttpHead& head, bool chunked) {
   const auto length = single(head, "content-length");
-  const auto coding = single(head, "transfer-encoding");
-  if (coding) {
-    if (length) refuse(400, "both content-length and transfer-encoding are given");
-    if (head.http_1_0) refuse(400, "HTTP/1.0 has no transfer-encoding");
-    const std::string codings = lower(*coding);
-    const std::string_view last = trim(std::string_view(codings).substr(codings.rfind(',') + 1));
-    if (last != "chunked") refuse(400, "the transfer-encoding does not end in chunked");
-    if (codings != "chunked") refuse(501, "the only transfer-encoding is chunked");
-    head.chunked = true;
-  }
-  if (!length) return;
-  if (length->empty() || !std::all_of(length->begin(), length->end(), is_digit))
+  if (length && !std::all_of(length->begin(), length->end(), is_digit))
     refuse(400, "the content-length is no number");
-  for (const char c : *length) {
-    const bool huge = head.content_length > UINT64_MAX / 10 - 1;
-    head.content_length =
-        huge ? UINT64_MAX : head.content_length * 10 + static_cast<uint64_t>(c - '0');
-  }
+  const auto coding = single(head, "transfer-encoding");
+  if (!coding) return;
+  if (head.http_1_0) refuse(400, "HTTP/1.0 has no transfer-encoding");
+  if (!chunked) refuse(400, "the transfer-encoding does not end in chunked");
+  if (ascii_lower(*coding) != "chunked") refuse(501, "the only transfer-encoding is chunked");
 }
 
 void read_coding(HttpHead& head) {
-  const std::string coding = lower(single(head, "content-encoding").value_or(""));
+  const std::string coding = ascii_lower(single(head, "content-encoding").value_or(""));
   if (coding.empty() || coding == "identity") return;
   if (coding != "gzip" && coding != "x-gzip" && coding != "deflate")
     refuse(415, "content-encoding: expected gzip, deflate or none");
-  head.coding = HttpHead::Coding::kZlib;
+  head.zipped = true;
 }
 
-void read_expectation(HttpHead& head) {
+void read_expectation(HttpHead& head, bool body) {
   const auto expected = single(head, "expect");
   if (!expected || head.http_1_0) return;
-  if (lower(*expected) != "100-continue") refuse(417, "expect: only 100-continue can be met");
-  head.wants_continue = head.has_body();
-}
-
-std::string_view reason_of(int status) {
-  static constexpr std::pair<int, std::string_view> kReasons[] = {
-      {200, "OK"},
-      {204, "No Content"},
-      {400, "Bad Request"},
-      {401, "Unauthorized"},
-      {403, "Forbidden"},
-      {404, "Not Found"},
-      {405, "Method Not Allowed"},
-      {408, "Request Timeout"},
-      {413, "Content Too Large"},
-      {414, "URI Too Long"},
-      {415, "Unsupported Media Type"},
-      {417, "Expectation Failed"},
-      {429, "Too Many Requests"},
-      {431, "Request Header Fields Too Large"},
-      {500, "Internal Server Error"},
-      {501, "Not Implemented"},
-      {503, "Service Unavailable"},
-      {504, "Gateway Timeout"},
-      {505, "HTTP Version Not Supported"}};
-  for (const auto& [code, reason] : kReasons)
-    if (code == status) return reason;
-  return "";
+  if (ascii_lower(*expected) != "100-continue") refuse(417, "expect: only 100-continue can be met");
+  head.wants_continue = body;
 }
 
 /// Now, as HTTP has it: in English, whatever the locale.
@@ -268,51 +187,36 @@ std::string HttpHead::field(std::string_view name) const {
   return "";
 }
 
-size_t end_of_head(std::string_view received, size_t searched) {
-  for (size_t i = received.find('\n', searched); i != kNone; i = received.find('\n', i + 1)) {
-    const bool bare = i == 0 || received[i - 1] != '\r';
-    if (bare || (i >= 3 && received.substr(i - 3, 2) == "\r\n")) return i + 1;
-  }
-  return kNone;
+std::string ascii_lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = lower(c);
+  return out;
 }
 
-HttpHead parse_head(std::string_view text) {
-  HttpHead head;
+void complete_head(std::string_view target, bool chunked, bool body, HttpHead& head) {
+  check_method(head.method);
   std::string authority;
-  bool first = true;
-  for (;;) {
-    const size_t end = text.find('\n');
-    if (end == kNone || end == 0 || text[end - 1] != '\r')
-      refuse(400, "a line of the head does not end in CR LF");
-    const std::string_view line = text.substr(0, end - 1);
-    text.remove_prefix(end + 1);
-    if (first)
-      read_request_line(line, head, authority);
-    else if (line.empty())
-      break;
-    else
-      read_field(line, head);
-    first = false;
-  }
+  read_target(target, head, authority);
   read_host(std::move(authority), head);
-  read_framing(head);
+  check_framing(head, chunked);
   read_coding(head);
-  read_expectation(head);
+  read_expectation(head, body);
   for (const char* name : {"authorization", "x-api-key", "content-type", "origin"})
     single(head, name);
-  return head;
 }
 
 std::string response_head(int status, const HttpFields& fields) {
+  namespace http = boost::beast::http;
+  const auto reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(status)));
   std::string text = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nConnection: close\r\n", status,
-                                 reason_of(status), date());
+                                 std::string_view(reason.data(), reason.size()), date());
   for (const auto& [name, value] : fields) text += fmt::format("{}: {}\r\n", name, value);
   return text + "\r\n";
 }
 
 std::string host_name(std::string_view host) {
-  if (host.starts_with('[')) return lower(host.substr(0, host.find(']') + 1));
-  return lower(host.substr(0, host.find(':')));
+  if (host.starts_with('[')) return ascii_lower(host.substr(0, host.find(']') + 1));
+  return ascii_lower(host.substr(0, host.find(':')));
 }
 
 }  // namespace um

@@ -1,8 +1,8 @@
-// The head of an HTTP/1 request, read strictly by RFC 9110 and 9112: what they forbid, or what two
-// readers could understand differently, is refused. And the head of a response.
+// The head of an HTTP/1 request, and what we refuse of it beside what Boost.Beast does: all that
+// RFC 9110 and 9112 forbid, or that two readers could understand differently. And the head of a
+// response.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,32 +19,27 @@ struct HttpError {
 using HttpFields = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpHead {
-  enum class Coding { kNone, kZlib };  // kZlib: gzip and deflate
-
   std::string method;
   std::string path;   ///< decoded, without the query
   std::string query;  ///< as it came, without the question mark
   std::string host;   ///< name and port; may be ""
   HttpFields fields;  ///< names in lower case
   bool http_1_0 = false;
-  bool chunked = false;
-  uint64_t content_length = 0;  ///< of the body where it is not chunked
-  Coding coding = Coding::kNone;
+  bool zipped = false;          ///< the body's coding is gzip or deflate
   bool wants_continue = false;  ///< the client waits for "100 Continue" before it sends the body
 
-  bool has_body() const { return chunked || content_length > 0; }
   /// The decoded value of a part NAME=VALUE of the query, "" where there is none.
   std::string query_value(std::string_view name) const;
   /// The value of a field, "" where there is none; of several the first.
   std::string field(std::string_view name) const;
 };
 
-/// Where the head ends in what has come so far: the offset behind its empty line, or npos. A line
-/// that ends otherwise than it must ends the head, too, so that it is refused at once.
-size_t end_of_head(std::string_view received, size_t searched);
+/// `text` with A to Z, and nothing else, in lower case.
+std::string ascii_lower(std::string_view text);
 
-/// Reads a head with its empty line. Throws HttpError.
-HttpHead parse_head(std::string_view text);
+/// Completes a head that has method, fields and version. `chunked`: how the body is read; `body`:
+/// whether there is one. Throws HttpError.
+void complete_head(std::string_view target, bool chunked, bool body, HttpHead& head);
 
 /// The head of a response, after which the connection ends.
 std::string response_head(int status, const HttpFields& fields);

@@ -127,17 +127,16 @@ void Listener::take_back() {
   }
   for (auto& connection : returned) {
     connection->end();
-    pending_.push_back({.connection = std::move(connection),
-                        .record = {},
-                        .deadline = in(kEndSeconds),
-                        .ending = true});
+    pending_.push_back(
+        {.connection = std::move(connection), .record = {}, .deadline = in(kEndSeconds)});
     --answering_;
   }
 }
 
 /// Waits for something to do: which pending connections are ready, and whether there are new ones.
 void Listener::wait(std::vector<bool>& ready, bool& incoming) {
-  if (stopped_) pending_.remove_if([](const Pending& pending) { return !pending.ending; });
+  if (stopped_)
+    pending_.remove_if([](const Pending& pending) { return pending.request.has_value(); });
   std::vector<pollfd> entries{{wake_, POLLIN, 0}, {stopped_ ? -1 : socket_, POLLIN, 0}};
   auto next = in(60);
   for (const Pending& pending : pending_) {
@@ -173,7 +172,8 @@ void Listener::accept_all() {
     HttpRecord record = HttpRecord::of(connection->peer());
     pending_.push_back({.connection = std::move(connection),
                         .record = std::move(record),
-                        .deadline = in(limits_.read_timeout)});
+                        .deadline = in(limits_.read_timeout),
+                        .request = HttpReader(limits_.request)});
   }
 }
 
@@ -183,19 +183,19 @@ void Listener::evict() {
   std::map<std::string_view, size_t> connections;
   for (const Pending& pending : pending_) ++connections[pending.record.client];
   const auto rank = [&](const Pending& pending) {
-    return std::pair(pending.ending, connections[pending.record.client]);
+    return std::pair(!pending.request, connections[pending.record.client]);
   };
   auto victim = pending_.begin();
   for (auto at = pending_.begin(); at != pending_.end(); ++at)
     if (rank(*at) > rank(*victim)) victim = at;
-  if (!victim->ending)
+  if (victim->request)
     refuse(*victim->connection, victim->record, {503, "too many connections"}, 0);
   pending_.erase(victim);
 }
 
 /// Each of these is false where the entry is done with.
 bool Listener::advance(Pending& pending) {
-  if (pending.ending) return pending.connection->discard();
+  if (!pending.request) return pending.connection->discard();
   try {
     return receive(pending);
   } catch (const HttpError& error) {
@@ -207,47 +207,31 @@ bool Listener::receive(Pending& pending) {
   std::array<char, 1 << 16> buffer;
   const ssize_t count = pending.connection->receive(buffer.data(), buffer.size());
   if (count == Connection::kLater) return true;
-  if (count < 0 || (count == 0 && pending.text.empty())) return false;
+  HttpReader& request = *pending.request;
+  if (count < 0 || (count == 0 && !request.begun())) return false;
   if (count == 0) throw HttpError{400, "the request ends before its end"};
   std::string_view bytes(buffer.data(), static_cast<size_t>(count));
-  if (!pending.head && !take_head(pending, bytes)) return true;
-  if (!pending.body) return hand_over(pending);
-  pending.body->take(bytes);
-  return pending.body->complete() ? hand_over(pending) : true;
-}
-
-/// Whether the head is there; then `bytes` is what comes after it.
-bool Listener::take_head(Pending& pending, std::string_view& bytes) {
-  std::string& text = pending.text;
-  while (text.empty() && bytes.starts_with("\r\n")) bytes.remove_prefix(2);  // as RFC 9112 wants it
-  const size_t had = text.size();
-  text += bytes;
-  const size_t end = end_of_head(text, had);
-  if (std::min(end, text.size()) > limits_.max_header_bytes) {
-    const bool line = text.find('\n') >= limits_.max_header_bytes;
-    throw HttpError{line ? 414 : 431,
-                    fmt::format("the {} has more than {} bytes", line ? "first line" : "head",
-                                limits_.max_header_bytes)};
+  const bool first = !request.has_head();
+  if (first) {
+    if (!request.take_head(bytes)) return true;
+    bytes = {};
+    pending.record.name(request.head());
+    if (request.head().method != "POST" || !calls_.wants_body(request.head()))
+      return hand_over(pending);
   }
-  if (end == std::string::npos) return false;
-  bytes.remove_prefix(end - had);
-  text.resize(end);
-  pending.head = parse_head(text);
-  pending.record.name(*pending.head);
-  HttpBody body(*pending.head, limits_.max_body_bytes);
-  if (pending.head->method != "POST" || !calls_.wants_body(*pending.head)) return true;
-  pending.body = std::move(body);
-  if (pending.head->wants_continue)
+  if (request.take_body(bytes)) return hand_over(pending);
+  if (first && request.head().wants_continue)
     pending.connection->send("HTTP/1.1 100 Continue\r\n\r\n", std::chrono::seconds(0));
   return true;
 }
 
 bool Listener::hand_over(Pending& pending) {
-  const size_t limit = limits_.max_connections + (calls_.urgent(*pending.head) ? kUrgent : 0);
+  const size_t limit =
+      limits_.max_connections + (calls_.urgent(pending.request->head()) ? kUrgent : 0);
   if (answering_ >= limit) throw HttpError{503, "too many connections"};
   ++answering_;
-  calls_.answer({std::move(pending.connection), std::move(pending.record), std::move(*pending.head),
-                 std::move(pending.body)});
+  calls_.answer(
+      {std::move(pending.connection), std::move(pending.record), std::move(*pending.request)});
   return false;
 }
 
@@ -269,13 +253,13 @@ void Listener::refuse(Connection& connection, HttpRecord& record, const HttpErro
 bool Listener::end(Pending& pending, const HttpError& error) {
   refuse(*pending.connection, pending.record, error, 0);
   pending.connection->end();
-  pending.ending = true;
+  pending.request.reset();
   pending.deadline = in(kEndSeconds);
   return true;
 }
 
 bool Listener::expire(Pending& pending) {
-  if (pending.ending || pending.text.empty()) return false;
+  if (!pending.request || !pending.request->begun()) return false;
   return end(pending,
              {408, fmt::format("the request took more than {} s to come", limits_.read_timeout)});
 }

@@ -14,8 +14,7 @@
 #include <vector>
 
 #include "server/connection.h"
-#include "server/http_body.h"
-#include "server/http_head.h"
+#include "server/http_reader.h"
 #include "server/http_record.h"
 
 namespace um {
@@ -24,13 +23,12 @@ namespace um {
 struct Received {
   std::unique_ptr<Connection> connection;
   HttpRecord record;
-  HttpHead head;
-  std::optional<HttpBody> body;  ///< complete; none where nobody wanted it
+  HttpReader request;  ///< with its body, unless nobody wanted that
 };
 
 struct ListenerLimits {
   size_t max_connections = 512;  ///< that are answered at once
-  size_t max_header_bytes = 16 << 10, max_body_bytes = 8 << 20;
+  HttpLimits request = {};
   double read_timeout = 30;  ///< seconds for a whole request to come
 };
 
@@ -70,10 +68,7 @@ class Listener {
     std::unique_ptr<Connection> connection;
     HttpRecord record;
     Clock::time_point deadline;
-    std::string text = {};  // what came of the head
-    std::optional<HttpHead> head = {};
-    std::optional<HttpBody> body = {};
-    bool ending = false;  // what still comes is thrown away
+    std::optional<HttpReader> request = {};  // none: what still comes is thrown away
   };
 
   void take_back();
@@ -82,7 +77,6 @@ class Listener {
   void evict();
   bool advance(Pending& pending);
   bool receive(Pending& pending);
-  bool take_head(Pending& pending, std::string_view& bytes);
   bool hand_over(Pending& pending);
   bool end(Pending& pending, const HttpError& error);
   bool expire(Pending& pending);

@@ -1,14 +1,21 @@
 // The head of a request by RFC 9110 and 9112, and bodies by length, in chunks and zipped.
-#include "server/http_head.h"
+#include "server/http_reader.h"
 
 #include <gtest/gtest.h>
 #include <zlib.h>
 
-#include "server/http_body.h"
+#include <map>
+
 #include "tests/core/linear_util.h"
 
 namespace um {
 namespace {
+
+HttpHead parse_head(const std::string& text) {
+  HttpReader reader(HttpLimits{});
+  EXPECT_TRUE(reader.take_head(text)) << text;
+  return reader.head();
+}
 
 /// The status that such a head is refused with, or 0.
 int refusal(const std::string& head) {
@@ -34,7 +41,6 @@ TEST(HttpHead, ReadsWhatIsRight) {
   EXPECT_EQ(host_name(head.host), "example.com");
   EXPECT_EQ(head.field("x-THING"), "a b");
   EXPECT_EQ(head.field("none"), "");
-  EXPECT_FALSE(head.has_body());
   EXPECT_EQ(host_name("[::1]:80"), "[::1]");
 
   const HttpHead absolute = parse_head("GET http://b:1/x HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -42,12 +48,27 @@ TEST(HttpHead, ReadsWhatIsRight) {
   EXPECT_EQ(parse_head("GET http://b HTTP/1.1\r\nHost: a\r\n\r\n").path, "/");
   EXPECT_TRUE(parse_head("GET / HTTP/1.0\r\n\r\n").http_1_0);
   EXPECT_EQ(parse_head("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").path, "*");
-  EXPECT_TRUE(
-      parse_head("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n").chunked);
-  const HttpHead waits =
-      parse_head("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 7\r\n\r\n");
-  EXPECT_TRUE(waits.wants_continue);
-  EXPECT_EQ(waits.content_length, 7u);
+  const std::string waits = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n";
+  EXPECT_TRUE(parse_head(waits + "Content-Length: 7\r\n\r\n").wants_continue);
+  EXPECT_TRUE(parse_head(waits + "Transfer-Encoding: Chunked\r\n\r\n").wants_continue);
+  EXPECT_FALSE(parse_head(waits + "Content-Length: 0\r\n\r\n").wants_continue);
+  EXPECT_EQ(parse_head("\r\n\r\nGET / HTTP/1.0\r\n\r\n").path, "/");
+}
+
+TEST(HttpHead, IsBounded) {
+  const auto refusal_of = [](const std::string& text) {
+    HttpReader reader({.header_bytes = 9000, .body_bytes = 0});
+    try {
+      return reader.take_head(text) ? 0 : 1;
+    } catch (const HttpError& error) {
+      return error.status;
+    }
+  };
+  const std::string start = "GET / HTTP/1.1\r\nHost: a\r\n", end = "\r\n\r\n";
+  EXPECT_EQ(refusal_of(start + "X: " + std::string(8900, 'x') + end), 0);
+  EXPECT_EQ(refusal_of(start + "X: " + std::string(9000, 'x') + end), 431);
+  EXPECT_EQ(refusal_of(start + "X: " + std::string(9000, 'x')), 431);
+  EXPECT_EQ(refusal_of("GET /" + std::string(9000, 'x')), 414);
 }
 
 TEST(HttpHead, RefusesBadFirstLines) {
@@ -58,7 +79,8 @@ TEST(HttpHead, RefusesBadFirstLines) {
         "GET /\x01 HTTP/1.1", "GET /\xc3\xa9 HTTP/1.1", "GET http:// HTTP/1.1",
         "GET http://a@b c/ HTTP/1.1", ""})
     EXPECT_EQ(refusal(std::string(line) + "\r\nHost: a\r\n\r\n"), 400) << line;
-  EXPECT_EQ(refusal("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), 505);
+  for (const char* version : {"0.9", "1.2", "2.0"})
+    EXPECT_EQ(refusal(std::string("GET / HTTP/") + version + "\r\nHost: a\r\n\r\n"), 505);
   for (const char* method : {"CONNECT", "TRACE", "FOO", "get", "PRI"})
     EXPECT_EQ(refusal(std::string(method) + " / HTTP/1.1\r\nHost: a\r\n\r\n"), 501) << method;
 }
@@ -95,45 +117,68 @@ TEST(HttpHead, RefusesFramingThatIsNotClear) {
   EXPECT_EQ(refusal_of_fields("Content-Encoding: gzip, gzip\r\n"), 415);
   EXPECT_EQ(refusal_of_fields("Expect: a miracle\r\n"), 417);
   const std::string huge = "Content-Length: " + std::string(400, '9') + "\r\n";
-  EXPECT_EQ(refusal_of_fields(huge), 0);  // its body is refused
-  EXPECT_THROW(HttpBody(parse_head("POST / HTTP/1.1\r\nHost: a\r\n" + huge + "\r\n"), 1 << 20),
-               HttpError);
+  EXPECT_EQ(refusal_of_fields(huge), 400);
+}
+
+TEST(HttpHead, RefusesCodingsThatBeastTakesForChunked) {
+  for (const char* value : {"chunked;q=1", "chunked x", "chunked,", ",chunked", "x, chunked"})
+    EXPECT_EQ(refusal_of_fields(std::string("Transfer-Encoding: ") + value + "\r\n"), 501) << value;
+  EXPECT_EQ(refusal_of_fields("Transfer-Encoding: x\r\nContent-Length: 5\r\n"), 400);
+  EXPECT_EQ(refusal_of_fields("Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n"), 400);
 }
 
 TEST(HttpHead, ItsEndIsFoundInAnyPieces) {
-  const std::string head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n", text = head + "body\r\n\r\n";
+  const std::string head = "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", text = head + "body\r\n\r\n";
   for (size_t cut = 0; cut <= head.size(); ++cut) {
-    const size_t first = end_of_head(text.substr(0, cut), 0);
-    EXPECT_EQ(first, cut == head.size() ? head.size() : std::string::npos);
-    EXPECT_EQ(end_of_head(text, cut == head.size() ? 0 : cut), head.size());
+    HttpReader reader(HttpLimits{});
+    EXPECT_EQ(reader.take_head(text.substr(0, cut)), cut == head.size());
+    EXPECT_EQ(reader.begun(), cut != 0 && cut != 2);
+    EXPECT_TRUE(reader.has_head() || reader.take_head(text.substr(cut)));
+    EXPECT_EQ(reader.head().fields.size(), 1u);
   }
-  EXPECT_EQ(end_of_head("GET / HTTP/1.1\nHost: a\n\n", 0), 15u);  // refused at its first line
+  EXPECT_EQ(refusal("GET / HTTP/1.1\n"), 400);  // at its first line
 }
 
-TEST(HttpHead, TimeIsLinear) {
-  expect_linear(
-      20000,
-      [](size_t size) {
-        std::string head = "GET / HTTP/1.1\r\nHost: a\r\n";
-        for (size_t i = 0; i < size; ++i) head += "X: y\r\n";
-        return head + "\r\n";
-      },
-      [](const std::string& head) { parse_head(head); });
+TEST(HttpHead, ARefusalSaysWhatIsWrong) {
+  for (const auto& [text, message] : std::map<std::string, std::string>{
+           {"GET / HTTP/1.1\n", "a line of the head does not end in CR LF"},
+           {"GET / HTTP/1.1\r\nX: \x01\r\n\r\n",
+            "a header field has a value that it must not have"},
+           {"GET / HTTP/1.1\r\nX : y\r\n\r\n", "a header line is no NAME: VALUE"},
+           {"GET /\r\n\r\n", "the request's target has characters that it must not have"},
+           {"GET / \r\n\r\n", "the first line does not end in HTTP/1.1 or HTTP/1.0"}}) {
+    HttpReader reader(HttpLimits{});
+    try {
+      reader.take_head(text);
+      ADD_FAILURE() << text;
+    } catch (const HttpError& error) {
+      EXPECT_EQ(error.message, message);
+    }
+  }
 }
 
+/// The body of such a request that comes in pieces of `step` bytes, or the status of its refusal.
 std::string take(const std::string& fields, const std::string& bytes, size_t step,
                  size_t max = 1000) {
+  const std::string text = "POST / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n" + bytes;
+  HttpReader reader({.header_bytes = 1 << 20, .body_bytes = max});
   try {
-    HttpBody body(parse_head("POST / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n"), max);
-    for (size_t at = 0; at < bytes.size(); at += step) body.take(bytes.substr(at, step));
-    return body.complete() ? body.finish() : "incomplete";
+    bool whole = false;
+    for (size_t at = 0; at < text.size() && !whole; at += step) {
+      const std::string_view piece = std::string_view(text).substr(at, step);
+      if (reader.has_head())
+        whole = reader.take_body(piece);
+      else if (reader.take_head(piece))
+        whole = reader.take_body("");
+    }
+    return whole ? reader.finish() : "incomplete";
   } catch (const HttpError& error) {
     return std::to_string(error.status);
   }
 }
 
-std::string take_chunked(const std::string& bytes, size_t step = 1) {
-  return take("Transfer-Encoding: chunked\r\n", bytes, step);
+std::string take_chunked(const std::string& bytes, size_t step = 1, size_t max = 50000) {
+  return take("Transfer-Encoding: chunked\r\n", bytes, step, max);
 }
 
 std::string zipped(const std::string& text, int window) {
@@ -161,18 +206,59 @@ TEST(HttpBodyTest, ByLengthAndInChunks) {
   EXPECT_EQ(take("Content-Length: 5\r\n", "hell", 1), "incomplete");
   EXPECT_EQ(take_chunked("5\r\nhello\r\n"), "incomplete");
   EXPECT_EQ(take("Content-Length: 1001\r\n", "", 1), "413");
-  EXPECT_EQ(take_chunked("3E9\r\n"), "413");
-  EXPECT_EQ(take_chunked("FFFFFFFFFFFFFFFFFFFFF\r\n"), "413");
+  EXPECT_EQ(take_chunked("3E9\r\n", 1, 1000), "413");
+  EXPECT_EQ(take_chunked("FFFFFFFFFFFFFFFF\r\n"), "413");
+  EXPECT_EQ(take_chunked("FFFFFFFFFFFFFFFFFFFFF\r\n"), "400");  // no number of ours
+  const std::string large(3 << 20, 'x');
+  EXPECT_EQ(take("Content-Length: 3145728\r\n", large, 1 << 16, 4 << 20), large);
+  EXPECT_EQ(take("Transfer-Encoding: chunked\r\n", "300000\r\n" + large + "\r\n0\r\n\r\n", 1 << 16,
+                 4 << 20),
+            large);
 }
 
 TEST(HttpBodyTest, RefusesBadChunks) {
-  for (const char* bytes : {"zz\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", "\r\n", "1 1\r\n", "1\n",
-                            "1 \r\n", "1\r\nab\r\n", "1\r\na\nb", "1\rx\r\n", ";a\r\n"})
-    EXPECT_EQ(take_chunked(bytes), "400") << bytes;
-  EXPECT_EQ(take_chunked("1;" + std::string(5000, 'x')), "400");
-  std::string trailer = "0\r\n";
-  for (int i = 0; i < 1000; ++i) trailer += "A: 0123456789\r\n";
-  EXPECT_EQ(take_chunked(trailer), "431");
+  for (const char* bytes :
+       {"zz\r\n", "-1\r\n", "+1\r\n", "0x1\r\n\r\n", "\r\n", "1 1\r\n", "1\na\r\n", "1 \r\n",
+        "1\r\nab\r\n0\r\n", "1\r\na\n0\r\n", "1\rx\r\n", ";a\r\n", "1;\r\n", "1;a=\"\n\"\r\n",
+        "1;a=\"\x7f\"\r\n", "1;a=\"\r\na\r\n\"\r\n", "0;a=\"\x01\"\r\n\r\n", "0\n\r\n\r\n"})
+    for (const size_t step : {1, 3, 100}) EXPECT_EQ(take_chunked(bytes, step), "400") << bytes;
+}
+
+TEST(HttpBodyTest, ATrailerIsReadAndLeftOut) {
+  HttpReader reader(HttpLimits{});
+  EXPECT_TRUE(reader.take_head(
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n"));
+  EXPECT_TRUE(reader.take_body(""));
+  EXPECT_EQ(reader.head().field("x"), "");
+  for (const char* line : {"no colon", "X : y", "X: a\nb", "X: \x01", "Content-Length: 5",
+                           "Transfer-Encoding: chunked", " X: y"})
+    EXPECT_EQ(take_chunked(std::string("0\r\n") + line + "\r\n\r\n"), "400") << line;
+}
+
+TEST(HttpBodyTest, WhatIsBetweenItsBytesIsBounded) {
+  for (const size_t step : {1, 1000, 1 << 20}) {
+    EXPECT_EQ(take_chunked("1;" + std::string(10000, 'x'), step), "431");
+    EXPECT_EQ(take_chunked("1;" + std::string(10000, 'x') + "\r\na\r\n", step), "431");
+    EXPECT_EQ(take_chunked("1;" + std::string(8000, 'x') + "\r\na\r\n0\r\n\r\n", step), "a");
+    std::string trailer = "0\r\n";
+    for (int i = 0; i < 1000; ++i) trailer += "A: 0123456789\r\n";
+    EXPECT_EQ(take_chunked(trailer, step), "431");
+    EXPECT_EQ(take_chunked(trailer + "\r\n", step), "431");
+  }
+}
+
+TEST(HttpBodyTest, TimeIsLinearInPieces) {
+  const auto repeat = [](const char* part, const char* end) {
+    return [part, end](size_t size) {
+      std::string text;
+      for (size_t i = 0; i < size; ++i) text += part;
+      return text + end;
+    };
+  };
+  expect_linear(10000, repeat("X: y\r\n", ""),
+                [](const std::string& fields) { take(fields, "", 1); });
+  expect_linear(10000, repeat("1;a\r\nx\r\n", "0\r\n\r\n"),
+                [](const std::string& chunks) { take_chunked(chunks); });
 }
 
 TEST(HttpBodyTest, Unzips) {
