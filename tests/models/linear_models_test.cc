@@ -53,7 +53,7 @@ TensorSource zeros() {
 
 TEST(LinearModels, IndexesOfShards) {
   expect_linear_files(
-      5000, "",
+      1500, "",
       [](size_t count, const fs::path& directory) {
         std::vector<TensorSpec> tensors;
         for (size_t i = 0; i < count; ++i)
@@ -65,7 +65,7 @@ TEST(LinearModels, IndexesOfShards) {
 
 TEST(LinearModels, QuantisedModules) {
   expect_linear_files(
-      2000, "",
+      600, "",
       [](size_t count, const fs::path& directory) {
         std::vector<TensorSpec> tensors;
         for (size_t i = 0; i < count; ++i) {
@@ -86,7 +86,7 @@ std::vector<GgufTensorSpec> layers(size_t count) {
 
 TEST(LinearModels, GgufTensors) {
   expect_linear_files(
-      5000, ".gguf",
+      2000, ".gguf",
       [](size_t count, const fs::path& file) {
         write_gguf(file, {{"general.architecture", std::string("llama")}}, layers(count),
                    [](const GgufTensorSpec& spec, const GgufSink& sink) {
