@@ -5,9 +5,9 @@
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/paths.h"
-#include "core/unfinished.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "models/digests.h"
 #include "models/model_texts.h"
 
 namespace um {
@@ -29,10 +29,11 @@ void run(const Flags& flags, const Globals& globals) {
   const HeadInit init = flags.init == "copy" ? HeadInit::copy : HeadInit::random;
   const int64_t before = model->mtp_heads();
   const auto grown = expand_mtp(*model, flags.heads, init, flags.seed);
-  OutputDirectory output(out);
+  CheckpointDirectory output(out);
   copy_model_texts(from, out);
   save_model(*grown, out);
   write_trained_for(out, trained_for(from));
+  output.seal();
   output.keep();
   fmt::print("{}  {} MTP heads, {} of them new ({})\n", flags.out, flags.heads,
              flags.heads - before, flags.init == "copy" ? "copies of head 1" : "random");

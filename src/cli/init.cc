@@ -4,10 +4,10 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/paths.h"
-#include "core/unfinished.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "models/digests.h"
 #include "models/model_texts.h"
 #include "text/tokenizer.h"
 
@@ -61,10 +61,11 @@ void init(const Flags& flags, const Globals& globals) {
   }
   const auto model = make_model(config, globals.device());
   model->params().initialize(flags.seed);
-  OutputDirectory output(out);
+  CheckpointDirectory output(out);
   if (tokenizer) tokenizer->save(out);
   save_model(*model, out);
   write_trained_for(out, "nothing");
+  output.seal();
   output.keep();
   fmt::print("{}  {} parameters in {}, seed {}\n", bold(flags.out), digits(model->params().count()),
              dtype_name(config.dtype), flags.seed);

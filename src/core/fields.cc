@@ -135,27 +135,51 @@ Json number_from(const std::string& text) {
   return text;
 }
 
-std::vector<std::string> split(const std::string& text) {
+/// Whether NAME= begins a text.
+bool begins_pair(std::string_view text) {
+  const size_t end =
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
+  return end != std::string_view::npos && end > 0 && text[end] == '=';
+}
+
+/// Cuts a text at its commas; of pairs at those that a pair follows.
+std::vector<std::string> split(const std::string& text, bool pairs) {
   std::vector<std::string> parts;
-  for (size_t begin = 0; !text.empty() && begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
+  size_t begin = 0;
+  for (size_t at = 0; at <= text.size() && !text.empty(); ++at) {
+    const bool ends = at == text.size();
+    if (!ends &&
+        (text[at] != ',' || (pairs && !begins_pair(std::string_view(text).substr(at + 1)))))
+      continue;
+    parts.push_back(text.substr(begin, at - begin));
+    begin = at + 1;
   }
   return parts;
 }
 
-Json value_from(const Field& field, const std::string& text) {
+std::vector<std::string> split_all(const std::vector<std::string>& texts, bool pairs) {
+  std::vector<std::string> parts;
+  for (const std::string& text : texts)
+    for (std::string& part : split(text, pairs)) parts.push_back(std::move(part));
+  return parts;
+}
+
+/// `texts`: of a list any number, else one.
+Json value_from(const Field& field, const std::vector<std::string>& texts) {
+  const std::string text = texts.empty() ? "" : texts.back();
   return std::visit(
       Match{[&](bool*) {
               return text == "true" || text == "false" ? Json(text == "true") : Json(text);
             },
             [&](int64_t*) { return number_from(text); }, [&](double*) { return number_from(text); },
             [&](std::string*) { return Json(text); },
-            [&](std::vector<std::string>*) { return Json(split(text)); },
+            [&](std::vector<std::string>*) {
+              return Json(field.spec.pairs ? split_all(texts, true) : texts);
+            },
             [&](std::vector<double>*) {
               Json list = Json::array();
-              for (const std::string& part : split(text)) list.push_back(number_from(part));
+              for (const std::string& part : split_all(texts, false))
+                list.push_back(number_from(part));
               return list;
             },
             [&](const FieldTables&) { return Json(text); }},
@@ -248,10 +272,10 @@ void Fields::unknown(const std::string& name, const std::string& where) const {
       fmt::format("{}unknown field {}{}", where, quote(name), did_you_mean(name, names, "\"")));
 }
 
-void Fields::set(const std::string& name, const std::string& text) {
+void Fields::set(const std::string& name, const std::vector<std::string>& texts) {
   const Field* field = find(name);
   if (field == nullptr) unknown(name, "");
-  assign(*field, value_from(*field, text), "--" + name);
+  assign(*field, value_from(*field, texts), "--" + name);
 }
 
 void Fields::read(const Json& object, const std::string& where) {

@@ -43,6 +43,7 @@ struct FieldSpec {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices = {};  // of a string
+  bool pairs = false;                     // strings NAME=VALUE, of which a flag may hold several
 };
 
 /// A member that is a list of structs with fields.
@@ -81,8 +82,10 @@ class Fields {
   template <class T>
   void group(const std::string& name, T& part);
 
-  /// Sets one field from a flag's text; lists are separated by commas.
-  void set(const std::string& name, const std::string& text);
+  /// Sets one field from the texts of its flag, one for each time it was given; several only for a
+  /// list. A text is one string of a list, or several numbers or NAME=VALUE pairs with commas
+  /// between them; a comma that no NAME= follows belongs to the value.
+  void set(const std::string& name, const std::vector<std::string>& texts);
   /// Sets the fields that an object names; the others stay as they are.
   void read(const nlohmann::json& object, const std::string& where);
   /// The same from a .json file, or a TOML file of any other name.
@@ -126,7 +129,7 @@ class FieldFlags {
  private:
   Fields fields_;
   std::string file_;
-  std::vector<std::pair<std::string, std::string>> given_;  // field, text
+  std::vector<std::pair<std::string, std::vector<std::string>>> given_;  // field, its texts
 };
 
 /// Throws UsageError for the first argument that a parsed command did not expect (it must allow

@@ -11,7 +11,8 @@ namespace um {
 namespace {
 
 const char* type_name(const Field& field) {
-  constexpr const char* kNames[] = {"", "INT", "NUMBER", "TEXT", "TEXT,...", "NUMBER,..."};
+  constexpr const char* kNames[] = {"", "INT", "NUMBER", "TEXT", "TEXT", "NUMBER,..."};
+  if (field.spec.pairs) return "NAME=VALUE,...";
   return kNames[field.target.index()];
 }
 
@@ -43,6 +44,7 @@ std::string description(const Field& field) {
   std::string text = field.help;
   if (!spec.unit.empty()) text += ", " + spec.unit;
   if (!spec.choices.empty()) text += fmt::format(" ({})", fmt::join(spec.choices, ", "));
+  if (is_list(field)) text += "; may be given several times";
   const bool text_field = std::holds_alternative<std::string*>(field.target) ||
                           std::holds_alternative<std::vector<std::string>*>(field.target);
   const bool low = !text_field && std::isfinite(spec.min), high = std::isfinite(spec.max);
@@ -68,19 +70,22 @@ FieldFlags::FieldFlags(CLI::App& app, Fields fields) : fields_(std::move(fields)
     if (is_flag) {
       option = app.add_flag_function(
           flag,
-          [this, name](int64_t count) { given_.emplace_back(name, count > 0 ? "true" : "false"); },
+          [this, name](int64_t count) {
+            given_.push_back({name, {count > 0 ? "true" : "false"}});
+          },
           description(field));
     } else if (is_list(field)) {
       option = app.add_option_function<std::vector<std::string>>(
           flag,
-          [this, name](const std::vector<std::string>& texts) {
-            given_.emplace_back(name, fmt::format("{}", fmt::join(texts, ",")));
-          },
+          [this, name](const std::vector<std::string>& texts) { given_.emplace_back(name, texts); },
           description(field));
       option->allow_extra_args(false);
     } else {
       option = app.add_option_function<std::string>(
-          flag, [this, name](const std::string& text) { given_.emplace_back(name, text); },
+          flag,
+          [this, name](const std::string& text) {
+            given_.push_back({name, {text}});
+          },
           description(field));
     }
     if (!is_flag) option->type_name(type_name(field))->default_str(default_text(field));
@@ -91,7 +96,7 @@ FieldFlags::FieldFlags(CLI::App& app, Fields fields) : fields_(std::move(fields)
 
 void FieldFlags::apply() {
   if (!file_.empty()) fields_.read_file(file_);
-  for (const auto& [name, text] : given_) fields_.set(name, text);
+  for (const auto& [name, texts] : given_) fields_.set(name, texts);
 }
 
 void refuse_extras(const CLI::App& app) {

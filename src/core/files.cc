@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +18,21 @@
 #include "core/units.h"
 
 namespace um {
+namespace {
+
+/// From the system's source, so that nobody can tell them beforehand.
+uint32_t random_bits(const std::filesystem::path& path) {
+  uint32_t bits = 0;
+  ssize_t got = 0;
+  do got = ::getrandom(&bits, sizeof bits, 0);
+  while (got < 0 && errno == EINTR);
+  UM_CHECK(got == static_cast<ssize_t>(sizeof bits), "{}: no random number for a name: {}",
+           path.string(), std::strerror(errno));
+  return bits;
+}
+
+}  // namespace
+
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   const InputFile file(path);
   size_ = static_cast<size_t>(file.size());
@@ -59,10 +75,12 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  // Another user who can write into the directory (/tmp) may have put links there: the name cannot
+  // be guessed, and only a file that is made here is written to.
   temporary_ = path_;
-  temporary_ += fmt::format(".tmp.{}", ::getpid());
+  temporary_ += fmt::format(".tmp.{:08x}.{}", random_bits(path_), ::getpid());
   add_unfinished(temporary_);
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (fd_ >= 0) return;
   const std::string reason = std::strerror(errno);
   keep_unfinished(temporary_);

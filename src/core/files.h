@@ -36,9 +36,9 @@ class MappedFile {
 /// Reads a whole file of at most `max_bytes` (a limit against hostile or mistaken input).
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 32);
 
-/// A file that appears under its name complete or not at all: written to `PATH.tmp.PID`, flushed
-/// with fsync, renamed over PATH, and the directory synced. Without `commit()` nothing is left
-/// behind.
+/// A file that appears under its name complete or not at all: written to a new file
+/// `PATH.tmp.RANDOM.PID`, flushed with fsync, renamed over PATH, and the directory synced. Without
+/// `commit()` nothing is left behind.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);

@@ -1,6 +1,7 @@
 // See gguf.h.
 #include "core/gguf.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -131,6 +132,7 @@ void Gguf::read() {
              "ends: is it cut off?",
              name_, quote(tensor.name), tensor.offset, step, data_.size());
   }
+  check_apart();
 }
 
 void Gguf::read_values(Reader& reader, uint64_t count) {
@@ -175,6 +177,30 @@ void Gguf::read_tensors(Reader& reader, uint64_t count) {
     tensor.offset = reader.number<uint64_t>("a tensor's offset");
     tensors_.push_back(std::move(tensor));
   }
+}
+
+/// Tensors that lie on each other would let a small file stand for any number of weights. What
+/// cannot be read, of an unknown type or cut off, is for contents() to say.
+void Gguf::check_apart() const {
+  struct Extent {
+    uint64_t begin, end;
+    const GgufTensor* tensor;
+  };
+  std::vector<Extent> extents;
+  for (const GgufTensor& tensor : tensors_) {
+    const BlockFormat* format = find_block_format(tensor.type);
+    if (format == nullptr) continue;
+    uint64_t elements = 1, bytes = 0;
+    for (const int64_t size : tensor.shape) elements *= static_cast<uint64_t>(size);
+    if (__builtin_mul_overflow(elements / format->elements, format->bytes, &bytes)) continue;
+    bytes = std::min<uint64_t>(bytes, data_.size() - tensor.offset);
+    if (bytes > 0) extents.push_back({tensor.offset, tensor.offset + bytes, &tensor});
+  }
+  std::sort(extents.begin(), extents.end(),
+            [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  for (size_t i = 1; i < extents.size(); ++i)
+    UM_CHECK(extents[i - 1].end <= extents[i].begin, "{}: tensors {} and {} lie on each other",
+             name_, quote(extents[i - 1].tensor->name), quote(extents[i].tensor->name));
 }
 
 std::span<const std::byte> Gguf::contents(const GgufTensor& tensor) const {

@@ -79,6 +79,7 @@ class Gguf {
   void read();
   void read_values(Reader& reader, uint64_t count);
   void read_tensors(Reader& reader, uint64_t count);
+  void check_apart() const;
   const Value* find(std::string_view key) const;
   int64_t integer_at(const Value& value, GgufType type, size_t index, std::string_view key) const;
   [[noreturn]] void wrong(std::string_view key, std::string_view expected) const;

@@ -16,11 +16,15 @@ namespace {
 
 constexpr std::string_view kTemporary = ".tmp.";
 
-/// Whether `name` is a temporary file of a process that is no longer there.
+/// Whether `name` (NAME.tmp.RANDOM.PID, of earlier versions NAME.tmp.PID) is a temporary file of a
+/// process that is no longer there.
 bool is_leftover(std::string_view name) {
   const size_t at = name.rfind(kTemporary);
   if (at == std::string_view::npos) return false;
-  const std::string_view digits = name.substr(at + kTemporary.size());
+  std::string_view digits = name.substr(at + kTemporary.size());
+  constexpr size_t kRandom = 8;
+  if (digits.find_first_not_of("0123456789abcdef") == kRandom && digits[kRandom] == '.')
+    digits.remove_prefix(kRandom + 1);
   pid_t process = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), process);
   if (error != std::errc() || end != digits.data() + digits.size() || process <= 0) return false;

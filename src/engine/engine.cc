@@ -326,7 +326,7 @@ void Engine::Impl::deliver(ActiveRequest& request, std::vector<TokenOutput>& out
   const auto& eos = request.request.eos;
   if (std::ranges::find(eos, outputs.back().id) != eos.end()) {
     request.finish(FinishReason::eos);
-    request.stats.end_token = outputs.back().id;
+    request.stats.end = std::move(outputs.back());
     outputs.pop_back();
   } else if (request.generated() >= request.request.max_tokens) {
     request.finish(FinishReason::max_tokens);

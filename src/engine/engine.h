@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,7 +58,7 @@ struct RequestStats {
   int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   int64_t drafted = 0, accepted = 0;  ///< speculative tokens
   int64_t preemptions = 0;
-  int32_t end_token = -1;  ///< of FinishReason::eos: the token that ended it
+  std::optional<TokenOutput> end = {};  ///< of FinishReason::eos: the token that ended it
   /// If asked for: the experts of all rows but the last token's, [rows, moe layers, top_k].
   std::vector<int16_t> routed_experts = {};
   double queue_s = 0, prefill_s = 0, decode_s = 0;  ///< waiting; to the first token; after it

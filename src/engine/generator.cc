@@ -35,8 +35,8 @@ class TextSink : public RequestSink {
     error_ = error;
     if (!stream_ || stream_->stopped()) return;
     std::string rest = stream_->finish();
-    if (show_end_ && stats.end_token >= 0 && stats.end_token < tokenizer_->vocab_size())
-      rest += tokenizer_->piece(stats.end_token);
+    if (show_end_ && stats.end && stats.end->id < tokenizer_->vocab_size())
+      rest += tokenizer_->piece(stats.end->id);
     if (!rest.empty()) show(-1, rest);
   }
 

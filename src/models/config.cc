@@ -183,6 +183,10 @@ void validate(const ModelConfig& config, const std::string& where) {
   } catch (const Error& error) {
     fail("{}: absurd size: {}", where, error.what());
   }
+  // A line of text must not make us write down more tensors than any model has.
+  range("experts of all layers together",
+        (config.layers - config.dense_layers + config.mtp_layers) * config.moe.experts, 0,
+        kMaxExpertsOfAll);
 }
 
 ModelConfig load_config(const Json& json, const std::string& where) {

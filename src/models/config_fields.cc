@@ -1,6 +1,8 @@
 // See config_fields.h.
 #include "models/config_fields.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace um::fields {
@@ -33,19 +35,25 @@ void only(const JsonObject& config, const char* key, const Json& supported) {
            describe(supported), describe(*value));
 }
 
-namespace {
-
 std::vector<int64_t> read_eos(const JsonObject& config, int64_t vocab) {
+  constexpr size_t kMaxEnds = 1024;  // no model has more than a few
   const Json* value = config.find("eos_token_id");
-  if (value == nullptr) return {};
-  if (!value->is_array()) return {config.integer("eos_token_id", 0, vocab - 1)};
   std::vector<int64_t> ids;
-  for (const Json& id : *value) {
-    const Json one{{"eos_token_id", id}};
-    ids.push_back(JsonObject(one, config.where()).integer("eos_token_id", 0, vocab - 1));
+  if (value == nullptr) return ids;
+  const Json list = value->is_array() ? *value : Json::array({*value});
+  UM_CHECK(list.size() <= kMaxEnds, "{}: eos_token_id: expected at most {} ids, found {}",
+           config.where(), kMaxEnds, list.size());
+  for (const Json& id : list) {
+    UM_CHECK(id.is_number_integer() && id >= 0 && id < vocab,
+             "{}: eos_token_id: expected a token id below {}, found {}", config.where(), vocab,
+             describe(id));
+    if (std::find(ids.begin(), ids.end(), id.get<int64_t>()) == ids.end())
+      ids.push_back(id.get<int64_t>());
   }
   return ids;
 }
+
+namespace {
 
 DType read_dtype(const JsonObject& config) {
   const std::string key = spelling(config, {"dtype", "torch_dtype"});

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <vector>
 
 #include "core/json.h"
 #include "nn/config.h"
@@ -18,7 +19,7 @@ inline constexpr int64_t kMaxLayers = 4096;
 inline constexpr int64_t kMaxMtpLayers = 64;
 inline constexpr int64_t kMaxHeads = int64_t{1} << 14;
 inline constexpr int64_t kMaxHeadDim = 4096;
-inline constexpr int64_t kMaxExperts = int64_t{1} << 16;
+inline constexpr int64_t kMaxExperts = int64_t{1} << 16, kMaxExpertsOfAll = int64_t{1} << 18;
 inline constexpr int64_t kMaxPositions = int64_t{1} << 30;
 inline constexpr double kMaxTheta = 1e15;
 
@@ -31,6 +32,9 @@ int64_t integer(const JsonObject& config, Keys keys, int64_t min, int64_t max);
 int64_t integer_or(const JsonObject& config, Keys keys, int64_t fallback, int64_t min, int64_t max);
 /// A field whose other values ask for something that we cannot run.
 void only(const JsonObject& config, const char* key, const Json& supported);
+
+/// The ids in `eos_token_id`: one, a list of them, or none.
+std::vector<int64_t> read_eos(const JsonObject& config, int64_t vocab);
 
 /// What a family says where its configs say nothing.
 struct Defaults {

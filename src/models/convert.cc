@@ -8,8 +8,8 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/paths.h"
-#include "core/unfinished.h"
 #include "models/config.h"
+#include "models/digests.h"
 #include "models/gguf_model.h"
 #include "models/model_texts.h"
 #include "models/model_weights.h"
@@ -227,7 +227,7 @@ void Conversion::write_texts() const {
 
 void Conversion::write_directory(uint64_t shard_bytes,
                                  const std::function<void(uint64_t)>& done) const {
-  OutputDirectory output(to_);
+  CheckpointDirectory output(to_);
   write_checkpoint(
       to_, tensors_,
       [&](const TensorSpec& spec, const TensorSink& sink) {
@@ -236,6 +236,7 @@ void Conversion::write_directory(uint64_t shard_bytes,
       },
       shard_bytes);
   write_texts();
+  output.seal();
   output.keep();
 }
 

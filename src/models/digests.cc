@@ -60,15 +60,25 @@ bool is_whole(const fs::path& directory) {
   }
 }
 
+/// Whether it is one of a run's checkpoints, step-N.
+bool is_step(const fs::path& directory) {
+  const std::string name = directory.filename().string();
+  return name.starts_with("step-") && name.find_first_not_of("0123456789", 5) == std::string::npos;
+}
+
 /// step-9 is older than step-10.
 bool older(const fs::path& a, const fs::path& b) {
   const std::string first = a.filename().string(), second = b.filename().string();
-  return std::pair(first.size(), first) < std::pair(second.size(), second);
+  return is_step(a) && std::pair(first.size(), first) < std::pair(second.size(), second);
+}
+
+fs::path absolute_name(const fs::path& directory) {
+  return fs::absolute(directory / "").lexically_normal().parent_path();
 }
 
 /// The newest whole checkpoint among those beside `directory` that are older; empty if none is.
 fs::path older_whole_checkpoint(const fs::path& directory) {
-  const fs::path self = fs::absolute(directory / "").parent_path();
+  const fs::path self = absolute_name(directory);
   fs::path best;
   for (const fs::path& other : list_directory(self.parent_path()))
     if (older(other, self) && (best.empty() || older(best, other)) && is_whole(other)) best = other;
@@ -77,28 +87,36 @@ fs::path older_whole_checkpoint(const fs::path& directory) {
 
 }  // namespace
 
-void write_digests(const fs::path& directory,
-                   const std::function<bool(std::string_view name)>& is_training) {
+CheckpointDirectory::CheckpointDirectory(const fs::path& directory,
+                                         std::function<bool(std::string_view name)> is_training)
+    : output_(directory), is_training_(std::move(is_training)) {}
+
+void CheckpointDirectory::seal() {
+  const fs::path& directory = output_.path();
   Json digests{{"model", Json::object()}, {"training", Json::object()}};
   for (const fs::path& path : list_directory(directory)) {
     const std::string name = path.filename().string();
     if (!fs::is_regular_file(path) || name == kFile) continue;
     const MappedFile file(path);
-    digests[is_training(name) ? "training" : "model"][name] = {{"bytes", file.bytes().size()},
-                                                               {"crc32", crc_text(file.bytes())}};
+    digests[is_training_(name) ? "training" : "model"][name] = {{"bytes", file.bytes().size()},
+                                                                {"crc32", crc_text(file.bytes())}};
   }
   write_file_atomic(directory / kFile, to_text(digests, 1) + "\n");
+  sync_directory(directory);
 }
 
 void check_digests(const fs::path& directory, DigestScope scope) {
   if (!path_exists(directory / kFile)) return;
   const std::optional<std::string> fault = find_fault(directory, scope);
   if (!fault) return;
-  const fs::path whole = older_whole_checkpoint(directory);
-  fail("{}; {}; if you changed the file yourself, delete {}", *fault,
-       whole.empty()
-           ? "no older checkpoint is whole"
-           : fmt::format("the older checkpoint {} is whole", whole.lexically_normal().string()),
+  std::string others;
+  if (is_step(absolute_name(directory))) {
+    const fs::path whole = older_whole_checkpoint(directory);
+    others = whole.empty() ? "; no older checkpoint is whole"
+                           : fmt::format("; the older checkpoint {} is whole",
+                                         whole.lexically_normal().string());
+  }
+  fail("{}{}; if you changed the file yourself, delete {}", *fault, others,
        (directory / kFile).string());
 }
 

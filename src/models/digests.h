@@ -1,17 +1,36 @@
 // Digests of a checkpoint's files: DIRECTORY/digests.json holds the size and CRC-32 of every other
-// file, as they were written. A checkpoint without it is not checked.
+// file, as they were written. Every directory that we write a model into gets it; one without it,
+// from elsewhere, is not checked.
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <string_view>
 
+#include "core/unfinished.h"
+
 namespace um {
 
-/// Writes digests.json for the regular files of a directory. `is_training(name)` says which of them
-/// only training reads.
-void write_digests(const std::filesystem::path& directory,
-                   const std::function<bool(std::string_view name)>& is_training);
+/// A directory that a model is written into; without `keep()` what is new in it goes
+/// (OutputDirectory).
+class CheckpointDirectory {
+ public:
+  /// `is_training(name)` says which of the files only training reads.
+  explicit CheckpointDirectory(
+      const std::filesystem::path& directory,
+      std::function<bool(std::string_view name)> is_training = [](std::string_view) {
+        return false;
+      });
+
+  /// Writes digests.json for the regular files that are there, and syncs the directory.
+  void seal();
+  /// After `seal()`: everything stays.
+  void keep() { output_.keep(); }
+
+ private:
+  OutputDirectory output_;
+  std::function<bool(std::string_view name)> is_training_;
+};
 
 /// Which files a reader needs.
 enum class DigestScope { model, all };

@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "core/paths.h"
 #include "models/config.h"
+#include "models/config_fields.h"
 #include "models/gguf_model.h"
 #include "text/tokenizer_hash.h"
 #include "text/tokenizer_impl.h"
@@ -31,24 +32,10 @@ bool has_config(const fs::path& path) {
   return !path.empty() && (is_gguf(path) || path_exists(path / "config.json"));
 }
 
-/// The ids in `eos_token_id`: one, a list of them, or none.
-std::vector<int64_t> read_eos(const JsonObject& object, int64_t vocab) {
-  std::vector<int64_t> ids;
-  const Json* value = object.find("eos_token_id");
-  if (value == nullptr) return ids;
-  for (const Json& id : value->is_array() ? *value : Json::array({*value})) {
-    UM_CHECK(id.is_number_integer() && id >= 0 && id < vocab,
-             "{}: eos_token_id: expected a token id below {}, found {}", object.where(), vocab,
-             describe(id));
-    add_id(ids, id.get<int64_t>(), vocab);
-  }
-  return ids;
-}
-
 /// Adds ends to an `eos_token_id`, which keeps its form where it has them all.
 void add_ends(Json& json, const std::string& where, const std::vector<int64_t>& more,
               int64_t vocab) {
-  std::vector<int64_t> eos = read_eos(JsonObject(json, where), vocab);
+  std::vector<int64_t> eos = fields::read_eos(JsonObject(json, where), vocab);
   const size_t stated = eos.size();
   for (const int64_t id : more) add_id(eos, id, vocab);
   if (eos.size() > stated) json["eos_token_id"] = eos.size() == 1 ? Json(eos[0]) : Json(eos);
@@ -73,7 +60,7 @@ Ends find_ends(const ModelConfig& config, const Tokenizer& tokenizer, const fs::
   for (const int64_t id : config.eos) add_id(ends.text, id, config.vocab);
   if (const fs::path file = path / kGenerationConfig; !path.empty() && path_exists(file)) {
     const Json json = read_json_file(file);
-    for (const int64_t id : read_eos(JsonObject(json, file.string()), config.vocab))
+    for (const int64_t id : fields::read_eos(JsonObject(json, file.string()), config.vocab))
       add_id(ends.text, id, config.vocab);
   }
   ends.turn = ends.text;
@@ -132,7 +119,7 @@ void write_generation_config(const fs::path& directory, const Json& config) {
   for (const char* key : {"bos_token_id", "pad_token_id", "unk_token_id"})
     if (const Json id = config.value(key, Json()); !id.is_null() && !json.contains(key))
       json[key] = id;
-  add_ends(json, file.string(), read_eos(JsonObject(config, "config.json"), vocab), vocab);
+  add_ends(json, file.string(), fields::read_eos(JsonObject(config, "config.json"), vocab), vocab);
   write_file_atomic(file, json.dump(2) + "\n");
 }
 

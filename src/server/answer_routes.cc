@@ -111,10 +111,10 @@ class Events {
   bool good_ = true;
 };
 
-/// False if the client went away. An error behind the first token is an event; `failure` is what
+/// False if the client went away. An error behind the first token is an event, and `failure` what
 /// the log says of it.
 bool answer_stream(const HttpWriter& write, Waiter waiter, Reply& reply, size_t answers,
-                   double ping, bool include_usage, std::string& failure) {
+                   double ping, bool include_usage, HttpNote& failure) {
   Events events(write, ping);
   for (const Json& chunk : reply.opening(answers)) events.send(reply.event(chunk));
   try {
@@ -127,7 +127,7 @@ bool answer_stream(const HttpWriter& write, Waiter waiter, Reply& reply, size_t 
     }
     if (include_usage) events.send(reply.event(reply.usage_chunk()));
   } catch (const ApiError& error) {
-    failure = " " + error.log_note();
+    failure = {" " + error.log_note(), error.status()};
     events.send(reply.event(reply.failure(error)));
   }
   events.send(reply.ending());
@@ -152,8 +152,10 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
             std::shared_ptr<Reply> reply) {
   const std::shared_ptr<OpenAnswers> generation = service.generate(params, std::move(prompts));
   Waiter waiter(service, request, generation);
-  const auto failure = std::make_shared<std::string>();
-  response.note = [reply, failure] { return reply->log_note() + *failure; };
+  const auto failure = std::make_shared<HttpNote>();
+  response.note = [reply, failure] {
+    return HttpNote{reply->log_note() + failure->text, failure->failure};
+  };
   if (!params.stream) return answer_whole(response, std::move(waiter), *reply);
   response.content_type = "text/event-stream";
   response.headers.emplace_back("Cache-Control", "no-cache");
@@ -165,22 +167,25 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
   };
 }
 
-RequestStats read_text(Service& service, const HttpRequest& request, std::vector<int32_t> ids,
-                       std::shared_ptr<PromptReader> reader) {
-  RequestStats stats;
-  Waiter waiter(service, request, service.read(std::move(ids), std::move(reader)));
-  while (!waiter.finished()) {
-    for (Channel::Entry& entry : waiter.next()) stats = std::move(entry.update.stats);
-    if (waiter.client_gone()) throw ApiError(499, "the client has gone");
+void read_texts(Service& service, const HttpRequest& request, std::span<const Reading> texts) {
+  // All at once could be more than the queue takes.
+  const auto most = static_cast<size_t>(service.options().engine.max_batch);
+  while (!texts.empty()) {
+    const size_t count = std::min(most, texts.size());
+    Waiter waiter(service, request, service.read(texts.first(count)));
+    texts = texts.subspan(count);
+    while (!waiter.finished()) {
+      waiter.next();
+      if (waiter.client_gone()) throw ApiError(499, "the client has gone");
+    }
   }
-  return stats;
 }
 
 namespace {
 
 AnswerRequest chat_answer(Service& service, const HttpRequest& request, const ChatRequest& chat) {
   AnswerRequest prompt;
-  prompt.prompt = chat_prompt(service.chat_template(), service.tokenizer_for(request), chat);
+  prompt.prompt = chat_prompt(service.chat_template(), service.bounded_tokenizer(), chat);
   prompt.chat = true;
   prompt.include_stop = chat.params.include_stop;
   prompt.want_tokens = wants_tokens(chat.params);
@@ -230,7 +235,7 @@ void route_messages(Service& service, const HttpRequest& request, HttpResponse& 
 void route_count_tokens(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const auto chat = read_chat(service, chat_body_of_messages(Body(request.body)));
-  const auto ids = chat_prompt(service.chat_template(), service.tokenizer_for(request, -1), *chat);
+  const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
   set_json(response, {{"input_tokens", ids.size()}});
 }
 
@@ -285,7 +290,7 @@ void route_count_responses(Service& service, const HttpRequest& request, HttpRes
   try {
     const ResponsesRequest own = parse_responses_request(body, service.responses());
     const auto chat = read_responses_chat(service, body, own);
-    const auto ids = chat_prompt(service.chat_template(), service.tokenizer_for(request), *chat);
+    const auto ids = chat_prompt(service.chat_template(), service.bounded_tokenizer(), *chat);
     set_json(response, {{"object", "response.input_tokens"}, {"input_tokens", ids.size()}});
   } catch (const ApiError& error) {
     throw responses_error(error);
@@ -298,13 +303,15 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
   const auto completion =
       std::make_shared<const CompletionRequest>(parse_completion_request(body, service.limits()));
   const Tokenizer& tokenizer = service.tokenizer();
-  const Tokenizer bounded = service.tokenizer_for(request);
+  const Tokenizer bounded = service.bounded_tokenizer();
   const bool ends = completion->add_special_tokens;
   const EncodeOptions encode = {.add_bos = ends && tokenizer.add_bos(),
                                 .add_eos = ends && tokenizer.add_eos(),
                                 .parse_special = completion->parse_special};
   std::vector<AnswerRequest> prompts;
   std::vector<Echo> echoes;
+  std::vector<Reading> readings;
+  std::vector<std::shared_ptr<TokenScores>> scores;
   for (const CompletionRequest::Prompt& given : completion->prompts) {
     AnswerRequest prompt;
     prompt.prompt = given.is_text ? bounded.encode(given.text, encode) : given.ids;
@@ -317,15 +324,17 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
       echo.text = given.is_text ? given.text : tokenizer.decode(given.ids);
       echo.verbatim = given.is_text;
       if (completion->params.top_logprobs >= 0) {
-        const auto reader = std::make_shared<TokenScores>(service.model(), prompt.prompt,
-                                                          completion->params.top_logprobs);
-        read_text(service, request, prompt.prompt, reader);
-        echo.tokens = reader->scores();
+        scores.push_back(std::make_shared<TokenScores>(service.model(), prompt.prompt,
+                                                       completion->params.top_logprobs));
+        readings.push_back({prompt.prompt, scores.back()});
       }
     }
     echoes.insert(echoes.end(), static_cast<size_t>(completion->params.n), echo);
     prompts.push_back(std::move(prompt));
   }
+  read_texts(service, request, readings);
+  for (size_t i = 0; i < echoes.size() && !scores.empty(); ++i)
+    echoes[i].tokens = scores[i / static_cast<size_t>(completion->params.n)]->scores();
   auto reply = std::make_shared<CompletionReply>(make_head(service, "cmpl-"), tokenizer, completion,
                                                  std::move(echoes));
   answer(service, request, response, completion->params, std::move(prompts), std::move(reply));

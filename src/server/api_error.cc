@@ -1,6 +1,7 @@
 // See api_error.h.
 #include "server/api_error.h"
 
+#include "server/http_record.h"
 #include "text/utf8.h"
 
 namespace um {
@@ -23,7 +24,7 @@ std::string_view error_type(int status) {
     case 504:
       return "timeout_error";
     default:
-      return status < 500 ? "invalid_request_error" : "server_error";
+      return is_server_failure(status) ? "server_error" : "invalid_request_error";
   }
 }
 
@@ -31,7 +32,7 @@ std::string ApiError::log_note() const {
   std::string note = fmt::format("error={}", error_type(status_));
   if (!code_.empty()) note += " code=" + code_;
   if (!param_.empty()) note += " param=" + quote(param_);
-  if (status_ >= 500) note += " message=" + quote(what());
+  if (is_server_failure(status_)) note += " message=" + quote(what());
   return note;
 }
 

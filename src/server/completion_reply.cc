@@ -101,6 +101,14 @@ void CompletionReply::drop_ungenerated(AnswerUpdate& update) const {
     update.reason = FinishReason::max_tokens;
 }
 
+/// The tokens whose logprobs are shown: also that which ended the answer, as OpenAI and vLLM have
+/// it (lm-eval takes the last one for generated).
+std::vector<TokenOutput> CompletionReply::scored(const AnswerUpdate& update) const {
+  std::vector<TokenOutput> tokens = update.tokens;
+  if (update.reason == FinishReason::eos && update.stats.end) tokens.push_back(*update.stats.end);
+  return tokens;
+}
+
 std::vector<Json> CompletionReply::chunks(size_t answer, AnswerUpdate&& update) {
   drop_ungenerated(update);
   count(answer, update);
@@ -111,7 +119,8 @@ std::vector<Json> CompletionReply::chunks(size_t answer, AnswerUpdate&& update) 
                    {"text", update.delta.content},
                    {"logprobs", nullptr},
                    {"finish_reason", nullptr}};
-    if (tokens && params_.top_logprobs >= 0) choice["logprobs"] = logprobs(answer, update.tokens);
+    if (const auto shown = scored(update); !shown.empty() && params_.top_logprobs >= 0)
+      choice["logprobs"] = logprobs(answer, shown);
     if (tokens && params_.return_token_ids) choice["token_ids"] = token_ids(update.tokens);
     if (update.finished) {
       choice["finish_reason"] = api_finish_reason(update.reason);
@@ -141,7 +150,7 @@ Json CompletionReply::whole() {
     if (params_.top_logprobs >= 0) {
       std::vector<TokenOutput> tokens = echoes_[i].tokens;
       const bool from_start = !tokens.empty();
-      tokens.insert(tokens.end(), answer.tokens.begin(), answer.tokens.end());
+      for (TokenOutput& token : scored(answer)) tokens.push_back(std::move(token));
       choice["logprobs"] = logprobs(i, tokens, from_start);
     }
     if (params_.return_token_ids) choice["token_ids"] = token_ids(answer.tokens);

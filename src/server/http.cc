@@ -146,7 +146,11 @@ class HttpServer::Impl {
     response.headers.emplace_back("X-Request-Id", record.id);
     record.status = response.status;
     record.whole = send(connection, head, response);
-    if (response.note) record.note = response.note();
+    if (response.note) {
+      HttpNote note = response.note();
+      record.note = std::move(note.text);
+      record.failure = note.failure;
+    }
     record.detail = std::move(response.detail);
     record.end();
     calls_.log(record);

@@ -25,14 +25,20 @@ struct HttpRequest {
 /// Writes a part of a streamed body; false once the client cannot be reached.
 using HttpWriter = std::function<bool(std::string_view)>;
 
+/// What the log adds of an answer.
+struct HttpNote {
+  std::string text;
+  int failure = 0;  ///< the status of an error that a stream ended with
+};
+
 struct HttpResponse {
   int status = 200;
   std::string body, content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers;
   /// If set, writes the body piece by piece (chunked). False: the connection is cut off.
   std::function<bool(const HttpWriter&)> stream;
-  std::function<std::string()> note = {};  ///< what the log adds, if set: asked for at the end
-  std::string detail = {};                 ///< and what it adds for those who look for faults
+  std::function<HttpNote()> note = {};  ///< what the log adds, if set: asked for at the end
+  std::string detail = {};              ///< and what it adds for those who look for faults
 };
 
 struct HttpOptions {
@@ -52,7 +58,7 @@ struct HttpCalls {
   /// Whether a request is answered even where max_connections are answered already.
   std::function<bool(const HttpRequest&)> urgent;
   /// The body of the answer to what never gets to the handler.
-  std::function<std::string(int status, const std::string& message)> error_body;
+  std::function<std::string(const HttpRecord&, int status, const std::string& message)> error_body;
   HttpLog log;
 };
 

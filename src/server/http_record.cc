@@ -17,6 +17,7 @@ HttpRecord HttpRecord::of(const std::string& client) {
 void HttpRecord::name(const HttpHead& head) {
   method = head.method;
   path = head.path.substr(0, kMaxPath);
+  anthropic_version = head.field("anthropic-version");
   const std::string given = head.field("x-request-id");
   if (is_request_id(given)) id = given;
 }

@@ -237,7 +237,7 @@ bool Listener::hand_over(Pending& pending) {
 
 void Listener::refuse(Connection& connection, HttpRecord& record, const HttpError& error,
                       double patience) const {
-  const std::string body = calls_.error_body(error.status, error.message);
+  const std::string body = calls_.error_body(record, error.status, error.message);
   HttpFields fields = {{"Content-Type", "application/json"},
                        {"Content-Length", std::to_string(body.size())},
                        {"X-Request-Id", record.id}};

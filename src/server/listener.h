@@ -39,7 +39,7 @@ struct ListenerCalls {
   std::function<bool(const HttpHead&)> urgent;
   std::function<void(Received)> answer;
   /// The body of a refusal.
-  std::function<std::string(int status, const std::string& message)> error_body;
+  std::function<std::string(const HttpRecord&, int status, const std::string& message)> error_body;
   HttpLog log;
 };
 

@@ -34,6 +34,7 @@ Json messages_error(const ApiError& error) {
   std::string_view type = error_type(error.status());
   if (error.status() == 413) type = "request_too_large";
   if (error.status() == 503) type = "overloaded_error";
+  if (error.status() == 501) type = "invalid_request_error";
   if (type == "server_error") type = "api_error";
   return {{"type", "error"}, {"error", {{"type", type}, {"message", repair_utf8(error.what())}}}};
 }

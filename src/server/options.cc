@@ -87,6 +87,11 @@ void ServeOptions::resolve() {
     if (c <= ' ' || c > '~')
       throw UsageError(
           "the API key: expected visible ASCII characters without blanks, as HTTP can carry them");
+  for (const std::vector<std::string>* names : {&allowed_host, &cors})
+    for (const std::string& name : *names)
+      if (name.find(',') != std::string::npos)
+        throw UsageError(fmt::format("--{} {}: expected one name; give the option once for each",
+                                     names == &cors ? "cors" : "allowed-host", name));
   if (quiet) log_level = "error";
   if (tls_cert.empty() != tls_key.empty())
     throw UsageError("--tls-cert and --tls-key: TLS needs both");

@@ -46,7 +46,7 @@ auto checked(Make make) {
     return make();
   } catch (const ApiError&) {
     throw;
-  } catch (const EncodeBoundError&) {
+  } catch (const TooManyTokens&) {
     throw;
   } catch (const Error& error) {
     throw ApiError(400, error.what(), "messages");

@@ -136,6 +136,7 @@ class CompletionReply : public Reply {
   Json logprobs(size_t answer, const std::vector<TokenOutput>& tokens, bool from_start = false);
   int64_t width(int32_t id, bool verbatim) const;
   void drop_ungenerated(AnswerUpdate& update) const;
+  std::vector<TokenOutput> scored(const AnswerUpdate& update) const;
 
   std::shared_ptr<const CompletionRequest> request_;
   std::vector<Echo> echoes_;

@@ -18,8 +18,9 @@ namespace {
 constexpr std::array<const char*, 4> kNames = {"error", "warning", "info", "debug"};
 
 LogLevel level_of(const HttpRecord& record) {
-  if (record.status >= 500) return LogLevel::error;
-  return record.status >= 400 || !record.whole ? LogLevel::warning : LogLevel::info;
+  const int status = std::max(record.status, record.failure);
+  if (is_server_failure(status)) return LogLevel::error;
+  return status >= 400 || !record.whole ? LogLevel::warning : LogLevel::info;
 }
 
 /// A word from outside, which may not break the line.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/stop_scope.h"
 #include "server/api_error.h"
 #include "server/http_head.h"
 #include "server/messages.h"
@@ -52,7 +53,7 @@ void set_error(const HttpRequest& request, HttpResponse& response, const ApiErro
   response.status = error.status();
   response.stream = nullptr;
   set_json(response, speaks_messages(request) ? messages_error(error) : error.body());
-  response.note = [note = error.log_note()] { return note; };
+  response.note = [note = error.log_note()] { return HttpNote{note}; };
   response.detail = fmt::format("message={}", to_text(Json(repair_utf8(error.what()))));
   if (error.status() == 429 || error.status() == 503)
     response.headers.emplace_back("Retry-After", "1");
@@ -113,14 +114,21 @@ bool lies_under(std::string_view path, std::string_view begin) {
   throw ApiError(404, fmt::format("there is nothing at {}", quote(path)));
 }
 
+/// By the path and the field Anthropic-Version.
+bool speaks_messages(std::string_view path, const std::string& version) {
+  return path.starts_with("/v1/messages") || !version.empty();
+}
+
 }  // namespace
 
 bool speaks_messages(const HttpRequest& request) {
-  return request.path.starts_with("/v1/messages") || !request.header("Anthropic-Version").empty();
+  return speaks_messages(request.path, request.header("Anthropic-Version"));
 }
 
-std::string http_error_body(int status, const std::string& message) {
-  return ApiError(status, message).body().dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string http_error_body(const HttpRecord& record, int status, const std::string& message) {
+  const ApiError error(status, message);
+  const bool messages = speaks_messages(record.path, record.anthropic_version);
+  return to_text(messages ? messages_error(error) : error.body());
 }
 
 void set_json(HttpResponse& response, const Json& json) {
@@ -265,6 +273,7 @@ void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
 
 void Routes::handle(const HttpRequest& request, HttpResponse& response) {
   try {
+    const StopScope scope([&] { return service_.stopping() || request.client_gone(); });
     set_cors(request, response);
     if (speaks_messages(request)) response.headers.emplace_back("Request-Id", request.id);
     dispatch(request, response);
@@ -276,8 +285,10 @@ void Routes::handle(const HttpRequest& request, HttpResponse& response) {
                        fmt::format("This model's maximum context length is {} tokens: {}",
                                    service_.context(), error.what()),
                        "prompt", "context_length_exceeded"));
-  } catch (const EncodeStopped&) {
-    set_error(request, response, ApiError(503, "the client has gone, or the server shuts down"));
+  } catch (const Stopped&) {
+    set_error(request, response,
+              request.client_gone() ? ApiError(499, "the client has gone")
+                                    : ApiError(503, "the server is shutting down"));
   } catch (const UsageError& error) {  // an option of sampling that the engine refuses
     set_error(request, response, ApiError(400, error.what()));
   } catch (const std::bad_alloc&) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "server/http.h"
@@ -44,8 +45,9 @@ class Routes {
 
 /// Whether the client wants to be answered as Anthropic's API does.
 bool speaks_messages(const HttpRequest& request);
-/// The body of an error that never got to a route.
-std::string http_error_body(int status, const std::string& message);
+/// The body of an error that never got to a route, in the form of the API that the client speaks
+/// as far as that is known by then.
+std::string http_error_body(const HttpRecord& record, int status, const std::string& message);
 /// Writes `json` as the response's body; bytes that are not UTF-8 are replaced.
 void set_json(HttpResponse& response, const Json& json);
 
@@ -54,10 +56,9 @@ void answer(Service& service, const HttpRequest& request, HttpResponse& response
             const GenerationParams& params, std::vector<AnswerRequest> prompts,
             std::shared_ptr<Reply> reply);
 
-/// Has the model read a text for `reader`; the statistics of that. Throws ApiError, also where the
+/// Has the model read texts, as many at once as go into a forward. Throws ApiError, also where the
 /// client has gone (answer_routes.cc).
-RequestStats read_text(Service& service, const HttpRequest& request, std::vector<int32_t> ids,
-                       std::shared_ptr<PromptReader> reader);
+void read_texts(Service& service, const HttpRequest& request, std::span<const Reading> texts);
 
 // The routes; each throws ApiError for what it refuses.
 void route_chat(Service& service, const HttpRequest& request, HttpResponse& response);

@@ -85,7 +85,8 @@ class AnswerSink : public RequestSink {
 /// Tells the channel when a prompt has been read.
 class ReadSink : public RequestSink {
  public:
-  explicit ReadSink(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
+  ReadSink(std::shared_ptr<Channel> channel, size_t text)
+      : channel_(std::move(channel)), text_(text) {}
   size_t on_tokens(std::span<const TokenOutput>) override { return 0; }
   void on_finish(FinishReason reason, const RequestStats& stats, std::string_view error) override {
     AnswerUpdate update;
@@ -93,11 +94,12 @@ class ReadSink : public RequestSink {
     update.reason = reason;
     update.stats = stats;
     update.error = error;
-    channel_->add(0, std::move(update));
+    channel_->add(text_, std::move(update));
   }
 
  private:
   std::shared_ptr<Channel> channel_;
+  size_t text_;
 };
 
 uint64_t random_seed() {
@@ -162,10 +164,9 @@ void Service::load(Device& device, std::optional<DType> weights,
                       expert_bytes_of(options_.expert_memory), progress);
   ends_ = find_ends(model_->config(), *tokenizer_, directory_, &*template_);
   base_ = is_base_model(directory_);
-  own_sampling_ = sampling_defaults(directory_);
   if (warnings != nullptr && !base_ && !template_->fault().empty())
     warnings->push_back("no chat: " + template_->fault());
-  limits_ = {.sampling = own_sampling_.value_or(SamplingOptions{}),
+  limits_ = {.sampling = sampling_defaults(directory_).value_or(SamplingOptions{}),
              .mode = parse_optional_mode(options_.mode),
              .vocab = model_->config().vocab,
              .max_n = options_.max_n};
@@ -225,12 +226,8 @@ int64_t Service::context() const {
   return asked > 0 ? std::min(asked, longest) : longest;
 }
 
-Tokenizer Service::tokenizer_for(const HttpRequest& request,
-                                 std::optional<int64_t> max_tokens) const {
-  return tokenizer_->bounded(
-      {.max_tokens = max_tokens.value_or(context()), .stopped = [this, gone = request.client_gone] {
-         return state_ != State::kReady || (gone && gone());
-       }});
+Tokenizer Service::bounded_tokenizer() const {
+  return tokenizer_->bounded({.max_tokens = context()});
 }
 
 EngineStats Service::engine_stats() const {
@@ -306,14 +303,14 @@ std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
   return generation;
 }
 
-std::unique_ptr<OpenAnswers> Service::read(std::vector<int32_t> ids,
-                                           std::shared_ptr<PromptReader> reader) {
+std::unique_ptr<OpenAnswers> Service::read(std::span<const Reading> texts) {
   require_ready();
-  check_prompt(ids);
-  auto open =
-      std::make_unique<OpenAnswers>(*this, 1, static_cast<size_t>(options_.max_unread_bytes));
-  submit(*open, {.prompt = std::move(ids), .reader = std::move(reader)},
-         std::make_shared<ReadSink>(open->channel_));
+  for (const Reading& text : texts) check_prompt(text.ids);
+  auto open = std::make_unique<OpenAnswers>(*this, texts.size(),
+                                            static_cast<size_t>(options_.max_unread_bytes));
+  for (size_t i = 0; i < texts.size(); ++i)
+    submit(*open, {.prompt = texts[i].ids, .reader = texts[i].reader},
+           std::make_shared<ReadSink>(open->channel_, i));
   return open;
 }
 

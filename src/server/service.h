@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -36,6 +37,12 @@ struct AnswerRequest {
   bool include_stop = false;  ///< the stop string belongs to the text
   bool want_tokens = false;   ///< updates list their tokens
   std::shared_ptr<Constraint> constraint = {};
+};
+
+/// A text that the model only reads, and who reads along.
+struct Reading {
+  std::vector<int32_t> ids;
+  std::shared_ptr<PromptReader> reader;
 };
 
 /// The answers of one HTTP request while they are generated. Destroyed early, it cancels them.
@@ -73,6 +80,7 @@ class Service {
   void stop();
 
   State state() const { return state_; }
+  bool stopping() const { return state_ == State::kDraining || state_ == State::kStopped; }
   /// How much of the weights has been read, in bytes; for any thread. 0 of 0 before that begins.
   struct Loading {
     uint64_t done, all;
@@ -89,9 +97,8 @@ class Service {
 
   // All that follows is for a loaded service.
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  /// For texts from `request`: it stops when the client is gone or the server is told to end, and
-  /// gives at most `max_tokens` ids, by default a context full.
-  Tokenizer tokenizer_for(const HttpRequest& request, std::optional<int64_t> max_tokens = {}) const;
+  /// That gives a context full of ids at most.
+  Tokenizer bounded_tokenizer() const;
   const Model& model() const { return *model_; }
   const ChatTemplate& chat_template() const { return *template_; }
   const ChatMarks& marks() const { return marks_; }
@@ -103,8 +110,6 @@ class Service {
   bool can_think() const;
   /// And the request says whether it does.
   bool can_switch_thinking() const;
-  /// How the model's files ask to sample, if they do.
-  const std::optional<SamplingOptions>& own_sampling() const { return own_sampling_; }
   int64_t context() const;
   EngineStats engine_stats() const;
 
@@ -112,9 +117,9 @@ class Service {
   /// ApiError for prompts that do not fit and 429 where the queue is full.
   std::unique_ptr<OpenAnswers> generate(const GenerationParams& params,
                                         std::vector<AnswerRequest> prompts);
-  /// Has the model read a text for `reader`, as one answer that finishes without a token. Throws
-  /// ApiError likewise.
-  std::unique_ptr<OpenAnswers> read(std::vector<int32_t> ids, std::shared_ptr<PromptReader> reader);
+  /// Has the model read texts, each as an answer that finishes without a token. Throws ApiError
+  /// likewise.
+  std::unique_ptr<OpenAnswers> read(std::span<const Reading> texts);
 
  private:
   friend class OpenAnswers;
@@ -140,7 +145,6 @@ class Service {
   std::unique_ptr<Formats> formats_;
   Ends ends_;
   bool base_ = false;
-  std::optional<SamplingOptions> own_sampling_;
   std::unique_ptr<Model> model_, draft_;
   std::unique_ptr<Engine> engine_;
   std::thread thread_;  // runs the engine

@@ -19,11 +19,10 @@ namespace {
 constexpr size_t kMaxInputs = 2048;
 
 /// The inputs of an embeddings request as ids.
-std::vector<std::vector<int32_t>> parse_inputs(const Service& service, const HttpRequest& request,
-                                               const Json& body) {
+std::vector<std::vector<int32_t>> parse_inputs(const Service& service, const Json& body) {
   const Json* input = field_of(body, "input");
   if (input == nullptr) bad_field("input", "missing");
-  const Tokenizer tokenizer = service.tokenizer_for(request);
+  const Tokenizer tokenizer = service.bounded_tokenizer();
   const auto one = [&](const Json& item) {
     if (!item.is_string()) return parse_ids(item, "input", service.limits().vocab);
     return tokenizer.encode(item.get<std::string>(),
@@ -103,12 +102,13 @@ void route_models(Service& service, const HttpRequest& request, HttpResponse& re
                   {"thinking", service.can_think()},
                   {"thinking_switch", service.can_switch_thinking()}}}};
   if (service.base_model()) model["meta"]["description"] = kBaseModel;
-  if (const auto& own = service.own_sampling())
-    model["meta"]["sampling"] = {{"temperature", own->temperature},
-                                 {"top_k", own->top_k},
-                                 {"top_p", own->top_p},
-                                 {"min_p", own->min_p},
-                                 {"repetition_penalty", own->repetition_penalty}};
+  const SamplingOptions& sampling = service.limits().sampling;
+  model["meta"]["sampling"] = {{"temperature", sampling.temperature},
+                               {"top_k", sampling.top_k},
+                               {"top_p", sampling.top_p},
+                               {"min_p", sampling.min_p},
+                               {"repetition_penalty", sampling.repetition_penalty}};
+  if (service.can_switch_thinking()) model["meta"]["mode"] = service.options().mode;
   const std::string prefix = "/models/";
   const size_t at = request.path.find(prefix);
   const bool list = at == std::string::npos;
@@ -134,12 +134,16 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
   read_field(body, "dimensions", dimensions, 1, dimensions);
   int64_t tokens = 0;
   Json data = Json::array();
-  const auto inputs = parse_inputs(service, request, body);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto reader = std::make_shared<StateSum>();
-    read_text(service, request, inputs[i], reader);
-    const std::vector<float> vector = unit_vector(reader->sum(), dimensions);
-    tokens += std::ssize(inputs[i]);
+  std::vector<Reading> texts;
+  std::vector<std::shared_ptr<StateSum>> sums;
+  for (std::vector<int32_t>& ids : parse_inputs(service, body)) {
+    sums.push_back(std::make_shared<StateSum>());
+    texts.push_back({std::move(ids), sums.back()});
+  }
+  read_texts(service, request, texts);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const std::vector<float> vector = unit_vector(sums[i]->sum(), dimensions);
+    tokens += std::ssize(texts[i].ids);
     Json entry = {{"object", "embedding"}, {"index", i}};
     if (format == "float") {
       entry["embedding"] = vector;
@@ -150,7 +154,7 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
     }
     data.push_back(std::move(entry));
   }
-  response.note = [tokens] { return fmt::format("prompt={}", tokens); };
+  response.note = [tokens] { return HttpNote{fmt::format("prompt={}", tokens)}; };
   set_json(response, {{"object", "list"},
                       {"data", std::move(data)},
                       {"model", service.name()},
@@ -166,7 +170,7 @@ Json text_or_null(const Tokenizer& tokenizer, int32_t id) {
 void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const Json body = std::move(Body(request.body).json);
-  const Tokenizer tokenizer = service.tokenizer_for(request, -1);
+  const Tokenizer& tokenizer = service.tokenizer();
   std::vector<int32_t> ids;
   if (field_of(body, "messages") != nullptr) {
     ids = chat_prompt(service.chat_template(), tokenizer, parse_for_prompt(service, request));

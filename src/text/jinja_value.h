@@ -17,6 +17,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/stop_scope.h"
+
 namespace um {
 
 struct JinjaNode;
@@ -30,10 +32,11 @@ class JinjaBudget {
  public:
   static constexpr uint64_t kStep = 64;
   explicit JinjaBudget(uint64_t limit) : limit_(limit), left_(limit) {}
-  /// Throws Error once more was spent than the limit.
+  /// Throws Error once more was spent than the limit, and Stopped.
   void spend(uint64_t cost) {
     if (cost > left_) exhausted();
     left_ -= cost;
+    check_stop(1 + cost / kStep);
   }
 
  private:

@@ -44,22 +44,13 @@ struct EncodeOptions {
 
 /// What encoding may cost, see Tokenizer::bounded().
 struct EncodeBounds {
-  int64_t max_tokens = -1;             ///< more are an error: TooManyTokens; -1: any number
-  std::function<bool()> stopped = {};  ///< asked now and then; true: EncodeStopped is thrown
+  int64_t max_tokens = -1;  ///< more are an error: TooManyTokens; -1: any number
 };
 
-/// encode() came to one of its bounds.
-class EncodeBoundError : public Error {
+/// encode() came to its bound.
+class TooManyTokens : public Error {
  public:
   using Error::Error;
-};
-class TooManyTokens : public EncodeBoundError {
- public:
-  using EncodeBoundError::EncodeBoundError;
-};
-class EncodeStopped : public EncodeBoundError {
- public:
-  using EncodeBoundError::EncodeBoundError;
 };
 
 /// Ids to fall back on where tokenizer_config.json names no token; -1 is none.

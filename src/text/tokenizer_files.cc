@@ -227,8 +227,7 @@ void read_roles(Impl& impl, const std::string& name) {
   impl.unk = named_id(impl, "unk_token", processor.unk_id(), name);
   impl.bos = named_id(impl, "bos_token", processor.bos_id(), name);
   impl.eos = named_id(impl, "eos_token", eos, name);
-  const int32_t pad = processor.pad_id();
-  impl.pad = named_id(impl, "pad_token", pad >= 0 ? pad : impl.unk, name);
+  impl.pad = named_id(impl, "pad_token", processor.pad_id(), name);
   impl.add_bos = flag_of(impl.config, "add_bos_token", true) && impl.bos >= 0;
   impl.add_eos = flag_of(impl.config, "add_eos_token", false) && impl.eos >= 0;
 }

@@ -143,6 +143,14 @@ Json added_tokens_decoder(const Vocabulary& v) {
   return added;
 }
 
+void add_carried_fields(const Vocabulary& v, Json& config, const std::string& name) {
+  if (v.config.empty()) return;
+  const Json carried = parse_json(v.config, name + ": tokenizer.ultramoe.config");
+  UM_CHECK(carried.is_object(), "{}: tokenizer.ultramoe.config: not a JSON object", name);
+  for (const char* key : kCarriedFields)
+    if (carried.contains(key)) config[key] = carried[key];
+}
+
 void check(const Vocabulary& v, const std::string& name) {
   const size_t count = v.tokens.size();
   UM_CHECK(count > 0, "{}: the vocabulary has no tokens", name);
@@ -211,6 +219,7 @@ Vocabulary read_vocabulary(const Gguf& file) {
   v.chat_template = text("tokenizer.chat_template");
   v.tool_template = text("tokenizer.chat_template.tool_use");
   v.json = text("tokenizer.huggingface.json");
+  v.config = text("tokenizer.ultramoe.config");
   return v;
 }
 
@@ -225,6 +234,7 @@ Tokenizer make_tokenizer(const Vocabulary& v, const std::string& name) {
   UM_CHECK(v.scores.size() == v.tokens.size(), "{}: {} tokens but {} scores", name, v.tokens.size(),
            v.scores.size());
   config["added_tokens_decoder"] = added_tokens_decoder(v);
+  add_carried_fields(v, config, name);
   if (!v.add_bos) config["add_bos_token"] = v.bos >= 0;
   return Tokenizer::parse(sentencepiece_model(v), to_text(config), name);
 }

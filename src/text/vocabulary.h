@@ -13,6 +13,10 @@
 
 namespace um {
 
+/// The fields of Vocabulary::config.
+inline constexpr const char* kCarriedFields[] = {"tokenizer_class", "legacy", "add_prefix_space",
+                                                 "added_tokens_decoder"};
+
 /// The keys `tokenizer.ggml.*`.
 struct Vocabulary {
   enum TokenType { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
@@ -29,6 +33,10 @@ struct Vocabulary {
   bool remove_extra_whitespaces = false;     // for "llama"
   std::string chat_template, tool_template;  ///< the second for conversations with tools
   std::string json;  // `tokenizer.huggingface.json`: the whole tokenizer.json, where it is carried
+  /// `tokenizer.ultramoe.config`: the fields of tokenizer_config.json that say where prefix spaces
+  /// go and what added tokens take of the blanks beside them, which the other keys cannot; for
+  /// "llama", empty in files that are not ours.
+  std::string config;
 };
 
 /// Reads the vocabulary of a GGUF file. Throws Error naming the key if there is none.

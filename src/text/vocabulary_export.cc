@@ -39,6 +39,10 @@ void read_sentencepiece(const Tokenizer::Impl& impl, Vocabulary& v) {
   v.add_space_prefix = impl.sentencepiece->prefix() != SentencePieceOptions::kNever;
   v.remove_extra_whitespaces = impl.strips_spaces;
   const auto& processor = impl.sentencepiece->processor();
+  Json carried = Json::object();
+  for (const char* key : kCarriedFields)
+    if (impl.config.contains(key)) carried[key] = impl.config[key];
+  if (!carried.empty()) v.config = to_text(carried);
   v.tokens = impl.pieces;
   v.scores.assign(v.tokens.size(), 0);
   v.types.assign(v.tokens.size(), Vocabulary::kNormal);
@@ -115,6 +119,7 @@ std::vector<GgufEntry> vocabulary_entries(const Vocabulary& v) {
     out.push_back({"tokenizer.ggml.scores", v.scores});
     out.push_back({"tokenizer.ggml.add_space_prefix", v.add_space_prefix});
     out.push_back({"tokenizer.ggml.remove_extra_whitespaces", v.remove_extra_whitespaces});
+    if (!v.config.empty()) out.push_back({"tokenizer.ultramoe.config", v.config});
   } else {
     out.push_back({"tokenizer.ggml.merges", v.merges});
     out.push_back({"tokenizer.huggingface.json", v.json});

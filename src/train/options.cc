@@ -20,7 +20,7 @@ void PhaseOptions::fields(Fields& f) {
 void ModelOptions::fields(Fields& f) {
   f.add("preset", preset, "preset's name or a directory with config.json");
   f.add("from", from, "model directory or .gguf file to start from (random weights when empty)");
-  f.add("set", set, "changes to config.json: field=value,…");
+  f.add("set", set, "changes to config.json", {.pairs = true});
   f.add("seed", seed, "seed of the random weights", {.min = 0, .max = 1e15});
 }
 

@@ -7,7 +7,6 @@
 
 #include "core/files.h"
 #include "core/paths.h"
-#include "core/unfinished.h"
 #include "models/checkpoint.h"
 #include "models/digests.h"
 #include "models/model_texts.h"
@@ -123,7 +122,9 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
   const fs::path temporary = target.string() + kUnfinished;
   try {
     fs::remove_all(temporary);
-    OutputDirectory output(temporary);
+    CheckpointDirectory output(temporary, [](std::string_view name) {
+      return name == kStateFile || name == kOptimizerFile;
+    });
     if (!texts.empty()) copy_model_texts(texts, temporary);
     save_model(model, temporary);
     write_trained_for(temporary, trained_for_next(texts));
@@ -136,10 +137,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
                     {"skipped", state.skipped},
                     {"loader", state.loader}};
     write_file_atomic(temporary / kStateFile, json.dump(1) + "\n");
-    write_digests(temporary, [](std::string_view name) {
-      return name == kStateFile || name == kOptimizerFile;
-    });
-    sync_directory(temporary);
+    output.seal();
     fs::remove_all(target);  // without its state, or it would have been the one to go on from
     fs::rename(temporary, target);
     output.keep();

@@ -254,6 +254,35 @@ TEST_F(Commands, ATrainedModelKnowsItsEnd) {
 }
 
 /// Tokens of one tokenizer mean nothing to the weights of another.
+/// Every command that writes a model's directory writes its digests.
+TEST_F(Commands, DamageOfEveryWrittenModelIsNamed) {
+  run_ok({"convert", path("model"), "--out", path("digests.gguf")});
+  run_ok({"convert", path("digests.gguf"), "--out", path("digests-gguf")});
+  run_ok({"convert", path("model"), "--out", path("digests-hf"), "--shard-size", "0.0001"});
+  run_ok({"expand-mtp", path("model"), "--heads", "2", "--out", path("digests-mtp")});
+  fs::copy(path("model"), path("digests-init"));
+  for (const char* name : {"digests-gguf", "digests-hf", "digests-mtp", "digests-init"}) {
+    const fs::path model = path(name);
+    const std::vector<std::string> command{"generate", "--model", model, "--max-tokens", "1"};
+    run_ok(command);
+    const Json listed = Json::parse(read_file(model / "digests.json"))["model"];
+    for (const auto& entry : fs::directory_iterator(model)) {
+      const std::string file = entry.path().filename();
+      if (file == "digests.json") continue;
+      EXPECT_TRUE(listed.contains(file)) << name << ": " << file;
+      std::string bytes = read_file(entry.path());
+      bytes[bytes.size() / 2] ^= 1;
+      write_file_atomic(entry.path(), bytes);
+      const ProgramResult result = run_program(command);
+      EXPECT_EQ(result.code, 1);
+      EXPECT_NE(result.err.find(file + ": damaged: its CRC-32 is"), std::string::npos)
+          << result.err;
+      bytes[bytes.size() / 2] ^= 1;
+      write_file_atomic(entry.path(), bytes);
+    }
+  }
+}
+
 TEST_F(Commands, ForeignTokensAreRefused) {
   run_ok({"tokenizer", "train", "--input", path("corpus.txt"), "--vocab-size", "390", "--out",
           path("other-tokenizer")});

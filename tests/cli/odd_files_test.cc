@@ -100,7 +100,7 @@ TEST_F(OddFiles, InsideAModelDirectory) {
 // An index may name anything.
 TEST_F(OddFiles, NamedByAnIndex) {
   const std::string model = make_model();
-  fs::remove(fs::path(model) / "model.safetensors");
+  for (const char* name : {"model.safetensors", "digests.json"}) fs::remove(fs::path(model) / name);
   ASSERT_EQ(::mkfifo((fs::path(model) / "a.safetensors").c_str(), 0600), 0);
   for (const char* name : {"a.safetensors", "../a.safetensors", "/dev/zero", "x", ""}) {
     write_file_atomic(fs::path(model) / "model.safetensors.index.json",

@@ -143,14 +143,14 @@ TEST(FieldsTest, FlagsOverrideTheFile) {
   Options run;
   CLI::App app;
   FieldFlags flags(app, fields_of(run));
-  app.parse("--train.lr 0.2 --train.files x,y --config " + path.string() +
+  app.parse("--train.lr 0.2 --train.files x,y --train.files z --config " + path.string() +
             " --train.recompute=false --train.weights 1,2.5");
   flags.apply();
   std::filesystem::remove(path);
   EXPECT_EQ(run.train.lr, 0.2);
   EXPECT_EQ(run.train.steps, 5);
   EXPECT_FALSE(run.train.recompute);
-  EXPECT_EQ(run.train.files, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(run.train.files, (std::vector<std::string>{"x,y", "z"}));
   EXPECT_EQ(run.train.weights, (std::vector<double>{1, 2.5}));
 }
 
@@ -182,10 +182,36 @@ TEST(FieldsTest, ListsAddUp) {
   run.train.files = {"default"};
   CLI::App app;
   FieldFlags flags(app, fields_of(run));
-  app.parse("--train.files x --train.weights 1 --train.files=y,z --train.weights 2,3");
+  app.parse("--train.files x --train.weights 1 --train.files=y --train.weights 2,3");
   flags.apply();
-  EXPECT_EQ(run.train.files, (std::vector<std::string>{"x", "y", "z"}));
+  EXPECT_EQ(run.train.files, (std::vector<std::string>{"x", "y"}));
   EXPECT_EQ(run.train.weights, (std::vector<double>{1, 2, 3}));
+}
+
+TEST(FieldsTest, ACommaInATextStays) {
+  using Texts = std::vector<std::string>;
+  const auto files = [](std::vector<std::string> arguments) {
+    Options run;
+    CLI::App app;
+    FieldFlags flags(app, fields_of(run));
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(arguments);
+    flags.apply();
+    return run.train.files;
+  };
+  EXPECT_EQ(files({"--train.files", "Hello, world", "--train.files=a,b"}),
+            (Texts{"Hello, world", "a,b"}));
+  EXPECT_EQ(files({"--train.files", "[a,b]"}), Texts{"[a,b]"});
+  EXPECT_EQ(files({"--train.files", ""}), Texts{""});
+}
+
+TEST(FieldsTest, PairsAreCutWhereANameFollows) {
+  std::vector<std::string> pairs;
+  Fields fields;
+  fields.add("set", pairs, "changes", {.pairs = true});
+  fields.set("set", {"a=1,b.c=[1,2],d=x,y", "e={\"k\": 1, \"m=\": 2}", "f"});
+  EXPECT_EQ(pairs, (std::vector<std::string>{"a=1", "b.c=[1,2]", "d=x,y", "e={\"k\": 1, \"m=\": 2}",
+                                             "f"}));
 }
 
 TEST(FieldsTest, HelpShowsDefaultUnitAndRange) {

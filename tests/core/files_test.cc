@@ -43,6 +43,27 @@ TEST_F(FilesTest, AtomicFileAppearsOnlyOnCommit) {
   EXPECT_EQ(read_file(path), "new");
 }
 
+/// Where another user can write, names that can be guessed may be links by the time they are
+/// opened.
+TEST_F(FilesTest, TemporariesAreNewFilesOfTheirOwn) {
+  const fs::path path = directory_ / "a.txt", victim = directory_ / "victim";
+  write_file_atomic(victim, "kept");
+  fs::create_symlink(victim, fmt::format("{}.tmp.{}", path.string(), ::getpid()));
+  const mode_t before = ::umask(027);
+  AtomicFile first(path), second(path);
+  ::umask(before);
+  first.write("first");
+  second.write("second");
+  first.commit();
+  EXPECT_EQ(read_file(path), "first");
+  second.commit();
+  EXPECT_EQ(read_file(path), "second");
+  EXPECT_EQ(read_file(victim), "kept");
+  struct stat status {};
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0640u);
+}
+
 TEST_F(FilesTest, MapsAndRefuses) {
   const fs::path path = directory_ / "b.bin";
   write_file_atomic(path, "abc");

@@ -108,12 +108,16 @@ TEST_F(UnfinishedTest, AKilledWritersLeftoversGo) {
   EXPECT_EQ(end_of(SIGKILL, [&] { new AtomicFile(top_ / "half"); }), SIGKILL);
   EXPECT_EQ(left().size(), 1u);
   AtomicFile running(top_ / "mine");
-  for (const char* name : {"x.tmp.", "x.tmp.12x", "x.tmp"}) write_file_atomic(top_ / name, "");
+  for (const char* name : {"x.tmp.", "x.tmp.12x", "x.tmp", "x.tmp.1234567.999999999",
+                           "x.tmp.0123456g.999999999", "x.tmp.01234567."})
+    write_file_atomic(top_ / name, "");
+  write_file_atomic(top_ / "old.tmp.999999999", "");  // as earlier versions named them
+  write_file_atomic(top_ / "new.tmp.00beef00.999999999", "");
   remove_leftovers(top_);
-  EXPECT_EQ(left().size(), 4u);  // the running writer's, and what only looks alike
+  EXPECT_EQ(left().size(), 7u);  // the running writer's, and what only looks alike
   EXPECT_EQ(end_of(SIGKILL, [&] { new AtomicFile(top_ / "half"); }), SIGKILL);
   const OutputDirectory next(top_);
-  EXPECT_EQ(left().size(), 4u);
+  EXPECT_EQ(left().size(), 7u);
 }
 
 /// A name that leads to itself cannot be looked at, whoever asks.

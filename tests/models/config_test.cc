@@ -468,11 +468,17 @@ TEST(ConfigTest, RefusesAbsurdAndContradictory) {
     }
   }
   EXPECT_NE(refusal(ultra, "num_experts_per_tok", 5), "");
+  Json many = ultra;  // each is as large as it may be; together they are absurd
+  many["num_hidden_layers"] = 4096;
+  EXPECT_NE(refusal(many, "n_routed_experts", 65536).find("experts of all layers together"),
+            std::string::npos);
   EXPECT_NE(refusal(ultra, "qk_rope_head_dim", 7).find("even"), std::string::npos);
   EXPECT_NE(refusal(ultra, "first_k_dense_replace", 4), "");
   EXPECT_NE(refusal(ultra, "num_key_value_heads", 1), "");
   EXPECT_NE(refusal(ultra, "eos_token_id", 512), "");
   EXPECT_NE(refusal(ultra, "eos_token_id", {1, 512}), "");
+  EXPECT_NE(refusal(ultra, "eos_token_id", std::vector<int>(1025, 1)).find("at most 1024 ids"),
+            std::string::npos);
   EXPECT_NE(refusal(ultra, "rms_norm_eps", -1), "");
   EXPECT_NE(refusal(ultra, "rope_theta", 0), "");
   EXPECT_NE(refusal(ultra, "routed_scaling_factor", 0), "");

@@ -23,10 +23,11 @@ class DigestsTest : public ::testing::Test {
 
   fs::path make(const std::string& name) const {
     const fs::path directory = top_ / name;
-    fs::create_directories(directory);
+    CheckpointDirectory output(directory, [](std::string_view file) { return file == "moments"; });
     write_file_atomic(directory / "weights", std::string(100, 'w'));
     write_file_atomic(directory / "moments", "m");
-    write_digests(directory, [](std::string_view file) { return file == "moments"; });
+    output.seal();
+    output.keep();
     return directory;
   }
   static std::string fault(const fs::path& directory, DigestScope scope = DigestScope::all) {
@@ -98,6 +99,18 @@ TEST_F(DigestsTest, NamesTheNewestOlderCheckpointThatIsWhole) {
   EXPECT_NE(fault(top_ / "step-11").find((top_ / "step-9").string() + " is whole"),
             std::string::npos)
       << fault(top_ / "step-11");
+}
+
+/// Other models beside one are none of its run.
+TEST_F(DigestsTest, OnlyARunsCheckpointsHaveOlderOnes) {
+  for (const char* name : {"a", "b", "step-1", "step-x"}) {
+    make(name);
+    write_file_atomic(top_ / name / "weights", "x");
+  }
+  for (const char* name : {"c", "step-2"}) make(name);
+  for (const char* name : {"a", "b", "step-x"})
+    EXPECT_EQ(fault(top_ / name).find("older"), std::string::npos) << fault(top_ / name);
+  EXPECT_NE(fault(top_ / "step-1/").find("no older checkpoint is whole"), std::string::npos);
 }
 
 TEST_F(DigestsTest, HostileListsAreErrors) {

@@ -17,7 +17,7 @@ CHAT = "/v1/chat/completions"
 def setUpModule():
     global WORK, SERVER
     WORK = Workplace(PROGRAM)
-    SERVER = Server(WORK, "--allowed-host", "model.example,other.example", "--read-timeout", "20")
+    SERVER = Server(WORK, "--allowed-host", "model.example", "--allowed-host", "other.example", "--read-timeout", "20")
 
 
 def tearDownModule():
@@ -91,6 +91,17 @@ class Smuggling(unittest.TestCase):
             self.assertEqual(status(raw(junk)), 400, junk)
         for head in (b"X: " + b"y" * 20000, b"X: y\r\n" * 5000):
             self.assertEqual(status(raw(b"GET /health HTTP/1.1\r\n" + head + b"\r\n\r\n")), 431)
+
+    def test_refusals_are_in_the_form_of_the_clients_api(self):
+        head = b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n"
+        for path, fields, messages in ((b"/v1/messages", b"", True), (b"/v1/models", b"Anthropic-Version: 2023-06-01\r\n", True), (b"/v1/completions", b"", False)):
+            answer = raw(b"POST " + path + head + fields + b"\r\n")
+            self.assertEqual(status(answer), 413)
+            body = json.loads(answer.split(b"\r\n\r\n", 1)[1])
+            if messages:
+                self.assertEqual((body["type"], sorted(body["error"]), body["error"]["type"]), ("error", ["message", "type"], "request_too_large"))
+            else:
+                self.assertEqual((sorted(body), body["error"]["type"]), (["error"], "invalid_request_error"))
 
     def test_only_one_request_is_answered(self):
         one = b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -100,7 +100,8 @@ class Kinds(unittest.TestCase):
 
     def test_models_say_how_they_want_to_be_sampled(self):
         model = Model("sampled")
-        self.assertNotIn("sampling", self.meta(model.serve(self)))
+        sampling = self.meta(model.serve(self))["sampling"]
+        self.assertEqual((sampling["temperature"], sampling["top_k"], sampling["top_p"]), (1.0, 0, 1.0))
         change(model.model, "generation_config.json", do_sample=True, temperature=0.6, top_k=20)
         sampling = self.meta(model.serve(self))["sampling"]
         self.assertEqual((sampling["temperature"], sampling["top_k"], sampling["top_p"]), (0.6, 20, 1.0))

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "core/stop_scope.h"
 #include "server/api_error.h"
 #include "tests/text/tiny_tokenizer_util.h"
 
@@ -155,6 +156,25 @@ TEST(Formats, ToolsKeepTheirOwnDefinitions) {
   EXPECT_TRUE(fits("[" + wait + "]"));
   EXPECT_FALSE(fits("[" + look + "]"));
   EXPECT_FALSE(fits("[" + wait + ", " + wait + "]"));
+}
+
+/// Schemas that take long to compile, for a client that has gone: no answer, and no fault of its.
+TEST(Formats, StopsWhenItIsTold) {
+  std::string all, choices;
+  for (int i = 0; i < 40; ++i) {
+    all += fmt::format(R"({}{{"not":{{"required":["a{}","b{}"]}}}})", i > 0 ? "," : "", i, i);
+    choices += fmt::format("(a|b{}){{200}}", i);
+  }
+  ChatRequest schema, pattern, tools = tool_request(ToolChoice::kAuto);
+  schema.params.format = {.kind = FormatSpec::kJsonSchema, .schema = R"({"allOf":[)" + all + "]}"};
+  pattern.params.format = {.kind = FormatSpec::kRegex, .regex = choices};
+  tools.tools[0].parameters = schema.params.format.schema;
+  for (const ChatRequest& request : {schema, pattern, tools}) {
+    int asked = 0;
+    const StopScope scope([&] { return ++asked > 0; });
+    EXPECT_THROW(formats().of_chat(request), Stopped);
+    EXPECT_EQ(asked, 1);
+  }
 }
 
 TEST(Formats, WrongSchemasAreTheClientsFault) {

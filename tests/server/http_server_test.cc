@@ -73,7 +73,7 @@ class HttpServerTest : public ::testing::Test {
                   .wants_body = [](const HttpRequest& request) { return request.path != "/no"; },
                   .urgent = [](const HttpRequest& request) { return request.path == "/health"; },
                   .error_body =
-                      [](int status, const std::string& message) {
+                      [](const HttpRecord&, int status, const std::string& message) {
                         return std::to_string(status) + ": " + message;
                       },
                   .log =

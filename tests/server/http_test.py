@@ -37,9 +37,12 @@ def chat(**fields):
 
 
 def stream(**fields):
+    return stream_of(CHAT, {"messages": HELLO, "max_tokens": 8, "temperature": 0, **fields})
+
+
+def stream_of(path, body):
     connection = SERVER.connect()
-    body = {"messages": HELLO, "max_tokens": 8, "temperature": 0, "stream": True, **fields}
-    connection.request("POST", CHAT, json.dumps(body), {"Content-Type": "application/json"})
+    connection.request("POST", path, json.dumps({**body, "stream": True}), {"Content-Type": "application/json"})
     response = connection.getresponse()
     assert response.status == 200, response.read()
     assert response.getheader("Content-Type") == "text/event-stream"
@@ -99,7 +102,7 @@ class Endpoints(unittest.TestCase):
 
     def test_echo_gives_the_logprobs_of_the_prompt(self):
         def complete(**fields):
-            status, answer = SERVER.post("/v1/completions", temperature=0, **fields)
+            status, answer = SERVER.post("/v1/completions", **{"temperature": 0, **fields})
             self.assertEqual(status, 200, answer)
             return answer
         text = "the river runs under é"
@@ -127,6 +130,19 @@ class Endpoints(unittest.TestCase):
             self.assertAlmostEqual(a, b, places=3)
         self.assertEqual(again["choices"][0]["text"], SERVER.post("/detokenize", tokens=ids + made["token_ids"])[1]["prompt"].removeprefix("<s>"))
         self.assertEqual(SERVER.post("/v1/completions", prompt="a", max_tokens=0)[0], 400)
+        # The token that ends the text has its place too: clients take the last one for generated.
+        end = SERVER.post("/tokenize", prompt=SERVER.request("GET", "/tokenizer_info")[2]["eos_token"], add_special_tokens=False)[1]["tokens"][0]
+        ask = {"prompt": [ids, ids[:3]], "logprobs": 1, "echo": True, "max_tokens": 1, "temperature": 0, "logit_bias": {str(end): 100}}
+        choices = complete(**ask)["choices"]
+        self.assertEqual({choice["finish_reason"] for choice in choices}, {"stop"})
+        streamed = [[], []]
+        for event in stream_of("/v1/completions", ask):
+            for choice in event["choices"]:
+                streamed[choice["index"]] += choice["logprobs"]["token_logprobs"] if choice["logprobs"] else []
+        for choice, scores, prompt in zip(choices, streamed, (ids, ids[:3])):
+            self.assertEqual(choice["logprobs"]["token_logprobs"], scores)
+            self.assertEqual(len(scores), len(prompt) + 1)
+            self.assertNotIn(None, scores[1:])
 
     def test_bad_words_and_allowed_tokens(self):
         said = chat(max_tokens=12, return_token_ids=True)[2]["choices"][0]
@@ -209,7 +225,7 @@ class Endpoints(unittest.TestCase):
     def test_tokenizer_info(self):
         status, _, info = SERVER.request("GET", "/tokenizer_info")
         self.assertEqual(status, 200)
-        self.assertEqual((info["bos_token"], info["pad_token"], info["unk_token"]), ("<s>", "<unk>", "<unk>"))
+        self.assertEqual((info["bos_token"], info["pad_token"], info["unk_token"]), ("<s>", None, "<unk>"))
         for role in ("bos_token", "eos_token"):  # what lm-eval does to get their ids
             ids = SERVER.post("/tokenize", prompt=info[role], add_special_tokens=False)[1]["tokens"]
             self.assertEqual(len(ids), 1)
@@ -242,6 +258,18 @@ class Endpoints(unittest.TestCase):
         self.assertNotEqual(a, c)
         self.assertAlmostEqual(sum(x * x for x in a), 1, places=4)
         self.assertIsInstance(SERVER.post("/v1/embeddings", input="x", encoding_format="base64")[1]["data"][0]["embedding"], str)
+
+    def test_many_texts_are_read_together(self):
+        texts = [[5 + i, 7, 9] for i in range(32)]
+        alone = [SERVER.post("/v1/embeddings", input=text)[1]["data"][0]["embedding"] for text in texts]
+        before = SERVER.metric("ultramoe:engine_steps_total")
+        answer = SERVER.post("/v1/embeddings", input=texts)[1]
+        self.assertEqual([entry["embedding"] for entry in answer["data"]], alone)
+        scores = SERVER.post("/v1/completions", prompt=texts, echo=True, logprobs=0, max_tokens=0)[1]
+        self.assertEqual(len(scores["choices"]), len(texts))
+        self.assertLess(SERVER.metric("ultramoe:engine_steps_total") - before, 20)
+        many = SERVER.post("/v1/embeddings", input=[[5 + i % 200] for i in range(300)])[1]  # more than a batch
+        self.assertEqual(len(many["data"]), 300)
 
     def test_routed_experts(self):
         answer = chat(routed_experts=True)[2]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import unittest
 
 from browser import Browser, find_browser
@@ -66,17 +67,17 @@ def tearDownModule():
 
 
 class BaseWorkplace:
-    """The model as one that was trained on texts only."""
+    """A copy of the model, as one that was trained on texts only."""
     program = PROGRAM
 
-    def __init__(self):
-        self.model = WORK.path("base")
+    def __init__(self, trained_for="text"):
+        self.model = WORK.path("base" if trained_for == "text" else tempfile.mkdtemp(dir=WORK.path("")) + "/copy")
         shutil.copytree(WORK.model, self.model)
         config = os.path.join(self.model, "config.json")
         with open(config, encoding="utf-8") as file:
             content = json.load(file)
         with open(config, "w", encoding="utf-8") as file:
-            json.dump({**content, "trained_for": "text"}, file)
+            json.dump({**content, "trained_for": trained_for}, file)
 
     def path(self, name):
         return WORK.path(name)
@@ -154,6 +155,8 @@ class Page(unittest.TestCase):
         PAGE.key("1", "Digit1", 1)
         self.assertEqual(PAGE.run("settings.mode + JSON.parse(localStorage.getItem('ultramoe.settings')).mode"), "fastfast")
         self.assertEqual(PAGE.run("requestBody().chat_template_kwargs.mode"), "fast")
+        PAGE.key("1", "Digit1", 1)  # again: back to the server's
+        self.assertEqual(PAGE.run("[settings.mode, requestBody().chat_template_kwargs].join()"), ",")
         PAGE.key(",", "Comma", 2)
         PAGE.wait("document.getElementById('settings').open")
         PAGE.run("document.querySelector('[name=temperature]').value = '0.3'; document.querySelector('[name=system]').value = ' be brief '")
@@ -175,6 +178,22 @@ class Page(unittest.TestCase):
         self.assertTrue(PAGE.run("document.querySelector('[name=thinking_token_budget]').checkVisibility()"))
         self.assertFalse(PAGE.run("'chat_template_kwargs' in requestBody()"))
         PAGE.key("Escape")
+
+    def test_what_nobody_chose_is_the_servers(self):
+        for flags, pressed in ((["--mode", "fast"], "fast"), (["--mode", "auto"], "auto"), ([], "")):
+            model = BaseWorkplace(trained_for="chat")
+            with open(os.path.join(model.model, "generation_config.json"), "w", encoding="utf-8") as file:
+                json.dump({"do_sample": True, "temperature": 0.3, "top_k": 7}, file)
+            server = Server(model, *flags)
+            self.addCleanup(server.terminate)
+            PAGE.open(server.url + "/")
+            PAGE.wait("document.getElementById('modes').checkVisibility()")
+            self.assertEqual(PAGE.run("[...document.querySelectorAll('#modes [aria-pressed=true]')].map((b) => b.dataset.mode).join()"), pressed)
+            asked = json.loads(PAGE.run("JSON.stringify(requestBody())"))
+            self.assertEqual(sorted(asked), ["messages", "model", "stream", "stream_options"])
+            PAGE.run("openSettings()")
+            shown = PAGE.run("['temperature', 'top_k'].map((name) => settingsForm.elements[name].placeholder).join()")
+            self.assertEqual(shown, "0.3,7")
 
     def show(self, scheme):
         fresh()
@@ -231,6 +250,26 @@ class Page(unittest.TestCase):
         self.assertEqual(slow, [])
         # More parts than a call can have arguments.
         self.assertEqual(PAGE.run("(() => { const box = make('div'); showMarkdown(box, '`a` '.repeat(150000)); return box.querySelectorAll('code').length; })()"), 150000)
+
+    def test_what_has_come_of_an_answer_is_not_looked_at_again(self):
+        fresh()
+        looked = PAGE.run("""(async () => {
+          const size = 200000, line = 'data: ' + JSON.stringify({text: 'x'.repeat(size)}) + '\\n\\ndata: [DONE]\\n\\n';
+          const bytes = new TextEncoder().encode(line);
+          let at = 0, read = 0, looked = 0;
+          const body = new ReadableStream({pull: (c) => { at < bytes.length ? c.enqueue(bytes.subarray(at, at += 64)) : c.close(); }});
+          const {fetch} = window, {split} = String.prototype;
+          window.fetch = async () => new Response(body);
+          String.prototype.split = function (...by) { looked += this.length; return split.apply(this, by); };
+          try {
+            await api.stream('x', {}, undefined, (chunk) => { read = chunk.text.length; });
+          } finally {
+            window.fetch = fetch;
+            String.prototype.split = split;
+          }
+          return read === size && looked / line.length;
+        })()""")
+        self.assertEqual(looked, 1)
 
     def test_a_conversation_that_is_too_large_costs_no_other_one(self):
         fresh(max_tokens=5)
@@ -329,10 +368,10 @@ class Page(unittest.TestCase):
         shown = PAGE.run("[...settingsForm.elements].filter((f) => f.checkVisibility() && f.name).map((f) => f.name + '=' + f.placeholder).join(' ')")
         self.assertNotIn("system", shown)
         self.assertNotIn("thinking_token_budget", shown)
-        self.assertIn("temperature=0.7 top_p=0.95", shown)
+        self.assertIn("temperature=1 top_p=1", shown)
         picture("base-settings")
         PAGE.key("Escape")
-        self.assertEqual(PAGE.run("JSON.stringify([requestBody().temperature, requestBody().top_p])"), "[0.7,0.95]")
+        self.assertEqual(PAGE.run("JSON.stringify([requestBody().temperature, requestBody().top_p, requestBody().max_tokens])"), "[null,null,40]")
 
     def test_says_when_the_server_is_gone(self):
         fresh()

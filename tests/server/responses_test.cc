@@ -113,6 +113,15 @@ TEST(RequestLog, WritesALineUpToItsLevel) {
   record.status = 503;
   request_log(parse_log_level("error"), write)(record);
   EXPECT_EQ(lines.size(), 3u);
+  for (const int asked_for : {404, 429, 499, 501, 505}) {
+    record.status = asked_for;
+    request_log(LogLevel::error, write)(record);
+    EXPECT_EQ(lines.size(), 3u) << asked_for;
+    EXPECT_NE(log_line(record, false).find(" warning "), std::string::npos) << asked_for;
+  }
+  record.status = 200;
+  record.failure = 504;  // behind the first token
+  EXPECT_NE(log_line(record, false).find(" error "), std::string::npos);
   EXPECT_THROW(parse_log_level("loud"), UsageError);
 }
 

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 #include "tests/text/jinja_cases_util.h"
 #include "tests/text/peer_util.h"
 #include "text/utf8.h"
@@ -195,6 +196,16 @@ void expect_refused(const std::string& source, const std::string& why,
   EXPECT_NE(found.find(why), std::string::npos) << source.substr(0, 100) << "\n"
                                                 << found.substr(0, 300);
   EXPECT_LT(took, 10) << source.substr(0, 100);  // a tenth of that without sanitizers
+}
+
+/// Nobody waits for the text any more.
+TEST(Jinja, StopsWhenItIsTold) {
+  const JinjaTemplate loops(
+      "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "t");
+  int asked = 0;
+  const StopScope scope([&] { return ++asked == 3; });
+  EXPECT_THROW(loops.render({}), Stopped);
+  EXPECT_EQ(asked, 3);
 }
 
 TEST(Jinja, WorkIsBounded) {

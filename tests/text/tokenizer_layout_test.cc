@@ -10,13 +10,16 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/gguf_write.h"
 #include "core/json.h"
+#include "core/stop_scope.h"
 #include "tests/text/peer_util.h"
 #include "tests/text/random_text_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
 #include "text/decoder.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
+#include "text/vocabulary_export.h"
 
 namespace um {
 namespace {
@@ -267,6 +270,29 @@ TEST(TransformersPeer, AgreesOnEveryByteLevelLayoutSlow) {
   expect_transformers_agrees(byte_level_layouts());
 }
 
+/// A folder's ids are those of the GGUF file that is made of it, spaces in front included.
+TEST(TokenizerLayout, TravelsThroughGguf) {
+  const fs::path file = fs::temp_directory_path() / fmt::format("um_layout_{}.gguf", ::getpid());
+  std::vector<Files> layouts = sentencepiece_layouts();
+  for (const Files& more : normalising_layouts()) layouts.push_back(more);
+  for (const Files& files : layouts) {
+    const Layout layout(files);
+    const Tokenizer t = Tokenizer::load(layout.path());
+    write_gguf(file, vocabulary_entries(vocabulary_of(t, t.vocab_size())), {}, {});
+    const Tokenizer back = Tokenizer::load(file);
+    const std::string& config = files.at("tokenizer_config.json");
+    EXPECT_EQ(back.hash(), t.hash()) << config;
+    EXPECT_EQ(back.pad_id(), t.pad_id()) << config;
+    std::vector<std::string> texts = random_texts(40, 5);
+    for (const char* text : {" a", "  a", "a", " ", "<s> a", "<s>a", "\u2581a", " <s> a"})
+      texts.emplace_back(text);
+    for (const std::string& text : texts)
+      EXPECT_EQ(back.encode(text, {.parse_special = true}), t.encode(text, {.parse_special = true}))
+          << config << text;
+  }
+  fs::remove(file);
+}
+
 // The text of the issue: with "legacy": false only a text's own beginning has the prefix space.
 TEST(TokenizerLayout, LegacyFalseHasOnePrefixSpace) {
   const fs::path model = shared_folder() / "tokenizers" / "sp_test.model";
@@ -451,8 +477,8 @@ TEST(TokenizerBounds, StopWhenTheyAreTold) {
   for (const Tokenizer& t : {json, tiny_tokenizer()}) {
     for (const std::string& text : {repeated("the river ", 400000), repeated("a", 4000000)}) {
       int asked = 0;
-      const Tokenizer stopped = t.bounded({.stopped = [&] { return ++asked == 2; }});
-      EXPECT_THROW(stopped.encode(text), EncodeStopped);
+      const StopScope scope([&] { return ++asked == 2; });
+      EXPECT_THROW(t.encode(text), Stopped);
       EXPECT_EQ(asked, 2);
     }
   }

@@ -60,7 +60,7 @@ TEST(Tokenizer, KnowsItsRoles) {
   EXPECT_EQ(t.vocab_size(), 400);
   EXPECT_EQ(t.unk_id(), 0);
   EXPECT_EQ(t.bos_id(), 1);
-  EXPECT_EQ(t.pad_id(), 0);
+  EXPECT_EQ(t.pad_id(), -1);  // no file names one
   EXPECT_EQ(t.id("[unused9]"), 3);
   EXPECT_EQ(t.id("[unused17]"), 8);
   EXPECT_EQ(t.eos_id(), 4);  // [unused10]

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 
 namespace um {
 namespace {
@@ -54,6 +55,7 @@ void split_utf8(uint32_t first, uint32_t last, int length, const Use& use) {
 }  // namespace
 
 Grammar::State Grammar::add_state() {
+  check_stop();
   if (is_end_.size() >= kMaxStates)
     throw UsageError(fmt::format(
         "the constraint is too large: more than {} states; lower its counts (maxLength, maxItems, "
@@ -72,6 +74,7 @@ Grammar::Rule Grammar::add_rule() {
 }
 
 void Grammar::add_edge(const Edge& edge) {
+  check_stop();
   if (edges_.size() >= kMaxEdges)
     throw UsageError(
         fmt::format("the constraint is too large: more than {} transitions", kMaxEdges));

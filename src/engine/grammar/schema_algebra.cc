@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 #include "engine/grammar/code_set.h"
 
 namespace um {
@@ -77,6 +78,7 @@ Expr SchemaAlgebra::add(Entry entry) {
 }
 
 void SchemaAlgebra::work(size_t amount) {
+  check_stop(amount);
   work_ += amount;
   if (work_ > kMaxWork)
     throw UsageError("schema: its combinations of schemas (allOf, oneOf, not, ...) are too many");

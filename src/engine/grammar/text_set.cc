@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 
 namespace um {
 namespace {
@@ -146,6 +147,7 @@ TextSets::Id TextSets::length(int64_t min, int64_t max) {
 }
 
 TextSets::Id TextSets::derive(Id id, uint32_t code) {
+  check_stop();
   const auto known = derived_.find(pair_of(id, code));
   if (known != derived_.end()) return known->second;
   const Term term = at(id);  // a copy: terms_ grows
@@ -210,6 +212,7 @@ TextSets::Alphabet TextSets::alphabet(Id id) const {
   std::map<std::set<uint32_t>, std::vector<CodeSet::Range>> classes;
   std::set<uint32_t> in;
   for (auto border = borders.begin(); border != borders.end(); ++border) {
+    check_stop(1 + in.size());
     for (const uint32_t i : border->second)
       if (!in.erase(i)) in.insert(i);
     const auto next = std::next(border);

@@ -30,8 +30,8 @@ const api = {
     for (;;) {
       const {value, done} = await reader.read();
       if (done) throw new Error('the connection was lost');
-      held += value;
-      const lines = held.split('\n');
+      const lines = value.split('\n');  // only what is new: a long line may come in many pieces
+      lines[0] = held + lines[0];
       held = lines.pop();
       for (const line of lines) {
         if (!line.startsWith('data:')) continue;

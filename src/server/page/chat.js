@@ -27,7 +27,7 @@ const iconButton = (name, title, action) => {
   return button;
 };
 
-let settings = {mode: 'slow', ...store.read('settings', {})};
+let settings = store.read('settings', {});  // what the user chose; the rest is the server's
 let chat = null;      // the conversation shown
 let running = null;   // {abort, chat, message}
 let serverModel = null;
@@ -237,11 +237,10 @@ const switches = () => Boolean(serverModel?.meta?.thinking_switch);
 /** Whether it only continues text; then a message is the beginning of one. */
 const base = () => Boolean(serverModel?.meta?.base);
 
-/** What a setting is where the user says nothing: the model's own value, else ours; nothing: the server's. */
-function defaultOf(name) {
-  if (name === 'max_tokens') return base() ? 256 : undefined;
-  return (serverModel?.meta?.sampling ?? {temperature: 0.7, top_p: 0.95, top_k: 0, min_p: 0, repetition_penalty: 1})[name];
-}
+/** What a setting is where the user says nothing; nothing: not known here. */
+const defaultOf = (name) => (name === 'max_tokens' ? ownLength() : serverModel?.meta?.sampling?.[name]);
+/** The longest answer that the page asks for by itself; nothing: the server's. */
+const ownLength = () => (base() ? 256 : undefined);
 
 /** The messages to send, the question last. Turns without an answer (it failed, or was stopped) are left out, and so are the oldest
     ones where not all fit. */
@@ -270,10 +269,10 @@ function requestBody(of = chat) {
   } else {
     body.messages = sentMessages(of).map((m) => ({role: m.role, content: m.content}));
     if (settings.system) body.messages.unshift({role: 'system', content: settings.system});
-    if (switches()) body.chat_template_kwargs = {mode: settings.mode};
+    if (switches() && settings.mode) body.chat_template_kwargs = {mode: settings.mode};
   }
   for (const name of ['temperature', 'top_p', 'top_k', 'min_p', 'repetition_penalty', 'seed', 'max_tokens', 'thinking_token_budget']) {
-    const value = Number.isFinite(settings[name]) ? settings[name] : defaultOf(name);
+    const value = Number.isFinite(settings[name]) ? settings[name] : name === 'max_tokens' ? ownLength() : undefined;
     if (value !== undefined && (thinks() || name !== 'thinking_token_budget')) body[name] = value;
   }
   return body;
@@ -423,10 +422,16 @@ $('form').addEventListener('submit', (event) => {
 
 // ---- settings, theme, side ----
 
-function setMode(mode) {
-  settings.mode = mode;
-  store.write('settings', settings);
+/** The mode that is chosen, else the server's; 'default' is none of the buttons. */
+function showMode() {
+  const mode = settings.mode || serverModel?.meta?.mode;
   for (const button of $('modes').children) button.setAttribute('aria-pressed', String(button.dataset.mode === mode));
+}
+function setMode(mode) {
+  if (settings.mode === mode) delete settings.mode;  // chosen again: back to the server's
+  else settings.mode = mode;
+  store.write('settings', settings);
+  showMode();
 }
 for (const button of $('modes').children) button.onclick = () => setMode(button.dataset.mode);
 
@@ -525,6 +530,7 @@ function showModel() {
   $('model').textContent = serverModel.id;
   document.body.classList.toggle('no-thinking', !thinks());
   document.body.classList.toggle('no-switch', !switches());
+  showMode();
   const changed = document.body.classList.contains('base') !== base();
   document.body.classList.toggle('base', base());
   $('input').placeholder = base() ? 'Begin a text' : 'Ask something';
@@ -558,7 +564,7 @@ $('notice').lastElementChild.onclick = () => showNotice('');
 
 async function begin() {
   showTheme();
-  setMode(settings.mode);
+  showMode();
   newChat();
   await store.open();
   const last = store.read('open', null);

@@ -1,0 +1,45 @@
+// Work for somebody who may stop waiting: a client that hangs up, a process that is told to end.
+// Whoever begins such work says how to find out; whatever takes long asks as it goes on.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <utility>
+
+namespace um {
+
+/// Thrown by check_stop(). No Error: nothing went wrong, and nobody on the way has more to say.
+class Stopped : public std::exception {
+ public:
+  const char* what() const noexcept override { return "the work was stopped"; }
+};
+
+/// While it lives, the thread's work ends by Stopped once `stopped` says so.
+class StopScope {
+ public:
+  explicit StopScope(std::function<bool()> stopped)
+      : stopped_(std::move(stopped)), outer_(std::exchange(innermost, this)) {}
+  StopScope(const StopScope&) = delete;
+  StopScope& operator=(const StopScope&) = delete;
+  ~StopScope() { innermost = outer_; }
+
+ private:
+  friend inline void check_stop(uint64_t steps);
+  static constexpr uint64_t kSteps = 4096;  // between two questions
+  static inline constinit thread_local StopScope* innermost = nullptr;
+
+  std::function<bool()> stopped_;
+  StopScope* outer_;
+  uint64_t steps_ = 0;
+};
+
+/// After `steps` of work, each of at most a microsecond. Throws Stopped.
+inline void check_stop(uint64_t steps = 1) {
+  StopScope* const scope = StopScope::innermost;
+  if (scope == nullptr || (scope->steps_ += steps) < StopScope::kSteps) return;
+  scope->steps_ = 0;
+  if (scope->stopped_()) throw Stopped();
+}
+
+}  // namespace um
