@@ -76,11 +76,9 @@ void row(const std::string& shape, double flops, const Pair& best) {
 void dense(const Kernels& table, const char* label, Matmul args) {
   const Floats a = floats(args.m * args.k), b = floats(args.n * args.k),
                c = floats(args.m * args.n);
-  args.a = a.get();
-  args.b = b.get();
   args.c = c.get();
-  args.lda = args.trans_a ? args.m : args.k;
-  args.ldb = args.trans_b ? args.k : args.n;
+  args.a = {a.get(), args.trans_a ? args.m : args.k};
+  args.b = {b.get(), args.trans_b ? args.k : args.n};
   args.ldc = args.n;
   const Pair best = in_turn([&] { table.matmul(args); }, [&] { onednn_matmul(args); });
   char shape[96];
@@ -111,12 +109,10 @@ void grouped(const Kernels& table, GroupedMatmul::Kind kind, int64_t slots, int6
   args.n = n;
   args.k = k;
   args.offsets = offsets;
-  args.a = a.get();
-  args.lda = forward ? k : n;
+  args.a = {a.get(), forward ? k : n};
   if (forward) args.gather_a = gather.data();
-  args.b = b.get();
-  args.x = x.get();
-  args.ldx = k;
+  args.b = {b.get(), k};
+  args.x = {x.get(), k};
   if (weight) args.gather_x = gather.data();
   args.c = c.get();
   args.ldc = forward ? n : k;
@@ -125,16 +121,14 @@ void grouped(const Kernels& table, GroupedMatmul::Kind kind, int64_t slots, int6
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t first = offsets[g], rows = offsets[g + 1] - first;
       Matmul m;
-      m.a = a.get() + first * args.lda;
-      m.lda = args.lda;
+      m.a = args.a.from_row(first);
       m.ldc = args.ldc;
       m.m = weight ? n : rows;
       m.n = forward ? n : k;
       m.k = weight ? rows : forward ? k : n;
       m.trans_a = weight;
       m.trans_b = forward;
-      m.b = weight ? x.get() + first * k : b.get() + g * n * k;
-      m.ldb = k;
+      m.b = weight ? args.x.from_row(first) : args.b.from_row(g * n);
       m.c = weight ? c.get() + g * n * k : c.get() + first * args.ldc;
       onednn_matmul(m);
     }
@@ -165,9 +159,8 @@ void skinny(const Kernels& table, int64_t m, int64_t n, int64_t k, bool trans_b,
   args.m = m;
   args.n = n;
   args.k = k;
-  args.a = a.get();
-  args.lda = k;
-  args.ldb = trans_b ? k : n;
+  args.a = {a.get(), k};
+  const int64_t ldb = trans_b ? k : n;
   args.trans_b = trans_b;
   args.c = c.get();
   args.ldc = n;
@@ -175,9 +168,9 @@ void skinny(const Kernels& table, int64_t m, int64_t n, int64_t k, bool trans_b,
   const auto ours = [&] {
     for (int64_t i = 0; i < copies; ++i) {
       if (bf16)
-        args.b = reinterpret_cast<const uint16_t*>(b.get() + i * size);
+        args.b = {reinterpret_cast<const uint16_t*>(b.get() + i * size), ldb};
       else
-        args.b = b.get() + i * size;
+        args.b = {b.get() + i * size, ldb};
       table.matmul(args);
     }
   };
@@ -234,10 +227,8 @@ class Ceiling {
     onednn_matmul({.m = kSide,
                    .n = kSide,
                    .k = kSide,
-                   .a = a_.get(),
-                   .lda = kSide,
-                   .b = a_.get(),
-                   .ldb = kSide,
+                   .a = {a_.get(), kSide},
+                   .b = {a_.get(), kSide},
                    .c = c_.get(),
                    .ldc = kSide});
   }
@@ -269,15 +260,14 @@ void layer_matmul(const Kernels& table, int64_t m, int64_t n, int64_t k, Ceiling
                   PromptTotal& total) {
   const Weights weights(1, n * k);
   const Floats a = floats(m * k), c = floats(m * n);
-  Matmul args{.m = m, .n = n, .k = k, .a = a.get(), .lda = k};
-  args.ldb = k;
+  Matmul args{.m = m, .n = n, .k = k, .a = {a.get(), k}};
   args.trans_b = true;
   args.c = c.get();
   args.ldc = n;
   Pair best = in_turn(
       [&] {
         for (int64_t i = 0; i < weights.copies(); ++i) {
-          args.b = weights.copy(i);
+          args.b = {weights.copy(i), k};
           table.matmul(args);
         }
       },
@@ -314,8 +304,7 @@ void layer_experts(const Kernels& table, int64_t tokens, int64_t experts, int64_
   args.n = n;
   args.k = k;
   args.offsets = offsets.data();
-  args.a = a.get();
-  args.lda = k;
+  args.a = {a.get(), k};
   if (swiglu) args.gather_a = gather.data();
   args.c = c.get();
   args.ldc = n;
@@ -323,7 +312,7 @@ void layer_experts(const Kernels& table, int64_t tokens, int64_t experts, int64_
   Pair best = in_turn(
       [&] {
         for (int64_t i = 0; i < weights.copies(); ++i) {
-          args.b = weights.copy(i);
+          args.b = {weights.copy(i), k};
           table.grouped_matmul(args);
         }
       },

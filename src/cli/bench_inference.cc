@@ -26,23 +26,22 @@ DType stored_type(const ModelConfig& config) {
 void fill_cheaply(ParamStore& params, double std) {
   uint32_t salt = 0;
   for (const auto& param : params.all()) {
-    const bool bf16 = param->value.dtype() == DType::bf16;
-    float* values = bf16 ? nullptr : param->value.f32();
-    uint16_t* short_values = bf16 ? param->value.data<uint16_t>() : nullptr;
-    const int64_t count = param->value.count();
+    const Rows rows = param->weight();
+    const int64_t cols = rows.cols();
     const float mean = param->decay ? 0.0f : 1.0f;
     const float spread = param->decay ? static_cast<float>(std * 1.7 / 32768.0) : 0.0f;
     salt += 0x9e3779b9u;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; ++i) {
-      uint32_t bits = static_cast<uint32_t>(i) + salt;
-      bits = (bits ^ (bits >> 16)) * 0x7feb352du;
-      bits = (bits ^ (bits >> 15)) * 0x846ca68bu;
-      const float value = mean + spread * static_cast<float>(static_cast<int16_t>(bits >> 16));
-      if (bf16)
-        short_values[i] = bf16_from_f32(value);
-      else
-        values[i] = value;
+    for (int64_t row = 0; row < rows.rows(); ++row) {
+      std::vector<float> values(static_cast<size_t>(cols));
+      for (int64_t i = 0; i < cols; ++i) {
+        uint32_t bits = static_cast<uint32_t>(row * cols + i) + salt;
+        bits = (bits ^ (bits >> 16)) * 0x7feb352du;
+        bits = (bits ^ (bits >> 15)) * 0x846ca68bu;
+        values[static_cast<size_t>(i)] =
+            mean + spread * static_cast<float>(static_cast<int16_t>(bits >> 16));
+      }
+      rows.write(row, 1, values.data());
     }
   }
 }

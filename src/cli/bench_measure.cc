@@ -34,10 +34,8 @@ void MatmulCeiling::measure(int tries) {
   const Matmul args{.m = kSide,
                     .n = kSide,
                     .k = kSide,
-                    .a = a_.data(),
-                    .lda = kSide,
-                    .b = b_.data(),
-                    .ldb = kSide,
+                    .a = {a_.data(), kSide},
+                    .b = {b_.data(), kSide},
                     .c = c_.data(),
                     .ldc = kSide};
   Matmul forward = args;

@@ -70,15 +70,17 @@ CLI::Option* add_model_option(CLI::App* command, std::string& model) {
 
 CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype) {
   return command
-      ->add_option("--dtype", dtype, "type of the weights in memory; auto: as they are stored")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
-      ->type_name("auto|f32|bf16")
+      ->add_option("--dtype", dtype,
+                   "weights in memory; auto: as they are stored; w8a8: int8, multiplied with "
+                   "activations in int8")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "w8a8"}))
+      ->type_name("auto|f32|bf16|w8a8")
       ->capture_default_str();
 }
 
 std::optional<DType> weights_of(const std::string& dtype) {
   if (dtype == "auto") return std::nullopt;
-  return dtype_from_name(dtype);
+  return dtype == "w8a8" ? DType::i8 : dtype_from_name(dtype);
 }
 
 void WeightFlags::add_to(CLI::App* command) {

@@ -111,8 +111,7 @@ void record_routes(const std::vector<PlannedRows>& plan, const std::vector<Tenso
 void copy_page_rows(KvPool& pool, int32_t from, int32_t to, int64_t rows) {
   UM_CHECK(pool.conv_taps() == 0, "rows of a page with inputs of convolutions cannot be copied");
   for (int64_t i = 0; i < pool.layers(); ++i)
-    for (const CacheRows& cache :
-         {pool.layer(i).k, pool.layer(i).v, CacheRows{pool.layer(i).index, {}}})
+    for (const Rows& cache : {pool.layer(i).k, pool.layer(i).v, Rows(pool.layer(i).index)})
       if (cache) copy_rows(cache, from * kPageRows, to * kPageRows, rows);
 }
 

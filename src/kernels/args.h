@@ -10,6 +10,6 @@
 #include "kernels/args/matmul.h"
 #include "kernels/args/moe.h"
 #include "kernels/args/norm.h"
+#include "kernels/args/rows_view.h"
 #include "kernels/args/streams.h"
 #include "kernels/args/swiglu.h"
-#include "kernels/args/weight.h"

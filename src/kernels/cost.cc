@@ -33,8 +33,9 @@ double product(int64_t a, int64_t b) {
   return static_cast<double>(a) * static_cast<double>(b);
 }
 
-double bytes_of(const WeightPtr& weights) {
-  return static_cast<double>(weights.element_bytes());
+/// Bytes of `rows` rows of `cols` channels.
+double bytes_of(const RowsView& view, double rows, int64_t cols) {
+  return rows * static_cast<double>(view.format.row_bytes(cols));
 }
 
 }  // namespace
@@ -42,9 +43,11 @@ double bytes_of(const WeightPtr& weights) {
 Cost cost(const Matmul& a) {
   const double batch = static_cast<double>(a.batch);
   auto repeats = [&](int64_t stride) { return stride == 0 ? 1.0 : batch; };
-  Traffic traffic(a.a);
-  traffic.read(product(a.m, a.k) * repeats(a.stride_a))
-      .read(product(a.k, a.n) * repeats(a.stride_b), bytes_of(a.b));
+  Traffic traffic(a.a.values);
+  const auto rows_a = static_cast<double>(a.trans_a ? a.k : a.m);
+  const auto rows_b = static_cast<double>(a.trans_b ? a.n : a.k);
+  traffic.read(bytes_of(a.a, rows_a, a.trans_a ? a.m : a.k) * repeats(a.stride_a), 1)
+      .read(bytes_of(a.b, rows_b, a.trans_b ? a.k : a.n) * repeats(a.rows_b), 1);
   traffic.accumulate(product(a.m, a.n) * batch, a.accumulate);
   if (a.bias) traffic.read(static_cast<double>(a.n));
   return {2 * product(a.m, a.n) * static_cast<double>(a.k) * batch, traffic.bytes()};
@@ -52,15 +55,18 @@ Cost cost(const Matmul& a) {
 
 Cost cost(const GroupedMatmul& a) {
   const double weights = product(a.n, a.k);
+  const auto rows = static_cast<double>(a.rows);
   const double active = static_cast<double>(std::min(a.groups, a.rows));
-  Traffic traffic(a.a);
+  const bool forward = a.kind == GroupedMatmul::Kind::forward;
+  Traffic traffic(a.a.values);
   if (a.kind == GroupedMatmul::Kind::grad_weight) {
     traffic.read(product(a.rows, a.n + a.k));
     traffic.accumulate(weights * static_cast<double>(a.groups), a.accumulate);
   } else {
-    traffic.read(product(a.rows, a.n + a.k)).read(weights * active, bytes_of(a.b));
+    traffic.read(bytes_of(a.a, rows, forward ? a.k : a.n), 1)
+        .write(rows * static_cast<double>(forward ? a.n : a.k));
+    traffic.read(bytes_of(a.b, active * static_cast<double>(a.n), a.k), 1);
   }
-  const bool forward = a.kind == GroupedMatmul::Kind::forward;
   if (forward && a.swiglu) traffic.write(product(a.rows, a.n / 2));
   return {2 * static_cast<double>(a.rows) * weights, traffic.bytes()};
 }
@@ -305,7 +311,9 @@ Cost cost(const MoeScatter& a) {
 Cost cost(const Embedding& a) {
   const double all = product(a.tokens, a.cols);
   Traffic traffic(a.ids);
-  traffic.read(all, bytes_of(a.table)).read(static_cast<double>(a.tokens)).write(all);
+  traffic.read(bytes_of(a.table, static_cast<double>(a.tokens), a.cols), 1)
+      .read(static_cast<double>(a.tokens))
+      .write(all);
   return {0, traffic.bytes()};
 }
 
@@ -360,10 +368,11 @@ Cost cost(const CopyBlocks& a) {
 namespace {
 
 // Of f32 rows to int8 rows or back.
-Cost int8_cost(int64_t rows, int64_t width, bool slots, const void* any_input) {
+Cost int8_cost(int64_t rows, int64_t width, int64_t group, bool slots, const void* any_input) {
   const double all = product(rows, width);
+  const RowFormat format{RowType::i8, group};
   Traffic traffic(any_input);
-  traffic.read(all).read(all, 1).read(product(rows, int8_groups(width)));
+  traffic.read(all).read(product(rows, format.row_bytes(width)), 1);
   if (slots) traffic.read(static_cast<double>(rows));
   return {2 * all, traffic.bytes()};
 }
@@ -371,11 +380,11 @@ Cost int8_cost(int64_t rows, int64_t width, bool slots, const void* any_input) {
 }  // namespace
 
 Cost cost(const QuantizeRows& a) {
-  return int8_cost(a.rows, a.width, a.slots != nullptr, a.x);
+  return int8_cost(a.rows, a.width, a.group, a.slots != nullptr, a.x);
 }
 
 Cost cost(const DequantizeRows& a) {
-  return int8_cost(a.rows, a.width, a.slots != nullptr, a.x.values);
+  return int8_cost(a.rows, a.width, kInt8Group, a.slots != nullptr, a.x.values);
 }
 
 Cost cost(const BalanceStats& a) {

@@ -28,7 +28,7 @@ void load_piece(const Param& param, const Piece& piece, const StoredWeight& stor
   expected.reserve(static_cast<size_t>(piece.shape.rank()));
   for (int i = 0; i < piece.shape.rank(); ++i) expected.push_back(piece.shape[i]);
   check_weight(stored, piece.name, expected, where);
-  if (!param.value.device().dry()) read_weight(stored, param.value, piece.begin);
+  if (!param.value.device().dry()) read_weight(stored, param.weight(), piece.row);
 }
 
 /// Passes values of type `from` on as type `to`.
@@ -71,20 +71,43 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
           fmt::format("{}: tensor {} is not part of the model", source.where(), name));
 }
 
-DType stored_weights(const ModelConfig& config, const WeightSource& source) {
+namespace {
+
+/// The narrowest type that holds a matrix as it is stored: of all its tensors.
+DType stored_type(const Param& matrix, const WeightSource& source) {
+  bool int8 = true, bf16 = true;
+  for (const Piece& piece : matrix.pieces) {
+    const StoredWeight* stored = source.find(piece.name);
+    if (stored == nullptr) continue;
+    int8 = int8 && stored->read_int8;
+    bf16 = bf16 && stored->dtype == DType::bf16;
+  }
+  if (int8) return DType::i8;
+  return bf16 ? DType::bf16 : DType::f32;
+}
+
+}  // namespace
+
+WeightTypes stored_weights(const ModelConfig& config, const WeightSource& source) {
   const auto model = make_model(config, dry_device(), DType::bf16);
-  for (const auto& param : model->params().all())
-    for (const Piece& piece : param->pieces) {
-      const StoredWeight* stored = source.find(piece.name);
-      if (param->value.dtype() == DType::bf16 && stored != nullptr && stored->dtype != DType::bf16)
-        return DType::f32;
-    }
-  return DType::bf16;
+  WeightTypes types(DType::bf16);
+  std::map<DType, int> seen;
+  for (const auto& param : model->params().all()) {
+    if (param->value.dtype() != DType::bf16) continue;
+    const DType type = types.others[param->name] = stored_type(*param, source);
+    ++seen[type];
+  }
+  // Without int8 one type holds all: f32 if one matrix needs it.
+  if (!seen.contains(DType::i8)) return seen.contains(DType::f32) ? DType::f32 : DType::bf16;
+  types.matrices = DType::i8;
+  std::erase_if(types.others, [](const auto& entry) { return entry.second == DType::i8; });
+  return types;
 }
 
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
-                                  std::vector<std::string>* warnings, std::optional<DType> weights,
-                                  int64_t expert_bytes, const LoadProgress& progress) {
+                                  std::vector<std::string>* warnings,
+                                  std::optional<WeightTypes> weights, int64_t expert_bytes,
+                                  const LoadProgress& progress) {
   ModelConfig config = read_config(path);
   UM_CHECK(
       has_weights(path),
@@ -127,11 +150,12 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
     const Place place = places->at(spec.name);
     const Tensor& tensor = pick(*place.param);
     const auto count = static_cast<size_t>(place.piece->shape.count());
+    const int64_t begin = place.piece->begin(tensor);
     if (tensor.dtype() == DType::bf16) {
-      const uint16_t* values = tensor.data<uint16_t>() + place.piece->begin;
+      const uint16_t* values = tensor.data<uint16_t>() + begin;
       return write_values(DType::bf16, std::as_bytes(std::span(values, count)), spec.dtype, sink);
     }
-    const float* values = tensor.f32() + place.piece->begin;
+    const float* values = tensor.f32() + begin;
     write_values(DType::f32, std::as_bytes(std::span(values, count)), spec.dtype, sink);
   };
 }
@@ -150,7 +174,7 @@ void save_model(const Model& model, const std::filesystem::path& directory,
       max_shard_bytes);
 }
 
-int64_t weight_bytes(const ModelConfig& config, DType weights) {
+int64_t weight_bytes(const ModelConfig& config, const WeightTypes& weights) {
   return make_model(config, dry_device(), weights)->params().bytes();
 }
 
@@ -160,7 +184,7 @@ int64_t memory_bytes() {
   return static_cast<int64_t>(info.totalram) * static_cast<int64_t>(info.mem_unit);
 }
 
-void check_fits_memory(const ModelConfig& config, DType weights, int64_t copies,
+void check_fits_memory(const ModelConfig& config, const WeightTypes& weights, int64_t copies,
                        const std::string& what) {
   const auto available = static_cast<double>(memory_bytes());
   const double needed =
@@ -168,7 +192,7 @@ void check_fits_memory(const ModelConfig& config, DType weights, int64_t copies,
   const auto params = static_cast<double>(count_parameters(config).total_with_mtp());
   UM_CHECK(needed <= available,
            "{}: {:.2f} billion parameters in {} need {:.1f} GB{}, this machine has {:.1f} GB", what,
-           params / 1e9, dtype_name(weights), needed / 1e9,
+           params / 1e9, dtype_name(weights.matrices), needed / 1e9,
            copies > 1 ? fmt::format(" ({} copies of them)", copies) : "", available / 1e9);
 }
 

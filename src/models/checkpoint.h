@@ -28,13 +28,13 @@ using LoadProgress = std::function<void(uint64_t done, uint64_t all)>;
 /// (expert_files.h).
 std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& device,
                                   std::vector<std::string>* warnings = nullptr,
-                                  std::optional<DType> weights = DType::f32,
+                                  std::optional<WeightTypes> weights = DType::f32,
                                   int64_t expert_bytes = kAllExperts,
                                   const LoadProgress& progress = {});
 
 /// bf16 if every matrix of the model is stored so or in fewer bits (blocks of integers lose far
 /// more to begin with), else f32, which loses nothing.
-DType stored_weights(const ModelConfig& config, const WeightSource& source);
+WeightTypes stored_weights(const ModelConfig& config, const WeightSource& source);
 
 /// Fills a model's weights from an opened checkpoint.
 void load_weights(Model& model, const WeightSource& source,
@@ -56,7 +56,7 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
                                const std::string& prefix = "");
 
 /// Bytes of a model's weights in memory, MTP heads included, with matrices in `weights`.
-int64_t weight_bytes(const ModelConfig& config, DType weights);
+int64_t weight_bytes(const ModelConfig& config, const WeightTypes& weights);
 
 /// The machine's memory.
 int64_t memory_bytes();
@@ -64,7 +64,7 @@ int64_t memory_bytes();
 /// Makes sure that the machine's memory can hold a model of this size, MTP heads included: throws
 /// Error with the numbers otherwise. Activations come on top. `copies`: 1 to run it, 4 to train it
 /// in f32 with AdamW (weights, gradients, two moments).
-void check_fits_memory(const ModelConfig& config, DType weights, int64_t copies,
+void check_fits_memory(const ModelConfig& config, const WeightTypes& weights, int64_t copies,
                        const std::string& what);
 
 }  // namespace um

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "ops/cache_rows.h"
+#include "ops/rows.h"
 
 namespace um {
 namespace {

@@ -24,10 +24,10 @@ struct ExpertFiles {
   WeightSource source;
   std::vector<std::vector<ExpertWeights>> layers;
 
-  void load(int64_t layer, int64_t expert, const Tensor& gate_up, const Tensor& down) const {
+  void load(int64_t layer, int64_t expert, const Rows& gate_up, const Rows& down) const {
     const auto& [gate, up, back] = layers[static_cast<size_t>(layer)][static_cast<size_t>(expert)];
     read_weight(gate, gate_up, 0);
-    read_weight(up, gate_up, gate_up.count() / 2);
+    read_weight(up, gate_up, gate_up.rows() / 2);
     read_weight(back, down, 0);
   }
 };
@@ -39,10 +39,12 @@ int64_t expert_bytes_of(double gigabytes) {
   return static_cast<int64_t>(std::clamp(1e9 * gigabytes, 1.0, 1e15));
 }
 
-std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& device, DType weights,
-                                          int64_t expert_bytes, const std::string& what) {
+std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& device,
+                                          const WeightTypes& weights, int64_t expert_bytes,
+                                          const std::string& what) {
   if (config.moe.experts == 0 || expert_bytes == kAllExperts) return nullptr;
-  const int64_t one = ExpertCache::expert_bytes(weights, config.hidden, config.moe.expert_width);
+  const int64_t one = ExpertCache::expert_bytes(weight_format(weights.matrices), config.hidden,
+                                                config.moe.expert_width);
   const int64_t layers = moe_layers(config), all = layers * config.moe.experts;
   const int64_t others = weight_bytes(config, weights) - all * one;
   const auto memory = static_cast<int64_t>(kShareOfMemory * static_cast<double>(memory_bytes()));
@@ -59,8 +61,8 @@ std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& dev
       "layers; there are {:.3f} GB for experts, {:.1f} GB in all",
       what, gigabytes(others), gigabytes(layers * one), layers,
       gigabytes(std::max<int64_t>(room, 0)), gigabytes(memory));
-  return std::make_unique<ExpertCache>(device, weights, slots, config.hidden,
-                                       config.moe.expert_width);
+  return std::make_unique<ExpertCache>(device, weight_format(weights.matrices), slots,
+                                       config.hidden, config.moe.expert_width);
 }
 
 void connect_experts(Model& model, const WeightSource& source, std::set<std::string_view>& used) {
@@ -84,16 +86,17 @@ void connect_experts(Model& model, const WeightSource& source, std::set<std::str
                          take("down_proj.weight", {D, F})});
     }
   }
-  cache->set_load([files](int64_t layer, int64_t expert, const Tensor& gate_up,
-                          const Tensor& down) { files->load(layer, expert, gate_up, down); });
+  cache->set_load([files](int64_t layer, int64_t expert, const Rows& gate_up, const Rows& down) {
+    files->load(layer, expert, gate_up, down);
+  });
 }
 
 std::string describe_experts(const Model& model) {
   const ExpertCache* cache = model.params().expert_cache();
   if (cache == nullptr) return {};
   const ModelConfig& config = model.config();
-  const int64_t one = ExpertCache::expert_bytes(model.params().weights_dtype(), config.hidden,
-                                                config.moe.expert_width);
+  const int64_t one = ExpertCache::expert_bytes(weight_format(model.params().weights_dtype()),
+                                                config.hidden, config.moe.expert_width);
   return fmt::format("room for {} of {} routed experts, {:.2f} GB; the others stay on disk",
                      cache->slots(), moe_layers(config) * config.moe.experts,
                      static_cast<double>(cache->slots() * one) / 1e9);

@@ -22,8 +22,9 @@ int64_t expert_bytes_of(double gigabytes);
 
 /// Room for experts in `weights` by that rule; null if all of them are to be in memory. Throws
 /// Error, saying `what`, if not even one expert of each layer fits beside the other weights.
-std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& device, DType weights,
-                                          int64_t expert_bytes, const std::string& what);
+std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& device,
+                                          const WeightTypes& weights, int64_t expert_bytes,
+                                          const std::string& what);
 
 /// Makes a model's expert cache read from `source`, which it keeps open. Names that are read go to
 /// `used`. Throws Error for tensors that are missing or of a wrong shape.

@@ -15,9 +15,9 @@
 
 namespace um {
 
-Model::Model(ModelConfig config, Device& device, DType weights,
+Model::Model(ModelConfig config, Device& device, WeightTypes weights,
              std::unique_ptr<ExpertCache> experts)
-    : config_(std::move(config)), params_(device, weights) {
+    : config_(std::move(config)), params_(device, std::move(weights)) {
   params_.set_expert_cache(std::move(experts));
   embed_ = params_.matrix("model.embed_tokens.weight", config_.vocab, config_.hidden,
                           config_.embedding_init_std);
@@ -174,7 +174,7 @@ TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
   Ragged with;
   const Ragged& seen = with_sinks(rows, with);
   const Pass pass = pass_for(rows, seen, options);
-  const Tensor embedded = embedding(tokens, embed_->value);
+  const Tensor embedded = embedding(tokens, embed_->weight());
   if (config_.streams > 1) return {streams_trunk(embedded, pass, options)};
   Residual stream;
   stream.y = embedded;
@@ -201,10 +201,10 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   Ragged with;
   const Ragged& seen = with_sinks(rows, with);
   const Pass pass = pass_for(rows, seen, options);
-  const Tensor joined = concat_norm(embedding(tokens, embed_->value), head.embed_norm->value, state,
-                                    head.hidden_norm->value, eps);
+  const Tensor joined = concat_norm(embedding(tokens, embed_->weight()), head.embed_norm->value,
+                                    state, head.hidden_norm->value, eps);
   Residual stream;
-  stream.y = linear(joined, head.projection->value);
+  stream.y = linear(joined, head.projection->weight());
   stream.z = rmsnorm(stream.y, head.layer->input_gain(), eps);
   const auto index = static_cast<int64_t>(layers_.size()) + k;
   const Residual out =

@@ -39,7 +39,7 @@ struct ForwardOptions {
 class Model {
  public:
   /// With `experts` the routed experts are no parameters: the cache has them.
-  Model(ModelConfig config, Device& device, DType weights = DType::f32,
+  Model(ModelConfig config, Device& device, WeightTypes weights = {},
         std::unique_ptr<ExpertCache> experts = nullptr);
 
   const ModelConfig& config() const { return config_; }
@@ -61,7 +61,7 @@ class Model {
                 const ForwardOptions& options) const;
 
   /// The output head [V, D] (the embedding when tied).
-  const Tensor& head() const { return head_->value; }
+  Rows head() const { return head_->weight(); }
   int64_t mtp_heads() const { return static_cast<int64_t>(mtp_.size()); }
   /// MoE layers of the trunk, and of the trunk with its MTP heads.
   int64_t trunk_moe_layers() const { return trunk_moe_layers_; }
@@ -107,7 +107,7 @@ class Model {
 /// Builds a model of the config's family with unset weights. On a dry device nothing is allocated.
 /// `weights`: f32, or bf16 for a model that only runs. `experts`: see Model.
 std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device,
-                                  DType weights = DType::f32,
+                                  WeightTypes weights = {},
                                   std::unique_ptr<ExpertCache> experts = nullptr);
 
 }  // namespace um

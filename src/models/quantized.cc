@@ -142,6 +142,27 @@ StoredWeight::Read dequantize(const StoredWeight::Read& q, int64_t columns, Stor
   };
 }
 
+/// Whether there are no zero points but 0 (ModelSlim writes them for symmetric weights too).
+bool is_zero(const std::optional<StoredWeight>& zero) {
+  if (!zero) return true;
+  std::vector<float> values(static_cast<size_t>(zero->columns()));
+  for (int64_t row = 0; row < zero->rows(); ++row) {
+    zero->read(row, 1, values.data());
+    if (std::any_of(values.begin(), values.end(), [](float z) { return z != 0; })) return false;
+  }
+  return true;
+}
+
+/// The integers as they lie, and the scale of each row, one for `rows_per_scale` rows.
+StoredWeight::ReadInt8 int8_rows(const TensorView& stored, int64_t columns, StoredWeight scale,
+                                 int64_t rows_per_scale) {
+  return
+      [=, data = stored.bytes.data()](int64_t row, int64_t count, int8_t* values, float* scales) {
+        std::memcpy(values, data + row * columns, static_cast<size_t>(count * columns));
+        for (int64_t r = 0; r < count; ++r) scale.read((row + r) / rows_per_scale, 1, scales + r);
+      };
+}
+
 StoredWeight Module::scaled(const TensorView& stored) const {
   const bool known =
       stored.dtype == DType::i8 || stored.dtype == DType::f8_e4m3 || stored.dtype == DType::f8_e5m2;
@@ -169,6 +190,8 @@ StoredWeight Module::scaled(const TensorView& stored) const {
   weight.bytes += scale.bytes;
   weight.format = fmt::format("{} with scales per {} × {}", weight.format, scale_blocks.rows,
                               scale_blocks.columns);
+  if (stored.dtype == DType::i8 && scale_blocks.columns == columns && is_zero(zero))
+    weight.read_int8 = int8_rows(stored, columns, scale, scale_blocks.rows);
   weight.read = dequantize(weight.read, columns, scale, scale_blocks, zero, zero_blocks);
   return weight;
 }

@@ -44,6 +44,7 @@ int64_t product(std::span<const int64_t> shape) {
 StoredWeight view_of(const StoredWeight& weight, std::vector<int64_t> shape) {
   StoredWeight view = weight;
   view.plain = {};
+  view.read_int8 = {};
   view.shape = std::move(shape);
   const auto whole = static_cast<double>(std::max<int64_t>(1, product(weight.shape)));
   view.bytes = static_cast<uint64_t>(std::llround(static_cast<double>(weight.bytes) / whole *
@@ -95,30 +96,40 @@ namespace {
 
 constexpr int64_t kChunk = int64_t{1} << 16;  // elements converted at a time
 
-void read_rows(const StoredWeight& weight, const Tensor& to, int64_t begin, int64_t row,
-               int64_t count) {
-  const int64_t columns = weight.columns(), at = begin + row * columns;
-  if (to.dtype() == DType::f32) return weight.read(row, count, to.f32() + at);
+/// Rows [row, row + count) of a stored weight to rows from `at` on.
+void read_rows(const StoredWeight& weight, int64_t row, int64_t count, const Rows& to, int64_t at) {
+  const int64_t columns = to.cols();
+  if (to.format.type == RowType::f32)
+    return weight.read(row, count, to.values.f32() + at * columns);
   const auto elements = static_cast<size_t>(count * columns);
-  uint16_t* target = to.data<uint16_t>() + at;
-  if (weight.dtype == DType::bf16 && !weight.plain.empty()) {
-    std::memcpy(target, weight.plain.data() + static_cast<size_t>(row * columns) * sizeof(uint16_t),
+  if (to.format.type == RowType::bf16 && weight.dtype == DType::bf16 && !weight.plain.empty()) {
+    std::memcpy(to.values.data<uint16_t>() + at * columns,
+                weight.plain.data() + static_cast<size_t>(row * columns) * sizeof(uint16_t),
                 elements * sizeof(uint16_t));
     return;
   }
+  if (to.is_int8() && weight.read_int8) {
+    const Rows part = to.row_range(at, at + count);
+    return weight.read_int8(row, count, part.values.data<int8_t>(), part.scales.f32());
+  }
   std::vector<float> wide(elements);
   weight.read(row, count, wide.data());
-  convert_from_f32(DType::bf16, wide.data(), target, elements);
+  to.write(at, count, wide.data());
 }
 
 }  // namespace
 
-void read_weight(const StoredWeight& weight, const Tensor& to, int64_t begin) {
+void read_weight(const StoredWeight& weight, const Rows& to, int64_t begin) {
+  // A vector of several extents ([n, 1, taps]) is one row of its parameter.
+  if (weight.columns() != to.cols())
+    return weight.read(0, weight.rows(), to.values.f32() + begin * to.cols());
   const int64_t rows = weight.rows();
   const int64_t step = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, weight.columns()));
 #pragma omp parallel for schedule(dynamic) if (rows > step)
-  for (int64_t row = 0; row < rows; row += step)
-    read_rows(weight, to, begin, row, std::min(step, rows - row));
+  for (int64_t row = 0; row < rows; row += step) {
+    const int64_t count = std::min(step, rows - row);
+    read_rows(weight, row, count, to, begin + row);
+  }
 }
 
 StoredWeight plain_weight(const TensorView& view) {
@@ -149,6 +160,11 @@ StoredWeight row_slice(const StoredWeight& weight, int64_t begin, std::vector<in
   slice.read = [read = weight.read, begin](int64_t row, int64_t count, float* out) {
     read(begin + row, count, out);
   };
+  if (weight.read_int8)
+    slice.read_int8 = [read = weight.read_int8, begin](int64_t row, int64_t count, int8_t* values,
+                                                       float* scales) {
+      read(begin + row, count, values, scales);
+    };
   if (!weight.plain.empty()) {
     const auto row_bytes = static_cast<size_t>(weight.columns()) * dtype_size(weight.dtype);
     slice.plain = weight.plain.subspan(static_cast<size_t>(begin) * row_bytes,
@@ -161,6 +177,7 @@ StoredWeight stack(const std::vector<StoredWeight>& weights) {
   UM_CHECK(!weights.empty(), "nothing to stack");
   StoredWeight all = weights.front();
   all.plain = {};
+  all.read_int8 = {};
   all.bytes = 0;
   std::vector<StoredWeight::Read> parts;
   for (const StoredWeight& weight : weights) {

@@ -15,7 +15,7 @@
 
 #include "core/dtype.h"
 #include "core/safetensors.h"
-#include "core/tensor.h"
+#include "ops/rows.h"
 
 namespace um {
 
@@ -30,6 +30,10 @@ struct StoredWeight {
   std::string format;        ///< how the file stores it: "BF16", "Q4_K"
   uint64_t bytes = 0;        ///< of it in the file
   Read read;                 ///< empty for a type that has no values in f32 (BOOL)
+  /// Writes the rows' own integers and a scale for each row. Like `read`; empty for a weight that
+  /// is not stored so.
+  using ReadInt8 = std::function<void(int64_t row, int64_t count, int8_t* values, float* scales)>;
+  ReadInt8 read_int8;
   /// The values themselves in `dtype`, where they lie in the file like that; else empty.
   std::span<const std::byte> plain;
 
@@ -77,8 +81,9 @@ bool has_weights(const std::filesystem::path& path);
 /// Throws Error unless the weight has this shape and can be read as numbers.
 void check_weight(const StoredWeight& weight, std::string_view name,
                   const std::vector<int64_t>& shape, const std::string& where);
-/// A whole weight into elements of `to` (f32 or bf16) from `begin` on, with all threads.
-void read_weight(const StoredWeight& weight, const Tensor& to, int64_t begin);
+/// A whole weight into `to` from row `begin` on, with all threads. A vector is a part of a row of
+/// `to`, or all of it.
+void read_weight(const StoredWeight& weight, const Rows& to, int64_t begin);
 
 /// A tensor in one of the types that convert_to_f32 reads; of others only the shape is known.
 StoredWeight plain_weight(const TensorView& view);

@@ -38,8 +38,8 @@ Mla::Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config
   kv_a_ = store.matrix(prefix + "kv_a_proj_with_mqa.weight", a.kv_lora_rank + a.qk_rope_dim,
                        config.hidden, std);
   kv_norm_ = store.vector(prefix + "kv_a_layernorm.weight", a.kv_lora_rank, 1);
-  kv_b_ = store.matrix(prefix + "kv_b_proj.weight", a.heads * (a.qk_nope_dim + a.v_dim),
-                       a.kv_lora_rank, std);
+  kv_b_ = store.two_sided_matrix(prefix + "kv_b_proj.weight", a.heads * (a.qk_nope_dim + a.v_dim),
+                                 a.kv_lora_rank, std);
   o_ = store.matrix(prefix + "o_proj.weight", config.hidden, a.heads * a.v_dim, std);
   // One vector each in memory: they stay in f32 and do not decay.
   const auto vectors = [&](const char* name, const Shape& shape) {
@@ -61,14 +61,14 @@ Mla::Mla(ParamStore& store, const std::string& prefix, const ModelConfig& config
     indexer_ = std::make_unique<KeyIndexer>(store, prefix + "indexer.", config);
 }
 
-Tensor Mla::query_latent(const Tensor& z, const Pass& pass, int64_t layer) const {
+LinearInput Mla::query_latent(const LinearInput& z, const Pass& pass, int64_t layer) const {
   if (q_ != nullptr) return z;
-  return rmsnorm(convolved(linear(z, q_a_->value), Site::query, pass, layer), q_norm_->value,
+  return rmsnorm(convolved(linear(z, q_a_->weight()), Site::query, pass, layer), q_norm_->value,
                  static_cast<float>(kLatentNormEps));
 }
 
-Tensor Mla::queries(const Tensor& query_latent, const Pass& pass) const {
-  const Tensor q = linear(query_latent, q_ != nullptr ? q_->value : q_b_->value);
+Tensor Mla::queries(const LinearInput& query_latent, const Pass& pass) const {
+  const Tensor q = linear(query_latent, (q_ != nullptr ? q_ : q_b_)->weight());
   return rope(q, pass.rows.positions, pass.rope, config_.heads, config_.qk_nope_dim,
               config_.rope_interleave);
 }
@@ -86,20 +86,21 @@ Tensor Mla::convolved(const Tensor& x, Site site, const Pass& pass, int64_t laye
   return pass.convs.convolve(x, weight->value, kept);
 }
 
-Tensor Mla::key_mask(const Tensor& z, const Tensor& query_latent, const Pass& pass,
+Tensor Mla::key_mask(const LinearInput& z, const LinearInput& query_latent, const Pass& pass,
                      int64_t layer) const {
   if (indexer_ != nullptr) return indexer_->mask(z, query_latent, pass, layer);
-  return window_ > 0 ? window_mask(z.device(), pass.rows, window_) : Tensor();
+  return window_ > 0 ? window_mask(z.rows().device(), pass.rows, window_) : Tensor();
 }
 
-Tensor Mla::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
-  const Tensor latent = query_latent(z, pass, layer);
+Tensor Mla::forward(const Tensor& rows, const Pass& pass, int64_t layer) const {
+  const LinearInput z(rows);
+  const LinearInput latent = query_latent(z, pass, layer);
   const Tensor mask = key_mask(z, latent, pass, layer);
   const Tensor q = queries(latent, pass);
-  const Tensor kv_a = convolved(linear(z, kv_a_->value), Site::latent, pass, layer);
+  const Tensor kv_a = convolved(linear(z, kv_a_->weight()), Site::latent, pass, layer);
   const Tensor context = pass.cache != nullptr ? attend_cached(q, kv_a, pass, mask, layer)
                                                : attend(q, kv_a, pass, mask);
-  return linear(convolved(context, Site::output, pass, layer), o_->value);
+  return linear(convolved(context, Site::output, pass, layer), o_->weight());
 }
 
 Tensor Mla::attend(const Tensor& q, const Tensor& kv_a, const Pass& pass,
@@ -110,7 +111,7 @@ Tensor Mla::attend(const Tensor& q, const Tensor& kv_a, const Pass& pass,
     key.latent = prepend_rows(sink_latents(), key.latent, pass.rows);
     key.k_rope = prepend_rows(sink_rope_->value, key.k_rope, pass.rows);
   }
-  const Tensor kv = linear(key.latent, kv_b_->value);
+  const Tensor kv = linear(key.latent, kv_b_->weight());
   return attention_mla(q, kv, key.k_rope, config_.heads, config_.qk_nope_dim, scale_, pass.rows,
                        mask);
 }
@@ -119,7 +120,7 @@ Tensor Mla::attend_cached(const Tensor& q, const Tensor& kv_a, const Pass& pass,
                           int64_t layer) const {
   const KvView& view = *pass.cache;
   const int64_t T = pass.rows.rows, prompts = view.prompt_sequences, prompt_rows = view.prompt_rows;
-  const CacheRows& pool = view.pool->layer(layer).k;
+  const Rows& pool = view.pool->layer(layer).k;
   const auto mask_rows = [&](int64_t begin, int64_t end) {
     return mask ? mask.row_range(begin, end) : Tensor();
   };
@@ -146,7 +147,7 @@ Tensor Mla::sink_latents() const {
 void Mla::write_sinks(const LayerCache& cache, const Tensor& slots) const {
   const AttentionConfig& a = config_;
   if (a.sinks == 0) return;
-  const Tensor rows = Tensor::empty(slots.device(), {a.sinks, cache.k.width()});
+  const Tensor rows = Tensor::empty(slots.device(), {a.sinks, cache.k.cols()});
   copy_into(sink_latents().reshape({a.sinks, a.kv_lora_rank}), rows.col_range(0, a.kv_lora_rank));
   copy_into(sink_rope_->value.reshape({a.sinks, a.qk_rope_dim}),
             rows.col_range(a.kv_lora_rank, rows.cols()));
@@ -156,32 +157,30 @@ void Mla::write_sinks(const LayerCache& cache, const Tensor& slots) const {
 Tensor Mla::naive(const Tensor& q, const Tensor& latents, const Ragged& rows,
                   const Tensor& mask) const {
   const int64_t rank = config_.kv_lora_rank;
-  const Tensor kv = linear(latents.col_range(0, rank), kv_b_->value);
+  const Tensor kv = linear(latents.col_range(0, rank), kv_b_->weight());
   return attention_mla(q, kv, latents.col_range(rank, latents.cols()), config_.heads,
                        config_.qk_nope_dim, scale_, rows, mask);
 }
 
-void Mla::absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows,
-                   const PageTable& pages, const Tensor& mask, const Tensor& out) const {
+void Mla::absorbed(const Tensor& q, const Rows& latents, const Ragged& rows, const PageTable& pages,
+                   const Tensor& mask, const Tensor& out) const {
   const AttentionConfig& a = config_;
   Device& device = q.device();
-  const int64_t T = q.rows(), H = a.heads, rank = a.kv_lora_rank, width = latents.width();
+  const int64_t T = q.rows(), H = a.heads, rank = a.kv_lora_rank, width = latents.cols();
   const int64_t head_rows = a.qk_nope_dim + a.v_dim;  // of kv_b: per head [key rows | value rows]
-  const WeightPtr kv_b = weight_ptr(kv_b_->value);
+  const RowsView kv_b = rows_view(kv_b_->value);
   // q'_h = q_nope,h · Wuk_h: the key up-projection goes into the query.
   const Tensor q_latent = Tensor::empty(device, {T, H * width});
   launch(device, Matmul{.m = T,
                         .n = rank,
                         .k = a.qk_nope_dim,
-                        .a = q.f32(),
-                        .lda = q.ld(),
+                        .a = rows_view(q),
                         .b = kv_b,
-                        .ldb = rank,
                         .c = q_latent.f32(),
                         .ldc = H * width,
                         .batch = H,
                         .stride_a = a.qk_dim(),
-                        .stride_b = head_rows * rank,
+                        .rows_b = head_rows,
                         .stride_c = width});
   launch(device, CopyBlocks{.rows = T,
                             .blocks = H,
@@ -197,16 +196,14 @@ void Mla::absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows
   launch(device, Matmul{.m = T,
                         .n = a.v_dim,
                         .k = rank,
-                        .a = context.f32(),
-                        .lda = H * rank,
-                        .b = kv_b + a.qk_nope_dim * rank,
-                        .ldb = rank,
+                        .a = rows_view(context),
+                        .b = kv_b.from_row(a.qk_nope_dim),
                         .trans_b = true,
                         .c = out.f32(),
                         .ldc = out.ld(),
                         .batch = H,
                         .stride_a = rank,
-                        .stride_b = head_rows * rank,
+                        .rows_b = head_rows,
                         .stride_c = a.v_dim});
 }
 
@@ -251,13 +248,13 @@ Gqa::Gqa(ParamStore& store, const std::string& prefix, const ModelConfig& config
     sink_zeros_ = Tensor::zeros(store.device(), {a.sinks, v_width});
 }
 
-Gqa::Heads Gqa::project(const Tensor& z) const {
+Gqa::Heads Gqa::project(const LinearInput& z) const {
   if (qkv_ == nullptr)
-    return {linear(z, q_->value, value_of(q_bias_)), linear(z, k_->value, value_of(k_bias_)),
-            linear(z, v_->value, value_of(v_bias_))};
+    return {linear(z, q_->weight(), value_of(q_bias_)), linear(z, k_->weight(), value_of(k_bias_)),
+            linear(z, v_->weight(), value_of(v_bias_))};
   const AttentionConfig& a = config_;
   auto [q, k, v] =
-      split_columns(linear(z, qkv_->value),
+      split_columns(linear(z, qkv_->weight()),
                     {a.heads * a.qk_dim(), a.kv_heads * a.qk_dim(), a.kv_heads * a.v_dim});
   return {q, k, v};
 }
@@ -278,8 +275,8 @@ void Gqa::write_sinks(const LayerCache& cache, const Tensor& slots) const {
   if (a.sinks == 0) return;
   const Tensor keys = rmsnorm(sink_key_->value, k_norm_->value, eps_);
   const Tensor values = sink_value_ != nullptr ? sink_value_->value : sink_zeros_;
-  scatter_rows(keys.reshape({a.sinks, cache.k.width()}), slots, cache.k);
-  scatter_rows(values.reshape({a.sinks, cache.v.width()}), slots, cache.v);
+  scatter_rows(keys.reshape({a.sinks, cache.k.cols()}), slots, cache.k);
+  scatter_rows(values.reshape({a.sinks, cache.v.cols()}), slots, cache.v);
 }
 
 Tensor Gqa::rotated(const Tensor& heads, const Param* norm, int64_t count, const Pass& pass) const {
@@ -293,14 +290,14 @@ Tensor Gqa::forward(const Tensor& z, const Pass& pass, int64_t layer) const {
   Heads heads = project(z);
   heads.q = rotated(heads.q, q_norm_, a.heads, pass);
   heads.k = rotated(heads.k, k_norm_, a.kv_heads, pass);
-  if (pass.cache == nullptr) return linear(attend(heads, pass), o_->value, value_of(o_bias_));
+  if (pass.cache == nullptr) return linear(attend(heads, pass), o_->weight(), value_of(o_bias_));
   const KvView& view = *pass.cache;
   const LayerCache& pool = view.pool->layer(layer);
   scatter_rows(heads.k, view.slots, pool.k);
   scatter_rows(heads.v, view.slots, pool.v);
   const Tensor context = attention_gqa_cached(heads.q, pool.k, pool.v, a.heads, a.kv_heads, scale_,
                                               pass.rows, page_table(view, 0, pass.rows.sequences));
-  return linear(context, o_->value, value_of(o_bias_));
+  return linear(context, o_->weight(), value_of(o_bias_));
 }
 
 }  // namespace um

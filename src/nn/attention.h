@@ -10,6 +10,7 @@
 #include "nn/module.h"
 #include "nn/pass.h"
 #include "ops/attention.h"
+#include "ops/linear.h"
 
 namespace um {
 
@@ -40,11 +41,11 @@ class Mla : public AttentionBlock {
   /// Where a convolution's channels begin in the cache.
   enum class Site { query, latent, output };
   /// The normed query latent [T, q_lora_rank], or z where there is none.
-  Tensor query_latent(const Tensor& z, const Pass& pass, int64_t layer) const;
-  Tensor queries(const Tensor& query_latent, const Pass& pass) const;
+  LinearInput query_latent(const LinearInput& z, const Pass& pass, int64_t layer) const;
+  Tensor queries(const LinearInput& query_latent, const Pass& pass) const;
   /// x, or x + conv(x) where the model has convolutions.
   Tensor convolved(const Tensor& x, Site site, const Pass& pass, int64_t layer) const;
-  Tensor key_mask(const Tensor& z, const Tensor& query_latent, const Pass& pass,
+  Tensor key_mask(const LinearInput& z, const LinearInput& query_latent, const Pass& pass,
                   int64_t layer) const;
   /// The heads' outputs [T, H*v_dim].
   Tensor attend(const Tensor& q, const Tensor& kv_a, const Pass& pass, const Tensor& mask) const;
@@ -56,8 +57,8 @@ class Mla : public AttentionBlock {
   Tensor naive(const Tensor& q, const Tensor& latents, const Ragged& rows,
                const Tensor& mask) const;
   /// The same over latents in a pool, into `out`.
-  void absorbed(const Tensor& q, const CacheRows& latents, const Ragged& rows,
-                const PageTable& pages, const Tensor& mask, const Tensor& out) const;
+  void absorbed(const Tensor& q, const Rows& latents, const Ragged& rows, const PageTable& pages,
+                const Tensor& mask, const Tensor& out) const;
 
   const AttentionConfig config_;
   float scale_;
@@ -84,7 +85,7 @@ class Gqa : public AttentionBlock {
     Tensor q, k, v;
   };
   /// The projections, before norms and positions.
-  Heads project(const Tensor& z) const;
+  Heads project(const LinearInput& z) const;
   /// Without a cache: sinks, if any, before each sequence's keys and values.
   Tensor attend(const Heads& heads, const Pass& pass) const;
   /// Queries or keys [T, count*dim], normed if there is a gain, with their positions.

@@ -11,8 +11,8 @@ class ExpertCache::Layer : public ExpertSlots {
   Layer(ExpertCache& cache, int64_t index, int64_t experts)
       : cache_(cache), index_(index), slot_of_(static_cast<size_t>(experts), -1) {}
   Fetched fetch(const Tensor& offsets, int64_t begin) override;
-  const Tensor& gate_up() const override { return cache_.gate_up_; }
-  const Tensor& down() const override { return cache_.down_; }
+  const Rows& gate_up() const override { return cache_.gate_up_; }
+  const Rows& down() const override { return cache_.down_; }
   int64_t experts() const { return std::ssize(slot_of_); }
 
  private:
@@ -57,9 +57,9 @@ void ExpertCache::Layer::load(const std::vector<int64_t>& experts) {
 #pragma omp parallel for schedule(dynamic, 1)
   for (size_t i = 0; i < experts.size(); ++i) {
     const int64_t slot = first + slot_of(experts[i]);
-    const auto part = [slot](const Tensor& all) {
-      const int64_t rows = all.shape()[1];
-      return all.reshape({all.rows(), all.cols()}).row_range(slot * rows, (slot + 1) * rows);
+    const auto part = [slot](const Rows& all) {
+      const int64_t rows = all.values.shape()[1];
+      return all.row_range(slot * rows, (slot + 1) * rows);
     };
     cache_.load_(index_, experts[i], part(cache_.gate_up_), part(cache_.down_));
   }
@@ -95,17 +95,18 @@ ExpertSlots::Fetched ExpertCache::Layer::fetch(const Tensor& offsets, int64_t be
   return out;
 }
 
-ExpertCache::ExpertCache(Device& device, DType dtype, int64_t slots, int64_t hidden, int64_t width)
+ExpertCache::ExpertCache(Device& device, RowFormat format, int64_t slots, int64_t hidden,
+                         int64_t width)
     : device_(device),
-      gate_up_(Tensor::empty(device, {slots, 2 * width, hidden}, dtype)),
-      down_(Tensor::empty(device, {slots, hidden, width}, dtype)) {
+      gate_up_(Rows::empty(device, {slots, 2 * width, hidden}, format)),
+      down_(Rows::empty(device, {slots, hidden, width}, format)) {
   UM_CHECK(slots > 0, "a cache of {} experts: expected at least one", slots);
 }
 
 ExpertCache::~ExpertCache() = default;
 
-int64_t ExpertCache::expert_bytes(DType dtype, int64_t hidden, int64_t width) {
-  return 3 * hidden * width * static_cast<int64_t>(dtype_size(dtype));
+int64_t ExpertCache::expert_bytes(RowFormat format, int64_t hidden, int64_t width) {
+  return 2 * width * format.row_bytes(hidden) + hidden * format.row_bytes(width);
 }
 
 ExpertSlots* ExpertCache::add_layer(std::string prefix, int64_t experts) {

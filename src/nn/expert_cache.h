@@ -15,21 +15,21 @@ namespace um {
 
 class ExpertCache {
  public:
-  /// Reads an expert of an MoE layer: gate_up [2F, D] and down [D, F], in the cache's type. Never
+  /// Reads an expert of an MoE layer: gate_up [2F, D] and down [D, F], in the cache's format. Never
   /// throws; called by several threads.
   using Load =
-      std::function<void(int64_t layer, int64_t expert, const Tensor& gate_up, const Tensor& down)>;
+      std::function<void(int64_t layer, int64_t expert, const Rows& gate_up, const Rows& down)>;
   struct Stats {
     int64_t hits = 0, misses = 0;  ///< of experts that a forward wanted, one per layer and forward
   };
 
-  /// Room for `slots` experts of `width` channels over states of `hidden`, in f32 or bf16.
-  ExpertCache(Device& device, DType dtype, int64_t slots, int64_t hidden, int64_t width);
+  /// Room for `slots` experts of `width` channels over states of `hidden`, in a format of weights.
+  ExpertCache(Device& device, RowFormat format, int64_t slots, int64_t hidden, int64_t width);
   ~ExpertCache();
   ExpertCache(const ExpertCache&) = delete;
 
   /// Bytes of one expert.
-  static int64_t expert_bytes(DType dtype, int64_t hidden, int64_t width);
+  static int64_t expert_bytes(RowFormat format, int64_t hidden, int64_t width);
 
   /// For modules, before the first forward: a layer of `experts` experts whose tensors' names begin
   /// with `prefix`
@@ -43,13 +43,13 @@ class ExpertCache {
   /// Must be set before the first forward.
   void set_load(Load load) { load_ = std::move(load); }
   Stats stats() const { return stats_; }
-  int64_t slots() const { return gate_up_.shape()[0]; }
+  int64_t slots() const { return gate_up_.values.shape()[0]; }
 
  private:
   class Layer;
 
   Device& device_;
-  Tensor gate_up_, down_;
+  Rows gate_up_, down_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::string> prefixes_;
   Load load_;

@@ -11,13 +11,13 @@ namespace um {
 Mlp::Mlp(ParamStore& store, const std::string& prefix, int64_t hidden, int64_t width, double std) {
   gate_up_ = store.stacked(prefix + "gate_up_proj.weight", {2 * width, hidden},
                            {{prefix + "gate_proj.weight", 0, {width, hidden}},
-                            {prefix + "up_proj.weight", width * hidden, {width, hidden}}},
+                            {prefix + "up_proj.weight", width, {width, hidden}}},
                            {0, std});
   down_ = store.matrix(prefix + "down_proj.weight", hidden, width, std);
 }
 
-Tensor Mlp::forward(const Tensor& z, const Pass&) const {
-  return swiglu_mlp(z, gate_up_->value, down_->value);
+Tensor Mlp::forward(const LinearInput& z, const Pass&) const {
+  return swiglu_mlp(z, gate_up_->weight(), down_->weight());
 }
 
 Moe::Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config, int64_t moe_layer,
@@ -50,16 +50,16 @@ void Moe::add_experts(ParamStore& store, const std::string& prefix, int64_t D, d
   std::vector<Piece> gate_up, down;
   for (int64_t e = 0; e < E; ++e) {
     const std::string expert = fmt::format("{}experts.{}.", prefix, e);
-    gate_up.push_back({expert + "gate_proj.weight", 2 * e * F * D, {F, D}});
-    gate_up.push_back({expert + "up_proj.weight", (2 * e + 1) * F * D, {F, D}});
-    down.push_back({expert + "down_proj.weight", e * F * D, {D, F}});
+    gate_up.push_back({expert + "gate_proj.weight", 2 * e * F, {F, D}});
+    gate_up.push_back({expert + "up_proj.weight", (2 * e + 1) * F, {F, D}});
+    down.push_back({expert + "down_proj.weight", e * D, {D, F}});
   }
   gate_up_ =
       store.stacked(prefix + "experts.gate_up_proj", {E, 2 * F, D}, std::move(gate_up), {0, std});
   down_ = store.stacked(prefix + "experts.down_proj", {E, D, F}, std::move(down), {0, std});
 }
 
-Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
+Tensor Moe::forward(const LinearInput& z, const Pass& pass) const {
   const Routing routing = route(linear(z, router_->value), value_of(bias_), value_of(expert_scale_),
                                 rule_, config_.top_k, pass.rows, pass.balance_term);
   if (pass.balance)
@@ -67,7 +67,7 @@ Tensor Moe::forward(const Tensor& z, const Pass& pass) const {
   if (pass.expert_ids != nullptr) pass.expert_ids->push_back(routing.ids);
   const Tensor base = shared_ ? shared_->forward(z, pass) : Tensor();
   if (cached_ != nullptr) return moe_experts(z, routing, *cached_, base);
-  return moe_experts(z, routing, gate_up_->value, down_->value, base);
+  return moe_experts(z, routing, gate_up_->weight(), down_->weight(), base);
 }
 
 }  // namespace um

@@ -8,6 +8,7 @@
 #include "nn/module.h"
 #include "nn/pass.h"
 #include "ops/expert_slots.h"
+#include "ops/linear.h"
 
 namespace um {
 
@@ -15,14 +16,14 @@ namespace um {
 class FeedForwardBlock {
  public:
   virtual ~FeedForwardBlock() = default;
-  virtual Tensor forward(const Tensor& z, const Pass& pass) const = 0;
+  virtual Tensor forward(const LinearInput& z, const Pass& pass) const = 0;
 };
 
 /// gate, up and down projections; gate and up are one parameter, stored apart.
 class Mlp : public FeedForwardBlock {
  public:
   Mlp(ParamStore& store, const std::string& prefix, int64_t hidden, int64_t width, double std);
-  Tensor forward(const Tensor& z, const Pass& pass) const override;
+  Tensor forward(const LinearInput& z, const Pass& pass) const override;
 
  private:
   Param *gate_up_, *down_;
@@ -35,7 +36,7 @@ class Moe : public FeedForwardBlock {
   /// `moe_layer`: this layer's number among the MoE layers, for load statistics.
   Moe(ParamStore& store, const std::string& prefix, const ModelConfig& config, int64_t moe_layer,
       const LayerNames& names = {});
-  Tensor forward(const Tensor& z, const Pass& pass) const override;
+  Tensor forward(const LinearInput& z, const Pass& pass) const override;
 
   Param* router_bias() const { return bias_; }
 

@@ -22,7 +22,7 @@ KeyIndexer::KeyIndexer(ParamStore& store, const std::string& prefix, const Model
   for (Param* param : {q_, k_, k_norm_, weights_}) param->set_trainable(false);
 }
 
-Tensor KeyIndexer::mask(const Tensor& z, const Tensor& query_latent, const Pass& pass,
+Tensor KeyIndexer::mask(const LinearInput& z, const LinearInput& query_latent, const Pass& pass,
                         int64_t layer) const {
   const Tape::Recording off(nullptr);
   const AttentionConfig& a = config_;
@@ -30,22 +30,22 @@ Tensor KeyIndexer::mask(const Tensor& z, const Tensor& query_latent, const Pass&
   const auto rotated = [&](const Tensor& x, int64_t heads) {
     return rope(x, positions, pass.rope, heads, 0, false);
   };
-  Tensor keys =
-      rotated(rmsnorm(linear(z, k_->value), k_norm_->value, static_cast<float>(kLatentNormEps)), 1);
+  Tensor keys = rotated(
+      rmsnorm(linear(z, k_->weight()), k_norm_->value, static_cast<float>(kLatentNormEps)), 1);
   PageTable pages;
   if (pass.cache != nullptr) {
     const KvView& view = *pass.cache;
     const Tensor& cache = view.pool->layer(layer).index;
-    scatter_rows(keys, view.slots, {cache, {}});
+    scatter_rows(keys, view.slots, cache);
     keys = cache;
     pages = {view.pages, kPageRows};
   }
   if (!sees_more_than(pass.rows, a.index_top_k)) return {};
-  const Tensor queries = rotated(linear(query_latent, q_->value), a.index_heads);
+  const Tensor queries = rotated(linear(query_latent, q_->weight()), a.index_heads);
   // The weights' own 1/sqrt(heads) is part of the scale: both are positive.
   const double scale =
       1.0 / std::sqrt(static_cast<double>(a.index_dim) * static_cast<double>(a.index_heads));
-  return index_mask({queries, linear(z, weights_->value), keys, pages}, pass.rows, a.index_top_k,
+  return index_mask({queries, linear(z, weights_->weight()), keys, pages}, pass.rows, a.index_top_k,
                     static_cast<float>(scale));
 }
 

@@ -7,6 +7,7 @@
 #include "nn/config.h"
 #include "nn/module.h"
 #include "nn/pass.h"
+#include "ops/linear.h"
 
 namespace um {
 
@@ -17,7 +18,8 @@ class KeyIndexer {
   /// The keys that each row sees (ops/key_mask.h), from the layer's input z [T, D] and its normed
   /// query latent [T, q_lora_rank]; undefined where that is all. With a cache, the rows' own keys
   /// are written to it. The choice carries no gradient, so none of the parameters trains.
-  Tensor mask(const Tensor& z, const Tensor& query_latent, const Pass& pass, int64_t layer) const;
+  Tensor mask(const LinearInput& z, const LinearInput& query_latent, const Pass& pass,
+              int64_t layer) const;
 
  private:
   const AttentionConfig config_;

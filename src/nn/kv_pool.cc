@@ -8,10 +8,12 @@
 namespace um {
 
 int64_t KvLayout::page_bytes(const Widths& widths, DType dtype) {
+  const auto row_bytes = [&](int64_t width) {
+    return dtype == DType::i8 ? kInt8CacheRows.row_bytes(width)
+                              : width * static_cast<int64_t>(dtype_size(dtype));
+  };
   const int64_t f32 = kPageRows * widths.index + kConvRing * widths.conv;
-  return kPageRows *
-             (CacheRows::row_bytes(widths.k, dtype) + CacheRows::row_bytes(widths.v, dtype)) +
-         4 * f32;
+  return kPageRows * (row_bytes(widths.k) + row_bytes(widths.v)) + 4 * f32;
 }
 
 KvPool::KvPool(Device& device, const KvLayout& layout, int64_t pages, DType dtype)
@@ -21,13 +23,14 @@ KvPool::KvPool(Device& device, const KvLayout& layout, int64_t pages, DType dtyp
   UM_CHECK(sinks_ >= 0 && sinks_ % kPageRows == 0, "a KV cache with {} sinks: a multiple of {}",
            sinks_, kPageRows);
   const int64_t rows = pages * kPageRows + sinks_;
+  const RowFormat format = cache_format(dtype);
   const auto some = [&](int64_t count, int64_t width) {
     return width > 0 ? Tensor::empty(device, {count, width}) : Tensor();
   };
   for (const KvLayout::Widths& w : layout.layers) {
     page_bytes_ += KvLayout::page_bytes(w, dtype);
-    layers_.push_back({CacheRows::empty(device, rows, w.k, dtype),
-                       w.v > 0 ? CacheRows::empty(device, rows, w.v, dtype) : CacheRows(),
+    layers_.push_back({Rows::empty(device, {rows, w.k}, format),
+                       w.v > 0 ? Rows::empty(device, {rows, w.v}, format) : Rows(),
                        some(rows, w.index), some(pages * kConvRing, w.conv)});
   }
 }

@@ -9,15 +9,15 @@
 
 #include "core/tensor.h"
 #include "nn/conv_plan.h"
-#include "ops/cache_rows.h"
+#include "ops/rows.h"
 
 namespace um {
 
 /// One layer's rows: row r of page p is row p*kPageRows + r.
 struct LayerCache {
-  CacheRows k;   ///< [pages*kPageRows, kv_heads*dim], or MLA: [.., rank+rope], the normed latent
+  Rows k;        ///< [pages*kPageRows, kv_heads*dim], or MLA: [.., rank+rope], the normed latent
                  ///< and rotated key
-  CacheRows v;   ///< [pages*kPageRows, kv_heads*v_dim]; undefined for MLA
+  Rows v;        ///< [pages*kPageRows, kv_heads*v_dim]; undefined for MLA
   Tensor index;  ///< f32 [pages*kPageRows, dim], keys of an indexer; undefined without one
   Tensor conv;   ///< f32 [pages*kConvRing, channels], as nn/conv_plan.h has it
 };

@@ -14,9 +14,24 @@ void Param::set_trainable(bool on) {
   value.set_slot(on ? &slot : nullptr);
 }
 
-ParamStore::ParamStore(Device& device, DType weights) : device_(&device), weights_(weights) {
-  UM_CHECK(weights == DType::f32 || weights == DType::bf16,
-           "weights of type {}: expected f32 or bf16", dtype_name(weights));
+Rows Param::weight() const {
+  if (value.dtype() != DType::i8) return value;
+  Rows rows;
+  rows.values = value;
+  rows.scales = scales;
+  rows.format = kInt8Rows;
+  return rows;
+}
+
+DType WeightTypes::of(std::string_view param) const {
+  const auto found = others.find(param);
+  return found == others.end() ? matrices : found->second;
+}
+
+ParamStore::ParamStore(Device& device, WeightTypes weights)
+    : device_(&device), weights_(std::move(weights)) {
+  weight_format(weights_.matrices);  // throws for a type that has none
+  for (const auto& [name, type] : weights_.others) weight_format(type);
 }
 
 ParamStore::~ParamStore() = default;
@@ -30,17 +45,21 @@ Param* ParamStore::create(const std::string& name, Shape shape, std::vector<Piec
   UM_CHECK(find(name) == nullptr, "parameter {} exists twice", name);
   auto param = std::make_unique<Param>();
   param->name = name;
-  param->value = Tensor::empty(*device_, shape, dtype);
+  const Rows rows = dtype == DType::f32 ? Rows(Tensor::empty(*device_, shape))
+                                        : Rows::empty(*device_, shape, weight_format(dtype));
+  param->value = rows.values;
+  param->scales = rows.scales;
   param->init = init;
   param->pieces = std::move(pieces);
-  param->set_trainable(weights_ == DType::f32);
+  param->set_trainable(weights_.matrices == DType::f32);
   params_.push_back(std::move(param));
   return params_.back().get();
 }
 
 Param* ParamStore::stacked(const std::string& name, Shape shape, std::vector<Piece> pieces,
                            Init init) {
-  return create(name, shape, std::move(pieces), init, shape.rank() > 1 ? weights_ : DType::f32);
+  return create(name, shape, std::move(pieces), init,
+                shape.rank() > 1 ? weights_.of(name) : DType::f32);
 }
 
 Param* ParamStore::add(const std::string& name, Shape shape, Init init, bool decay) {
@@ -51,7 +70,13 @@ Param* ParamStore::add(const std::string& name, Shape shape, Init init, bool dec
 
 Param* ParamStore::matrix(const std::string& name, int64_t out, int64_t in, double std) {
   const Shape shape{out, in};
-  return create(name, shape, {Piece{name, 0, shape}}, {0, std}, weights_);
+  return create(name, shape, {Piece{name, 0, shape}}, {0, std}, weights_.of(name));
+}
+
+Param* ParamStore::two_sided_matrix(const std::string& name, int64_t out, int64_t in, double std) {
+  const Shape shape{out, in};
+  return create(name, shape, {Piece{name, 0, shape}}, {0, std},
+                weights_.of(name) == DType::i8 ? DType::bf16 : weights_.of(name));
 }
 
 Param* ParamStore::vector(const std::string& name, int64_t n, double mean) {
@@ -78,29 +103,35 @@ int64_t ParamStore::count() const {
 }
 
 int64_t ParamStore::bytes() const {
-  size_t sum = 0;
-  for (const auto& param : params_) sum += param->value.bytes();
-  return static_cast<int64_t>(sum);
+  int64_t sum = 0;
+  for (const auto& param : params_) sum += param->weight().bytes();
+  return sum;
 }
+
+namespace {
+
+/// Rows [begin, end) of a parameter from its initialiser.
+void draw_rows(const Param& param, uint64_t seed, int64_t begin, int64_t end, float* to) {
+  const RandomStream random(seed, hash_name(param.name));
+  const Init& init = param.init;
+  for (int64_t i = begin * param.value.cols(); i < end * param.value.cols(); ++i)
+    *to++ = static_cast<float>(
+        init.std == 0 ? init.mean : init.mean + init.std * random.normal(static_cast<uint64_t>(i)));
+}
+
+}  // namespace
 
 void ParamStore::initialize(uint64_t seed) {
   if (device_->dry()) return;
   for (const auto& param : params_) {
-    const bool bf16 = param->value.dtype() == DType::bf16;
-    float* values = bf16 ? nullptr : param->value.f32();
-    uint16_t* short_values = bf16 ? param->value.data<uint16_t>() : nullptr;
-    const RandomStream random(seed, hash_name(param->name));
-    const int64_t count = param->value.count();
-    const Init init = param->init;
+    const Rows all = param->weight();
+    const int64_t cols = all.cols();
+    // A vector is one row; long ones are of a few million values.
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; ++i) {
-      const auto value = static_cast<float>(
-          init.std == 0 ? init.mean
-                        : init.mean + init.std * random.normal(static_cast<uint64_t>(i)));
-      if (bf16)
-        short_values[i] = bf16_from_f32(value);
-      else
-        values[i] = value;
+    for (int64_t row = 0; row < all.rows(); ++row) {
+      std::vector<float> values(static_cast<size_t>(cols));
+      draw_rows(*param, seed, row, row + 1, values.data());
+      all.write(row, 1, values.data());
     }
   }
 }

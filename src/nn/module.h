@@ -3,23 +3,27 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/tensor.h"
+#include "ops/rows.h"
 #include "ops/tape.h"
 
 namespace um {
 
-/// A tensor of a checkpoint as it lies inside a parameter: `shape.count()` elements from `begin`
-/// on. We keep matrices that are used together in one parameter (gate and up; all experts); files
-/// keep them apart.
+/// A tensor of a checkpoint as it lies inside a parameter: as many elements as `shape` has, from
+/// the parameter's row `row` on. We keep matrices that are used together in one parameter (gate and
+/// up; all experts); files keep them apart.
 struct Piece {
   std::string name;
-  int64_t begin = 0;
+  int64_t row = 0;
   Shape shape;
+
+  /// The first of its elements in `value`, the parameter's or one shaped like it.
+  int64_t begin(const Tensor& value) const { return row * value.cols(); }
 };
 
 /// How a parameter starts: N(mean, std²).
@@ -31,7 +35,8 @@ struct Init {
 /// One weight: value, gradient slot, initialiser, how it is stored, whether it decays and trains.
 struct Param {
   std::string name;
-  Tensor value;  ///< carries the slot, so that ops record its gradient
+  Tensor value;   ///< carries the slot, so that ops record its gradient; maybe i8, with
+  Tensor scales;  ///< f32 [rows, 1]
   GradSlot slot;
   Init init;
   std::vector<Piece> pieces;
@@ -39,6 +44,8 @@ struct Param {
   bool trainable = true;  ///< false: frozen, or a buffer
   bool buffer = false;    ///< never trained by gradient, always stored as f32 (router bias)
 
+  /// A matrix as ops take it.
+  Rows weight() const;
   /// Stops or restarts gradients to this parameter. Throws Error for one that is not f32.
   void set_trainable(bool on);
 };
@@ -50,11 +57,22 @@ inline Tensor value_of(const Param* param) {
 
 class ExpertCache;
 
+/// The types that a model's matrices are kept in.
+struct WeightTypes {
+  DType matrices = DType::f32;
+  std::map<std::string, DType, std::less<>> others = {};  ///< of parameters, by name, where another
+
+  WeightTypes(DType matrices = DType::f32) : matrices(matrices) {}
+  DType of(std::string_view param) const;
+  bool operator==(const WeightTypes&) const = default;
+};
+
 class ParamStore {
  public:
-  /// Matrices are kept in `weights`: f32, or bf16 for a model that only runs (its parameters do not
-  /// train). Gains, biases and routers are f32 always. Throws Error for another type.
-  explicit ParamStore(Device& device, DType weights = DType::f32);
+  /// Matrices are kept in `weights`: f32, or for a model that only runs (its parameters do not
+  /// train) bf16 or i8 with a scale per row. Gains, biases and routers are f32 always. Throws Error
+  /// for another type.
+  explicit ParamStore(Device& device, WeightTypes weights = {});
   ~ParamStore();
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
@@ -64,12 +82,16 @@ class ParamStore {
   ExpertCache* expert_cache() const { return expert_cache_.get(); }
 
   Device& device() const { return *device_; }
-  DType weights_dtype() const { return weights_; }
+  const WeightTypes& weights() const { return weights_; }
+  DType weights_dtype() const { return weights_.matrices; }
 
   /// A parameter in f32, stored under its own name.
   Param* add(const std::string& name, Shape shape, Init init, bool decay);
   /// A matrix [out, in] in the weights' type: decays.
   Param* matrix(const std::string& name, int64_t out, int64_t in, double std);
+  /// The same for one that is also multiplied from its other side, where a scale per row is of no
+  /// use: bf16 in place of i8.
+  Param* two_sided_matrix(const std::string& name, int64_t out, int64_t in, double std);
   /// A gain or bias [n]: does not decay.
   Param* vector(const std::string& name, int64_t n, double mean);
   /// One parameter made of several stored tensors of the given shapes, one after the other; in the
@@ -93,7 +115,7 @@ class ParamStore {
                 DType dtype);
 
   Device* device_;
-  DType weights_;
+  WeightTypes weights_;
   std::vector<std::unique_ptr<Param>> params_;
   std::unique_ptr<ExpertCache> expert_cache_;
 };

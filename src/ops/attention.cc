@@ -21,10 +21,10 @@ Attention common(const Tensor& q, int64_t heads, int64_t kv_heads, float scale,
           .scale = scale};
 }
 
-void set_keys(Attention& args, const CacheRows& k, const CacheRows& v, const PageTable& table) {
+void set_keys(Attention& args, const Rows& k, const Rows& v, const PageTable& table) {
   if (k.is_int8()) {
-    args.k_int8 = k.int8();
-    args.v_int8 = v.int8();
+    args.k_int8 = k.view();
+    args.v_int8 = v.view();
   } else {
     args.k = k.values.f32();
     args.ldk = k.values.ld();
@@ -110,12 +110,12 @@ Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t 
   return run_recorded(args, q, k, v, {}, rows);
 }
 
-Tensor attention_gqa_cached(const Tensor& q, const CacheRows& k, const CacheRows& v, int64_t heads,
+Tensor attention_gqa_cached(const Tensor& q, const Rows& k, const Rows& v, int64_t heads,
                             int64_t kv_heads, float scale, const Ragged& rows,
                             const PageTable& pages) {
   Attention args = common(q, heads, kv_heads, scale, rows);
   args.qk_dim = args.k_head_stride = q.cols() / heads;
-  args.v_dim = args.v_head_stride = v.width() / kv_heads;
+  args.v_dim = args.v_head_stride = v.cols() / kv_heads;
   set_keys(args, k, v, pages);
   return run(args, q, nullptr);
 }
@@ -135,11 +135,11 @@ Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, in
   return run_recorded(args, q, kv, {}, k_rope, rows, mask);
 }
 
-Tensor attention_latent(const Tensor& q, const CacheRows& latents, int64_t heads, int64_t rank,
+Tensor attention_latent(const Tensor& q, const Rows& latents, int64_t heads, int64_t rank,
                         float scale, const Ragged& rows, const PageTable& pages,
                         const Tensor& mask) {
   Attention args = common(q, heads, 1, scale, rows);
-  args.qk_dim = latents.width();
+  args.qk_dim = latents.cols();
   args.v_dim = rank;
   set_keys(args, latents, latents, pages);
   set_mask(args, mask);

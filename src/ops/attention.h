@@ -2,8 +2,8 @@
 #pragma once
 
 #include "core/tensor.h"
-#include "ops/cache_rows.h"
 #include "ops/ragged.h"
+#include "ops/rows.h"
 
 namespace um {
 
@@ -19,7 +19,7 @@ Tensor attention_gqa(const Tensor& q, const Tensor& k, const Tensor& v, int64_t 
                      int64_t kv_heads, float scale, const Ragged& rows);
 
 /// The same over keys and values in a cache (no gradient).
-Tensor attention_gqa_cached(const Tensor& q, const CacheRows& k, const CacheRows& v, int64_t heads,
+Tensor attention_gqa_cached(const Tensor& q, const Rows& k, const Rows& v, int64_t heads,
                             int64_t kv_heads, float scale, const Ragged& rows,
                             const PageTable& pages);
 
@@ -31,7 +31,7 @@ Tensor attention_mla(const Tensor& q, const Tensor& kv, const Tensor& k_rope, in
 
 /// MLA, absorbed form (no gradient): q [T, heads*(rank+rope)] against the latents [S, rank+rope] in
 /// a cache, whose first `rank` columns are also the values → [T, heads*rank].
-Tensor attention_latent(const Tensor& q, const CacheRows& latents, int64_t heads, int64_t rank,
+Tensor attention_latent(const Tensor& q, const Rows& latents, int64_t heads, int64_t rank,
                         float scale, const Ragged& rows, const PageTable& pages,
                         const Tensor& mask = {});
 

@@ -27,15 +27,16 @@ struct EmbeddingNode {
 
 }  // namespace
 
-Tensor embedding(const Tensor& ids, const Tensor& table) {
+Tensor embedding(const Tensor& ids, const Rows& table) {
   Tensor y = Tensor::empty(table.device(), {ids.count(), table.cols()});
   launch(table.device(), Embedding{.tokens = ids.count(),
                                    .cols = table.cols(),
                                    .vocab = table.rows(),
                                    .ids = ids.i32(),
-                                   .table = weight_ptr(table),
+                                   .table = table.view(),
                                    .y = y.f32()});
-  if (needs_grad(table)) Tape::current()->record(EmbeddingNode{ids, table, track(y), table.slot()});
+  if (needs_grad(table.values))
+    Tape::current()->record(EmbeddingNode{ids, table.values, track(y), table.slot()});
   return y;
 }
 

@@ -1,11 +1,11 @@
 // Token embedding.
 #pragma once
 
-#include "core/tensor.h"
+#include "ops/rows.h"
 
 namespace um {
 
 /// ids i32 [T], table [V, D] → [T, D].
-Tensor embedding(const Tensor& ids, const Tensor& table);
+Tensor embedding(const Tensor& ids, const Rows& table);
 
 }  // namespace um

@@ -1,7 +1,7 @@
 // Where the routed experts of one MoE layer are when not all of them are in memory.
 #pragma once
 
-#include "core/tensor.h"
+#include "ops/rows.h"
 
 namespace um {
 
@@ -18,8 +18,8 @@ class ExpertSlots {
   /// [E+1] of the routing, in host memory; an expert without tokens is not needed.
   virtual Fetched fetch(const Tensor& offsets, int64_t begin) = 0;
 
-  virtual const Tensor& gate_up() const = 0;  ///< [slots, 2F, D]
-  virtual const Tensor& down() const = 0;     ///< [slots, D, F]
+  virtual const Rows& gate_up() const = 0;  ///< [slots, 2F, D]
+  virtual const Rows& down() const = 0;     ///< [slots, D, F]
 };
 
 }  // namespace um

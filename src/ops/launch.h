@@ -52,10 +52,10 @@ void launch_kernel(Device& device, const char* name, void (*kernel)(const Args&)
 UM_KERNEL_LIST(UM_LAUNCH)
 #undef UM_LAUNCH
 
-/// A weight tensor as kernels take it: f32 or bf16, by its dtype; throws Error for others.
-inline WeightPtr weight_ptr(const Tensor& weight) {
-  if (weight.dtype() == DType::bf16) return weight.data<uint16_t>();
-  return weight.f32();
+/// The rows of a tensor as kernels take them: f32 or bf16, by its dtype; throws Error for others.
+inline RowsView rows_view(const Tensor& rows) {
+  if (rows.dtype() == DType::bf16) return {rows.data<uint16_t>(), rows.ld()};
+  return {rows.f32(), rows.ld()};
 }
 
 }  // namespace um

@@ -19,18 +19,23 @@ struct LinearNode {
 
 }  // namespace
 
-Tensor detail::linear_forward(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+RowsView LinearInput::for_weight(const Rows& weight) const {
+  if (!weight.is_int8()) return rows_view(rows_);
+  if (!int8_) int8_ = Rows::quantized(rows_, kInt8Rows);
+  return int8_.view();
+}
+
+Tensor detail::linear_forward(const LinearInput& input, const Rows& weight, const Tensor& bias) {
+  const Tensor& x = input.rows();
   const int64_t out = weight.rows(), in = weight.cols();
   UM_CHECK(x.cols() == in, "linear: input {} against weight {}", x.shape().text(),
-           weight.shape().text());
+           weight.values.shape().text());
   Tensor y = Tensor::empty(x.device(), {x.rows(), out});
   launch(x.device(), Matmul{.m = x.rows(),
                             .n = out,
                             .k = in,
-                            .a = x.f32(),
-                            .lda = x.ld(),
-                            .b = weight_ptr(weight),
-                            .ldb = weight.ld(),
+                            .a = input.for_weight(weight),
+                            .b = weight.view(),
                             .trans_b = true,
                             .c = y.f32(),
                             .ldc = out,
@@ -46,10 +51,8 @@ void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSl
     launch(device, Matmul{.m = rows,
                           .n = in,
                           .k = out,
-                          .a = dy.f32(),
-                          .lda = dy.ld(),
-                          .b = weight.f32(),
-                          .ldb = weight.ld(),
+                          .a = rows_view(dy),
+                          .b = rows_view(weight),
                           .c = grad.data,
                           .ldc = in,
                           .accumulate = grad.accumulate});
@@ -58,11 +61,9 @@ void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSl
     launch(device, Matmul{.m = out,
                           .n = in,
                           .k = rows,
-                          .a = dy.f32(),
-                          .lda = dy.ld(),
+                          .a = rows_view(dy),
                           .trans_a = true,
-                          .b = x.f32(),
-                          .ldb = x.ld(),
+                          .b = rows_view(x),
                           .c = grad.data,
                           .ldc = in,
                           .accumulate = grad.accumulate});
@@ -77,10 +78,14 @@ void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSl
                           .accumulate = std::exchange(db->written, true)});
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  Tensor y = detail::linear_forward(x, weight, bias);
-  if (needs_grad(x, weight, bias))
-    Tape::current()->record(LinearNode{x, weight, track(y), x.slot(), weight.slot(), bias.slot()});
+Tensor linear(const LinearInput& input, const Rows& weight, const Tensor& bias) {
+  const Tensor& x = input.rows();
+  Tensor y = detail::linear_forward(input, weight, bias);
+  if (needs_grad(x, weight.values, bias)) {
+    UM_CHECK(!weight.is_int8(), "no gradient goes through int8 weights; load them as f32");
+    Tape::current()->record(
+        LinearNode{x, weight.values, track(y), x.slot(), weight.slot(), bias.slot()});
+  }
   return y;
 }
 

@@ -1,16 +1,31 @@
 // y = x · Wᵀ + b and its gradient.
 #pragma once
 
-#include "core/tensor.h"
+#include "ops/rows.h"
 
 namespace um {
 
-/// x [T, in], weight [out, in], bias [out] or undefined → [T, out].
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+/// What weights are multiplied with: f32 rows [T, in], and their form for int8 weights, which is
+/// made when the first of them asks and shared by all that read the same rows.
+class LinearInput {
+ public:
+  LinearInput(const Tensor& rows) : rows_(rows) {}
+  const Tensor& rows() const { return rows_; }
+  /// The rows as a product with `weight` takes them: as they are, or as int8.
+  RowsView for_weight(const Rows& weight) const;
+
+ private:
+  Tensor rows_;
+  mutable Rows int8_;
+};
+
+/// x [T, in], weight [out, in], bias [out] or undefined → [T, out]. Weights in int8 make it a
+/// product of integers (W8A8), without gradient: throws Error where one is wanted.
+Tensor linear(const LinearInput& x, const Rows& weight, const Tensor& bias = {});
 
 namespace detail {
 /// y[T,out] = x[T,in] · weight[out,in]ᵀ (+ bias), no gradient.
-Tensor linear_forward(const Tensor& x, const Tensor& weight, const Tensor& bias);
+Tensor linear_forward(const LinearInput& x, const Rows& weight, const Tensor& bias);
 }  // namespace detail
 
 /// The three gradients of a linear layer, each into its slot (null: not wanted).

@@ -18,11 +18,12 @@ int64_t block_rows(int64_t vocab) {
 
 }  // namespace
 
-TokenLoss linear_cross_entropy(const Tensor& hidden, const Tensor& head, const Tensor& targets,
+TokenLoss linear_cross_entropy(const Tensor& hidden, const Rows& head, const Tensor& targets,
                                const Tensor& weights, float z_weight) {
   Device& device = hidden.device();
   const int64_t rows = hidden.rows(), vocab = head.rows();
-  const bool recording = needs_grad(hidden, head);
+  const bool recording = needs_grad(hidden, head.values);
+  UM_CHECK(!recording || !head.is_int8(), "no gradient goes through an int8 head");
   TokenLoss out{Tensor::empty(device, {rows}), Tensor::empty(device, {rows}),
                 Tensor::empty(device, {rows})};
   Tensor dhidden = recording && hidden.slot() ? Tensor::empty(device, hidden.shape()) : Tensor();
@@ -47,9 +48,9 @@ TokenLoss linear_cross_entropy(const Tensor& hidden, const Tensor& head, const T
     if (!recording) continue;
     if (dhidden) {
       GradSlot part_slot{.grad = dhidden.row_range(begin, end)};
-      linear_grad(logits, part, head, &part_slot, nullptr, nullptr);
+      linear_grad(logits, part, head.values, &part_slot, nullptr, nullptr);
     }
-    linear_grad(logits, part, head, nullptr, head.slot(), nullptr);
+    linear_grad(logits, part, head.values, nullptr, head.slot(), nullptr);
   }
   if (dhidden) give_grad(hidden.slot(), std::move(dhidden));
   return out;

@@ -1,7 +1,7 @@
 // Chunked linear + cross-entropy: the loss of an output head without ever holding all logits.
 #pragma once
 
-#include "core/tensor.h"
+#include "ops/rows.h"
 
 namespace um {
 
@@ -18,7 +18,7 @@ struct TokenLoss {
 /// Logits are made, used and dropped by blocks of rows. While a tape records, the gradients of
 /// hidden and head are computed at once (as in Liger's fused loss: one matmul less than recomputing
 /// logits) and put in their slots.
-TokenLoss linear_cross_entropy(const Tensor& hidden, const Tensor& head, const Tensor& targets,
+TokenLoss linear_cross_entropy(const Tensor& hidden, const Rows& head, const Tensor& targets,
                                const Tensor& weights, float z_weight = 0.0f);
 
 }  // namespace um

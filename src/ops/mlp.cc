@@ -36,15 +36,18 @@ struct MlpNode {
 
 }  // namespace
 
-Tensor swiglu_mlp(const Tensor& x, const Tensor& gate_up, const Tensor& down) {
-  Tensor h = detail::linear_forward(x, gate_up, {});
+Tensor swiglu_mlp(const LinearInput& input, const Rows& gate_up, const Rows& down) {
+  const Tensor& x = input.rows();
+  Tensor h = detail::linear_forward(input, gate_up, {});
   const Tensor act = Tensor::empty(x.device(), {x.rows(), down.cols()});
   launch(x.device(),
          Swiglu{.rows = x.rows(), .width = down.cols(), .h = h.f32(), .act = act.f32()});
   Tensor y = detail::linear_forward(act, down, {});
-  if (needs_grad(x, gate_up, down))
-    Tape::current()->record(MlpNode{detach(x), std::move(h), gate_up, down, track(y), x.slot(),
-                                    gate_up.slot(), down.slot()});
+  if (needs_grad(x, gate_up.values, down.values)) {
+    UM_CHECK(!gate_up.is_int8(), "no gradient goes through int8 weights; load them as f32");
+    Tape::current()->record(MlpNode{detach(x), std::move(h), gate_up.values, down.values, track(y),
+                                    x.slot(), gate_up.slot(), down.slot()});
+  }
   return y;
 }
 

@@ -56,11 +56,9 @@ void weight_grad(const Routing& routing, const Tensor& weight, GradSlot* slot, c
   const GradOut grad = grad_out(slot, weight);
   if (!grad.wanted) return;
   GroupedMatmul args = grouped(GroupedMatmul::Kind::grad_weight, routing, a.cols(), x.cols());
-  args.a = a.f32();
-  args.lda = a.ld();
+  args.a = rows_view(a);
   args.gather_a = gather_a;
-  args.x = x.f32();
-  args.ldx = x.ld();
+  args.x = rows_view(x);
   args.gather_x = gather_x;
   args.c = grad.data;
   args.ldc = x.cols();
@@ -73,10 +71,9 @@ Tensor input_grad(const Routing& routing, const Tensor& weight, const Tensor& a,
   const int64_t n = a.cols(), k = weight.cols();
   Tensor out = Tensor::empty(a.device(), {routing.token.count(), k});
   GroupedMatmul args = grouped(GroupedMatmul::Kind::grad_input, routing, n, k);
-  args.a = a.f32();
-  args.lda = a.ld();
+  args.a = rows_view(a);
   args.gather_a = gather_a;
-  args.b = weight.f32();
+  args.b = rows_view(weight);
   args.c = out.f32();
   args.ldc = k;
   launch(a.device(), args);
@@ -183,10 +180,11 @@ struct ExpertRows {
 
 /// Experts [begin, end): expert e has the weights of index e, or slots[e - begin] where `slots` is
 /// defined.
-void run_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up, const Tensor& down,
-                 int64_t begin, int64_t end, const Tensor& slots, const ExpertRows& rows) {
-  Device& device = x.device();
-  const int64_t width = rows.act.cols(), hidden = x.cols();
+void run_experts(const LinearInput& x, const Routing& routing, const Rows& gate_up,
+                 const Rows& down, int64_t begin, int64_t end, const Tensor& slots,
+                 const ExpertRows& rows) {
+  Device& device = x.rows().device();
+  const int64_t width = rows.act.cols(), hidden = x.rows().cols();
   const auto part = [&](int64_t n, int64_t k) {
     GroupedMatmul args = grouped(GroupedMatmul::Kind::forward, routing, n, k);
     args.groups = end - begin;
@@ -198,18 +196,17 @@ void run_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up,
     return args;
   };
   GroupedMatmul up = part(2 * width, hidden);
-  up.a = x.f32();
-  up.lda = x.ld();
+  up.a = x.for_weight(gate_up);
   up.gather_a = routing.token.i32();
-  up.b = weight_ptr(gate_up);
+  up.b = gate_up.view();
   up.c = rows.h.f32();
   up.ldc = 2 * width;
   up.swiglu = rows.act.f32();
   launch(device, up);
   GroupedMatmul back = part(hidden, width);
-  back.a = rows.act.f32();
-  back.lda = width;
-  back.b = weight_ptr(down);
+  const LinearInput act(rows.act);
+  back.a = act.for_weight(down);
+  back.b = down.view();
   back.c = rows.y.f32();
   back.ldc = hidden;
   launch(device, back);
@@ -230,31 +227,34 @@ Tensor combine(const Tensor& x, const Routing& routing, const Tensor& y, const T
 
 }  // namespace
 
-Tensor moe_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up,
-                   const Tensor& down, const Tensor& base) {
+Tensor moe_experts(const LinearInput& input, const Routing& routing, const Rows& gate_up,
+                   const Rows& down, const Tensor& base) {
+  const Tensor& x = input.rows();
   const int64_t experts = routing.counts.count();
   ExpertRows rows(x.device(), routing.token.count(), down.cols(), x.cols());
-  run_experts(x, routing, gate_up, down, 0, experts, {}, rows);
+  run_experts(input, routing, gate_up, down, 0, experts, {}, rows);
   rows.act = {};
   Tensor out = combine(x, routing, rows.y, base);
-  if (needs_grad(x, routing.weights, gate_up, down, base)) {
+  if (needs_grad(x, routing.weights, gate_up.values, down.values, base)) {
+    UM_CHECK(!gate_up.is_int8(), "no gradient goes through int8 experts; load them as f32");
     GradSlot* out_slot = track(out);
     Routing kept = routing;
     kept.weights = detach(routing.weights);
-    Tape::current()->record(ExpertsNode{std::move(kept), detach(x), std::move(rows.h), gate_up,
-                                        down, out_slot, x.slot(), routing.weights.slot(),
-                                        gate_up.slot(), down.slot(), base.slot()});
+    Tape::current()->record(ExpertsNode{
+        std::move(kept), detach(x), std::move(rows.h), gate_up.values, down.values, out_slot,
+        x.slot(), routing.weights.slot(), gate_up.slot(), down.slot(), base.slot()});
   }
   return out;
 }
 
-Tensor moe_experts(const Tensor& x, const Routing& routing, ExpertSlots& experts,
+Tensor moe_experts(const LinearInput& input, const Routing& routing, ExpertSlots& experts,
                    const Tensor& base) {
+  const Tensor& x = input.rows();
   const int64_t count = routing.counts.count();
   const ExpertRows rows(x.device(), routing.token.count(), experts.down().cols(), x.cols());
   for (int64_t begin = 0; begin < count;) {
     const ExpertSlots::Fetched now = experts.fetch(routing.offsets, begin);
-    run_experts(x, routing, experts.gate_up(), experts.down(), begin, now.end, now.slots, rows);
+    run_experts(input, routing, experts.gate_up(), experts.down(), begin, now.end, now.slots, rows);
     begin = now.end;
   }
   return combine(x, routing, rows.y, base);

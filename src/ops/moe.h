@@ -7,6 +7,7 @@
 #include "core/tensor.h"
 #include "kernels/args.h"
 #include "ops/expert_slots.h"
+#include "ops/linear.h"
 #include "ops/ragged.h"
 
 namespace um {
@@ -43,10 +44,10 @@ Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_sca
 
 /// Σ_k weight_k · expert_k(x) + base: x [T, D], gate_up [E, 2F, D], down [E, D, F], base [T, D]
 /// (the shared experts' output) or undefined → [T, D]. Every assignment is computed (dropless).
-Tensor moe_experts(const Tensor& x, const Routing& routing, const Tensor& gate_up,
-                   const Tensor& down, const Tensor& base);
+Tensor moe_experts(const LinearInput& x, const Routing& routing, const Rows& gate_up,
+                   const Rows& down, const Tensor& base);
 /// The same, bit by bit, with experts of which only some are in memory. No gradient.
-Tensor moe_experts(const Tensor& x, const Routing& routing, ExpertSlots& experts,
+Tensor moe_experts(const LinearInput& x, const Routing& routing, ExpertSlots& experts,
                    const Tensor& base);
 
 }  // namespace um

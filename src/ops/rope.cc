@@ -145,8 +145,8 @@ LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
 
 void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave,
-                           const CacheRows& cache, const Tensor& slots) {
-  const int64_t rank = gain.count(), width = cache.width();
+                           const Rows& cache, const Tensor& slots) {
+  const int64_t rank = gain.count(), width = cache.cols();
   const bool direct = !cache.is_int8();
   const Tensor rows = direct ? cache.values : Tensor::empty(kv_a.device(), {kv_a.rows(), width});
   run_latent(kv_a, gain, eps, positions, table, interleave, rows.col_range(0, rank),

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "core/tensor.h"
-#include "ops/cache_rows.h"
+#include "ops/rows.h"
 
 namespace um {
 
@@ -30,7 +30,7 @@ LatentKey latent_norm_rope(const Tensor& kv_a, const Tensor& gain, float eps,
 /// The same into rows `slots` (i32 [T]) of a cache of width rank+dim, without gradient.
 void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave,
-                           const CacheRows& cache, const Tensor& slots);
+                           const Rows& cache, const Tensor& slots);
 
 /// Copies a matrix into equally shaped (possibly strided) memory, without gradient.
 void copy_into(const Tensor& from, const Tensor& to);

@@ -124,7 +124,7 @@ void write_debug_grads(Model& model, const Sequences& sequences, double mtp_weig
       std::vector<int64_t> shape;
       shape.reserve(static_cast<size_t>(piece.shape.rank()));
       for (int i = 0; i < piece.shape.rank(); ++i) shape.push_back(piece.shape[i]);
-      const auto begin = grad.begin() + piece.begin;
+      const auto begin = grad.begin() + piece.begin(param->value);
       out.add("grad." + piece.name, shape, {begin, begin + piece.shape.count()});
     }
   }

@@ -109,7 +109,7 @@ void read_states(const SafetensorsFile& file, const std::string& prefix, const P
     UM_CHECK(
         view != nullptr && view->dtype == DType::f32 && view->elements() == piece.shape.count(),
         "{}: tensor {}{}: expected f32 {}", where, prefix, piece.name, piece.shape.text());
-    std::memcpy(target.f32() + piece.begin, view->bytes.data(), view->bytes.size());
+    std::memcpy(target.f32() + piece.begin(target), view->bytes.data(), view->bytes.size());
   }
 }
 

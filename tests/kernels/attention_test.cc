@@ -144,7 +144,7 @@ struct Int8Cache {
     a.v_int8 = shared ? a.k_int8 : quantize(a.v, rows, a.kv_heads * a.v_dim, a.ldv, v, v_scales);
     a.k = a.v = nullptr;
   }
-  static Int8Rows quantize(const float* x, int64_t rows, int64_t width, int64_t ld,
+  static RowsView quantize(const float* x, int64_t rows, int64_t width, int64_t ld,
                            std::vector<int8_t>& values, std::vector<float>& scales) {
     const int64_t groups = int8_groups(width);
     values.assign(rows * width, 0);
@@ -157,7 +157,7 @@ struct Int8Cache {
                                .ld_values = width,
                                .scales = scales.data(),
                                .ld_scales = groups});
-    return {values.data(), width, scales.data(), groups};
+    return {values.data(), width, kInt8CacheRows, scales.data(), groups};
   }
 };
 

@@ -16,7 +16,7 @@ TEST(CostTest, Matmul) {
                                    .accumulate = true,
                                    .batch = 4,
                                    .stride_a = 10,
-                                   .stride_b = 0,
+                                   .rows_b = 0,
                                    .stride_c = 6});
   EXPECT_EQ(batched.flops, 240);
   EXPECT_EQ(batched.bytes, 4 * (40 + 15 + 48));
@@ -24,8 +24,8 @@ TEST(CostTest, Matmul) {
 
 TEST(CostTest, Bf16WeightsAreHalfTheBytes) {
   const uint16_t weights[1] = {0};
-  EXPECT_EQ(cost(Matmul{.m = 2, .n = 3, .k = 5, .b = weights}).bytes, 4 * (10 + 6) + 2 * 15);
-  EXPECT_EQ(cost(GroupedMatmul{.groups = 8, .rows = 2, .n = 3, .k = 5, .b = weights}).bytes,
+  EXPECT_EQ(cost(Matmul{.m = 2, .n = 3, .k = 5, .b = {weights, 5}}).bytes, 4 * (10 + 6) + 2 * 15);
+  EXPECT_EQ(cost(GroupedMatmul{.groups = 8, .rows = 2, .n = 3, .k = 5, .b = {weights, 5}}).bytes,
             4 * (2 * 5 + 2 * 3) + 2 * 2 * 15);
 }
 

@@ -21,7 +21,7 @@ struct Case {
                .cols = cols,
                .vocab = vocab,
                .ids = h.input(ids),
-               .table = h.input(vocab * cols),
+               .table = {h.input(vocab * cols), cols},
                .y = h.output(tokens * cols)};
     backward = {.tokens = tokens,
                 .cols = cols,
@@ -54,7 +54,7 @@ TEST(EmbeddingKernel, Bf16RowsAreWidened) {
     std::vector<uint16_t> table;
     for (int64_t i = 0; i < 11 * cols; ++i)
       table.push_back(bf16_from_f32(c.forward.table.f32()[i]));
-    c.forward.table = table.data();
+    c.forward.table = {table.data(), cols};
     c.h.expect_parity([&](const Kernels& k) { k.embedding(c.forward); }, 0);
     ref::kTable.embedding(c.forward);
     EXPECT_EQ(c.forward.y[4 * cols], f32_from_bf16(table[c.forward.ids[4] * cols]));

@@ -39,6 +39,7 @@ struct Case {
 /// One problem over `sizes`; rows of a and x are scattered over a larger matrix when `gather`.
 struct Problem {
   GroupedMatmul args;
+  int64_t lda;
   std::vector<int64_t> offsets{0};
   std::vector<int32_t> gather_a, gather_x;
   std::vector<float> a, b, x, c, act;
@@ -60,18 +61,18 @@ struct Problem {
     }
     const int64_t stored = test.gather ? source : args.rows;
     const bool weight = test.kind == Kind::grad_weight;
-    args.lda = (test.kind == Kind::forward ? test.k : test.n) + 3;
-    args.ldx = test.k + 1;
+    lda = (test.kind == Kind::forward ? test.k : test.n) + 3;
+    const int64_t ldx = test.k + 1;
     args.ldc = (test.kind == Kind::forward ? test.n : test.k) + 2;
-    a = noise(stored * args.lda + 1, 1);
+    a = noise(stored * lda + 1, 1);
     b = noise(args.groups * test.n * test.k + 1, 2);
-    x = noise(stored * args.ldx + 1, 3);
+    x = noise(stored * ldx + 1, 3);
     c = noise((weight ? args.groups * test.n : args.rows) * args.ldc + 1, 4);
     act = noise(args.rows * (test.n / 2) + 1, 5);
-    args.a = a.data();
-    if (!weight) args.b = b.data();
+    args.a = {a.data(), lda};
+    if (!weight) args.b = {b.data(), test.k};
     if (test.bf16) store_bf16();
-    args.x = weight ? x.data() : nullptr;
+    if (weight) args.x = {x.data(), ldx};
     if (test.gather) args.gather_a = gather_a.data();
     if (test.gather && weight) args.gather_x = gather_x.data();
     if (test.swiglu) args.swiglu = act.data();
@@ -82,7 +83,7 @@ struct Problem {
       b_bf16.push_back(bf16_from_f32(value));
       value = f32_from_bf16(b_bf16.back());
     }
-    args.b = b_bf16.data();
+    args.b = {b_bf16.data(), args.k};
   }
   /// C, then the activation.
   std::vector<float> run(const Kernels& table) {
@@ -166,10 +167,8 @@ void check_same_bits_as_dense(bool bf16) {
         dense.m = 1;
         dense.n = n;
         dense.k = k;
-        dense.a = problem.a.data() + problem.gather_a[slot] * problem.args.lda;
-        dense.lda = k;
-        dense.b = problem.args.b + g * n * k;
-        dense.ldb = k;
+        dense.a = problem.args.a.from_row(problem.gather_a[slot]);
+        dense.b = problem.args.b.from_row(g * n);
         dense.trans_b = true;
         dense.c = row.data();
         dense.ldc = n;
@@ -210,11 +209,62 @@ TEST(GroupedMatmul, Bf16IsItsF32ToTheBit) {
         Problem problem({kind, sizes, 70, k, true, kind == Kind::forward});
         problem.store_bf16();
         for (const Kernels* table : vector_tables()) {
-          problem.args.b = problem.b.data();
+          problem.args.b = {problem.b.data(), k};
           const std::vector<float> wide = problem.run(*table);
-          problem.args.b = problem.b_bf16.data();
+          problem.args.b = {problem.b_bf16.data(), k};
           ASSERT_EQ(problem.run(*table), wide) << table->name << " k=" << k;
         }
+      }
+    }
+  }
+}
+
+/// int8 rows: each slot has the bits of the dense int8 product, its activation those of f32's.
+TEST(GroupedMatmul, Int8HasTheReferencesBitsAndThoseOfDense) {
+  const int64_t n = 74, k = 133, groups = 5, tokens = 40;
+  const std::vector<int64_t> offsets = {0, 1, 1, 30, 34, 70};
+  const int64_t slots = offsets.back();
+  std::mt19937 rng(3);
+  std::vector<int8_t> a(tokens * k), b(groups * n * k);
+  for (int8_t& value : a) value = static_cast<int8_t>(rng());
+  for (int8_t& value : b) value = static_cast<int8_t>(rng());
+  const std::vector<float> scales_a = noise(tokens, 1), scales_b = noise(groups * n, 2);
+  std::vector<int32_t> gather, places = {4, 2, 0, 1, 3};
+  for (int64_t i = 0; i < slots; ++i) gather.push_back(static_cast<int32_t>(i * 7 % tokens));
+  std::vector<float> c(slots * n), act(slots * n / 2);
+  GroupedMatmul args;
+  args.groups = groups;
+  args.rows = slots;
+  args.n = n;
+  args.k = k;
+  args.offsets = offsets.data();
+  args.a = {a.data(), k, kInt8Rows, scales_a.data(), 1};
+  args.gather_a = gather.data();
+  args.b = {b.data(), k, kInt8Rows, scales_b.data(), 1};
+  args.slots = places.data();
+  args.c = c.data();
+  args.ldc = n;
+  args.swiglu = act.data();
+  ref::kTable.grouped_matmul(args);
+  const std::vector<float> expected = c, expected_act = act;
+  for (const Kernels* table : vector_tables()) {
+    std::fill(c.begin(), c.end(), 0.0f);
+    table->grouped_matmul(args);
+    ASSERT_EQ(c, expected) << table->name;
+    for (size_t i = 0; i < act.size(); ++i)
+      ASSERT_NEAR(act[i], expected_act[i], 1e-5f * std::abs(expected_act[i]) + 1e-30f);
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t slot = offsets[g]; slot < offsets[g + 1]; ++slot) {
+        std::vector<float> row(n);
+        table->matmul({.m = 1,
+                       .n = n,
+                       .k = k,
+                       .a = args.a.from_row(gather[slot]),
+                       .b = args.b.from_row(places[g] * n),
+                       .trans_b = true,
+                       .c = row.data(),
+                       .ldc = n});
+        ASSERT_TRUE(std::equal(row.begin(), row.end(), c.begin() + slot * n)) << table->name;
       }
     }
   }
@@ -241,9 +291,8 @@ TEST(GroupedMatmul, OnlyChosenExpertsAreRead) {
     args.n = kN;
     args.k = kK;
     args.offsets = offsets.data();
-    args.a = a.data();
-    args.lda = kK;
-    args.b = b;
+    args.a = {a.data(), kK};
+    args.b = {b, kK};
     args.c = c.data();
     args.ldc = kN;
     table->grouped_matmul(args);

@@ -35,7 +35,7 @@ struct Packed {
   DequantizeRows dequantize(std::vector<float>& y) const {
     return {.rows = kRows,
             .width = width,
-            .x = {values.data(), width + 3, scales.data(), int8_groups(width) + 1},
+            .x = {values.data(), width + 3, kInt8CacheRows, scales.data(), int8_groups(width) + 1},
             .slots = slots.data(),
             .y = y.data(),
             .ldy = width};

@@ -36,6 +36,7 @@ struct Case {
 /// Runs one case with padded rows; returns C with its padding.
 struct Problem {
   Matmul args;
+  int64_t lda, ldb;
   std::vector<float> a, b, c, bias;
   std::vector<uint16_t> b_bf16;
 
@@ -47,18 +48,18 @@ struct Problem {
     args.trans_b = x.trans_b;
     args.accumulate = x.accumulate;
     args.batch = x.batch;
-    args.lda = (x.trans_a ? x.m : x.k) + x.pad;
-    args.ldb = (x.trans_b ? x.k : x.n) + x.pad;
+    lda = (x.trans_a ? x.m : x.k) + x.pad;
+    ldb = (x.trans_b ? x.k : x.n) + x.pad;
     args.ldc = x.n + x.pad;
-    args.stride_a = (x.trans_a ? x.k : x.m) * args.lda + x.pad;
-    args.stride_b = (x.trans_b ? x.n : x.k) * args.ldb + x.pad;
+    args.stride_a = (x.trans_a ? x.k : x.m) * lda + x.pad;
+    args.rows_b = (x.trans_b ? x.n : x.k) + x.pad;
     args.stride_c = x.m * args.ldc + x.pad;
     a = noise(x.batch * args.stride_a + 1, 1);
-    b = noise(x.batch * args.stride_b + 1, 2);
+    b = noise(x.batch * args.rows_b * ldb + 1, 2);
     c = noise(x.batch * args.stride_c + 1, 3);
     bias = noise(x.n, 4);
-    args.a = a.data();
-    args.b = b.data();
+    args.a = {a.data(), lda};
+    args.b = {b.data(), ldb};
     if (x.bf16) store_bf16();
     args.bias = x.bias ? bias.data() : nullptr;
   }
@@ -68,7 +69,7 @@ struct Problem {
       b_bf16.push_back(bf16_from_f32(value));
       value = f32_from_bf16(b_bf16.back());
     }
-    args.b = b_bf16.data();
+    args.b = {b_bf16.data(), ldb};
   }
   std::vector<float> run(const Kernels& table) {
     std::vector<float> result = c;
@@ -162,7 +163,7 @@ float sequential(const Problem& p, int64_t i, int64_t j) {
   float sum = p.args.accumulate ? p.c[i * p.args.ldc + j] : 0.0f;
   if (p.args.bias != nullptr) sum += p.args.bias[j];
   for (int64_t k = 0; k < p.args.k; ++k) {
-    sum = std::fma(p.a[i * p.args.lda + k], p.b[j * p.args.ldb + k], sum);
+    sum = std::fma(p.a[i * p.lda + k], p.b[j * p.ldb + k], sum);
   }
   return sum;
 }
@@ -203,9 +204,9 @@ TEST(Matmul, Bf16IsItsF32ToTheBit) {
         Problem problem({m, 75, k, false, trans_b, true, true, 2, 3});
         problem.store_bf16();
         for (const Kernels* table : vector_tables()) {
-          problem.args.b = problem.b.data();
+          problem.args.b = {problem.b.data(), problem.ldb};
           const std::vector<float> wide = problem.run(*table);
-          problem.args.b = problem.b_bf16.data();
+          problem.args.b = {problem.b_bf16.data(), problem.ldb};
           ASSERT_EQ(problem.run(*table), wide)
               << table->name << " m=" << m << " k=" << k << " nt " << trans_b;
         }
@@ -222,10 +223,8 @@ TEST(Matmul, Bf16KeepsInfinitiesAndTinyValues) {
     table->matmul({.m = 1,
                    .n = 6,
                    .k = 1,
-                   .a = &one,
-                   .lda = 1,
-                   .b = b.data(),
-                   .ldb = 1,
+                   .a = {&one, 1},
+                   .b = {b.data(), 1},
                    .trans_b = true,
                    .c = c.data(),
                    .ldc = 6});
@@ -261,6 +260,90 @@ TEST(Matmul, RowsDoNotDependOnCompanyOrThreads) {
 
 TEST(Matmul, Bf16RowsDoNotDependOnCompanyOrThreads) {
   check_company(true);
+}
+
+/// An int8 product: a of m rows, b of n, with scales and a bias.
+struct Int8Problem {
+  Matmul args;
+  std::vector<int8_t> a, b;
+  std::vector<float> scales_a, scales_b, bias, c;
+
+  Int8Problem(int64_t m, int64_t n, int64_t k, bool with_bias) {
+    const int64_t lda = k + 5, ldb = k + 3;
+    const auto values = [](int64_t count, int seed) {
+      std::mt19937 rng(seed);
+      std::vector<int8_t> x(count + 1);
+      for (int8_t& value : x) value = static_cast<int8_t>(rng());  // -128 too
+      return x;
+    };
+    a = values(m * lda, 1);
+    b = values(n * ldb, 2);
+    scales_a = noise(2 * m + 1, 3);
+    scales_b = noise(n + 1, 4);
+    bias = noise(n + 1, 5);
+    c = noise(m * (n + 2) + 1, 6);
+    args = {.m = m,
+            .n = n,
+            .k = k,
+            .a = {a.data(), lda, kInt8Rows, scales_a.data(), 2},
+            .b = {b.data(), ldb, kInt8Rows, scales_b.data(), 1},
+            .trans_b = true,
+            .ldc = n + 2,
+            .bias = with_bias ? bias.data() : nullptr};
+  }
+  std::vector<float> run(const Kernels& table) {
+    std::vector<float> result = c;
+    args.c = result.data();
+    table.matmul(args);
+    return result;
+  }
+};
+
+/// Integer sums are exact, and one rounding follows another in the same order: equal bits.
+TEST(Int8Matmul, EveryInstructionSetHasTheReferencesBits) {
+  for (const int64_t k : {0, 1, 15, 16, 31, 32, 33, 64, 95, 200, 1100}) {
+    for (const int64_t m : {1, 2, 3, 4, 5, 7, 12, 40}) {
+      for (const int64_t n : {1, 3, 4, 16, 37, 100}) {
+        Int8Problem problem(m, n, k, n % 2 == 1);
+        const std::vector<float> expected = problem.run(ref::kTable);
+        for (const Kernels* table : vector_tables())
+          ASSERT_EQ(problem.run(*table), expected)
+              << table->name << " m=" << m << " n=" << n << " k=" << k;
+      }
+    }
+  }
+}
+
+TEST(Int8Matmul, BlocksOfRowsAndThreadsChangeNoBit) {
+  Int8Problem problem(150, 333, 2100, true);
+  const std::vector<float> expected = problem.run(ref::kTable);
+  const int most = omp_get_max_threads();
+  for (const Kernels* table : vector_tables()) {
+    for (const int threads : {1, 2, 3}) {
+      omp_set_num_threads(threads);
+      ASSERT_EQ(problem.run(*table), expected) << table->name << " threads=" << threads;
+    }
+    omp_set_num_threads(most);
+  }
+}
+
+/// The largest sum: -128 * -128 in every channel, as deep as is allowed.
+TEST(Int8Matmul, TheDeepestRowDoesNotOverflow) {
+  const int64_t k = kMaxInt8Depth;
+  const std::vector<int8_t> row(k, -128);
+  const float one = 1;
+  for (const Kernels* table : vector_tables()) {
+    float c = 0;
+    table->matmul({.m = 1,
+                   .n = 1,
+                   .k = k,
+                   .a = {row.data(), k, kInt8Rows, &one, 1},
+                   .b = {row.data(), k, kInt8Rows, &one, 1},
+                   .trans_b = true,
+                   .c = &c,
+                   .ldc = 1});
+    EXPECT_EQ(c, static_cast<float>(k * 128 * 128)) << table->name;
+  }
 }
 
 }  // namespace

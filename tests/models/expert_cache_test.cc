@@ -17,17 +17,19 @@
 namespace um {
 namespace {
 
+/// Rows of the same format and shape.
+void copy_bits(const Rows& from, const Rows& to) {
+  const RowsView source = from.view(), target = to.view();
+  std::memcpy(const_cast<void*>(target.values), source.values, to.values.bytes());
+  if (to.scales) std::memcpy(to.scales.f32(), source.scales, to.scales.bytes());
+}
+
 /// Copies an expert out of a model that has all of them.
 ExpertCache::Load from_model(const Model& model, const ExpertCache& cache) {
-  return [&](int64_t layer, int64_t expert, const Tensor& gate_up, const Tensor& down) {
-    const auto copy = [&](const char* name, const Tensor& to) {
+  return [&](int64_t layer, int64_t expert, const Rows& gate_up, const Rows& down) {
+    const auto copy = [&](const char* name, const Rows& to) {
       const Param* all = model.params().find(cache.layers()[static_cast<size_t>(layer)] + name);
-      const int64_t size = to.count();
-      const size_t bytes = to.bytes();
-      if (to.dtype() == DType::bf16)
-        std::memcpy(to.data<uint16_t>(), all->value.data<uint16_t>() + expert * size, bytes);
-      else
-        std::memcpy(to.f32(), all->value.f32() + expert * size, bytes);
+      copy_bits(all->weight().row_range(expert * to.rows(), (expert + 1) * to.rows()), to);
     };
     copy("gate_up_proj", gate_up);
     copy("down_proj", down);
@@ -44,25 +46,21 @@ ModelConfig config_of(const char* preset) {
 
 std::unique_ptr<Model> with_cache(const Model& whole, int64_t slots) {
   const ModelConfig& config = whole.config();
-  auto cache = std::make_unique<ExpertCache>(whole.device(), whole.params().weights_dtype(), slots,
-                                             config.hidden, config.moe.expert_width);
+  auto cache =
+      std::make_unique<ExpertCache>(whole.device(), weight_format(whole.params().weights_dtype()),
+                                    slots, config.hidden, config.moe.expert_width);
   ExpertCache& kept = *cache;
   auto model = make_model(config, whole.device(), whole.params().weights_dtype(), std::move(cache));
   kept.set_load(from_model(whole, kept));
   for (const auto& param : model->params().all()) {
-    const Param* source = whole.params().find(param->name);
-    const size_t bytes = param->value.bytes();
-    if (param->value.dtype() == DType::bf16)
-      std::memcpy(param->value.data<uint16_t>(), source->value.data<uint16_t>(), bytes);
-    else
-      std::memcpy(param->value.f32(), source->value.f32(), bytes);
+    copy_bits(whole.params().find(param->name)->weight(), param->weight());
   }
   return model;
 }
 
 TEST(ExpertCache, AModelWithFewExpertsInMemoryComputesTheSameBits) {
   for (const char* preset : {"nano-ultra", "tiny-pro", "nano-openpangu2"})
-    for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const DType dtype : {DType::f32, DType::bf16, DType::i8}) {
       const ModelConfig config = config_of(preset);
       const auto whole = make_model(config, cpu_device(), dtype);
       whole->params().initialize(4);
@@ -94,15 +92,15 @@ Tensor offsets_of(const std::vector<int64_t>& used, int64_t experts) {
 using Pairs = std::vector<std::pair<int64_t, int64_t>>;
 
 TEST(ExpertCache, TheLongestUnusedOfTheLayerGoesFirst) {
-  ExpertCache cache(cpu_device(), DType::f32, 7, 4, 2);  // three for each of two layers
+  ExpertCache cache(cpu_device(), kF32Rows, 7, 4, 2);  // three for each of two layers
   ExpertSlots* layer = cache.add_layer("a.", 6);
   ExpertSlots* other = cache.add_layer("b.", 6);
   Pairs loaded;
-  cache.set_load([&](int64_t l, int64_t e, const Tensor& gate_up, const Tensor& down) {
+  cache.set_load([&](int64_t l, int64_t e, const Rows& gate_up, const Rows& down) {
 #pragma omp critical
     loaded.emplace_back(l, e);
-    EXPECT_EQ(gate_up.shape(), Shape({4, 4}));
-    EXPECT_EQ(down.shape(), Shape({4, 2}));
+    EXPECT_EQ(gate_up.values.shape(), Shape({4, 4}));
+    EXPECT_EQ(down.values.shape(), Shape({4, 2}));
   });
   const auto use = [&](ExpertSlots* from, const std::vector<int64_t>& experts) {
     loaded.clear();
@@ -122,9 +120,9 @@ TEST(ExpertCache, TheLongestUnusedOfTheLayerGoesFirst) {
 }
 
 TEST(ExpertCache, MoreThanFitComeInTurns) {
-  ExpertCache cache(cpu_device(), DType::f32, 2, 4, 2);
+  ExpertCache cache(cpu_device(), kF32Rows, 2, 4, 2);
   ExpertSlots* layer = cache.add_layer("a.", 8);
-  cache.set_load([](int64_t, int64_t, const Tensor&, const Tensor&) {});
+  cache.set_load([](int64_t, int64_t, const Rows&, const Rows&) {});
   const Tensor offsets = offsets_of({1, 2, 4, 7}, 8);
   EXPECT_EQ(layer->fetch(offsets, 0).end, 4);
   const ExpertSlots::Fetched last = layer->fetch(offsets, 4);
@@ -134,9 +132,9 @@ TEST(ExpertCache, MoreThanFitComeInTurns) {
 }
 
 TEST(ExpertCache, EveryLayerNeedsRoom) {
-  EXPECT_THROW(ExpertCache(cpu_device(), DType::f32, 0, 4, 2), Error);
-  ExpertCache cache(cpu_device(), DType::f32, 1, 4, 2);
-  cache.set_load([](int64_t, int64_t, const Tensor&, const Tensor&) {});
+  EXPECT_THROW(ExpertCache(cpu_device(), kF32Rows, 0, 4, 2), Error);
+  ExpertCache cache(cpu_device(), kF32Rows, 1, 4, 2);
+  cache.set_load([](int64_t, int64_t, const Rows&, const Rows&) {});
   ExpertSlots* layer = cache.add_layer("a.", 8);
   cache.add_layer("b.", 8);
   EXPECT_THROW(layer->fetch(offsets_of({1}, 8), 0), Error);
@@ -152,7 +150,7 @@ class ExpertFilesTest : public ::testing::Test {
     model->params().initialize(4);
     save_model(*model, directory_);
     expected_ = full_logits(*model, ids_);
-    one_ = ExpertCache::expert_bytes(DType::f32, model->config().hidden,
+    one_ = ExpertCache::expert_bytes(kF32Rows, model->config().hidden,
                                      model->config().moe.expert_width);
     layers_ = model->moe_layers();
   }

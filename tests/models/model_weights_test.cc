@@ -207,8 +207,7 @@ TEST_F(ModelWeightsTest, AllExpertsInTwoTensors) {
     EXPECT_EQ(tensors.names_with("experts.0."), Names{});
     expect_same(name, tensors);
     // From disk, too: one expert of each layer in memory.
-    const int64_t one =
-        ExpertCache::expert_bytes(DType::f32, config.hidden, config.moe.expert_width);
+    const int64_t one = ExpertCache::expert_bytes(kF32Rows, config.hidden, config.moe.expert_width);
     const int64_t layers = config.layers - config.dense_layers;
     const auto whole = load_model(golden(name), cpu_device());
     const auto cached = load_model(base_ / name, cpu_device(), nullptr, DType::f32, layers * one);
@@ -282,7 +281,7 @@ TEST_F(ModelWeightsTest, LoadingSaysHowFarItHasCome) {
   EXPECT_EQ(calls.back(), std::pair(bytes, bytes));
   EXPECT_TRUE(std::is_sorted(calls.begin(), calls.end()));
   calls.clear();
-  const int64_t one = ExpertCache::expert_bytes(DType::f32, config.hidden, config.moe.expert_width);
+  const int64_t one = ExpertCache::expert_bytes(kF32Rows, config.hidden, config.moe.expert_width);
   const int64_t layers = config.layers - config.dense_layers;
   load_model(path, cpu_device(), nullptr, DType::f32, layers * one, note);
   const auto experts = static_cast<uint64_t>(layers * config.moe.experts * one);

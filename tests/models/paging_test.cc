@@ -55,7 +55,7 @@ class Served {
       }
     for (int64_t i = 0; i < pool_.layers(); ++i) {  // what nobody wrote must not be read
       const LayerCache& layer = pool_.layer(i);
-      for (const CacheRows& rows : {layer.k, layer.v, CacheRows{layer.index, {}}})
+      for (const Rows& rows : {layer.k, layer.v, Rows(layer.index)})
         if (rows) {
           const Tensor& all = rows.is_int8() ? rows.scales : rows.values;
           std::fill_n(all.f32(), pool_.pages() * kPageRows * all.cols(), NAN);
@@ -117,8 +117,7 @@ class Served {
           states_[s].pages[static_cast<size_t>(t / kPageRows)] * kPageRows + t % kPageRows));
     const Tensor where = Tensor::from(model_.device(), {std::ssize(slots)}, std::span(slots));
     for (int64_t i = 0; i < pool_.layers(); ++i)
-      for (const CacheRows& rows :
-           {pool_.layer(i).k, pool_.layer(i).v, CacheRows{pool_.layer(i).index, {}}})
+      for (const Rows& rows : {pool_.layer(i).k, pool_.layer(i).v, Rows(pool_.layer(i).index)})
         if (rows) append(gather_rows(rows, where), out.cached);
     return out;
   }
@@ -155,7 +154,10 @@ struct Variant {
 };
 
 std::ostream& operator<<(std::ostream& out, const Variant& variant) {
-  return out << variant.preset << (variant.weights == DType::bf16 ? "-bf16" : "")
+  return out << variant.preset
+             << (variant.weights == DType::bf16 ? "-bf16"
+                 : variant.weights == DType::i8 ? "-w8a8"
+                                                : "")
              << (variant.cache == DType::i8 ? "-int8-cache" : "");
 }
 
@@ -322,7 +324,7 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
     const auto count = [&](const Tensor& rows, int64_t pages) {
       if (rows) bytes += static_cast<int64_t>(rows.bytes()) / pages;
     };
-    for (const CacheRows& rows : {pool.layer(i).k, pool.layer(i).v}) {
+    for (const Rows& rows : {pool.layer(i).k, pool.layer(i).v}) {
       count(rows.values, with_sinks);
       count(rows.scales, with_sinks);
     }
@@ -335,10 +337,12 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
 INSTANTIATE_TEST_SUITE_P(
     Presets, PagingTest,
     ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", DType::bf16},
+                      Variant{"nano-ultra", DType::i8}, Variant{"tiny-pro", DType::i8},
                       Variant{"nano-ultra", DType::f32, DType::i8}, Variant{"tiny-pro"},
                       Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"},
                       Variant{"deepseek_v2"}, Variant{"pro_moe_v2"}, Variant{"nano-openpangu2"},
                       Variant{"nano-openpangu2", DType::bf16},
+                      Variant{"nano-openpangu2", DType::i8},
                       Variant{"nano-openpangu2", DType::f32, DType::i8},
                       Variant{"tiny-embedded", DType::f32, DType::i8}),
     [](const auto& info) {

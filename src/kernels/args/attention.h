@@ -88,7 +88,7 @@ struct Attention {
   int64_t ld_k_rope = 0;
   const float* v = nullptr;
   int64_t ldv = 0, v_head_stride = 0;
-  Int8Rows k_int8 = {}, v_int8 = {};
+  RowsView k_int8 = {}, v_int8 = {};  ///< of the format kInt8CacheRows
   float scale = 1;
   float* out = nullptr;  ///< [T, heads*v_dim], row stride ld_out
   int64_t ld_out = 0;

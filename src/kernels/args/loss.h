@@ -4,16 +4,16 @@
 
 #include <cstdint>
 
-#include "kernels/args/weight.h"
+#include "kernels/args/rows_view.h"
 
 namespace um {
 
-/// y[t] = table[ids[t]], the table f32 or bf16. An id outside [0, vocab) gives a row of zeros
-/// (callers check their input).
+/// y[t] = table[ids[t]], the table f32, bf16 or int8 (kInt8Rows). An id outside [0, vocab) gives a
+/// row of zeros (callers check their input).
 struct Embedding {
   int64_t tokens = 0, cols = 0, vocab = 0;
   const int32_t* ids = nullptr;
-  WeightPtr table{};
+  RowsView table{};
   float* y = nullptr;
 };
 /// dtable[ids[t]] += dy[t], in the order of t; with accumulate off the table is zeroed first.

@@ -4,31 +4,36 @@
 
 #include <cstdint>
 
-#include "kernels/args/weight.h"
+#include "kernels/args/rows_view.h"
 
 namespace um {
 
 /// C[m,n] (+)= op(A)[m,k] · op(B)[k,n] + bias[n], for each of `batch` independent problems.
 /// op(A) is A stored [m,k], or [k,m] when `trans_a`; op(B) is B stored [k,n], or [n,k] when
-/// `trans_b`. The forward of a linear layer is trans_b (weights are [out,in]). b may be bf16.
+/// `trans_b`. The forward of a linear layer is trans_b (weights are [out,in]). a is f32, b f32 or
+/// bf16; or both are int8 rows of the format kInt8Rows in a forward without `accumulate` and batch:
+///   C[i,j] = fma(float(Σ_k a[i,k] b[j,k]), scale_a[i] * scale_b[j], bias[j])
+/// with the sum in int32 (k at most kMaxInt8Depth).
 struct Matmul {
   int64_t m = 0, n = 0, k = 0;
-  const float* a = nullptr;
-  int64_t lda = 0;
+  RowsView a{};
   bool trans_a = false;
-  WeightPtr b{};
-  int64_t ldb = 0;
+  RowsView b{};
   bool trans_b = false;
   float* c = nullptr;
   int64_t ldc = 0;
   const float* bias = nullptr;
   bool accumulate = false;
-  int64_t batch = 1, stride_a = 0, stride_b = 0, stride_c = 0;
+  int64_t batch = 1, stride_a = 0, rows_b = 0, stride_c = 0;  ///< from problem to problem: elements
+                                                              ///< of a and c, rows of b
 };
 
+/// The longest int8 row whose products fit an int32 sum.
+inline constexpr int64_t kMaxInt8Depth = (int64_t{1} << 31) / (128 * 128) - 1;
+
 /// Matmuls over rows grouped by expert: group g owns the rows offsets[g] .. offsets[g+1]-1
-/// ("slots"). b is [groups, n, k]. Empty groups are ordinary (grad_weight then writes zeros, or
-/// adds nothing).
+/// ("slots"). b is [groups, n, k]; types as in Matmul, int8 in the forward. Empty groups are
+/// ordinary (grad_weight then writes zeros, or adds nothing).
 struct GroupedMatmul {
   enum class Kind {
     forward,  ///< c[row,n] = a[gather(row),k] · b[g]ᵀ; if `swiglu`: also its activation [row,n/2]
@@ -38,13 +43,11 @@ struct GroupedMatmul {
   Kind kind = Kind::forward;
   int64_t groups = 0, rows = 0, n = 0, k = 0;
   const int64_t* offsets = nullptr;  ///< [groups+1]
-  const float* a = nullptr;
-  int64_t lda = 0;
+  RowsView a{};
   const int32_t* gather_a = nullptr;  ///< row of `a` for each slot; null: the slot itself
-  WeightPtr b{};                      ///< weights [groups,n,k], contiguous, f32 or bf16
+  RowsView b{};                       ///< weights: group g has the n rows from row g*n on
   const int32_t* slots = nullptr;  ///< forward only: the weights of g are b[slots[g]]; null: b[g]
-  const float* x = nullptr;        ///< grad_weight only
-  int64_t ldx = 0;
+  RowsView x{};                    ///< grad_weight only
   const int32_t* gather_x = nullptr;
   float* c = nullptr;
   int64_t ldc = 0;

@@ -30,8 +30,8 @@ struct Product {
       return memory::desc({rows, columns}, memory::data_type::f32,
                           transposed ? memory::dims{1, ld} : memory::dims{ld, 1});
     };
-    const memory::desc desc_a = desc(args.m, args.k, args.lda, args.trans_a);
-    const memory::desc desc_b = desc(args.k, args.n, args.ldb, args.trans_b);
+    const memory::desc desc_a = desc(args.m, args.k, args.a.ld(), args.trans_a);
+    const memory::desc desc_b = desc(args.k, args.n, args.b.ld(), args.trans_b);
     const memory::desc desc_c = desc(args.m, args.n, args.ldc, false);
     const memory::desc desc_bias = desc(1, args.n, args.n, false);
     dnnl::primitive_attr attr;
@@ -56,7 +56,7 @@ struct Product {
 
 Product& product_for(const Matmul& args) {
   thread_local std::map<Key, Product> products;
-  const Key key = {args.m,   args.n,       args.k,       args.lda,        args.ldb,
+  const Key key = {args.m,   args.n,       args.k,       args.a.ld(),     args.b.ld(),
                    args.ldc, args.trans_a, args.trans_b, args.accumulate, args.bias != nullptr};
   const auto found = products.find(key);
   if (found != products.end()) return found->second;
@@ -66,13 +66,17 @@ Product& product_for(const Matmul& args) {
 
 }  // namespace
 
+static bool are_f32(const Matmul& args) {
+  return args.a.type() == RowType::f32 && args.b.type() == RowType::f32;
+}
+
 bool onednn_matmul(const Matmul& args) {
   if (args.m <= 0 || args.n <= 0 || args.k <= 0 || args.batch != 1) return false;
-  if ((args.bias != nullptr && args.accumulate) || args.b.is_bf16) return false;
+  if ((args.bias != nullptr && args.accumulate) || !are_f32(args)) return false;
   try {
     thread_local dnnl::stream stream(engine());
     Product& product = product_for(args);
-    product.a.set_data_handle(const_cast<float*>(args.a), stream);
+    product.a.set_data_handle(const_cast<float*>(args.a.f32()), stream);
     product.b.set_data_handle(const_cast<float*>(args.b.f32()), stream);
     product.c.set_data_handle(args.c, stream);
     if (args.bias != nullptr) product.bias.set_data_handle(const_cast<float*>(args.bias), stream);

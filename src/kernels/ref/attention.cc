@@ -50,9 +50,9 @@ struct HeadView {
   double value(int64_t j, int64_t c) const {
     return a.is_int8() ? int8(a.v_int8, j, kv_head * a.v_head_stride + c) : a.v[v_at(j) + c];
   }
-  double int8(const Int8Rows& rows, int64_t j, int64_t channel) const {
-    return float(rows.values[key_row(j) * rows.ld + channel]) *
-           rows.scales[key_row(j) * rows.ld_scales + channel / kInt8Group];
+  double int8(const RowsView& rows, int64_t j, int64_t channel) const {
+    return float(rows.i8()[key_row(j) * rows.ld() + channel]) *
+           rows.scales[key_row(j) * rows.scale_stride + channel / kInt8Group];
   }
 
   double score(int64_t query, int64_t key_index) const {

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels/kernels.h"
-#include "kernels/ref/weight.h"
+#include "kernels/ref/row_values.h"
 
 namespace um::ref {
 
@@ -13,7 +13,7 @@ void embedding(const Embedding& a) {
     if (id < 0 || id >= a.vocab) {
       std::fill_n(y, a.cols, 0.0f);
     } else {
-      for (int64_t i = 0; i < a.cols; ++i) y[i] = weight_at(a.table, id * a.cols + i);
+      for (int64_t i = 0; i < a.cols; ++i) y[i] = value_at(a.table, id, i);
     }
   }
 }

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/kernels.h"
-#include "kernels/ref/weight.h"
+#include "kernels/ref/row_values.h"
 
 namespace um::ref {
 namespace {
@@ -14,14 +14,18 @@ int64_t source_row(const int32_t* gather, int64_t slot) {
 
 /// One slot's row: dot products with the rows of the expert's weights, then the activation.
 void forward_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
-  const float* a = args.a + source_row(args.gather_a, slot) * args.lda;
+  const int64_t row = source_row(args.gather_a, slot);
   const int64_t index = args.slots != nullptr ? args.slots[group] : group;
-  const WeightPtr w = args.b + index * args.n * args.k;
+  const RowsView w = args.b.from_row(index * args.n);
   float* c = args.c + slot * args.ldc;
   for (int64_t j = 0; j < args.n; ++j) {
+    if (args.a.type() == RowType::i8) {
+      c[j] = int8_product(args.a, row, w, j, args.k, 0);
+      continue;
+    }
     double sum = 0;
     for (int64_t l = 0; l < args.k; ++l)
-      sum += static_cast<double>(a[l]) * weight_at(w, j * args.k + l);
+      sum += static_cast<double>(value_at(args.a, row, l)) * value_at(w, j, l);
     c[j] = static_cast<float>(sum);
   }
   if (args.swiglu == nullptr) return;
@@ -33,12 +37,11 @@ void forward_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
 }
 
 void grad_input_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
-  const float* a = args.a + source_row(args.gather_a, slot) * args.lda;
-  const WeightPtr w = args.b + group * args.n * args.k;
+  const float* a = args.a.from_row(source_row(args.gather_a, slot)).f32();
+  const RowsView w = args.b.from_row(group * args.n);
   for (int64_t l = 0; l < args.k; ++l) {
     double sum = 0;
-    for (int64_t j = 0; j < args.n; ++j)
-      sum += static_cast<double>(a[j]) * weight_at(w, j * args.k + l);
+    for (int64_t j = 0; j < args.n; ++j) sum += static_cast<double>(a[j]) * value_at(w, j, l);
     args.c[slot * args.ldc + l] = static_cast<float>(sum);
   }
 }
@@ -49,8 +52,8 @@ void grad_weight(const GroupedMatmul& args, int64_t group) {
       float& c = args.c[(group * args.n + j) * args.ldc + l];
       double sum = args.accumulate ? c : 0.0;
       for (int64_t slot = args.offsets[group]; slot < args.offsets[group + 1]; ++slot) {
-        const float a = args.a[source_row(args.gather_a, slot) * args.lda + j];
-        sum += static_cast<double>(a) * args.x[source_row(args.gather_x, slot) * args.ldx + l];
+        const float a = value_at(args.a, source_row(args.gather_a, slot), j);
+        sum += static_cast<double>(a) * value_at(args.x, source_row(args.gather_x, slot), l);
       }
       c = static_cast<float>(sum);
     }

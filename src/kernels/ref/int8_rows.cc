@@ -26,10 +26,10 @@ void quantize_group(const float* x, int64_t width, int8_t* values, float* scale)
 void quantize_rows(const QuantizeRows& args) {
   for (int64_t row = 0; row < args.rows; ++row) {
     const int64_t to = args.slots ? args.slots[row] : row;
-    for (int64_t c = 0; c < args.width; c += kInt8Group)
-      quantize_group(args.x + row * args.ldx + c, std::min(kInt8Group, args.width - c),
+    for (int64_t c = 0; c < args.width; c += args.group)
+      quantize_group(args.x + row * args.ldx + c, std::min(args.group, args.width - c),
                      args.values + to * args.ld_values + c,
-                     args.scales + to * args.ld_scales + c / kInt8Group);
+                     args.scales + to * args.ld_scales + c / args.group);
   }
 }
 
@@ -37,8 +37,8 @@ void dequantize_rows(const DequantizeRows& args) {
   for (int64_t row = 0; row < args.rows; ++row) {
     const int64_t from = args.slots ? args.slots[row] : row;
     for (int64_t c = 0; c < args.width; ++c)
-      args.y[row * args.ldy + c] = static_cast<float>(args.x.values[from * args.x.ld + c]) *
-                                   args.x.scales[from * args.x.ld_scales + c / kInt8Group];
+      args.y[row * args.ldy + c] = static_cast<float>(args.x.i8()[from * args.x.ld() + c]) *
+                                   args.x.scales[from * args.x.scale_stride + c / kInt8Group];
   }
 }
 

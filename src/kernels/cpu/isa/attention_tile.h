@@ -325,12 +325,11 @@ struct HeadRows {
     widen(a.v_int8, key, count, kv_head * a.v_head_stride, a.v_dim, values, ldv);
     return {widened, ldk, values, ldv};
   }
-  void widen(const Int8Rows& from, int64_t key, int64_t count, int64_t begin, int64_t width,
+  void widen(const RowsView& from, int64_t key, int64_t count, int64_t begin, int64_t width,
              float* to, int64_t ld) const {
-    const int64_t row = key_row(key);
     for (int64_t j = 0; j < count; j++) {
-      widen_int8(from.values + (row + j) * from.ld, from.scales + (row + j) * from.ld_scales, begin,
-                 width, to + j * ld);
+      const RowsView row = from.from_row(key_row(key) + j);
+      widen_int8(row.i8(), row.scales, begin, width, to + j * ld);
     }
   }
 

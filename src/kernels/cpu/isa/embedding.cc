@@ -5,13 +5,19 @@
 
 namespace um::UM_ISA {
 
-static void copy_row(WeightPtr row, int64_t cols, float* y) {
-  if (!row.is_bf16) {
-    std::memcpy(y, row.data, static_cast<size_t>(cols) * sizeof(float));
+static void copy_row(const RowsView& row, int64_t cols, float* y) {
+  if (row.type() == RowType::f32) {
+    std::memcpy(y, row.values, static_cast<size_t>(cols) * sizeof(float));
+    return;
+  }
+  int64_t i = 0;
+  if (row.type() == RowType::i8) {
+    const float scale = row.scales[0];
+    for (; i + kWidth <= cols; i += kWidth) store(y + i, load(row.i8() + i) * splat(scale));
+    for (; i < cols; ++i) y[i] = static_cast<float>(row.i8()[i]) * scale;
     return;
   }
   const uint16_t* values = row.bf16();
-  int64_t i = 0;
   for (; i + kWidth <= cols; i += kWidth) store(y + i, load(values + i));
   store_part(y + i, load_part(values + i, cols - i), cols - i);
 }
@@ -25,7 +31,7 @@ void embedding(const Embedding& a) {
       if (id < 0 || id >= a.vocab) {
         std::memset(y, 0, bytes);
       } else {
-        copy_row(a.table + id * a.cols, a.cols, y);
+        copy_row(a.table.from_row(id), a.cols, y);
       }
     }
   });

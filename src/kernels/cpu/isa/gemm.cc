@@ -4,7 +4,7 @@
 // its rows.
 #include "kernels/cpu/isa/gemm.h"
 
-#include <omp.h>
+#include "kernels/cpu/isa/work_line.h"
 
 namespace um::UM_ISA {
 namespace {
@@ -14,18 +14,7 @@ namespace {
 constexpr int64_t kKc = 512;              // k per packed block
 constexpr int64_t kNcPanels = 512 / kNr;  // column panels per packed block of B
 constexpr int64_t kMcPanels = 8;          // row panels of A packed together
-// Large work is cut finer than the threads, so that one which a neighbour slows down does less;
-// in smaller work packing B for each piece would cost too much.
-constexpr int64_t kLargeCost = 1 << 20;
-constexpr int64_t kParallelCost = 2048;  // below it a fork costs more than it gives
 constexpr int64_t kStreamCost = 2;  // reading a panel of B from memory, in row panels of arithmetic
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-int64_t min(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
 
 // Products of few rows (an expert's in a prompt, a batch of streams) read B like skinny ones: a
 // panel at a time in small blocks of k, which stay in the nearest cache between packing and use.
@@ -55,14 +44,6 @@ struct Scratch {
 };
 thread_local Scratch scratch;
 
-/// All products of a call, and the least items each is cut into so that no thread is idle.
-struct Work {
-  int64_t count = 0;
-  Gemm (*get)(const void*, int64_t) = nullptr;
-  const void* args = nullptr;
-  int64_t min_items = 1;
-};
-
 /// How one product is cut. With swiglu the columns have two halves (gate, up) and a block holds
 /// the same columns of both; otherwise there is one half.
 struct Cut {
@@ -75,7 +56,7 @@ struct Cut {
                                      // of a block
 };
 
-Cut cut_of(const Gemm& g, int64_t min_items) {
+Cut cut_of(const Gemm& g, int64_t least_items) {
   Cut cut;
   if (g.m <= 0 || g.n <= 0) return cut;
   cut.skinny = g.m <= kSkinnyRows && !g.trans_a;
@@ -86,7 +67,7 @@ Cut cut_of(const Gemm& g, int64_t min_items) {
   cut.thin =
       !cut.skinny && !g.trans_a && cut.row_panels * g.k <= kThinA && cut.row_panels <= kThinPanels;
   cut.few = kReadsInPlace && !cut.skinny && !g.trans_a && g.trans_b && g.k > 0 && g.k <= kThinA &&
-            (cut.thin || g.b.is_bf16);
+            (cut.thin || g.b.type() == RowType::bf16);
   if (cut.few) {
     const int64_t most = g.k * kWidth < kFewA ? kFewA / (g.k * kWidth) * kWidth : kWidth;
     const int64_t blocks = ceil_div(g.m, most);
@@ -98,7 +79,7 @@ Cut cut_of(const Gemm& g, int64_t min_items) {
     cut.item_cost = cut.halves * (kStreamCost + (cut.thin ? cut.row_panels : 0)) * (g.k + kNr);
   } else {
     int64_t blocks = ceil_div(cut.panels, kNcPanels / cut.halves);
-    if (blocks * cut.row_panels < min_items) blocks = ceil_div(min_items, cut.row_panels);
+    if (blocks * cut.row_panels < least_items) blocks = ceil_div(least_items, cut.row_panels);
     cut.block_panels = ceil_div(cut.panels, blocks);
     cut.items = ceil_div(cut.panels, cut.block_panels) * cut.row_panels;
     cut.item_cost = cut.halves * cut.block_panels * (g.k + kNr);
@@ -106,26 +87,12 @@ Cut cut_of(const Gemm& g, int64_t min_items) {
   return cut;
 }
 
-/// swiglu[rows, columns] of a finished part of C.
-void activate(const Gemm& g, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-  const int64_t half = g.n / 2;
-  for (int64_t i = row; i < row + rows; ++i) {
-    const float *gate = g.c + i * g.ldc + column, *up = gate + half;
-    float* out = g.swiglu + i * half + column;
-    for (int64_t j = 0; j < columns; j += kWidth) {
-      const int64_t lanes = min(kWidth, columns - j);
-      const Vec x = load_part(gate + j, lanes);
-      store_part(out + j, x * sigmoid(x) * load_part(up + j, lanes), lanes);
-    }
-  }
-}
-
 void run_skinny(const Gemm& g, const Cut& cut, int64_t first, int64_t last) {
-  const int64_t column = first * kNr, columns = min(last * kNr, cut.width) - column;
+  const int64_t column = first * kNr, columns = least(last * kNr, cut.width) - column;
   for (int64_t half = 0; half < cut.halves; ++half) {
     gemm_skinny(g, half * cut.width + column, columns);
   }
-  if (g.swiglu != nullptr) activate(g, 0, g.m, column, columns);
+  if (g.swiglu != nullptr) activate(g.swiglu, g.c, g.ldc, g.n, {0, g.m, column, columns});
 }
 
 /// A column block of one product in one k block.
@@ -136,7 +103,7 @@ struct Block {
 
 /// Columns of a half that the block covers.
 int64_t block_columns(const Cut& cut, const Block& block) {
-  return min(block.panels * kNr, cut.width - block.panel * kNr);
+  return least(block.panels * kNr, cut.width - block.panel * kNr);
 }
 
 void pack_block(const Gemm& g, const Cut& cut, const Block& block) {
@@ -157,7 +124,7 @@ void run_rows(const Gemm& g, const Cut& cut, const Block& block, int64_t row, in
       const float* bias = g.bias != nullptr && block.k0 == 0 ? g.bias + column : nullptr;
       const float* a = scratch.a;
       for (int64_t i = 0; i < rows; i += kMr, a += kWidth * block.kc) {
-        micro_tile(min(kMr, rows - i), min(kNr, cut.width - p * kNr), block.kc, a, b,
+        micro_tile(least(kMr, rows - i), least(kNr, cut.width - p * kNr), block.kc, a, b,
                    g.c + (row + i) * g.ldc + column, g.ldc, load, bias);
       }
     }
@@ -167,8 +134,8 @@ void run_rows(const Gemm& g, const Cut& cut, const Block& block, int64_t row, in
 /// Where B's elements for columns [column, ...) and k >= k0 lie, if it is stored [n,k].
 NextBlock next_block(const Gemm& g, int64_t column, int64_t k0) {
   if (!g.trans_b) return {};
-  const int64_t size = g.b.element_bytes();
-  return {static_cast<const char*>(g.b.data) + (column * g.ldb + k0) * size, g.ldb * size};
+  return {static_cast<const char*>(g.b.from_row(column).values) + g.b.format.value_bytes(k0),
+          g.b.row_bytes};
 }
 
 /// kNr columns (or the last few) of a thin product, whose A is packed in panels of `step` rows. The
@@ -177,14 +144,14 @@ void run_panel(const Gemm& g, int64_t step, int64_t column, int64_t columns) {
   constexpr int64_t kLine = 64;
   int64_t k0 = 0;
   do {  // once even when k is 0, to write the initial values
-    const int64_t kc = min(kThinKc, g.k - k0), next = k0 + kc;
+    const int64_t kc = least(kThinKc, g.k - k0), next = k0 + kc;
     pack_b(g, column, columns, k0, kc, scratch.b);
     NextBlock ahead = next < g.k ? next_block(g, column, next) : next_block(g, column + kNr, 0);
-    int64_t lines = kThinKc * g.b.element_bytes() / kLine;  // of each row
+    int64_t lines = g.b.format.value_bytes(kThinKc) / kLine;  // of each row
     const float* bias = g.bias != nullptr && k0 == 0 ? g.bias + column : nullptr;
     const float* a = scratch.a + k0 * kWidth;
     for (int64_t i = 0; i < g.m; i += step, a += g.k * kWidth) {
-      micro_tile(min(step, g.m - i), columns, kc, a, scratch.b, g.c + i * g.ldc + column, g.ldc,
+      micro_tile(least(step, g.m - i), columns, kc, a, scratch.b, g.c + i * g.ldc + column, g.ldc,
                  g.accumulate || k0 > 0, bias, lines > 0 ? ahead : NextBlock{});
       if (ahead.p != nullptr) ahead.p += kc / kNr * kLine;
       lines -= kc / kNr;
@@ -195,26 +162,26 @@ void run_panel(const Gemm& g, int64_t step, int64_t column, int64_t columns) {
 
 /// Panels [first, last) of columns of a thin product.
 void run_thin(const Gemm& g, const Cut& cut, int64_t first, int64_t last) {
-  const int64_t begin = first * kNr, end = min(last * kNr, cut.width);
+  const int64_t begin = first * kNr, end = least(last * kNr, cut.width);
   const int64_t step = ceil_div(g.m, cut.row_panels);
   pack_a(g, 0, g.m, step, 0, g.k, scratch.a);
   for (int64_t half = 0; half < cut.halves; ++half) {
     for (int64_t j = begin; j < end; j += kNr)
-      run_panel(g, step, half * cut.width + j, min(kNr, end - j));
+      run_panel(g, step, half * cut.width + j, least(kNr, end - j));
   }
-  if (g.swiglu != nullptr) activate(g, 0, g.m, begin, end - begin);
+  if (g.swiglu != nullptr) activate(g.swiglu, g.c, g.ldc, g.n, {0, g.m, begin, end - begin});
 }
 
 /// Panels [first, last) of columns of a block of rows, B read in place.
 void run_few(const Gemm& g, const Cut& cut, int64_t block, int64_t first, int64_t last) {
-  const int64_t row = block * cut.block_rows, rows = min(cut.block_rows, g.m - row);
-  const int64_t column = first * kNr, columns = min(last * kNr, cut.width) - column;
+  const int64_t row = block * cut.block_rows, rows = least(cut.block_rows, g.m - row);
+  const int64_t column = first * kNr, columns = least(last * kNr, cut.width) - column;
   const int64_t step = ceil_div(rows, ceil_div(rows, kWidth));
   pack_a(g, row, rows, step, 0, g.k, scratch.a);
   for (int64_t half = 0; half < cut.halves; ++half) {
     gemm_few(g, scratch.a, row, rows, step, half * cut.width + column, columns, scratch.b);
   }
-  if (g.swiglu != nullptr) activate(g, row, rows, column, columns);
+  if (g.swiglu != nullptr) activate(g.swiglu, g.c, g.ldc, g.n, {row, rows, column, columns});
 }
 
 /// Row panels [first, last) of one column block, all of k.
@@ -222,12 +189,12 @@ void run_block(const Gemm& g, const Cut& cut, int64_t problem, int64_t index, in
                int64_t last) {
   Block block;
   block.panel = index * cut.block_panels;
-  block.panels = min(cut.block_panels, cut.panels - block.panel);
+  block.panels = least(cut.block_panels, cut.panels - block.panel);
   // Equal blocks of k; one even when k is 0, to write the initial values.
   const int64_t k_blocks = g.k > kKc ? ceil_div(g.k, kKc) : 1;
   const int64_t k_step = ceil_div(ceil_div(g.k, k_blocks), kWidth) * kWidth;
   do {
-    block.kc = min(k_step, g.k - block.k0);
+    block.kc = least(k_step, g.k - block.k0);
     if (scratch.problem != problem || scratch.block != index || scratch.k0 != block.k0) {
       pack_block(g, cut, block);
       scratch.problem = problem;
@@ -235,10 +202,11 @@ void run_block(const Gemm& g, const Cut& cut, int64_t problem, int64_t index, in
       scratch.k0 = block.k0;
     }
     for (int64_t r = first; r < last; r += kMcPanels) {
-      const int64_t row = r * kMr, rows = min(min(last, r + kMcPanels) * kMr, g.m) - row;
+      const int64_t row = r * kMr, rows = least(least(last, r + kMcPanels) * kMr, g.m) - row;
       run_rows(g, cut, block, row, rows);
       if (g.swiglu != nullptr && block.k0 + block.kc == g.k) {
-        activate(g, row, rows, block.panel * kNr, block_columns(cut, block));
+        activate(g.swiglu, g.c, g.ldc, g.n,
+                 {row, rows, block.panel * kNr, block_columns(cut, block)});
       }
     }
     block.k0 += block.kc;
@@ -259,7 +227,7 @@ void run_items(const Gemm& g, const Cut& cut, int64_t problem, int64_t first, in
   if (cut.few) scratch.problem = -1;
   const int64_t each = cut.few ? cut.panels : cut.row_panels;
   while (first < last) {
-    const int64_t index = first / each, begin = index * each, end = min(last, begin + each);
+    const int64_t index = first / each, begin = index * each, end = least(last, begin + each);
     if (cut.few)
       run_few(g, cut, index, first - begin, end - begin);
     else
@@ -268,46 +236,13 @@ void run_items(const Gemm& g, const Cut& cut, int64_t problem, int64_t first, in
   }
 }
 
-/// The items of every product which start in [low, high) on the line of costs.
-void run_piece(const Work& work, int64_t low, int64_t high) {
-  int64_t base = 0;
-  for (int64_t problem = 0; problem < work.count && base < high; ++problem) {
-    const Gemm g = work.get(work.args, problem);
-    const Cut cut = cut_of(g, work.min_items);
-    if (cut.items == 0) continue;
-    const int64_t first = low <= base ? 0 : ceil_div(low - base, cut.item_cost);
-    const int64_t last = min(cut.items, ceil_div(high - base, cut.item_cost));
-    if (first < last) run_items(g, cut, problem, first, last);
-    base += cut.items * cut.item_cost;
-  }
-}
-
-int64_t total_cost(const Work& work) {
-  int64_t cost = 0;
-  for (int64_t problem = 0; problem < work.count; ++problem) {
-    const Cut cut = cut_of(work.get(work.args, problem), work.min_items);
-    cost += cut.items * cut.item_cost;
-  }
-  return cost;
-}
-
 }  // namespace
 
 void gemm_batch(int64_t count, Gemm (*get)(const void* args, int64_t problem), const void* args) {
-  Work work{count, get, args, 1};
-  int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-  if (threads > 1 && total_cost(work) < kParallelCost) threads = 1;
-  if (threads > 1) work.min_items = ceil_div(4 * threads, count);
-  const int64_t cost = total_cost(work);
-  const int64_t pieces = threads == 1 ? 1 : threads * (cost < kLargeCost ? 1 : 2);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    scratch.reset();
-#pragma omp for schedule(dynamic, 1) nowait
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      run_piece(work, cost * piece / pieces, cost * (piece + 1) / pieces);
-    }
-  }
+  run_line(WorkLine<Gemm, Cut>{
+      .count = count, .args = args, .get = get, .cut_of = cut_of, .run = run_items, .begin = [] {
+        scratch.reset();
+      }});
 }
 
 }  // namespace um::UM_ISA

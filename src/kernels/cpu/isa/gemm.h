@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "kernels/args/weight.h"
+#include "kernels/args/rows_view.h"
 #include "kernels/cpu/isa/simd.h"
 
 namespace um::UM_ISA {
@@ -45,8 +45,7 @@ struct Gemm {
   int64_t lda = 0;
   bool trans_a = false;
   const int32_t* gather_a = nullptr;
-  WeightPtr b;
-  int64_t ldb = 0;
+  RowsView b;
   bool trans_b = false;
   const int32_t* gather_b = nullptr;
   float* c = nullptr;
@@ -60,6 +59,35 @@ struct Gemm {
 template <class T>
 inline const T* stored_row(const T* p, int64_t ld, const int32_t* gather, int64_t i) {
   return p + (gather != nullptr ? gather[i] : i) * ld;
+}
+
+/// f(values, elements from row to row) with f32 or bf16 rows as what they are: the one place where
+/// the type of B becomes the type of a kernel.
+template <class F>
+inline void with_values(const RowsView& rows, const F& f) {
+  if (rows.type() == RowType::bf16)
+    f(rows.bf16(), rows.ld());
+  else
+    f(rows.f32(), rows.ld());
+}
+
+/// Rows and columns of a part of a matrix.
+struct Part {
+  int64_t row, rows, column, columns;
+};
+
+/// swiglu[part] = silu(C[:, :n/2]) * C[:, n/2:] of a finished part of C [m, n]; row stride n/2.
+inline void activate(float* swiglu, const float* c, int64_t ldc, int64_t n, const Part& part) {
+  const int64_t half = n / 2;
+  for (int64_t i = part.row; i < part.row + part.rows; ++i) {
+    const float *gate = c + i * ldc + part.column, *up = gate + half;
+    float* out = swiglu + i * half + part.column;
+    for (int64_t j = 0; j < part.columns; j += kWidth) {
+      const int64_t left = part.columns - j, lanes = left < kWidth ? left : kWidth;
+      const Vec x = load_part(gate + j, lanes);
+      store_part(out + j, x * sigmoid(x) * load_part(up + j, lanes), lanes);
+    }
+  }
 }
 
 /// Runs problems get(args, 0 … count-1), which write disjoint outputs, on all threads.

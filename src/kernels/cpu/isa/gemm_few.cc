@@ -167,14 +167,14 @@ constexpr Columns<T> kColumns[] = {columns<T, 1>,  columns<T, 2>,  columns<T, 3>
                                    columns<T, 13>, columns<T, 14>, columns<T, 15>, columns<T, 16>};
 
 template <class T>
-void few(const Gemm& g, const T* weights, const float* a, int64_t first, int64_t rows, int64_t step,
-         int64_t column, int64_t count, T* memory) {
+void few(const Gemm& g, const T* weights, int64_t ldb, const float* a, int64_t first, int64_t rows,
+         int64_t step, int64_t column, int64_t count, T* memory) {
   constexpr int64_t kSize = sizeof(T), kPad = 64 / kSize;
   // Rows so far apart share a set of the nearest cache, which has no room for kWidth of them.
-  const bool far = g.ldb * kSize % 4096 == 0 && kWidth * (g.k + kPad) * kSize <= kFewScratchBytes;
+  const bool far = ldb * kSize % 4096 == 0 && kWidth * (g.k + kPad) * kSize <= kFewScratchBytes;
   for (int64_t j = 0; j < count; j += kWidth) {
     const int64_t lanes = count - j < kWidth ? count - j : kWidth;
-    Rows<T> from{weights + (column + j) * g.ldb, g.ldb, nullptr, g.k + kPad};
+    Rows<T> from{weights + (column + j) * ldb, ldb, nullptr, g.k + kPad};
     if (far && rows > step) from.copy = memory;
     for (int64_t row = 0; row < rows; row += step) {
       const int64_t here = rows - row < step ? rows - row : step;
@@ -188,10 +188,9 @@ void few(const Gemm& g, const T* weights, const float* a, int64_t first, int64_t
 
 void gemm_few(const Gemm& g, const float* a, int64_t row, int64_t rows, int64_t step,
               int64_t column, int64_t columns, void* scratch) {
-  if (g.b.is_bf16)
-    few(g, g.b.bf16(), a, row, rows, step, column, columns, static_cast<uint16_t*>(scratch));
-  else
-    few(g, g.b.f32(), a, row, rows, step, column, columns, static_cast<float*>(scratch));
+  with_values(g.b, [&]<class T>(const T* values, int64_t ld) {
+    few(g, values, ld, a, row, rows, step, column, columns, static_cast<T*>(scratch));
+  });
 }
 
 #else

@@ -37,11 +37,11 @@ void pack_transposed(const T* const* rows, int64_t kc, float* packed, int64_t st
 }
 
 template <class T>
-void pack_b_of(const Gemm& g, const T* b, int64_t column, int64_t columns, int64_t k0, int64_t kc,
-               float* packed) {
+void pack_b_of(const Gemm& g, const T* b, int64_t ldb, int64_t column, int64_t columns, int64_t k0,
+               int64_t kc, float* packed) {
   if (!g.trans_b) {
     for (int64_t k = 0; k < kc; ++k) {
-      const T* source = stored_row(b, g.ldb, g.gather_b, k0 + k) + column;
+      const T* source = stored_row(b, ldb, g.gather_b, k0 + k) + column;
       float* to = packed + k * kNr;
       int64_t j = 0;
       for (; j + kNr <= columns; j += kNr, to += kc * kNr) {
@@ -59,7 +59,7 @@ void pack_b_of(const Gemm& g, const T* b, int64_t column, int64_t columns, int64
     const T* pointers[kWidth];
     for (int64_t r = 0; r < kWidth; ++r) {
       const int64_t j = first + r < columns ? first + r : columns - 1;
-      pointers[r] = b + (column + j) * g.ldb + k0;
+      pointers[r] = b + (column + j) * ldb + k0;
     }
     pack_transposed(pointers, kc, packed + first / kNr * kNr * kc + first % kNr, kNr);
   }
@@ -163,10 +163,9 @@ void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t step, int64_t k0, 
 }
 
 void pack_b(const Gemm& g, int64_t column, int64_t columns, int64_t k0, int64_t kc, float* packed) {
-  if (g.b.is_bf16)
-    pack_b_of(g, g.b.bf16(), column, columns, k0, kc, packed);
-  else
-    pack_b_of(g, g.b.f32(), column, columns, k0, kc, packed);
+  with_values(g.b, [&](const auto* values, int64_t ld) {
+    pack_b_of(g, values, ld, column, columns, k0, kc, packed);
+  });
 }
 
 void micro_tile(int64_t rows, int64_t columns, int64_t kc, const float* a, const float* b, float* c,

@@ -37,7 +37,7 @@ inline __attribute__((always_inline)) void add_step(const float* const (&a)[kRow
 
 /// kWidth columns (or the last few) of C = A·Bᵀ.
 template <class T, int kRows>
-void columns_nt(const Gemm& g, const T* weights, int64_t column, int64_t lanes) {
+void columns_nt(const Gemm& g, const T* weights, int64_t ldb, int64_t column, int64_t lanes) {
   constexpr int kStep = kPerRow<T>;
   constexpr int64_t kAheadElements = kAhead / static_cast<int64_t>(sizeof(T));
   const float* a[kRows];
@@ -48,13 +48,13 @@ void columns_nt(const Gemm& g, const T* weights, int64_t column, int64_t lanes) 
     a[m] = stored_row(g.a, g.lda, g.gather_a, m);
     sum[m] = initial(g, m, column, lanes);
   }
-  for (int64_t r = 0; r < kWidth; ++r) b[r] = weights + (column + least(r, lanes - 1)) * g.ldb;
+  for (int64_t r = 0; r < kWidth; ++r) b[r] = weights + (column + least(r, lanes - 1)) * ldb;
   Vec t[kWidth];
   int64_t k = 0;
   for (; k + kStep <= g.k; k += kStep) {
     // Past the end of these rows come the rows of the next columns.
     const int64_t next = k + kAheadElements;
-    const int64_t ahead = next < g.k ? next : next - g.k + kWidth * g.ldb;
+    const int64_t ahead = next < g.k ? next : next - g.k + kWidth * ldb;
     UM_UNROLL
     for (int r = 0; r < kWidth; ++r) {
       t[r] = load_bits(b[r] + k);
@@ -75,8 +75,8 @@ void columns_nt(const Gemm& g, const T* weights, int64_t column, int64_t lanes) 
 /// kStrip vectors of columns (or the last few) of C = A·B, for k in [first, last): begins C when
 /// first is 0, else goes on from what is in C.
 template <class T, int kRows, int kStrip>
-void columns_nn(const Gemm& g, const T* weights, int64_t column, int64_t columns, int64_t first,
-                int64_t last) {
+void columns_nn(const Gemm& g, const T* weights, int64_t ldb, int64_t column, int64_t columns,
+                int64_t first, int64_t last) {
   int64_t lanes[kStrip];
   Vec sum[kRows][kStrip];
   const float* a[kRows];
@@ -96,12 +96,12 @@ void columns_nn(const Gemm& g, const T* weights, int64_t column, int64_t columns
     }
   }
   for (int64_t k = first; k < last; ++k) {
-    const T* b = stored_row(weights, g.ldb, g.gather_b, k) + column;
+    const T* b = stored_row(weights, ldb, g.gather_b, k) + column;
     if (g.gather_b == nullptr) {  // the same columns of the next rows, which come after this pass
       constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
       UM_UNROLL
       for (int64_t i = 0; i < kStrip * kWidth; i += kLine)
-        _mm_prefetch(reinterpret_cast<const char*>(b + kRowsOfB * g.ldb + i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(b + kRowsOfB * ldb + i), _MM_HINT_T0);
     }
     Vec row[kStrip];
     UM_UNROLL
@@ -126,10 +126,10 @@ void columns_nn(const Gemm& g, const T* weights, int64_t column, int64_t columns
 }
 
 template <class T, int kRows>
-void skinny_of(const Gemm& g, const T* weights, int64_t column, int64_t columns) {
+void skinny_of(const Gemm& g, const T* weights, int64_t ldb, int64_t column, int64_t columns) {
   if (g.trans_b) {
     for (int64_t j = 0; j < columns; j += kWidth) {
-      columns_nt<T, kRows>(g, weights, column + j, least(columns - j, kWidth));
+      columns_nt<T, kRows>(g, weights, ldb, column + j, least(columns - j, kWidth));
     }
     return;
   }
@@ -140,7 +140,7 @@ void skinny_of(const Gemm& g, const T* weights, int64_t column, int64_t columns)
   do {
     const int64_t last = least(first + kRowsOfB, g.k);
     for (int64_t j = 0; j < columns; j += kStrip * kWidth) {
-      columns_nn<T, kRows, kStrip>(g, weights, column + j, least(columns - j, kStrip * kWidth),
+      columns_nn<T, kRows, kStrip>(g, weights, ldb, column + j, least(columns - j, kStrip * kWidth),
                                    first, last);
     }
     first = last;
@@ -149,10 +149,9 @@ void skinny_of(const Gemm& g, const T* weights, int64_t column, int64_t columns)
 
 template <int kRows>
 void skinny(const Gemm& g, int64_t column, int64_t columns) {
-  if (g.b.is_bf16)
-    skinny_of<uint16_t, kRows>(g, g.b.bf16(), column, columns);
-  else
-    skinny_of<float, kRows>(g, g.b.f32(), column, columns);
+  with_values(g.b, [&]<class T>(const T* values, int64_t ld) {
+    skinny_of<T, kRows>(g, values, ld, column, columns);
+  });
 }
 
 using Skinny = void (*)(const Gemm&, int64_t, int64_t);

@@ -9,11 +9,11 @@
 namespace um::UM_ISA {
 namespace {
 
-/// A whole group with finite values; else the reference does it.
-bool quantize_group(const float* x, int8_t* values, float* scale) {
+/// A group of whole vectors with finite values; else the reference does it.
+bool quantize_group(const float* x, int64_t width, int8_t* values, float* scale) {
   const Vec zero = splat(0.0f);
   Vec top = zero, check = zero;
-  for (int64_t c = 0; c < kInt8Group; c += kWidth) {
+  for (int64_t c = 0; c < width; c += kWidth) {
     const Vec v = load(x + c);
     top = max(top, max(v, zero - v));
     check = fma(v, zero, check);  // zero, or NaN where a value is not finite
@@ -22,20 +22,20 @@ bool quantize_group(const float* x, int8_t* values, float* scale) {
   if (!(sum(check) == 0.0f) || largest < 1e-35f) return false;
   *scale = largest / 127.0f;
   const Vec inverse = splat(127.0f / largest);
-  for (int64_t c = 0; c < kInt8Group; c += kWidth) store(values + c, load(x + c) * inverse);
+  for (int64_t c = 0; c < width; c += kWidth) store(values + c, load(x + c) * inverse);
   return true;
 }
 
-void quantize_row(const float* x, int64_t width, int8_t* values, float* scales) {
-  for (int64_t c = 0; c < width; c += kInt8Group) {
-    float* scale = scales + c / kInt8Group;
-    const int64_t left = width - c;
-    if (left >= kInt8Group && quantize_group(x + c, values + c, scale)) continue;
+void quantize_row(const float* x, int64_t width, int64_t group, int8_t* values, float* scales) {
+  for (int64_t c = 0; c < width; c += group, ++scales) {
+    const int64_t here = width - c < group ? width - c : group;
+    if (here % kWidth == 0 && quantize_group(x + c, here, values + c, scales)) continue;
     ref::quantize_rows({.rows = 1,
-                        .width = left < kInt8Group ? left : kInt8Group,
+                        .width = here,
+                        .group = here,
                         .x = x + c,
                         .values = values + c,
-                        .scales = scale});
+                        .scales = scales});
   }
 }
 
@@ -45,7 +45,7 @@ void quantize_rows(const QuantizeRows& args) {
   parallel_for(args.rows, args.rows * args.width, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const int64_t to = args.slots ? args.slots[r] : r;
-      quantize_row(args.x + r * args.ldx, args.width, args.values + to * args.ld_values,
+      quantize_row(args.x + r * args.ldx, args.width, args.group, args.values + to * args.ld_values,
                    args.scales + to * args.ld_scales);
     }
   });
@@ -55,8 +55,8 @@ void dequantize_rows(const DequantizeRows& args) {
   parallel_for(args.rows, args.rows * args.width, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const int64_t from = args.slots ? args.slots[r] : r;
-      widen_int8(args.x.values + from * args.x.ld, args.x.scales + from * args.x.ld_scales, 0,
-                 args.width, args.y + r * args.ldy);
+      const RowsView row = args.x.from_row(from);
+      widen_int8(row.i8(), row.scales, 0, args.width, args.y + r * args.ldy);
     }
   });
 }
