@@ -1,5 +1,6 @@
 // `ultramoe bench decode|prefill`: a model of random weights that only runs.
 #include <algorithm>
+#include <cstdio>
 #include <numeric>
 
 #include "cli/bench.h"
@@ -11,6 +12,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "nn/expert_cache.h"
 
 namespace um {
 namespace {
@@ -112,16 +114,24 @@ class Streams {
   /// Bytes of weights that a forward reads when it visits so many experts: all of the others, the
   /// output head too, but of a separate embedding next to nothing.
   double weight_bytes_read(int64_t experts_read) const {
-    const ParameterCount count = count_parameters(config_);
-    const int64_t unread = config_.tie_embeddings ? 0 : count.embedding;
-    const int64_t in_f32 = count.router + count.norms;
-    const int64_t experts = experts_read * expert_parameters(config_);
-    const int64_t matrices = count.total() - count.experts + experts - unread - in_f32;
-    return static_cast<double>(dtype_size(weights_)) * static_cast<double>(matrices) +
-           4.0 * static_cast<double>(in_f32);
+    const int64_t expert = ExpertCache::expert_bytes(weight_format(weights_), config_.hidden,
+                                                     config_.moe.expert_width);
+    int64_t bytes = experts_read * expert;
+    for (const auto& param : model_->params().all())
+      if (is_read(*param)) bytes += param->weight().bytes();
+    return static_cast<double>(bytes);
   }
 
  private:
+  /// Whether every forward reads the whole parameter.
+  bool is_read(const Param& param) const {
+    int64_t layer = -1;
+    std::sscanf(param.name.c_str(), "model.layers.%ld.", &layer);
+    const bool gathered = param.name == "model.embed_tokens.weight" && !config_.tie_embeddings;
+    const bool routed = param.name.find(".mlp.experts.") != std::string::npos;
+    return layer < config_.layers && !gathered && !routed;
+  }
+
   ModelConfig config_;
   DType weights_;
   int64_t streams_, length_ = 0;

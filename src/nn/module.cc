@@ -2,6 +2,7 @@
 #include "nn/module.h"
 
 #include "core/rng.h"
+#include "kernels/args/matmul.h"
 #include "nn/expert_cache.h"
 
 namespace um {
@@ -43,6 +44,9 @@ void ParamStore::set_expert_cache(std::unique_ptr<ExpertCache> cache) {
 Param* ParamStore::create(const std::string& name, Shape shape, std::vector<Piece> pieces,
                           Init init, DType dtype) {
   UM_CHECK(find(name) == nullptr, "parameter {} exists twice", name);
+  UM_CHECK(dtype != DType::i8 || shape[-1] <= kMaxInt8Depth,
+           "parameter {}: rows of {} values are too long for int8 products (at most {})", name,
+           shape[-1], kMaxInt8Depth);
   auto param = std::make_unique<Param>();
   param->name = name;
   const Rows rows = dtype == DType::f32 ? Rows(Tensor::empty(*device_, shape))

@@ -2,8 +2,8 @@
 // cache keeps, and activations on their way into an int8 product all are Rows.
 #pragma once
 
-#include "core/row_format.h"
 #include "core/tensor.h"
+#include "kernels/args/row_format.h"
 #include "kernels/args/rows_view.h"
 
 namespace um {

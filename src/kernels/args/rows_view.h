@@ -1,9 +1,9 @@
-// How kernels see rows of numbers in any format (core/row_format.h).
+// How kernels see rows of numbers in any format (kernels/args/row_format.h).
 #pragma once
 
 #include <cstdint>
 
-#include "core/row_format.h"
+#include "kernels/args/row_format.h"
 
 namespace um {
 
