@@ -183,7 +183,7 @@ void read_texts(Service& service, const HttpRequest& request, std::span<const Re
 
 namespace {
 
-AnswerRequest chat_answer(Service& service, const HttpRequest& request, const ChatRequest& chat) {
+AnswerRequest chat_answer(Service& service, const ChatRequest& chat) {
   AnswerRequest prompt;
   prompt.prompt = chat_prompt(service.chat_template(), service.bounded_tokenizer(), chat);
   prompt.chat = true;
@@ -215,7 +215,7 @@ std::shared_ptr<const ChatRequest> read_chat(const Service& service, const Body&
 void route_chat(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const auto chat = read_chat(service, Body(request.body));
-  AnswerRequest prompt = chat_answer(service, request, *chat);
+  AnswerRequest prompt = chat_answer(service, *chat);
   auto reply =
       std::make_shared<ChatReply>(make_head(service, "chatcmpl-"), service.tokenizer(), chat);
   answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
@@ -226,7 +226,7 @@ void route_messages(Service& service, const HttpRequest& request, HttpResponse& 
   const Body body(request.body);
   if (field_of(body.json, "max_tokens") == nullptr) bad_field("max_tokens", "missing");
   const auto chat = read_chat(service, chat_body_of_messages(body));
-  AnswerRequest prompt = chat_answer(service, request, *chat);
+  AnswerRequest prompt = chat_answer(service, *chat);
   auto reply = std::make_shared<MessagesReply>(make_head(service, "msg_"), service.tokenizer(),
                                                chat, std::ssize(prompt.prompt));
   answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
@@ -275,7 +275,7 @@ void route_responses(Service& service, const HttpRequest& request, HttpResponse&
   try {
     ResponsesRequest own = parse_responses_request(body, service.responses());
     const auto chat = read_responses_chat(service, body, own);
-    AnswerRequest prompt = chat_answer(service, request, *chat);
+    AnswerRequest prompt = chat_answer(service, *chat);
     auto reply = std::make_shared<ResponsesReply>(make_head(service, "resp_"), service.tokenizer(),
                                                   chat, std::move(own), service.responses());
     answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
