@@ -65,8 +65,15 @@ void visit_outputs(const Attention& a, F f) {
 }
 template <class F>
 void visit_outputs(const AttentionGrad& a, F f) {
-  f("dq", a.dq, a.forward.q_offsets[a.forward.sequences],
-    a.forward.heads * (a.forward.qk_dim + a.forward.rope_dim), a.forward.ldq);
+  const Attention& m = a.forward;
+  const int64_t keys = m.kv_offsets[m.sequences];
+  f("dq", a.dq, m.q_offsets[m.sequences], m.heads * (m.qk_dim + m.rope_dim), m.ldq);
+  // A head's keys and values may lie between those of others.
+  for (int64_t h = 0; h < m.kv_heads; ++h) {
+    f("dk", a.dk == nullptr ? nullptr : a.dk + h * m.k_head_stride, keys, m.qk_dim, m.ldk);
+    f("dv", a.dv == nullptr ? nullptr : a.dv + h * m.v_head_stride, keys, m.v_dim, m.ldv);
+  }
+  f("dk_rope", a.dk_rope, keys, m.rope_dim, m.ld_k_rope);
 }
 template <class F>
 void visit_outputs(const KeyMask&, F) {}
