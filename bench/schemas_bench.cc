@@ -1,12 +1,14 @@
 // How constrained answers do on a suite of schemas with instances: those that must be writable and
 // are, those that must not be and are not, and what compiling and masking cost, in microseconds.
 // Usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list] [--check]
+//                      [--samples N]
 // TOKENIZER: a file or folder that Tokenizer::load() reads, or "bytes": each byte is a token.
 // FOLDER: files of one {"schema", "tests": [{"valid", "data"}]} (MaskBench's data) or of lists of
 // them (the official suite's drafts), folders below too. --whole: a text counts as accepted if it
 // may end too (MaskBench's own rule looks at each token alone). --draft: the "$schema" of schemas
 // without one. --every: each Nth file only. --list: a line per schema that fails. --check: fails if
-// a text was accepted that must not be.
+// a text was accepted that must not be. --samples: writes N random texts of each FILE's schema to
+// FILE.samples, a list of strings.
 #include <fmt/core.h>
 #include <time.h>
 
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/rng.h"
 #include "engine/constraint_factory.h"
 #include "text/tokenizer.h"
 
@@ -76,7 +79,7 @@ struct Result {
 struct Options {
   std::string tokenizer, folder, draft;
   bool whole = false, list = false, check = false;
-  size_t every = 1;
+  size_t every = 1, samples = 0;
 };
 
 /// A tokenizer's tokens, or single bytes; behind them one that ends a text.
@@ -124,7 +127,10 @@ class Bench {
     for (size_t i = 0; i < files.size(); i += options_.every) {
       std::ifstream in(files[i]);
       const Node file = Node::parse(in, nullptr, false);
-      if (file.is_object() && file.contains("tests")) group(file, files[i].filename());
+      if (file.is_object() && file.contains("tests")) {
+        if (const auto constraint = group(file, files[i].filename()))
+          write_samples(*constraint, files[i].string() + ".samples");
+      }
       if (!file.is_array()) continue;
       for (const Node& one : file)
         if (one.contains("tests"))
@@ -135,7 +141,7 @@ class Bench {
   }
 
  private:
-  void group(const Node& group, const std::string& name) {
+  std::unique_ptr<Constraint> group(const Node& group, const std::string& name) {
     Node schema = group["schema"];
     if (!options_.draft.empty() && schema.is_object() && !schema.contains("$schema"))
       schema["$schema"] = options_.draft;
@@ -150,7 +156,7 @@ class Bench {
       ++result_.refused;
       ++result_.causes[cause(error.what())];
       note("refused", name, error.what());
-      return;
+      return nullptr;
     }
     result_.compile_us.push_back(now_us() - begin);
     if (result_.compile_us.back() > kSlowCompile)
@@ -168,6 +174,45 @@ class Bench {
     result_.wrong_accept += accepts ? 1 : 0;
     result_.wrong_refusal += refuses ? 1 : 0;
     result_.passed += accepts || refuses ? 0 : 1;
+    return constraint;
+  }
+
+  void write_samples(const Constraint& constraint, const std::string& path) {
+    if (options_.samples == 0) return;
+    Node texts = Node::array();
+    for (size_t i = 0; i < options_.samples; ++i) texts.push_back(sample(constraint, i));
+    std::ofstream(path) << texts.dump(-1, ' ', true) << "\n";
+  }
+
+  /// A random text. What would go on for long is led to its end by what closes it.
+  std::string sample(const Constraint& constraint, size_t number) {
+    constexpr size_t kFree = 200, kMost = 20'000;
+    const RandomStream random(1, number);
+    const auto copy = constraint.clone();
+    std::string text;
+    for (size_t step = 0; step < kMost; ++step) {
+      std::fill(logits_.begin(), logits_.end(), 0.0f);
+      copy->mask(logits_);
+      std::vector<int32_t> allowed;
+      int32_t closes = -1;
+      for (size_t id = 0; id < logits_.size(); ++id) {
+        if (std::isinf(logits_[id])) continue;
+        allowed.push_back(static_cast<int32_t>(id));
+        const std::string& bytes = words_.bytes()[id];
+        // A quote first: in a text the others close nothing.
+        if (bytes == "\"" || (closes < 0 && (bytes == "}" || bytes == "]")))
+          closes = static_cast<int32_t>(id);
+      }
+      const auto may_end = !std::isinf(logits_[static_cast<size_t>(words_.end())]);
+      const uint64_t bits = random.bits(step);
+      if (may_end && (step > kFree || allowed.size() == 1 || bits % 4 == 0)) break;
+      if (may_end) std::erase(allowed, words_.end());
+      const bool close = closes >= 0 && (step > kFree || bits % 8 == 0);
+      const int32_t id = close ? closes : allowed[(bits >> 8) % allowed.size()];
+      copy->accept(id);
+      text += words_.bytes()[static_cast<size_t>(id)];
+    }
+    return text;
   }
 
   bool allowed(Constraint& constraint, int32_t id) {
@@ -256,13 +301,15 @@ Options read_options(int argc, char** argv) {
       options.draft = words[++i];
     else if (words[i] == "--every" && more)
       options.every = std::max<size_t>(1, std::stoul(words[++i]));
+    else if (words[i] == "--samples" && more)
+      options.samples = std::stoul(words[++i]);
     else
       places.push_back(words[i]);
   }
   if (places.size() != 2)
     throw UsageError(
         "usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list] "
-        "[--check]");
+        "[--check] [--samples N]");
   options.tokenizer = places[0];
   options.folder = places[1];
   return options;

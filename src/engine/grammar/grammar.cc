@@ -311,12 +311,20 @@ void Grammar::find_room() {
         for (const State before : empty_into[state]) open.push_back(before);
     }
   };
+  const auto raise = [&](State from, int room) {
+    spread(from, [&](size_t state) {
+      return room_[state] < room && (room_[state] = static_cast<int8_t>(room)) == room;
+    });
+  };
+  // Loops and, from their ends, the chains that lead to them: nearly all there is.
+  for (const auto& [from, to] : plain_)
+    if (from == to) raise(from, kRoom);
+  for (auto pair = plain_.rbegin(); pair != plain_.rend(); ++pair)
+    raise(pair->first, std::min(kRoom, room(pair->second) + 1));
+  std::erase_if(plain_, [&](const auto& pair) { return room(pair.first) == kRoom; });
   for (int round = 1; round <= kRoom && !plain_.empty(); ++round) {
     std::erase_if(plain_, [&](const auto& pair) { return room(pair.second) < round - 1; });
-    for (const auto& [from, to] : plain_)
-      spread(from, [&](size_t state) {
-        return room_[state] < round && (room_[state] = static_cast<int8_t>(round)) == round;
-      });
+    for (const auto& pair : plain_) raise(pair.first, round);
   }
   for (const auto& [from, to] : wide_)
     if (room(to) == kRoom && need(to) <= 1)
