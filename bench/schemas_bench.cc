@@ -207,7 +207,7 @@ class Bench {
       const uint64_t bits = random.bits(step);
       if (may_end && (step > kFree || allowed.size() == 1 || bits % 4 == 0)) break;
       if (may_end) std::erase(allowed, words_.end());
-      const bool close = closes >= 0 && (step > kFree || bits % 8 == 0);
+      const bool close = closes >= 0 && bits % (step > kFree ? 2 : 8) == 0;
       const int32_t id = close ? closes : allowed[(bits >> 8) % allowed.size()];
       copy->accept(id);
       text += words_.bytes()[static_cast<size_t>(id)];

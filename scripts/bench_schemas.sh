@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: scripts/bench_schemas.sh TOKENIZER FOLDER [--draft URI] [--whole] [--every N] [--list] [--check]
+# Usage: scripts/bench_schemas.sh TOKENIZER FOLDER [--draft URI] [--whole] [--every N] [--list] [--check] [--samples N]
 #
 # How constrained answers do on a folder of JSON schemas with instances, and what they cost: see the
 # first lines of bench/schemas_bench.cc. FOLDER: MaskBench's maskbench/data, or a draft of the
@@ -8,6 +8,8 @@
 #        scripts/bench_schemas.sh --suite
 # The same as a test: the drafts of the official suite in $UM_JSON_SCHEMA_SUITE must give no wrong
 # text. Skipped (77) without it.
+#        scripts/bench_schemas.sh --pydantic [TYPE…]
+# The field types of pydantic, as $UM_PYTHON (python3) has it: tests/engine/pydantic_types_test.py.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
@@ -20,6 +22,9 @@ if [[ $1 == --suite && -z ${UM_JSON_SCHEMA_SUITE:-} ]]; then
 fi
 "$ROOT"/scripts/build.sh schemas_bench
 bench=$ROOT/build/schemas_bench
+if [[ $1 == --pydantic ]]; then
+  exec "${UM_PYTHON:-python3}" -B "$ROOT/tests/engine/pydantic_types_test.py" "$bench" "${@:2}"
+fi
 if [[ $1 != --suite ]]; then
   exec "$bench" "$@"
 fi

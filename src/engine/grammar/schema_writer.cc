@@ -130,7 +130,7 @@ void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
     if (pattern.regex.plain) return rules_.string_with(from, pattern.regex, to);
   }
   // Where a pattern and a long maxLength together take too many states, only shorter texts.
-  constexpr int64_t kShorter = 256;
+  constexpr int64_t kShorter = 64;
   TextSets::Dfa dfa;
   if ((cell.max > kShorter && cell.min <= kShorter) &&
       !algebra_.texts().automaton(algebra_.text_set(cell), kMaxTextStates, dfa)) {
