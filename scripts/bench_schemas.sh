@@ -34,7 +34,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for draft in draft2020-12=https://json-schema.org/draft/2020-12/schema \
              draft2019-09=https://json-schema.org/draft/2019-09/schema \
-             draft7=http://json-schema.org/draft-07/schema; do
+             draft7=http://json-schema.org/draft-07/schema \
+             draft6=http://json-schema.org/draft-06/schema \
+             draft4=http://json-schema.org/draft-04/schema; do
   name=${draft%%=*}
   cp -r "$UM_JSON_SCHEMA_SUITE/tests/$name" "$work/"
   rm -f "$work/$name/optional/content.json"
