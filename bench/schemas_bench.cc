@@ -1,27 +1,31 @@
 // How constrained answers do on a suite of schemas with instances: those that must be writable and
 // are, those that must not be and are not, and what compiling and masking cost, in microseconds.
 // Usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list] [--check]
+//                      [--samples N]
 // TOKENIZER: a file or folder that Tokenizer::load() reads, or "bytes": each byte is a token.
 // FOLDER: files of one {"schema", "tests": [{"valid", "data"}]} (MaskBench's data) or of lists of
 // them (the official suite's drafts), folders below too. --whole: a text counts as accepted if it
 // may end too (MaskBench's own rule looks at each token alone). --draft: the "$schema" of schemas
 // without one. --every: each Nth file only. --list: a line per schema that fails. --check: fails if
-// a text was accepted that must not be.
+// a text was accepted that must not be. --samples: writes N random texts of each FILE's schema to
+// FILE.samples, a list of strings.
 #include <fmt/core.h>
+#include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "core/rng.h"
 #include "engine/constraint_factory.h"
 #include "text/tokenizer.h"
 
@@ -30,10 +34,13 @@ namespace {
 
 using Node = nlohmann::ordered_json;
 
+constexpr double kSlowCompile = 20'000, kSlowMask = 1000;  // microseconds; --list names them
+
+/// Processor time of this thread, so that other work on the machine does not count.
 double now_us() {
-  return std::chrono::duration<double, std::micro>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
 }
 
 /// As Python's json.dumps writes it: a space behind "," and ":".
@@ -72,7 +79,7 @@ struct Result {
 struct Options {
   std::string tokenizer, folder, draft;
   bool whole = false, list = false, check = false;
-  size_t every = 1;
+  size_t every = 1, samples = 0;
 };
 
 /// A tokenizer's tokens, or single bytes; behind them one that ends a text.
@@ -120,7 +127,10 @@ class Bench {
     for (size_t i = 0; i < files.size(); i += options_.every) {
       std::ifstream in(files[i]);
       const Node file = Node::parse(in, nullptr, false);
-      if (file.is_object() && file.contains("tests")) group(file, files[i].filename());
+      if (file.is_object() && file.contains("tests")) {
+        if (const auto constraint = group(file, files[i].filename()))
+          write_samples(*constraint, files[i].string() + ".samples");
+      }
       if (!file.is_array()) continue;
       for (const Node& one : file)
         if (one.contains("tests"))
@@ -131,7 +141,7 @@ class Bench {
   }
 
  private:
-  void group(const Node& group, const std::string& name) {
+  std::unique_ptr<Constraint> group(const Node& group, const std::string& name) {
     Node schema = group["schema"];
     if (!options_.draft.empty() && schema.is_object() && !schema.contains("$schema"))
       schema["$schema"] = options_.draft;
@@ -146,16 +156,16 @@ class Bench {
       ++result_.refused;
       ++result_.causes[cause(error.what())];
       note("refused", name, error.what());
-      return;
+      return nullptr;
     }
     result_.compile_us.push_back(now_us() - begin);
-    if (result_.compile_us.back() > 1e5)
-      note("slow", name, fmt::format("{:.0f} ms to compile", result_.compile_us.back() / 1000));
+    if (result_.compile_us.back() > kSlowCompile)
+      note("slow", name, fmt::format("{:.1f} ms to compile", result_.compile_us.back() / 1000));
     bool accepts = false, refuses = false;
     for (const Node& test : group["tests"]) {
       std::string instance;
       write_instance(test["data"], instance);
-      const bool accepted = lets_through(*constraint, instance), valid = test["valid"];
+      const bool accepted = lets_through(*constraint, instance, name), valid = test["valid"];
       if (accepted == valid) continue;
       (valid ? refuses : accepts) = true;
       ++(valid ? result_.refused_wrongly : result_.accepted_wrongly);
@@ -164,6 +174,45 @@ class Bench {
     result_.wrong_accept += accepts ? 1 : 0;
     result_.wrong_refusal += refuses ? 1 : 0;
     result_.passed += accepts || refuses ? 0 : 1;
+    return constraint;
+  }
+
+  void write_samples(const Constraint& constraint, const std::string& path) {
+    if (options_.samples == 0) return;
+    Node texts = Node::array();
+    for (size_t i = 0; i < options_.samples; ++i) texts.push_back(sample(constraint, i));
+    std::ofstream(path) << texts.dump(-1, ' ', true) << "\n";
+  }
+
+  /// A random text. What would go on for long is led to its end by what closes it.
+  std::string sample(const Constraint& constraint, size_t number) {
+    constexpr size_t kFree = 200, kMost = 20'000;
+    const RandomStream random(1, number);
+    const auto copy = constraint.clone();
+    std::string text;
+    for (size_t step = 0; step < kMost; ++step) {
+      std::fill(logits_.begin(), logits_.end(), 0.0f);
+      copy->mask(logits_);
+      std::vector<int32_t> allowed;
+      int32_t closes = -1;
+      for (size_t id = 0; id < logits_.size(); ++id) {
+        if (std::isinf(logits_[id])) continue;
+        allowed.push_back(static_cast<int32_t>(id));
+        const std::string& bytes = words_.bytes()[id];
+        // A quote first: in a text the others close nothing.
+        if (bytes == "\"" || (closes < 0 && (bytes == "}" || bytes == "]")))
+          closes = static_cast<int32_t>(id);
+      }
+      const auto may_end = !std::isinf(logits_[static_cast<size_t>(words_.end())]);
+      const uint64_t bits = random.bits(step);
+      if (may_end && (step > kFree || allowed.size() == 1 || bits % 4 == 0)) break;
+      if (may_end) std::erase(allowed, words_.end());
+      const bool close = closes >= 0 && bits % (step > kFree ? 2 : 8) == 0;
+      const int32_t id = close ? closes : allowed[(bits >> 8) % allowed.size()];
+      copy->accept(id);
+      text += words_.bytes()[static_cast<size_t>(id)];
+    }
+    return text;
   }
 
   bool allowed(Constraint& constraint, int32_t id) {
@@ -176,14 +225,19 @@ class Bench {
     return may;
   }
 
-  bool lets_through(const Constraint& constraint, const std::string& text) {
+  bool lets_through(const Constraint& constraint, const std::string& text,
+                    const std::string& name) {
     const auto copy = constraint.clone();
     stopped_.clear();
     std::string done;
     for (const int32_t id : words_.encode(text)) {
-      if (!allowed(*copy, id)) {
-        stopped_ = fmt::format("(stopped behind {:.60})",
-                               done.substr(done.size() - std::min<size_t>(done.size(), 40)));
+      const bool may = allowed(*copy, id);
+      const std::string behind =
+          "behind " + done.substr(done.size() - std::min<size_t>(done.size(), 40));
+      if (result_.mask_us.back() > kSlowMask)
+        note("slow mask", name, fmt::format("{:.1f} ms {}", result_.mask_us.back() / 1000, behind));
+      if (!may) {
+        stopped_ = fmt::format("(stopped {})", behind);
         return false;
       }
       done += words_.bytes()[static_cast<size_t>(id)];
@@ -198,7 +252,8 @@ class Bench {
   static void percentiles(const char* name, std::vector<double>& values) {
     if (values.empty()) return;
     std::sort(values.begin(), values.end());
-    fmt::print("{:<12}", name);
+    const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+    fmt::print("{:<10}  mean {:.0f}", name, sum / static_cast<double>(values.size()));
     for (const double p : {0.5, 0.75, 0.9, 0.99, 0.999, 1.0})
       fmt::print("  p{:g} {:.0f}", 100 * p,
                  values[static_cast<size_t>(p * static_cast<double>(values.size() - 1))]);
@@ -214,6 +269,7 @@ class Bench {
                result_.accepted_wrongly, result_.refused_wrongly);
     percentiles("compile us", result_.compile_us);
     percentiles("mask us", result_.mask_us);
+    fmt::print("masks {}\n", result_.mask_us.size());
     std::vector<std::pair<int, std::string>> causes;
     for (const auto& [text, count] : result_.causes) causes.emplace_back(-count, text);
     std::sort(causes.begin(), causes.end());
@@ -245,13 +301,15 @@ Options read_options(int argc, char** argv) {
       options.draft = words[++i];
     else if (words[i] == "--every" && more)
       options.every = std::max<size_t>(1, std::stoul(words[++i]));
+    else if (words[i] == "--samples" && more)
+      options.samples = std::stoul(words[++i]);
     else
       places.push_back(words[i]);
   }
   if (places.size() != 2)
     throw UsageError(
         "usage: schemas_bench TOKENIZER FOLDER [--whole] [--draft URI] [--every N] [--list] "
-        "[--check]");
+        "[--check] [--samples N]");
   options.tokenizer = places[0];
   options.folder = places[1];
   return options;

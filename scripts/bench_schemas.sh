@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: scripts/bench_schemas.sh TOKENIZER FOLDER [--draft URI] [--whole] [--every N] [--list] [--check]
+# Usage: scripts/bench_schemas.sh TOKENIZER FOLDER [--draft URI] [--whole] [--every N] [--list] [--check] [--samples N]
 #
 # How constrained answers do on a folder of JSON schemas with instances, and what they cost: see the
 # first lines of bench/schemas_bench.cc. FOLDER: MaskBench's maskbench/data, or a draft of the
@@ -8,6 +8,8 @@
 #        scripts/bench_schemas.sh --suite
 # The same as a test: the drafts of the official suite in $UM_JSON_SCHEMA_SUITE must give no wrong
 # text. Skipped (77) without it.
+#        scripts/bench_schemas.sh --pydantic [TYPE…]
+# The field types of pydantic, as $UM_PYTHON (python3) has it: tests/engine/pydantic_types_test.py.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
@@ -20,6 +22,9 @@ if [[ $1 == --suite && -z ${UM_JSON_SCHEMA_SUITE:-} ]]; then
 fi
 "$ROOT"/scripts/build.sh schemas_bench
 bench=$ROOT/build/schemas_bench
+if [[ $1 == --pydantic ]]; then
+  exec "${UM_PYTHON:-python3}" -B "$ROOT/tests/engine/pydantic_types_test.py" "$bench" "${@:2}"
+fi
 if [[ $1 != --suite ]]; then
   exec "$bench" "$@"
 fi
@@ -29,7 +34,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for draft in draft2020-12=https://json-schema.org/draft/2020-12/schema \
              draft2019-09=https://json-schema.org/draft/2019-09/schema \
-             draft7=http://json-schema.org/draft-07/schema; do
+             draft7=http://json-schema.org/draft-07/schema \
+             draft6=http://json-schema.org/draft-06/schema \
+             draft4=http://json-schema.org/draft-04/schema; do
   name=${draft%%=*}
   cp -r "$UM_JSON_SCHEMA_SUITE/tests/$name" "$work/"
   rm -f "$work/$name/optional/content.json"

@@ -262,6 +262,11 @@ void check_masks(Grammar grammar, const char* name) {
 TEST(Automaton, MasksEqualEachTokenAlone) {
   for (const SchemaCase& one : schema_cases())
     check_masks(schema_grammar(one.schema), one.schema.c_str());
+  // Where only some characters outside ASCII lead to where everything is free.
+  for (const char* schema : {R"({"type": "string", "pattern": "^[^\u00e9\u4e2d].*$"})",
+                             R"({"type": "string", "pattern": "^[a-z\u0080-\uffff].*$"})",
+                             R"({"properties": {"\u00e9": {"type": "null"}, "ab": true}})"})
+    check_masks(schema_grammar(schema), schema);
   for (const char* pattern :
        {".{0,40}", "(.{3}){2}abc[a-z]*", "[^,]*,.*", "(.|ab){0,3}x", "[^\"]{5}|abcdefgh"}) {
     Grammar grammar;

@@ -80,6 +80,16 @@ void Automaton::close_over(Place from) {
   }
 }
 
+/// Whether every plain text, up to a token's length, may follow; `wide`: if it begins outside
+/// ASCII.
+bool Automaton::is_free(const Places& places, bool wide) const {
+  return std::any_of(places.begin(), places.end(), [&](const Place& place) {
+    return stacks_[static_cast<size_t>(place.stack)].depth < Grammar::kMaxDepth &&
+           (wide ? grammar_->free_wide(place.state)
+                 : grammar_->room(place.state) == Grammar::kRoom);
+  });
+}
+
 /// The state of found_, which it empties together with the scratch.
 int32_t Automaton::intern(bool complete) {
   std::sort(found_.begin(), found_.end());
@@ -95,7 +105,7 @@ int32_t Automaton::intern(bool complete) {
   if (state == kDead && !dead) {
     state = static_cast<int32_t>(nodes_.size());
     held_ += sizeof(Node) + 64 + found_.size() * sizeof(Place) + classes_ * sizeof(int32_t);
-    nodes_.push_back({found_, complete, nullptr});
+    nodes_.push_back({found_, complete, is_free(found_, false), is_free(found_, true), nullptr});
     next_.resize(next_.size() + classes_, kUnknown);
     by_hash_.emplace(hash, state);
   }
@@ -176,18 +186,23 @@ bool Automaton::afford(int32_t state) {
   return true;
 }
 
-/// The tokens of a trie that go on from `state`.
-void Automaton::walk(const TokenTrie::Part& part, int32_t state, TokenMask& mask) {
-  std::array<int32_t, 257> path;
-  path[0] = state;
-  // The first bytes are always affordable: with tokens for single bytes there is a way on.
+/// The first bytes are always affordable: with tokens for single bytes there is a way on.
+void Automaton::begin_walk(int32_t state) {
   ++walk_;
-  work_ = 0;
   for (size_t byte_class = 0; byte_class < classes_; ++byte_class) {
     const int32_t to = next(state, grammar_->class_byte(static_cast<int>(byte_class)));
-    if (to != kDead) afford(to);
     work_ = 0;
+    if (to != kDead) afford(to);
   }
+  work_ = 0;
+}
+
+/// Adds the tokens that are not plain and go on from `state`.
+void Automaton::walk_rest(int32_t state, TokenTrie::Bits& bits) {
+  std::array<int32_t, 257> path;
+  path[0] = state;
+  begin_walk(state);
+  const TokenTrie::Part& part = trie_->rest();
   const TokenTrie::Node* nodes = part.nodes.data();
   for (size_t i = 0; i + 1 < part.nodes.size();) {
     const TokenTrie::Node& node = nodes[i];
@@ -199,8 +214,56 @@ void Automaton::walk(const TokenTrie::Part& part, int32_t state, TokenMask& mask
     path[node.depth + 1u] = to;
     ++i;
     for (uint32_t token = node.first_token; token < nodes[i].first_token; ++token)
-      set_bit(mask.bits, part.tokens[token]);
+      set_bit(bits, part.tokens[token]);
   }
+}
+
+/// Adds the plain tokens that go on from `state`. Where every plain text may follow, a branch is
+/// taken whole: names of properties that are not listed are like that soon.
+void Automaton::walk_plain(int32_t state, TokenTrie::Bits& bits) {
+  constexpr uint8_t kWide = 0xc0;  // from here on first bytes of characters outside ASCII
+  std::array<int32_t, 257> path;
+  path[0] = state;
+  begin_walk(state);
+  const TokenTrie::Part& part = trie_->plain();
+  const TokenTrie::Node* nodes = part.nodes.data();
+  std::vector<std::pair<uint32_t, uint32_t>> allowed;  // from, to: in part.tokens
+  uint32_t count = 0;
+  const auto allow = [&](uint32_t from, uint32_t to) {
+    count += to - from;
+    if (!allowed.empty() && allowed.back().second == from)
+      allowed.back().second = to;
+    else if (from < to)
+      allowed.emplace_back(from, to);
+  };
+  for (size_t i = 0; i + 1 < part.nodes.size();) {
+    const TokenTrie::Node& node = nodes[i];
+    const int32_t from = path[node.depth];
+    const bool wide = node.byte >= kWide && nodes_[static_cast<size_t>(from)].free_wide;
+    const int32_t to = wide ? from : next(from, node.byte);
+    const bool enters = to != kDead && (wide || afford(to));
+    if (enters && !wide && !nodes_[static_cast<size_t>(to)].free) {
+      path[node.depth + 1u] = to;
+      ++i;
+      allow(node.first_token, nodes[i].first_token);
+      continue;
+    }
+    i += node.branch;
+    if (enters) allow(node.first_token, nodes[i].first_token);
+  }
+  if (count < part.tokens.size() / 2) {
+    for (const auto& [from, to] : allowed)
+      for (uint32_t token = from; token < to; ++token) set_bit(bits, part.tokens[token]);
+    return;
+  }
+  TokenTrie::Bits plain = trie_->plain_up_to(Grammar::kRoom);  // and without the few others
+  uint32_t next_token = 0;
+  allowed.emplace_back(part.tokens.size(), part.tokens.size());
+  for (const auto& [from, to] : allowed) {
+    for (; next_token < from; ++next_token) clear_bit(plain, part.tokens[next_token]);
+    next_token = to;
+  }
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] |= plain[i];
 }
 
 /// Does `place` read the character that `from`, a place that knows its room, has just called for?
@@ -229,7 +292,7 @@ std::unique_ptr<TokenMask> Automaton::make_mask(int32_t state) {
     if (grammar_->closed(place.state)) known.push_back(place);
   }
   mask->bits = trie_->plain_up_to(room);
-  walk(trie_->rest(), state, *mask);
+  walk_rest(state, mask->bits);
   if (room < Grammar::kRoom) {
     for (const Place& place : places) {
       if (std::none_of(known.begin(), known.end(), [&](const Place& from) {
@@ -239,7 +302,7 @@ std::unique_ptr<TokenMask> Automaton::make_mask(int32_t state) {
     }
     found_ = std::move(others);
     const int32_t rest = intern(false);
-    if (rest != kDead) walk(trie_->plain(), rest, *mask);
+    if (rest != kDead) walk_plain(rest, mask->bits);
   }
   mask->any = std::any_of(mask->bits.begin(), mask->bits.end(), [](uint64_t w) { return w != 0; });
   return mask;

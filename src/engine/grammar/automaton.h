@@ -55,6 +55,7 @@ class Automaton {
   struct Node {
     Places places;  ///< sorted; each reads a byte or a plain character
     bool complete;
+    bool free, free_wide;  ///< every plain text may follow; every one that is not ASCII at first
     std::unique_ptr<TokenMask> mask;
   };
 
@@ -69,7 +70,10 @@ class Automaton {
   void visit(Place place);
   int32_t intern(bool complete);
   int32_t push_frame(int32_t below, Grammar::State back);
-  void walk(const TokenTrie::Part& part, int32_t state, TokenMask& mask);
+  bool is_free(const Places& places, bool wide) const;
+  void begin_walk(int32_t state);
+  void walk_rest(int32_t state, TokenTrie::Bits& bits);
+  void walk_plain(int32_t state, TokenTrie::Bits& bits);
   bool afford(int32_t state);
   bool is_called_by(const Place& place, const Place& from) const;
   std::unique_ptr<TokenMask> make_mask(int32_t state);

@@ -48,7 +48,9 @@ CodeSet CodeSet::operator-(const CodeSet& other) const {
     }
     if (first <= last) left.emplace_back(first, last);
   }
-  return {std::move(left)};
+  CodeSet made;  // sorted, and apart
+  made.ranges_ = std::move(left);
+  return made;
 }
 
 const CodeSet& plain_characters() {

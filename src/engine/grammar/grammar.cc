@@ -2,7 +2,6 @@
 #include "engine/grammar/grammar.h"
 
 #include <algorithm>
-#include <queue>
 #include <set>
 #include <tuple>
 
@@ -152,13 +151,18 @@ void Grammar::add_characters(State from, const CodeSet& set, State to) {
     add_utf8(from, set, to);
     return;
   }
-  const auto [known, is_new] = character_rules_.try_emplace(set, -1);
+  static const CodeSet wide_characters = plain_characters() - CodeSet({{0, 0x7f}});
+  const auto [known, is_new] = character_rules_.try_emplace(set);
+  CharacterRule& made = known->second;
   if (is_new) {
-    known->second = add_rule();
-    add_utf8(start(known->second), set, end(known->second));
+    made.rule = add_rule();
+    made.plain = set.contains(plain_characters());
+    made.wide = set.contains(wide_characters);
+    add_utf8(start(made.rule), set, end(made.rule));
   }
-  add_call(from, known->second, to);
-  if (set.contains(plain_characters())) note_plain(from, to);
+  add_call(from, made.rule, to);
+  if (made.plain) note_plain(from, to);
+  if (made.wide) wide_.emplace_back(from, to);
 }
 
 void Grammar::note_plain(State from, State to) {
@@ -193,33 +197,59 @@ void Grammar::sort_edges() {
   edges_ = std::move(sorted);
 }
 
-/// Knuth's generalisation of Dijkstra's algorithm (1977): the least depth that finishes each state,
-/// in ascending order.
-void Grammar::find_need() {
-  std::vector<std::vector<size_t>> used_by(is_end_.size());  // edges that lead or call there
-  for (size_t i = 0; i < edges_.size(); ++i) {
-    used_by[static_cast<size_t>(edges_[i].to)].push_back(i);
-    if (edges_[i].kind == Edge::kCall)
-      used_by[static_cast<size_t>(start(edges_[i].rule))].push_back(i);
+/// Lists of small numbers by state in one piece of memory: as fast to make as two passes.
+class Grammar::ByState {
+ public:
+  /// `list` calls its argument with each (state, value), twice in the same order.
+  template <class List>
+  ByState(size_t states, const List& list) : first_(states + 2) {
+    list([&](State state, State) { ++first_[static_cast<size_t>(state) + 2]; });
+    for (size_t i = 2; i < first_.size(); ++i) first_[i] += first_[i - 1];
+    values_.resize(first_.back());
+    list([&](State state, State value) {
+      values_[first_[static_cast<size_t>(state) + 1]++] = value;
+    });
   }
+  std::span<const State> operator[](State state) const {
+    const size_t begin = first_[static_cast<size_t>(state)];
+    return std::span(values_).subspan(begin, first_[static_cast<size_t>(state) + 1] - begin);
+  }
+
+ private:
+  std::vector<size_t> first_;
+  std::vector<State> values_;
+};
+
+/// Knuth's generalisation of Dijkstra's algorithm (1977): the least depth that finishes each state,
+/// in ascending order; depths are small, so states wait in a list for each.
+void Grammar::find_need() {
+  const ByState used_by(is_end_.size(), [&](const auto& add) {  // edges that lead or call there
+    for (size_t i = 0; i < edges_.size(); ++i) {
+      add(edges_[i].to, static_cast<State>(i));
+      if (edges_[i].kind == Edge::kCall) add(start(edges_[i].rule), static_cast<State>(i));
+    }
+  });
   need_.assign(is_end_.size(), kNever);
-  using Item = std::pair<int, State>;
-  std::priority_queue<Item, std::vector<Item>, std::greater<>> queue;
+  std::vector<std::vector<State>> waiting(1);
   for (const auto& rule : rules_) {
     need_[static_cast<size_t>(rule.second)] = 0;
-    queue.emplace(0, rule.second);
+    waiting[0].push_back(rule.second);
   }
-  while (!queue.empty()) {
-    const auto [depth, state] = queue.top();
-    queue.pop();
-    if (depth > need(state)) continue;
-    for (const size_t i : used_by[static_cast<size_t>(state)]) {
-      const Edge& edge = edges_[i];
-      int value = need(edge.to);
-      if (edge.kind == Edge::kCall) value = std::max(value, need(start(edge.rule)) + 1);
-      if (value >= need(edge.from)) continue;
-      need_[static_cast<size_t>(edge.from)] = value;
-      queue.emplace(value, edge.from);
+  for (size_t depth = 0; depth < waiting.size(); ++depth) {
+    while (!waiting[depth].empty()) {
+      const State state = waiting[depth].back();
+      waiting[depth].pop_back();
+      if (need(state) < static_cast<int>(depth)) continue;
+      for (const State i : used_by[state]) {
+        const Edge& edge = edges_[static_cast<size_t>(i)];
+        int value = need(edge.to);
+        if (edge.kind == Edge::kCall) value = std::max(value, need(start(edge.rule)) + 1);
+        if (value >= need(edge.from)) continue;
+        need_[static_cast<size_t>(edge.from)] = value;
+        if (waiting.size() <= static_cast<size_t>(value))
+          waiting.resize(static_cast<size_t>(value) + 1);
+        waiting[static_cast<size_t>(value)].push_back(edge.from);
+      }
     }
   }
 }
@@ -261,30 +291,47 @@ void Grammar::refuse_left_recursion() const {
     throw UsageError("the constraint refers to itself without anything in between");
 }
 
-/// Round by round: the states that can read one plain character more.
+/// Round by round: the states that can read one plain character more. What falls behind in a round
+/// stays behind.
 void Grammar::find_room() {
   room_.assign(is_end_.size(), 0);
+  free_wide_.assign(is_end_.size(), false);
+  // need ≤ 1: the depth that reading characters takes anyway (see Automaton::mask).
+  std::erase_if(plain_, [&](const auto& pair) { return need(pair.second) > 1; });
   if (plain_.empty()) return;
-  std::vector<std::vector<State>> empty_into(is_end_.size());
-  for (const Edge& edge : edges_)
-    if (edge.kind == Edge::kEmpty) empty_into[static_cast<size_t>(edge.to)].push_back(edge.from);
-  for (int round = 1; round <= kRoom; ++round) {
-    bool grew = false;
-    for (const auto& [from, to] : plain_) {
-      // need ≤ 1: the depth that reading characters takes anyway (see Automaton::mask).
-      if (need(to) > 1 || room(to) < round - 1) continue;
-      std::vector<State> open = {from};
-      while (!open.empty()) {
-        const State state = open.back();
-        open.pop_back();
-        if (room(state) >= round) continue;
-        room_[static_cast<size_t>(state)] = static_cast<int8_t>(round);
-        grew = true;
-        for (const State before : empty_into[static_cast<size_t>(state)]) open.push_back(before);
-      }
+  const ByState empty_into(is_end_.size(), [&](const auto& add) {
+    for (const Edge& edge : edges_)
+      if (edge.kind == Edge::kEmpty) add(edge.to, edge.from);
+  });
+  std::vector<State> open;
+  // Marks a state, and those that reach it without reading.
+  const auto spread = [&](State from, const auto& mark) {
+    open.push_back(from);
+    while (!open.empty()) {
+      const State state = open.back();
+      open.pop_back();
+      if (mark(static_cast<size_t>(state)))
+        for (const State before : empty_into[state]) open.push_back(before);
     }
-    if (!grew) break;
+  };
+  const auto raise = [&](State from, int room) {
+    spread(from, [&](size_t state) {
+      return room_[state] < room && (room_[state] = static_cast<int8_t>(room)) == room;
+    });
+  };
+  // Loops and, from their ends, the chains that lead to them: nearly all there is.
+  for (const auto& [from, to] : plain_)
+    if (from == to) raise(from, kRoom);
+  for (auto pair = plain_.rbegin(); pair != plain_.rend(); ++pair)
+    raise(pair->first, std::min(kRoom, room(pair->second) + 1));
+  std::erase_if(plain_, [&](const auto& pair) { return room(pair.first) == kRoom; });
+  for (int round = 1; round <= kRoom && !plain_.empty(); ++round) {
+    std::erase_if(plain_, [&](const auto& pair) { return room(pair.second) < round - 1; });
+    for (const auto& pair : plain_) raise(pair.first, round);
   }
+  for (const auto& [from, to] : wide_)
+    if (room(to) == kRoom && need(to) <= 1)
+      spread(from, [&](size_t state) { return !free_wide_[state] && (free_wide_[state] = true); });
 }
 
 void Grammar::find_byte_classes() {

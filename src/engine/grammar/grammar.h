@@ -79,6 +79,9 @@ class Grammar {
   int room(State state) const { return room_[static_cast<size_t>(state)]; }
   /// ... more than that cannot.
   bool closed(State state) const { return closed_[static_cast<size_t>(state)]; }
+  /// Every plain text that begins with a character outside ASCII can follow, up to kRoom
+  /// characters.
+  bool free_wide(State state) const { return free_wide_[static_cast<size_t>(state)]; }
   /// Bytes that no edge tells apart share a class.
   int byte_class(uint8_t byte) const { return byte_class_[byte]; }
   int byte_classes() const { return byte_classes_; }
@@ -86,6 +89,7 @@ class Grammar {
   size_t states() const { return is_end_.size(); }
 
  private:
+  class ByState;
   void add_edge(const Edge& edge);
   void sort_edges();
   void find_need();
@@ -95,11 +99,15 @@ class Grammar {
 
   std::vector<Edge> edges_;
   std::vector<size_t> first_edge_;  // by state, once sorted
-  std::vector<std::pair<State, State>> rules_, plain_;
-  std::vector<bool> is_end_, closed_;
+  std::vector<std::pair<State, State>> rules_, plain_, wide_;
+  std::vector<bool> is_end_, closed_, free_wide_;
   std::vector<int> need_;
   std::vector<int8_t> room_;
-  std::map<CodeSet, Rule> character_rules_;
+  struct CharacterRule {
+    Rule rule = -1;
+    bool plain = false, wide = false;  // all plain characters are in; all those outside ASCII
+  };
+  std::map<CodeSet, CharacterRule> character_rules_;
   std::array<int, 256> byte_class_{};
   std::array<uint8_t, 256> class_byte_{};
   int byte_classes_ = 0;

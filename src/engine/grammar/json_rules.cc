@@ -267,19 +267,29 @@ void JsonRules::fill_string(State from, int64_t min, int64_t max, State to) {
   if (max == kNoLimit || max >= min) grammar_.add_bytes(at, '"', '"', to);
 }
 
-/// One of a set's characters inside a string, those that need it by their shortest escape.
-void JsonRules::pattern_characters(State from, const CodeSet& set, State to) {
-  const CodeSet as_is = set & string_characters(), rest = set - string_characters();
-  grammar_.add_characters(from, as_is, to);
-  if (rest.empty()) return;
-  const auto [known, is_new] = escapes_.try_emplace(rest, -1);
-  if (is_new) {
-    const Grammar::Rule rule = known->second = grammar_.add_rule();
+/// A set's characters inside a string: those that stand for themselves, and a rule of the others.
+const JsonRules::InString& JsonRules::in_string(const CodeSet& set) {
+  const auto [known, is_new] = in_string_.try_emplace(set);
+  if (!is_new) return known->second;
+  const CodeSet rest = set - string_characters();
+  known->second.as_is = set & string_characters();
+  if (rest.empty()) return known->second;
+  const auto [escapes, is_new_rule] = escapes_.try_emplace(rest, -1);
+  if (is_new_rule) {
+    const Grammar::Rule rule = escapes->second = grammar_.add_rule();
     for (const auto& [first, last] : rest.ranges())
       for (uint32_t code = first; code <= last; ++code)
         grammar_.add_literal(grammar_.start(rule), escaped(code), grammar_.end(rule));
   }
-  grammar_.add_call(from, known->second, to);
+  known->second.escapes = escapes->second;
+  return known->second;
+}
+
+/// One of a set's characters inside a string, those that need it by their shortest escape.
+void JsonRules::pattern_characters(State from, const CodeSet& set, State to) {
+  const InString& ways = in_string(set);
+  grammar_.add_characters(from, ways.as_is, to);
+  if (ways.escapes >= 0) grammar_.add_call(from, ways.escapes, to);
 }
 
 void JsonRules::fill_string_with(State from, const Regex& regex, State to) {
@@ -305,7 +315,8 @@ void JsonRules::fill_string_except(State from, std::span<const std::string> name
     bool is_name = false;
     std::map<uint32_t, size_t> next = {};
   };
-  static const CodeSet ascii = CodeSet({{0, 0x7f}});
+  static const CodeSet ascii = string_characters() & CodeSet({{0, 0x7f}});
+  static const CodeSet wide = string_characters() - ascii;
   const State free = grammar_.add_state();
   std::vector<Branch> branches = {{grammar_.add_state()}};
   grammar_.add_bytes(from, '"', '"', branches[0].state);
@@ -325,9 +336,11 @@ void JsonRules::fill_string_except(State from, std::span<const std::string> name
       grammar_.add_characters(branch.state, CodeSet({{code, code}}) & string_characters(),
                               branches[next].state);
     }
-    const CodeSet leaves = string_characters() - CodeSet(followed);
-    grammar_.add_characters(branch.state, leaves & ascii, free);  // apart: the rest is often shared
-    grammar_.add_characters(branch.state, leaves - ascii, free);
+    // Apart: what is not ASCII is often shared.
+    const bool only_ascii = followed.empty() || followed.back().first < 0x80;
+    const CodeSet follows(std::move(followed));
+    grammar_.add_characters(branch.state, ascii - follows, free);
+    grammar_.add_characters(branch.state, only_ascii ? wide : wide - follows, free);
     if (!branch.is_name) grammar_.add_bytes(branch.state, '"', '"', to);
   }
   grammar_.add_characters(free, string_characters(), free);

@@ -57,6 +57,10 @@ class JsonRules {
   bool number_in(State from, const NumberSet& set, State to);
 
  private:
+  struct InString {
+    CodeSet as_is = {};
+    Grammar::Rule escapes = -1;
+  };
   Grammar::Rule rule(const std::string& name, const std::function<void(State, State)>& fill);
   void in_rule(State from, State to, const std::function<void(State, State)>& fill);
   void fill_string(State from, int64_t min, int64_t max, State to);
@@ -65,11 +69,13 @@ class JsonRules {
   void character(State from, State to);
   void escape(State from, State to);
   void digits(State from, int count, State to);
+  const InString& in_string(const CodeSet& set);
   void pattern_characters(State from, const CodeSet& set, State to);
 
   Grammar& grammar_;
   std::map<std::string, Grammar::Rule> rules_;
   std::map<CodeSet, Grammar::Rule> escapes_;
+  std::map<CodeSet, InString> in_string_;
 };
 
 }  // namespace um

@@ -9,6 +9,12 @@ namespace um {
 
 using Node = SchemaNode;
 
+namespace {
+
+constexpr size_t kMaxTextStates = 20'000;
+
+}  // namespace
+
 void SchemaWriter::call(State from, Expr expr, State to) {
   if (expr == kNothing) return;
   if (expr == kAnything) return rules_.any_value(from, to);
@@ -123,16 +129,24 @@ void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
     const SchemaPattern& pattern = algebra_.pattern(cell.patterns[0].first);
     if (pattern.regex.plain) return rules_.string_with(from, pattern.regex, to);
   }
+  // Where a pattern and a long maxLength together take too many states, only shorter texts.
+  constexpr int64_t kShorter = 64;
+  TextSets::Dfa dfa;
+  if ((cell.max > kShorter && cell.min <= kShorter) &&
+      !algebra_.texts().automaton(algebra_.text_set(cell), kMaxTextStates, dfa)) {
+    Cell shorter = cell;
+    shorter.max = kShorter;
+    return text(algebra_.text_set(shorter), expr, from, to);
+  }
   text(algebra_.text_set(cell), expr, from, to);
 }
 
 void SchemaWriter::text(TextSets::Id set, Expr expr, State from, State to) {
-  constexpr size_t kMaxStates = 20'000;
   TextSets::Dfa dfa;
-  if (!algebra_.texts().automaton(set, kMaxStates, dfa))
+  if (!algebra_.texts().automaton(set, kMaxTextStates, dfa))
     refuse_schema(algebra_.path(expr),
                   fmt::format("its strings (pattern, format, length, not) need more than {} states",
-                              kMaxStates));
+                              kMaxTextStates));
   rules_.string_of(from, dfa, to);
 }
 

@@ -54,4 +54,8 @@ inline void set_bit(TokenTrie::Bits& bits, int32_t id) {
   bits[static_cast<size_t>(id) / 64] |= uint64_t{1} << (id % 64);
 }
 
+inline void clear_bit(TokenTrie::Bits& bits, int32_t id) {
+  bits[static_cast<size_t>(id) / 64] &= ~(uint64_t{1} << (id % 64));
+}
+
 }  // namespace um
