@@ -264,6 +264,8 @@ TEST(Automaton, MasksEqualEachTokenAlone) {
     check_masks(schema_grammar(one.schema), one.schema.c_str());
   // Where only some characters outside ASCII lead to where everything is free.
   for (const char* schema : {R"({"type": "string", "pattern": "^[^\u00e9\u4e2d].*$"})",
+                             R"({"type": "string", "not": {"pattern": "^\u00e9"}})",
+                             R"({"propertyNames": {"not": {"pattern": "^\u00e9"}}})",
                              R"({"type": "string", "pattern": "^[a-z\u0080-\uffff].*$"})",
                              R"({"properties": {"\u00e9": {"type": "null"}, "ab": true}})"})
     check_masks(schema_grammar(schema), schema);
