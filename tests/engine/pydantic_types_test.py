@@ -346,6 +346,10 @@ def check_samples(name, mode, adapter, schema, texts):
     return wrong, weaker
 
 
+# Refused by name: no grammar says that numbers without a bound differ (docs/constraints.md).
+REFUSED = {"set of int"}
+
+
 def main():
     bench, only = sys.argv[1], sys.argv[2:]
     failed = count = 0
@@ -362,7 +366,7 @@ def main():
             if kind in ("refused", "wrong refusal") and rest[:4].isdigit():
                 name, mode = all_cases[int(rest[:4])][:2]
                 print(f"{kind}: {name} ({mode}): {rest[10:]}")
-                failed += 1
+                failed += not (kind == "refused" and name in REFUSED)
         for i, (name, mode, adapter, schema, _) in enumerate(all_cases):
             path = pathlib.Path(folder, f"{i:04}.json.samples")
             if not path.exists():
