@@ -154,8 +154,9 @@ TEST_P(W8A8Test, StoredIntegersAreKept) {
       ++i;
     }
   EXPECT_EQ(i, kept.size());
-  if (!model->config().tie_embeddings)
+  if (!model->config().tie_embeddings) {
     EXPECT_EQ(model->head().format.type, RowType::f32) << "as it is stored";
+  }
 }
 
 TEST_P(W8A8Test, ItDoesNotTrain) {
