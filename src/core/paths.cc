@@ -36,7 +36,13 @@ bool is_leftover(std::string_view name) {
 bool path_exists(const std::filesystem::path& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  if (std::filesystem::status_known(status)) return std::filesystem::exists(status);
+  if (std::filesystem::status_known(status)) {
+    std::error_code ignored;
+    const bool link = std::filesystem::is_symlink(std::filesystem::symlink_status(path, ignored));
+    UM_CHECK(std::filesystem::exists(status) || !link, "{}: a symbolic link that leads nowhere",
+             path.string());
+    return std::filesystem::exists(status);
+  }
   fail("{}: cannot look there: {}", path.string(), error.message());
 }
 

@@ -321,22 +321,28 @@ std::optional<StoredWeight> Module::bias() const {
   return weight;
 }
 
-/// quantization_config of the checkpoint's config.json: the blocks it states, and whether the
-/// method is one that we know.
-Blocks read_method(const fs::path& directory) {
-  Blocks block{kDefaultBlock, kDefaultBlock};
-  if (!path_exists(directory / "config.json")) return block;
+/// What the checkpoint's config.json says of its matrices.
+struct Method {
+  bool quantised = false;
+  Blocks block{kDefaultBlock, kDefaultBlock};  // of scales in two dimensions
+};
+
+/// Throws Error for a method that we do not know.
+Method read_method(const fs::path& directory) {
+  Method result;
+  if (!path_exists(directory / "config.json")) return result;
   const std::string where = (directory / "config.json").string();
   const Json json = read_json_file(where, kMaxConfigBytes);
   const auto found = json.is_object() ? json.find("quantization_config") : json.end();
-  if (!json.is_object() || found == json.end() || found->is_null()) return block;
+  if (!json.is_object() || found == json.end() || found->is_null()) return result;
+  result.quantised = true;
   const JsonObject config(*found, where + ": quantization_config");
   const std::string method = config.string_or("quant_method", "");
   UM_CHECK(method == "fp8" || method == "compressed-tensors" || method == "ascend",
            "{}: quant_method: expected fp8, compressed-tensors or ascend, found {}", config.where(),
            quote(method));
   const Json* size = config.find("weight_block_size");
-  if (size == nullptr) return block;
+  if (size == nullptr) return result;
   const auto extent = [](const Json& value) {
     return value.is_number_unsigned() && value.get<uint64_t>() >= 1 &&
            value.get<uint64_t>() <= 1 << 20;
@@ -344,7 +350,18 @@ Blocks read_method(const fs::path& directory) {
   UM_CHECK(size->is_array() && size->size() == 2 && extent((*size)[0]) && extent((*size)[1]),
            "{}: weight_block_size: expected two positive numbers, found {}", config.where(),
            describe(*size));
-  return {(*size)[0].get<int64_t>(), (*size)[1].get<int64_t>()};
+  result.block = {(*size)[0].get<int64_t>(), (*size)[1].get<int64_t>()};
+  return result;
+}
+
+/// Integers without their scale are no weights. (8-bit floats may be meant as they are.)
+void check_not_quantised(const std::string& name, const TensorView& view, const Method& method,
+                         const std::string& where) {
+  const bool floats = view.dtype == DType::f8_e4m3 || view.dtype == DType::f8_e5m2;
+  UM_CHECK(!base_of(name, "weight") || view.shape.size() != 2 ||
+               !(view.dtype == DType::i8 || (floats && method.quantised)),
+           "{}: tensor {}: {} without a scale; expected {} beside it", where, quote(name),
+           dtype_file_name(view.dtype), quote(name + "_scale"));
 }
 
 /// ModelSlim names the scheme of every tensor.
@@ -368,7 +385,7 @@ void add_safetensors_weights(const CheckpointReader& reader, const fs::path& pat
                              WeightSource& source) {
   std::error_code ignored;
   const fs::path directory = fs::is_directory(path, ignored) ? path : path.parent_path();
-  const Blocks block = read_method(directory);
+  const Method method = read_method(directory);
   check_description(directory);
   std::set<std::string> bases;
   for (const auto& [name, view] : reader.tensors())
@@ -376,14 +393,17 @@ void add_safetensors_weights(const CheckpointReader& reader, const fs::path& pat
       if (auto base = base_of(name, kind)) bases.insert(std::move(*base));
   std::set<std::string> done;
   for (const std::string& base : bases) {
-    Module module(reader, base, block, path.string());
+    Module module(reader, base, method.block, path.string());
     source.add(base + ".weight", module.weight());
     if (auto bias = module.bias()) source.add(base + ".bias", std::move(*bias));
     done.insert(base + ".weight");
     for (const char* kind : kSideTensors) done.insert(base + "." + kind);
   }
-  for (const auto& [name, view] : reader.tensors())
-    if (!done.contains(name)) source.add(name, plain_weight(*view));
+  for (const auto& [name, view] : reader.tensors()) {
+    if (done.contains(name)) continue;
+    check_not_quantised(name, *view, method, path.string());
+    source.add(name, plain_weight(*view));
+  }
 }
 
 }  // namespace um

@@ -24,6 +24,7 @@ namespace {
 namespace http = boost::beast::http;
 using boost::beast::error_code;
 
+constexpr size_t kMaxBlank = 16;      // bytes of empty lines in front of a request
 constexpr size_t kMaxFraming = 8192;  // of a chunk's size and extensions, with the trailer
 
 std::string_view view(boost::beast::string_view text) {
@@ -142,7 +143,10 @@ class HttpReader::Parser : public http::basic_parser<true> {
     if (is_header_done()) return;  // of a trailer: it must not change the head
     head.fields.emplace_back(ascii_lower(view(name)), view(value));
   }
-  void on_header_impl(error_code&) override { complete_head(target_, chunked(), !is_done(), head); }
+  void on_header_impl(error_code&) override {
+    complete_head(target_, chunked(), !is_done(), head);
+    check_size(content_length().value_or(0));  // also where nobody will read the body
+  }
   void on_body_init_impl(const boost::optional<uint64_t>& length, error_code&) override {
     check_size(length.value_or(0));
   }
@@ -183,6 +187,8 @@ bool HttpReader::take_head(std::string_view bytes) {
   size_t blank = 0;  // empty lines in front, as RFC 9112 wants it
   while (text_.compare(blank, 2, "\r\n") == 0) blank += 2;
   text_.erase(0, blank);
+  blank_ += blank;
+  if (blank_ > kMaxBlank) throw HttpError{400, "empty lines in place of a request"};
   const size_t end = end_of_head(text_, blank == 0 ? had : 0);
   if (std::min(end, text_.size()) > limits_.header_bytes) {
     const bool line = text_.find('\n') >= limits_.header_bytes;
@@ -209,6 +215,7 @@ bool HttpReader::take_body(std::string_view bytes) {
   while (!error && !parser_->is_done()) {  // each time a part of the data, or what is between
     const size_t had = parser_->body.size();
     const size_t used = parser_->put({rest.data(), rest.size()}, error);
+    if (error == http::error::body_limit) too_large(limits_.body_bytes);
     if (error && error != http::error::need_more) throw describe(error, rest);
     const size_t framing = used > 0 ? used - (parser_->body.size() - had) : rest.size();
     if (framing > kMaxFraming)

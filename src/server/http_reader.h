@@ -41,6 +41,7 @@ class HttpReader {
 
   HttpLimits limits_;
   std::string text_;  // what has come and is not parsed
+  size_t blank_ = 0;  // bytes of empty lines that came first
   std::unique_ptr<Parser> parser_;
 };
 

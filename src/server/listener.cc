@@ -93,7 +93,8 @@ void Listener::run() {
     size_t i = 0;
     for (auto at = pending_.begin(); at != pending_.end(); ++i) {
       const bool late = Clock::now() >= at->deadline;
-      const bool keeps = ready[i] ? advance(*at) : !late || expire(*at);
+      // A client that never stops sending is late, too.
+      const bool keeps = late ? expire(*at) : !ready[i] || advance(*at);
       at = keeps ? std::next(at) : pending_.erase(at);
     }
     if (incoming) accept_all();

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "core/error.h"
 #include "engine/score.h"
 #include "models/count.h"
 #include "server/api_error.h"
@@ -143,6 +144,8 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
   read_texts(service, request, texts);
   for (size_t i = 0; i < texts.size(); ++i) {
     const std::vector<float> vector = unit_vector(sums[i]->sum(), dimensions);
+    for (const float value : vector)
+      UM_CHECK(std::isfinite(value), "text {}: the embedding has a value that is {}", i, value);
     tokens += std::ssize(texts[i].ids);
     Json entry = {{"object", "embedding"}, {"index", i}};
     if (format == "float") {

@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/gguf.h"
 #include "core/json.h"
+#include "core/paths.h"
 #include "text/chat.h"
 #include "text/jinja_strings.h"
 #include "text/utf8.h"
@@ -255,12 +256,12 @@ ChatSources find_chat_sources(const fs::path& path) {
     return found;
   }
   found.where = (path / "chat_template.jinja").string();
-  if (fs::exists(found.where)) {
+  if (path_exists(found.where)) {
     found.main = repair_utf8(read_file(found.where, kMaxTemplateBytes));
     return found;
   }
   found.where = (path / "tokenizer_config.json").string();
-  if (!fs::exists(found.where)) return found;
+  if (!path_exists(found.where)) return found;
   const Json config = read_json_file(found.where, kMaxConfigBytes);
   if (config.is_object() && config.contains("chat_template"))
     read_sources(config["chat_template"], found);

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/paths.h"
 #include "text/pre_names.h"
 #include "text/tokenizer_impl.h"
 
@@ -20,7 +21,7 @@ constexpr uint64_t kMaxModelBytes = 256u << 20;
 constexpr uint64_t kMaxConfigBytes = 64u << 20;
 
 Json read_object(const fs::path& path) {
-  if (!fs::exists(path)) return Json::object();
+  if (!path_exists(path)) return Json::object();
   Json json = read_json_file(path, kMaxConfigBytes);
   UM_CHECK(json.is_object(), "{}: not a JSON object", path.string());
   return json;
@@ -61,7 +62,7 @@ Json read_config(const fs::path& directory) {
   const Json map = read_object(directory / "special_tokens_map.json");
   for (const auto& [key, value] : map.items()) config[key] = value;
   const fs::path added = directory / "added_tokens.json";
-  if (fs::exists(added)) config["added_tokens_decoder"] = decoder_of_added_tokens(added, config);
+  if (path_exists(added)) config["added_tokens_decoder"] = decoder_of_added_tokens(added, config);
   return config;
 }
 
@@ -172,7 +173,7 @@ std::string others_in(const fs::path& directory) {
   std::string found;
   for (const char* name : {"tekken.json", "tiktoken.model", "spiece.model", "vocab.txt",
                            "sentencepiece.bpe.model", "vocab.json"})
-    if (fs::exists(directory / name)) found += (found.empty() ? "" : ", ") + std::string(name);
+    if (path_exists(directory / name)) found += (found.empty() ? "" : ", ") + std::string(name);
   return found.empty() ? "" : "; found " + found + ", which cannot be read";
 }
 
@@ -192,11 +193,11 @@ Tokenizer load_layout(const fs::path& directory) {
   const std::string name = directory.string();
   const fs::path json = directory / "tokenizer.json", model = directory / "tokenizer.model";
   const Json config = read_config(directory);
-  if (fs::exists(json)) {
+  if (path_exists(json)) {
     return Tokenizer::from_json(read_file(json, kMaxModelBytes), text_of(config), name,
                                 roles_of_model(read_object(directory / "config.json")));
   }
-  if (fs::exists(model)) {
+  if (path_exists(model)) {
     std::string bytes = read_file(model, kMaxModelBytes);
     UM_CHECK(!is_tiktoken(bytes),
              "{}: tokenizer.model is a tiktoken vocabulary, which cannot be read: a "
@@ -204,7 +205,7 @@ Tokenizer load_layout(const fs::path& directory) {
              name);
     return Tokenizer::parse(std::move(bytes), text_of(config), name);
   }
-  UM_CHECK(fs::exists(directory / "vocab.json") && fs::exists(directory / "merges.txt"),
+  UM_CHECK(path_exists(directory / "vocab.json") && path_exists(directory / "merges.txt"),
            "{}: no tokenizer.json, no tokenizer.model, and no vocab.json with merges.txt in this "
            "directory{}",
            name, others_in(directory));

@@ -24,8 +24,8 @@ class CliSignals : public ::testing::Test {
     if (!have_program()) GTEST_SKIP() << UM_BINARY << " is not built";
     // Each line differs, so that there is something to learn and to pack.
     std::ofstream text(scratch_ / "text.txt");
-    for (int i = 0; i < 300'000; ++i) {
-      for (int n = i * 7919 % 1'000'003; n > 0; n /= 7) text << kWords[n % 7] << ' ';
+    for (int64_t i = 0; i < 300'000; ++i) {
+      for (int64_t n = i * 7919 % 1'000'003; n > 0; n /= 7) text << kWords[n % 7] << ' ';
       text << '\n';
     }
   }

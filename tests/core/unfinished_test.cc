@@ -130,6 +130,8 @@ TEST_F(UnfinishedTest, WhatCannotBeReadIsNoneTheLess) {
   EXPECT_THROW(list_directory(top_ / "file"), Error);
   EXPECT_FALSE(path_exists(top_ / "file/below"));
   EXPECT_FALSE(path_exists(top_ / "none"));
+  fs::create_symlink("nowhere", top_ / "dangling");
+  EXPECT_THROW(path_exists(top_ / "dangling"), Error);
   EXPECT_TRUE(list_directory(top_ / "none").empty());
   EXPECT_EQ(list_directory(top_), (std::vector<fs::path>{top_ / "file", top_ / "loop"}));
 }

@@ -143,6 +143,19 @@ std::vector<uint32_t> pack(const std::vector<int>& unsigned_values, size_t colum
   return packed;
 }
 
+TEST_F(Checkpoint, IntegersWithoutTheirScaleAreAnError) {
+  add("model.x.weight", DType::i8, {6, 8}, random_integers<int8_t>(6 * 8, -127, 127));
+  add("model.y.weight", DType::f32, {2}, std::vector<float>{1, 2});
+  try {
+    open({{"quant_method", "compressed-tensors"}});
+    FAIL() << "read as numbers";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("\"model.x.weight_scale\""), std::string::npos)
+        << error.what();
+  }
+  EXPECT_THROW(open(), Error);
+}
+
 TEST_F(Checkpoint, PackedIntegers) {
   constexpr size_t kRows = 10, kColumns = 64;
   const json method = {{"quant_method", "compressed-tensors"}};

@@ -185,6 +185,31 @@ class Floods(unittest.TestCase):
             for connection in slow:
                 connection.close()
 
+    def test_who_never_stops_sending_is_late_too(self):
+        server = Server(WORK, "--read-timeout", "2")
+        try:
+            head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+            chunk = b"1;" + b"x" * 1000 + b"\r\na\r\n"
+            with server.socket(10) as connection:
+                connection.sendall(head)
+                connection.setblocking(False)
+                start = time.monotonic()
+                answer = b""
+                while not answer and time.monotonic() - start < 8:
+                    try:
+                        connection.send(chunk)
+                    except (BlockingIOError, ConnectionError):
+                        pass
+                    try:
+                        answer = connection.recv(4096)
+                    except BlockingIOError:
+                        time.sleep(0.0005)
+                self.assertEqual(status(answer), 408)
+            self.assertEqual(status(raw(b"\r\n" * 5 + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")), 200)
+            self.assertEqual(status(raw(b"\r\n" * 5000)), 400)
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
     def test_a_large_content_length_is_answered_at_once(self):
         for fields, expected in ((b"Content-Length: 9000000", 413), (b"Content-Length: 18446744073709551615", 413),
                                  (b"Content-Length: 99999999999999999999999999", 400),
