@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 
 #include "core/checksum.h"
@@ -184,29 +185,36 @@ void warn_of_no_validation(const Manifest& manifest, const PackOptions& options)
       documents, documents == 1 ? "" : "s"));
 }
 
-/// Sends each document to its split. Keeps the last document back to have one to hold out.
+/// Sends each document to its split. Keeps the last document of each back: where chance held out
+/// none, or the only one, another split gets it.
 class Splitter {
  public:
   Splitter(const PackOptions& options, uint32_t vocab_size)
       : options_(options), train_("train", options, vocab_size), val_("val", options, vocab_size) {}
 
   void add(Item&& item) {
-    if (options_.val_fraction > 0 &&
-        document_hash(item.text, options_.seed) < options_.val_fraction) {
-      val_.add(item);
+    const double hash = options_.val_fraction > 0 ? document_hash(item.text, options_.seed) : 1;
+    if (hash < options_.val_fraction) {
+      if (held_out_) val_.add(*held_out_);
+      held_out_ = std::make_unique<Item>(std::move(item));
+      seen_.clear();
       return;
     }
     if (last_) train_.add(*last_);
+    if (!held_out_ && options_.val_fraction > 0) copy_ = !seen_.insert(hash).second;
     last_ = std::make_unique<Item>(std::move(item));
   }
 
   void finish(Manifest& manifest) {
-    const bool none_held_out = options_.val_fraction > 0 && val_.documents() == 0;
-    if (last_) (none_held_out && train_.documents() > 0 ? val_ : train_).add(*last_);
-    UM_CHECK(train_.documents() > 0,
-             "data pack: no document is left for training ({} held out); lower val_fraction or use "
-             "smaller documents",
-             val_.documents());
+    const bool hold_out = options_.val_fraction > 0 && !held_out_ && !copy_;
+    if (last_) (hold_out && train_.documents() > 0 ? val_ : train_).add(*last_);
+    const bool only = train_.documents() == 0 && val_.documents() == 0;
+    if (held_out_) (only ? train_ : val_).add(*held_out_);
+    UM_CHECK(
+        train_.documents() > 0,
+        "data pack: no document is left for training ({} held out); lower --val-fraction or use "
+        "smaller documents",
+        val_.documents());
     manifest.train = train_.finish();
     manifest.val = val_.finish();
   }
@@ -216,7 +224,9 @@ class Splitter {
  private:
   const PackOptions& options_;
   SplitWriter train_, val_;
-  std::unique_ptr<Item> last_;
+  std::unique_ptr<Item> last_, held_out_;  // of train and of val
+  std::unordered_set<double> seen_;  // hashes of train's documents, until chance holds one out
+  bool copy_ = false;                // the last one stands in train already
 };
 
 }  // namespace

@@ -145,6 +145,26 @@ TEST_F(PackTest, SaysWhenNothingIsHeldOut) {
   EXPECT_EQ(warnings.size(), 1u);
 }
 
+TEST_F(PackTest, OneDocumentIsForTrainingWhateverChanceSays) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    PackOptions options = lines("a", {"only one"});
+    options.val_fraction = 0.5;
+    options.seed = seed;
+    const Manifest manifest = pack_corpus(tiny_tokenizer(), options);
+    EXPECT_EQ(manifest.train.documents, 1u) << seed;
+    EXPECT_EQ(manifest.val.documents, 0u) << seed;
+  }
+}
+
+/// The last document would be held out where chance holds out none; not one that is trained on.
+TEST_F(PackTest, NoCopyIsHeldOut) {
+  PackOptions options = lines("a", {"one", "two", "one", "two"});
+  options.val_fraction = 1e-9;
+  const Manifest manifest = pack_corpus(tiny_tokenizer(), options);
+  EXPECT_EQ(manifest.train.documents, 4u);
+  EXPECT_EQ(manifest.val.documents, 0u);
+}
+
 TEST_F(PackTest, FailingLeavesTheEarlierCorpus) {
   PackOptions options = lines("a", tiny_corpus(100));
   pack_corpus(tiny_tokenizer(), options);
