@@ -15,12 +15,12 @@ std::string part_text(const Json& part, const std::string& where) {
   if (!part.is_object()) bad_field(where, "expected an object, found {}", describe(part));
   std::string type, text;
   read_field(part, "type", type);
-  if (type == "refusal")
-    read_field(part, "refusal", text);
-  else if (type == "text" || type == "input_text" || type == "output_text")
-    read_field(part, "text", text);
-  else
+  const bool refusal = type == "refusal";
+  if (!refusal && type != "text" && type != "input_text" && type != "output_text")
     bad_field(where, "a part of type {}: this model reads text only", quote(type));
+  const char* field = refusal ? "refusal" : "text";
+  if (field_of(part, field) == nullptr) bad_field(where, "a part without \"{}\"", field);
+  read_field(part, field, text);
   return text;
 }
 

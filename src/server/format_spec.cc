@@ -63,7 +63,10 @@ FormatSpec structured_outputs(const Body& body) {
   const std::string name = "structured_outputs";
   const Json& wrapped = body.json[name];
   if (!wrapped.is_object()) bad_field(name, "expected an object, found {}", describe(wrapped));
-  if (field_of(wrapped, "json") != nullptr) return schema_format(body, "/structured_outputs/json");
+  const auto given = [&](const char* kind) { return field_of(wrapped, kind) != nullptr; };
+  if (given("json") + given("regex") + given("choice") > 1)
+    bad_field(name, "expected one of json, regex and choice, found several");
+  if (given("json")) return schema_format(body, "/structured_outputs/json");
   if (const Json* regex = field_of(wrapped, "regex")) return regex_format(*regex, name + ".regex");
   if (const Json* choice = field_of(wrapped, "choice"))
     return choice_format(*choice, name + ".choice");

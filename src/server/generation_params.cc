@@ -25,12 +25,15 @@ void refuse_unsupported(const Json& body) {
       bad_field(name, "not supported by this server");
   }
   for (const char* name : {"grammar", "ebnf", "lora", "lora_path", "prompt_logprobs", "audio",
-                           "structural_tag", "chat_template"}) {
+                           "structural_tag", "chat_template", "prediction"}) {
     const Json* json = field_of(body, name);
     if (json != nullptr && !((json->is_object() || json->is_array()) && json->empty()))
       bad_field(name, "not supported by this server");
   }
-  for (const char* name : {"use_beam_search", "return_hidden_states"}) {
+  const Json* modalities = field_of(body, "modalities");
+  if (modalities != nullptr && *modalities != Json::array({"text"}))
+    bad_field("modalities", "this server answers in text: expected [\"text\"]");
+  for (const char* name : {"use_beam_search", "return_hidden_states", "web_search_options"}) {
     const Json* json = field_of(body, name);
     if (json != nullptr && *json != false) bad_field(name, "not supported by this server");
   }
@@ -96,6 +99,8 @@ std::vector<TokenBias> read_logit_bias(const Json& body, int64_t vocab) {
 void read_limits(const Json& body, const RequestLimits& limits, GenerationParams& params) {
   if (const Json* ids = field_of(body, "allowed_token_ids"))
     params.allowed_token_ids = parse_ids(*ids, "allowed_token_ids", limits.vocab);
+  if (field_of(body, "allowed_token_ids") != nullptr && params.allowed_token_ids.empty())
+    bad_field("allowed_token_ids", "expected at least one id");
   read_field(body, "bad_words", params.bad_words, 1024);
   for (const std::string& word : params.bad_words)
     if (word.empty() || word.size() > 256)

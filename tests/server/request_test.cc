@@ -289,9 +289,15 @@ TEST(CompletionRequest, Prompts) {
   EXPECT_EQ(parse(R"("prompt": [1, 2])").prompts[0].ids, (std::vector<int32_t>{1, 2}));
   EXPECT_EQ(parse(R"("prompt": ["x", [3]])").prompts.size(), 2u);
   EXPECT_EQ(parse(R"("prompt": "x", "logprobs": 2)").params.top_logprobs, 2);
-  for (const char* bad : {R"("prompt": [])", R"("prompt": [400])", R"("prompt": {})", R"("x": 1)",
-                          R"("prompt": "x", "suffix": "y")", R"("prompt": "x", "best_of": 3)"})
+  for (const char* bad :
+       {R"("prompt": [])", R"("prompt": [400])", R"("prompt": {})", R"("x": 1)",
+        R"("prompt": "x", "suffix": "y")", R"("prompt": "x", "best_of": 3)",
+        R"("prompt": "x", "modalities": ["audio"])", R"("prompt": "x", "web_search_options": {})",
+        R"("prompt": "x", "prediction": {"type": "content"})",
+        R"("prompt": "x", "allowed_token_ids": [])",
+        R"("prompt": "x", "structured_outputs": {"regex": "a", "choice": ["b"]})"})
     EXPECT_THROW(parse(bad), ApiError) << bad;
+  EXPECT_NO_THROW(parse(R"("prompt": "x", "modalities": ["text"])"));
 }
 
 TEST(CompletionRequest, SpecialTokens) {
