@@ -130,6 +130,10 @@ class HttpReader::Parser : public http::basic_parser<true> {
   HttpHead head;
   std::string body;
 
+  void check_size(uint64_t more) const {
+    if (more > max_body_ - body.size()) too_large(max_body_);
+  }
+
  private:
   using string_view = boost::beast::string_view;
 
@@ -143,10 +147,7 @@ class HttpReader::Parser : public http::basic_parser<true> {
     if (is_header_done()) return;  // of a trailer: it must not change the head
     head.fields.emplace_back(ascii_lower(view(name)), view(value));
   }
-  void on_header_impl(error_code&) override {
-    complete_head(target_, chunked(), !is_done(), head);
-    check_size(content_length().value_or(0));  // also where nobody will read the body
-  }
+  void on_header_impl(error_code&) override { complete_head(target_, chunked(), !is_done(), head); }
   void on_body_init_impl(const boost::optional<uint64_t>& length, error_code&) override {
     check_size(length.value_or(0));
   }
@@ -163,10 +164,6 @@ class HttpReader::Parser : public http::basic_parser<true> {
   }
   void on_finish_impl(error_code&) override {}
   void on_response_impl(int, string_view, int, error_code&) override {}
-
-  void check_size(uint64_t more) const {
-    if (more > max_body_ - body.size()) too_large(max_body_);
-  }
 
   size_t max_body_;
   std::string target_;
@@ -206,6 +203,10 @@ bool HttpReader::take_head(std::string_view bytes) {
   parser_ = std::move(parser);
   text_.erase(0, end);
   return true;
+}
+
+void HttpReader::check_length() const {
+  parser_->check_size(parser_->content_length().value_or(0));
 }
 
 bool HttpReader::take_body(std::string_view bytes) {

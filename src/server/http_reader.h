@@ -28,6 +28,8 @@ class HttpReader {
   bool take_head(std::string_view bytes);
   bool has_head() const { return parser_ != nullptr; }
   const HttpHead& head() const;
+  /// Throws HttpError for a body that is longer than it may be by its own word, whoever reads it.
+  void check_length() const;
   /// Behind the head: takes the next bytes, and leaves out what comes after the body. True once
   /// that is complete. Throws HttpError.
   bool take_body(std::string_view bytes);

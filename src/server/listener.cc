@@ -217,6 +217,7 @@ bool Listener::receive(Pending& pending) {
     if (!request.take_head(bytes)) return true;
     bytes = {};
     pending.record.name(request.head());
+    request.check_length();
     if (request.head().method != "POST" || !calls_.wants_body(request.head()))
       return hand_over(pending);
   }
