@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kRemembered = 16;               // compiled grammars
 constexpr size_t kMaxChoices = size_t{1} << 18;  // bytes of all texts
-/// Steps of check_stop() that one grammar may take: about a second, and a hundred MB.
+/// Steps of check_stop() that one grammar may take: about a second, and below 200 MB.
 constexpr uint64_t kMaxWork = 12'000'000;
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
