@@ -1,11 +1,15 @@
 // Work for somebody who may stop waiting: a client that hangs up, a process that is told to end.
-// Whoever begins such work says how to find out; whatever takes long asks as it goes on.
+// Whoever begins such work says how to find out; whatever takes long asks as it goes on. The same
+// questions count the work, where somebody limits it.
 #pragma once
 
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <string>
 #include <utility>
+
+#include "core/error.h"
 
 namespace um {
 
@@ -34,8 +38,33 @@ class StopScope {
   uint64_t steps_ = 0;
 };
 
-/// After `steps` of work, each of at most a microsecond. Throws Stopped.
+/// While it lives, the thread's work ends by UsageError `message` after `limit` steps. Steps are
+/// counted, not timed, so the same work always ends the same way.
+class WorkScope {
+ public:
+  WorkScope(uint64_t limit, std::string message)
+      : limit_(limit), message_(std::move(message)), outer_(std::exchange(innermost, this)) {}
+  WorkScope(const WorkScope&) = delete;
+  WorkScope& operator=(const WorkScope&) = delete;
+  ~WorkScope() { innermost = outer_; }
+
+  uint64_t steps() const { return steps_; }
+
+ private:
+  friend inline void check_stop(uint64_t steps);
+  static inline constinit thread_local WorkScope* innermost = nullptr;
+
+  uint64_t limit_;
+  std::string message_;
+  WorkScope* outer_;
+  uint64_t steps_ = 0;
+};
+
+/// After `steps` of work, each of at most a microsecond and about a hundred bytes. Throws Stopped,
+/// and UsageError when the work of a WorkScope is used up.
 inline void check_stop(uint64_t steps = 1) {
+  WorkScope* const work = WorkScope::innermost;
+  if (work != nullptr && (work->steps_ += steps) > work->limit_) throw UsageError(work->message_);
   StopScope* const scope = StopScope::innermost;
   if (scope == nullptr || (scope->steps_ += steps) < StopScope::kSteps) return;
   scope->steps_ = 0;

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 #include "engine/grammar/automaton.h"
 #include "engine/grammar/json_rules.h"
 #include "engine/grammar/schema.h"
@@ -18,6 +19,8 @@ namespace {
 
 constexpr size_t kRemembered = 16;               // compiled grammars
 constexpr size_t kMaxChoices = size_t{1} << 18;  // bytes of all texts
+/// Steps of check_stop() that one grammar may take: about a second, and below 200 MB.
+constexpr uint64_t kMaxWork = 12'000'000;
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
 std::vector<std::string> bytes_of(const Tokenizer& tokenizer, const std::vector<int32_t>& marks) {
@@ -213,7 +216,12 @@ std::unique_ptr<Constraint> ConstraintFactory::make(std::string key,
   }
   auto entry = std::make_shared<Entry>();
   entry->key = std::move(key);
-  entry->grammar = std::make_shared<Grammar>(compile());
+  {
+    const WorkScope work(kMaxWork,
+                         "the schema takes too much work: simplify its combinations (oneOf, not, "
+                         "dependentRequired, ...) and its patterns");
+    entry->grammar = std::make_shared<Grammar>(compile());
+  }
   entry->trie = trie_;
   entry->eos = eos_;
   entry->automaton = std::make_shared<Automaton>(entry->grammar, trie_);

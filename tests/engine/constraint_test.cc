@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/rng.h"
+#include "core/stop_scope.h"
 #include "engine/grammar/automaton.h"
 #include "engine/grammar/json_rules.h"
 #include "engine/grammar/schema.h"
@@ -47,6 +48,50 @@ TEST(JsonSchemaConstraint, RandomWalksMeetTheSchema) {
       ASSERT_FALSE(value.is_discarded()) << one.schema << "\n" << text;
       ASSERT_EQ(schema_fault(schema, schema, value), "") << one.schema << "\n" << text;
     }
+  }
+}
+
+/// Small schemas that would take minutes.
+std::vector<std::string> bombs() {
+  Json depend = {{"type", "object"}}, names = {{"type", "object"}};
+  Json one = {{"oneOf", Json::array()}};
+  for (int i = 0; i < 60; ++i) {
+    const auto name = [](int of) { return "p" + std::to_string(of % 60); };
+    depend["properties"][name(i)] = {{"type", "integer"}};
+    depend["dependentRequired"][name(i)] = {name(i * 7 + 3), name(i * 11 + 5)};
+    one["oneOf"].push_back(
+        {{"type", "object"}, {"properties", {{name(i), {{"type", "integer"}}}}}});
+  }
+  for (int i = 0; i < 400; ++i)
+    names["patternProperties"]["^k" + std::to_string(i) + "_"] = {{"minimum", i}};
+  return {depend.dump(), names.dump(), one.dump(),
+          R"({"type": "string", "not": {"pattern": "^(a|b)*a(a|b){22}$"}})",
+          R"({"type": "string", "pattern": "(?i)^[\\p{L}]{1,500}$"})"};
+}
+
+TEST(JsonSchemaConstraint, WorkIsBounded) {
+  constexpr uint64_t kLimit = 12'000'000, kPiece = 1'000'000;
+  std::string refusals;
+  for (const std::string& schema : bombs()) {
+    const WorkScope work(kLimit, "too much work");
+    try {
+      schema_grammar(schema);
+    } catch (const UsageError& error) {
+      refusals += error.what() + std::string("\n");
+    }
+    EXPECT_LE(work.steps(), kLimit + kPiece) << schema;
+    EXPECT_GT(work.steps(), 0u) << schema;
+  }
+  EXPECT_NE(refusals.find("too much work"), std::string::npos) << refusals;
+}
+
+TEST(JsonSchemaConstraint, RefusesWhatTakesTooMuchWork) {
+  try {
+    walk_factory().json_schema(bombs()[0]);
+    FAIL() << "it was compiled";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("takes too much work"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -16,7 +16,6 @@ using Expr = SchemaExpr;
 using Cell = SchemaCell;
 using Cells = SchemaCells;
 
-constexpr size_t kMaxWork = 3'000'000;  // about a second
 constexpr size_t kMaxExprs = 200'000;
 constexpr size_t kMaxCells = 2000;  // of one normal form
 constexpr int kMaxDepth = 6;        // to which emptiness is looked for
@@ -29,6 +28,15 @@ void add_new(std::vector<T>& list, const std::vector<T>& more) {
 
 /// A schema is asked for while it is found.
 struct Unfinished {};
+
+/// Steps that a copy takes.
+size_t weight(const Cell& cell) {
+  const size_t parts = cell.names.size() + cell.required.size() + cell.broken.size() +
+                       cell.patterns.size() + cell.excluded.size() + cell.items.size() +
+                       cell.contains.size() + cell.property_names.size() +
+                       (cell.values ? cell.values->size() : 0);
+  return 4 + parts / 2 + cell.evaluated.names.size() + cell.evaluated.patterns.size();
+}
 
 int64_t smaller_limit(int64_t a, int64_t b) {
   return a == kNoLimit ? b : b == kNoLimit ? a : std::min(a, b);
@@ -79,9 +87,6 @@ Expr SchemaAlgebra::add(Entry entry) {
 
 void SchemaAlgebra::work(size_t amount) {
   check_stop(amount);
-  work_ += amount;
-  if (work_ > kMaxWork)
-    throw UsageError("schema: its combinations of schemas (allOf, oneOf, not, ...) are too many");
 }
 
 Expr SchemaAlgebra::both(Expr a, Expr b) {
@@ -100,6 +105,7 @@ Expr SchemaAlgebra::both(Expr a, Expr b) {
       return kNothing;
   }
   if (parts.size() == 1) return parts[0];
+  work(1 + parts.size() / 4);
   const auto [at, is_new] = by_parts_.try_emplace(parts, -1);
   if (is_new) at->second = add({.kind = Entry::kBoth, .parts = parts});
   return at->second;
@@ -160,7 +166,7 @@ Cells SchemaAlgebra::everything() {
 }
 
 Cell SchemaAlgebra::intersect(const Cell& a, const Cell& b) {
-  work(1 + a.names.size() + b.names.size());
+  work(weight(a) + weight(b));
   Cell made = a;
   made.spoken = a.spoken == Cell::kOpen   ? b.spoken
                 : b.spoken == Cell::kOpen ? a.spoken
@@ -321,6 +327,7 @@ bool SchemaAlgebra::contains_object(const Cell& cell, const Node& value) {
 }
 
 Expr SchemaAlgebra::property(const NameRule& rule, const std::string& name) {
+  work(1 + rule.patterns.size());
   const auto own = rule.by_name.find(name);
   bool listed = own != rule.by_name.end();
   Expr expr = listed ? own->second : kAnything;
@@ -378,7 +385,7 @@ bool SchemaAlgebra::is_empty(const Cell& cell, int depth) {
 }
 
 bool SchemaAlgebra::find_empty(const Cell& cell, int depth) {
-  work();
+  work(weight(cell));  // it has just been made
   if (cell.values) return cell.values->empty();
   if (cell.max != kNoLimit && cell.min > cell.max) return true;
   switch (cell.kind) {

@@ -118,7 +118,6 @@ class SchemaAlgebra {
   std::map<std::string, PatternId> by_source_;
   bool doubtful_ = false;  // emptiness was found from a cell that holds fewer than its schema says
   int probing_ = 0;        // emptiness is looked for: what cannot be said yet is not an error
-  size_t work_ = 0;
 };
 
 }  // namespace um

@@ -28,7 +28,9 @@ TextSets::TextSets() {
 
 TextSets::Id TextSets::add(Term term) {
   const auto [at, is_new] = known_.try_emplace(std::move(term), static_cast<Id>(terms_.size()));
+  check_stop(1 + at->first.parts.size() / 8 + at->first.set.ranges().size() / 8);
   if (is_new) {
+    check_stop(4 + at->first.parts.size() / 8 + at->first.set.ranges().size() / 8);
     if (terms_.size() >= kMaxTerms)
       throw UsageError("the constraint is too large: its patterns together have too many states");
     nullable_.push_back(find_nullable(at->first));
@@ -82,6 +84,7 @@ void TextSets::flatten(Kind kind, std::vector<Id>& parts) const {
     else
       flat.push_back(id);
   }
+  check_stop(flat.size() / 4);
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
   parts = std::move(flat);
@@ -108,7 +111,7 @@ TextSets::Id TextSets::both(std::vector<Id> parts) {
   flatten(Kind::kBoth, parts);
   std::erase(parts, all());
   if (parts.empty()) return all();
-  const auto has = [&](Id id) { return std::find(parts.begin(), parts.end(), id) != parts.end(); };
+  const auto has = [&](Id id) { return std::binary_search(parts.begin(), parts.end(), id); };
   if (has(none())) return none();
   if (has(empty()))
     return std::all_of(parts.begin(), parts.end(), [&](Id id) { return nullable(id); }) ? empty()
@@ -151,6 +154,7 @@ TextSets::Id TextSets::derive(Id id, uint32_t code) {
   const auto known = derived_.find(pair_of(id, code));
   if (known != derived_.end()) return known->second;
   const Term term = at(id);  // a copy: terms_ grows
+  check_stop(2 + term.parts.size() / 8 + term.set.ranges().size() / 8);
   const Id made = derive_term(term, code);
   derived_.emplace(pair_of(id, code), made);
   return made;
@@ -194,6 +198,7 @@ bool TextSets::contains(Id id, std::string_view utf8) {
 void TextSets::collect(Id id, std::vector<CodeSet>& sets, std::vector<bool>& seen) const {
   if (seen[static_cast<size_t>(id)]) return;
   seen[static_cast<size_t>(id)] = true;
+  check_stop();
   if (at(id).kind == Kind::kCharacters) sets.push_back(at(id).set);
   for (const Id part : at(id).parts) collect(part, sets, seen);
 }
@@ -201,14 +206,17 @@ void TextSets::collect(Id id, std::vector<CodeSet>& sets, std::vector<bool>& see
 TextSets::Alphabet TextSets::alphabet(Id id) const {
   std::vector<CodeSet> sets = {CodeSet::all()};
   std::vector<bool> seen(terms_.size());
+  check_stop(terms_.size() / 1024);
   collect(id, sets, seen);
   // Between two borders no set changes; stretches in the same sets are one class.
   std::map<uint32_t, std::vector<uint32_t>> borders;  // at a character: the sets that change there
-  for (uint32_t i = 0; i < sets.size(); ++i)
+  for (uint32_t i = 0; i < sets.size(); ++i) {
+    check_stop(sets[i].ranges().size());
     for (const auto& [first, last] : sets[i].ranges()) {
       borders[first].push_back(i);
       borders[last + 1].push_back(i);
     }
+  }
   std::map<std::set<uint32_t>, std::vector<CodeSet::Range>> classes;
   std::set<uint32_t> in;
   for (auto border = borders.begin(); border != borders.end(); ++border) {
@@ -242,6 +250,7 @@ bool TextSets::automaton(Id id, size_t limit, Dfa& dfa) {
       auto& ranges = ways[state->second];
       const auto& more = letters.classes[letter].ranges();
       ranges.insert(ranges.end(), more.begin(), more.end());
+      check_stop(more.size() / 2);
     }
     if (states.size() > limit) return false;
     dfa.edges.emplace_back();
