@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "server/api_error.h"
 #include "server/call_probe.h"
 
@@ -21,10 +23,68 @@ std::vector<Message> messages_of(const ChatRequest& request) {
   return with_tools(request.messages, request.tools);
 }
 
+bool has_calls(const OrderedJson& message) {
+  return message.contains("tool_calls") && message["tool_calls"].is_array() &&
+         !message["tool_calls"].empty();
+}
+
+/// A name that no text has.
+std::string unique_name(size_t message, size_t call) {
+  return fmt::format("umcall{}of{}q", call, message);
+}
+
+/// Whether the template leaves out some of a message's calls, for each message.
+std::vector<bool> lost_calls(const ChatTemplate& form, TemplateInput input) {
+  std::vector<bool> lost(input.messages.size(), false);
+  for (size_t i = 0; i < lost.size(); ++i) {
+    if (!has_calls(input.messages[i])) continue;
+    lost[i] = true;
+    OrderedJson& calls = input.messages[i]["tool_calls"];
+    for (size_t k = 0; k < calls.size(); ++k) calls[k]["function"]["name"] = unique_name(i, k);
+  }
+  if (std::find(lost.begin(), lost.end(), true) == lost.end()) return lost;
+  const std::string text = form.render(input).bytes;
+  const auto written = [&](size_t i) {
+    for (size_t k = 0; k < input.messages[i]["tool_calls"].size(); ++k)
+      if (text.find(unique_name(i, k)) == std::string::npos) return false;
+    return true;
+  };
+  for (size_t i = 0; i < lost.size(); ++i) lost[i] = lost[i] && !written(i);
+  return lost;
+}
+
+/// A message's calls move into its text, in the form that answers are read in.
+void write_into_content(OrderedJson& message, const CallForm& form) {
+  std::vector<Call> calls;
+  for (const OrderedJson& call : message["tool_calls"])
+    calls.push_back({call["function"]["name"].get<std::string>(), call["function"]["arguments"]});
+  const std::string said =
+      message.contains("content") ? content_text(message["content"]) : std::string();
+  message["content"] = (said.empty() ? "" : said + "\n") + form.plain(write_calls(form, calls));
+  message.erase("tool_calls");
+}
+
+/// Calls that the template does not write are told as text, so that none vanishes.
+void keep_calls(const ChatTemplate& form, TemplateInput& input) {
+  const std::vector<bool> lost = lost_calls(form, input);
+  for (size_t i = 0; i < lost.size(); ++i) {
+    if (!lost[i]) continue;
+    const CallForm calls = find_call_form(form);
+    if (!calls.readable())
+      throw ApiError(400,
+                     fmt::format("the chat template leaves out the tool_calls of messages[{}], and "
+                                 "writes calls in no form that is known",
+                                 i),
+                     "messages");
+    write_into_content(input.messages[i], calls);
+  }
+}
+
 /// Tools are described by us where the template does not know of any, and how they are called in
 /// the form that answers are read in.
 TemplateInput input_of(const ChatTemplate& form, const ChatRequest& request) {
   TemplateInput input = request.input;
+  keep_calls(form, input);
   if (input.tools.empty() || form.mentions("tools")) return input;
   std::string text = "You can call these functions:\n<tools>\n";
   for (const auto& tool : input.tools) text += tool.dump() + "\n";

@@ -18,46 +18,19 @@ constexpr uint32_t kMatchLimit = 20'000'000;  // backtracks in one match
 constexpr uint32_t kDepthLimit = 100'000, kHeapKib = 64 << 10;
 constexpr size_t kJitStack = 1 << 20;
 
-/// Long names of general categories, which PCRE2 10.42 does not know.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kCategories = {
-    {{"Letter", "L"},
-     {"Mark", "M"},
-     {"Number", "N"},
-     {"Punctuation", "P"},
-     {"Punct", "P"},
-     {"Symbol", "S"},
-     {"Separator", "Z"},
-     {"Other", "C"},
-     {"Uppercase_Letter", "Lu"},
-     {"Lowercase_Letter", "Ll"},
-     {"Titlecase_Letter", "Lt"},
-     {"Modifier_Letter", "Lm"},
-     {"Other_Letter", "Lo"},
-     {"Decimal_Number", "Nd"},
-     {"Any", "Any"},
-     {"Alnum", "Xan"}}};
-
-/// `{Han}` → `{sc:Han}`, `{^Letter}` → `{^L}`; short names stay.
-std::string property_name(std::string_view name) {
-  std::string out = "{";
-  if (name.starts_with('^')) out += '^', name.remove_prefix(1);
-  for (const auto& [written, known] : kCategories) {
-    if (name == written) return out + std::string(known) + "}";
-  }
-  const bool is_script = name.size() > 2 && name.find_first_of(":=&") == std::string_view::npos;
-  return out + (is_script ? "sc:" : "") + std::string(name) + "}";
-}
-
-/// A class that Oniguruma and PCRE2 define differently, as the inside of a bracket expression.
-std::string_view shorthand(char letter) {
-  if (letter == 's') return R"(\x09-\x0d\x{85}\p{Z})";
-  if (letter == 'w') return R"(\p{L}\p{M}\p{N}\p{Pc})";
-  return letter == 'h' ? "0-9A-Fa-f" : "";
-}
-
 /// Blanks at the end of a line. Within a run of blanks the first place finds what any later one
 /// would, so only that one is tried: a long run costs its length, not its square.
 constexpr std::string_view kBlanksAtEnd = R"(\s+$)", kRunAtEnd = R"((?<!\s)\s+$)";
+
+std::string translated(std::string_view pattern, const std::string& where) {
+  UM_CHECK(pattern.size() <= kMaxPattern, "{}: regular expression of {} bytes, the limit is {}",
+           where, pattern.size(), kMaxPattern);
+  try {
+    return translate_regex(pattern == kBlanksAtEnd ? kRunAtEnd : pattern);
+  } catch (const Error& error) {
+    fail("{}: {}", where, error.what());
+  }
+}
 
 std::string error_text(int code) {
   std::array<PCRE2_UCHAR, 128> text{};
@@ -66,37 +39,6 @@ std::string error_text(int code) {
 }
 
 }  // namespace
-
-std::string translate_regex(std::string_view pattern) {
-  std::string out;
-  bool in_class = false;
-  for (size_t at = 0; at < pattern.size(); ++at) {
-    const char c = pattern[at];
-    if (c != '\\' || at + 1 == pattern.size()) {
-      if (c == '[') in_class = true;
-      if (c == ']') in_class = false;
-      out += c;
-      continue;
-    }
-    const char next = pattern[++at];
-    const auto lower = static_cast<char>(next | 0x20);
-    const size_t close = pattern.find('}', at);
-    if (lower == 'p' && pattern.substr(at + 1, 1) == "{" && close != std::string_view::npos) {
-      out.append({'\\', next}).append(property_name(pattern.substr(at + 2, close - at - 2)));
-      at = close;
-    } else if (const auto set = shorthand(lower);
-               !set.empty() && next != 'H' && (next == lower || !in_class)) {
-      if (in_class) {
-        out += set;
-      } else {
-        out.append(next == lower ? "[" : "[^").append(set) += ']';
-      }
-    } else {
-      out.append({'\\', next});
-    }
-  }
-  return out;
-}
 
 struct PcreScratch::Data {
   pcre2_match_data* match = pcre2_match_data_create(1, nullptr);
@@ -152,7 +94,7 @@ struct Pcre::Code {
 };
 
 Pcre::Pcre(std::string_view pattern, const std::string& where)
-    : code_(Code::compile(translate_regex(pattern == kBlanksAtEnd ? kRunAtEnd : pattern),
+    : code_(Code::compile(translated(pattern, where),
                           PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, pattern, where)) {}
 
 Pcre Pcre::literal(std::string_view text, const std::string& where) {

@@ -1,8 +1,9 @@
 // Regular expressions of tokenizer files, run by PCRE2 (UTF-8, Unicode properties, JIT).
 //
-// The files are written for Oniguruma, so a few spellings are translated (interop.md 4.4): scripts
-// (`\p{Han}`), long names of categories, `\s`, `\w`, `\h`. `^` and `$` stand at every line. What a
-// match may cost is limited: a hostile pattern ends in an Error.
+// The files are written for Oniguruma, so what PCRE2 reads otherwise is translated
+// (interop.md 4.4): classes in classes, `&&`, `{,n}`, names of properties, `\s`, `\w`, `\h`, flags;
+// what cannot be is an Error. `^` and `$` stand at every line. What a match may cost is limited: a
+// hostile pattern ends in an Error.
 #pragma once
 
 #include <cstddef>
@@ -50,7 +51,7 @@ class Pcre {
   std::shared_ptr<const Code> code_;
 };
 
-/// The pattern as PCRE2 wants it; for tests.
+/// The pattern as PCRE2 wants it. Throws Error for what cannot be translated.
 std::string translate_regex(std::string_view pattern);
 
 }  // namespace um

@@ -241,6 +241,33 @@ TEST(Pcre, TranslatesWhatOnigurumaMeans) {
   EXPECT_EQ(match.begin, 2u);
 }
 
+TEST(Pcre, ReadsClassesInClassesAsOnigurumaDoes) {
+  const auto all = [](const char* pattern, std::string_view text) {
+    const Pcre regex(pattern, "t");
+    PcreScratch scratch;
+    PcreMatch match;
+    std::string found;
+    for (size_t at = 0; regex.find(text, at, scratch, match); at = match.end)
+      found += std::string(text.substr(match.begin, match.end - match.begin)) + ";";
+    return found;
+  };
+  EXPECT_EQ(all("[a-z[0-9]]+", "ab1-2c"), "ab1;2c;");
+  EXPECT_EQ(all("[^[a-c]]+", "xaby"), "x;y;");
+  EXPECT_EQ(all("[^a[^b]]+", "abbc"), "bb;");
+  EXPECT_EQ(all("[a-w&&[^c-g]z]+", "abcxhz"), "ab;h;");
+  EXPECT_EQ(all("[^a-w&&[^c-g]z]+", "abcxh"), "cx;");
+  EXPECT_EQ(all(R"([\p{L}&&[^\p{Han}]]+|\p{Han}+)", "ab鸭c"), "ab;鸭;c;");
+  EXPECT_EQ(all("xa{,2}", "xaaa"), "xaa;");
+  EXPECT_EQ(all("a{2}+", "aaaaa"), "aaaa;");
+  EXPECT_EQ(all("[[:punct:]]+", "$!a"), "$!;");
+  EXPECT_EQ(all(R"(\p{Punct}+)", "$!a"), "!;");
+  EXPECT_EQ(all(R"(\u3042+)", "ああ"), "ああ;");
+  EXPECT_EQ(all("(?m:a.)", "a\n"), "a\n;");
+  EXPECT_EQ(all("(x(?i)a|b)c", "xBc"), "xBc;");
+  for (const char* pattern : {"[a&&]", "[a-[b]]", R"(\X)", "(?x)a", "[[:foo:]]", "[a"})
+    EXPECT_THROW(Pcre(pattern, "t"), Error) << pattern;
+}
+
 // ---- published vectors ----
 
 std::vector<std::string> split_lines(const std::string& text, const std::string& between) {
@@ -519,6 +546,40 @@ void expect_peer_agrees(const std::vector<Job>& jobs, bool decoded) {
 TEST(TokenizersPeer, AgreesOnEveryPart) {
   std::vector<Job> jobs;
   for (const Json& json : variants()) jobs.push_back({make(json), random_texts(150, jobs.size())});
+  expect_peer_agrees(jobs, false);
+}
+
+std::string random_class(std::mt19937& random, int depth) {
+  static const std::vector<std::string> kMembers = {
+      "a-c", "z", R"(\d)", R"(\s)",      R"(\w)",     R"(\W)",     R"(\S)",     R"(\p{L})", "A-Z",
+      "0-9", "é", R"(\-)", R"(\p{Han})", "[:punct:]", "[:alpha:]", R"(\P{Lu})", " ",        "."};
+  const auto below = [&](size_t n) { return random() % n; };
+  std::string out = below(3) == 0 ? "[^" : "[";
+  for (size_t operands = 1 + below(3); operands > 0; --operands) {
+    for (size_t members = 1 + below(3); members > 0; --members)
+      out += depth < 3 && below(3) == 0 ? random_class(random, depth + 1)
+                                        : kMembers[below(kMembers.size())];
+    if (operands > 1) out += "&&";
+  }
+  return out + "]";
+}
+
+TEST(TokenizersPeer, AgreesOnClassesInClasses) {
+  std::mt19937 random(5);
+  std::vector<Job> jobs;
+  for (int i = 0; i < 100; ++i) {
+    Json json = tiny_json();
+    const Json split = {{"type", "Split"},
+                        {"pattern", {{"Regex", random_class(random, 0) + "+"}}},
+                        {"behavior", "Isolated"},
+                        {"invert", false}};
+    const Json bytes = {{"type", "ByteLevel"},
+                        {"add_prefix_space", false},
+                        {"trim_offsets", true},
+                        {"use_regex", false}};
+    json["pre_tokenizer"] = sequence_of("pretokenizers", {split, bytes});
+    jobs.push_back({make(json), random_texts(20, jobs.size())});
+  }
   expect_peer_agrees(jobs, false);
 }
 
