@@ -396,7 +396,7 @@ TEST(JsonSchemaConstraint, ManyCombinationsEnd) {
     values += "," + std::to_string(i);
     others += "," + std::to_string(-i - 1);
   }
-  EXPECT_NE(schema_error(values + others + "]}]}").find("too many"), std::string::npos);
+  EXPECT_NE(schema_error(values + others + "]}]}").find("too much work"), std::string::npos);
   std::string wide = R"({"type": "object", "allOf": [)";
   for (int i = 0; i < 40; ++i) {
     const std::string name = std::to_string(i);

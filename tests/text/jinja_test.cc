@@ -195,7 +195,7 @@ void expect_refused(const std::string& source, const std::string& why,
   const double took = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   EXPECT_NE(found.find(why), std::string::npos) << source.substr(0, 100) << "\n"
                                                 << found.substr(0, 300);
-  EXPECT_LT(took, 10) << source.substr(0, 100);  // a tenth of that without sanitizers
+  EXPECT_LT(took, 60) << source.substr(0, 100);  // a few seconds without sanitizers
 }
 
 /// Nobody waits for the text any more.
