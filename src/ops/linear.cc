@@ -81,11 +81,9 @@ void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSl
 Tensor linear(const LinearInput& input, const Rows& weight, const Tensor& bias) {
   const Tensor& x = input.rows();
   Tensor y = detail::linear_forward(input, weight, bias);
-  if (needs_grad(x, weight.values, bias)) {
-    UM_CHECK(!weight.is_int8(), "no gradient goes through int8 weights; load them as f32");
+  if (needs_grad(x, weight.values, bias))
     Tape::current()->record(
-        LinearNode{x, weight.values, track(y), x.slot(), weight.slot(), bias.slot()});
-  }
+        LinearNode{x, weight.trained(), track(y), x.slot(), weight.slot(), bias.slot()});
   return y;
 }
 

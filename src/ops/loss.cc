@@ -23,7 +23,7 @@ TokenLoss linear_cross_entropy(const Tensor& hidden, const Rows& head, const Ten
   Device& device = hidden.device();
   const int64_t rows = hidden.rows(), vocab = head.rows();
   const bool recording = needs_grad(hidden, head.values);
-  UM_CHECK(!recording || !head.is_int8(), "no gradient goes through an int8 head");
+  const Tensor& matrix = recording ? head.trained() : head.values;
   TokenLoss out{Tensor::empty(device, {rows}), Tensor::empty(device, {rows}),
                 Tensor::empty(device, {rows})};
   Tensor dhidden = recording && hidden.slot() ? Tensor::empty(device, hidden.shape()) : Tensor();
@@ -48,9 +48,9 @@ TokenLoss linear_cross_entropy(const Tensor& hidden, const Rows& head, const Ten
     if (!recording) continue;
     if (dhidden) {
       GradSlot part_slot{.grad = dhidden.row_range(begin, end)};
-      linear_grad(logits, part, head.values, &part_slot, nullptr, nullptr);
+      linear_grad(logits, part, matrix, &part_slot, nullptr, nullptr);
     }
-    linear_grad(logits, part, head.values, nullptr, head.slot(), nullptr);
+    linear_grad(logits, part, matrix, nullptr, head.slot(), nullptr);
   }
   if (dhidden) give_grad(hidden.slot(), std::move(dhidden));
   return out;

@@ -43,11 +43,9 @@ Tensor swiglu_mlp(const LinearInput& input, const Rows& gate_up, const Rows& dow
   launch(x.device(),
          Swiglu{.rows = x.rows(), .width = down.cols(), .h = h.f32(), .act = act.f32()});
   Tensor y = detail::linear_forward(act, down, {});
-  if (needs_grad(x, gate_up.values, down.values)) {
-    UM_CHECK(!gate_up.is_int8(), "no gradient goes through int8 weights; load them as f32");
-    Tape::current()->record(MlpNode{detach(x), std::move(h), gate_up.values, down.values, track(y),
-                                    x.slot(), gate_up.slot(), down.slot()});
-  }
+  if (needs_grad(x, gate_up.values, down.values))
+    Tape::current()->record(MlpNode{detach(x), std::move(h), gate_up.trained(), down.trained(),
+                                    track(y), x.slot(), gate_up.slot(), down.slot()});
   return y;
 }
 

@@ -236,13 +236,13 @@ Tensor moe_experts(const LinearInput& input, const Routing& routing, const Rows&
   rows.act = {};
   Tensor out = combine(x, routing, rows.y, base);
   if (needs_grad(x, routing.weights, gate_up.values, down.values, base)) {
-    UM_CHECK(!gate_up.is_int8(), "no gradient goes through int8 experts; load them as f32");
+    const Tensor &up = gate_up.trained(), &back = down.trained();
     GradSlot* out_slot = track(out);
     Routing kept = routing;
     kept.weights = detach(routing.weights);
-    Tape::current()->record(ExpertsNode{
-        std::move(kept), detach(x), std::move(rows.h), gate_up.values, down.values, out_slot,
-        x.slot(), routing.weights.slot(), gate_up.slot(), down.slot(), base.slot()});
+    Tape::current()->record(ExpertsNode{std::move(kept), detach(x), std::move(rows.h), up, back,
+                                        out_slot, x.slot(), routing.weights.slot(), gate_up.slot(),
+                                        down.slot(), base.slot()});
   }
   return out;
 }

@@ -20,6 +20,21 @@ DType values_type(RowType type) {
   return DType::f32;
 }
 
+/// The kernel that puts `count` f32 rows, `ld` elements apart, into `to`.
+QuantizeRows quantize_into(const Rows& to, const float* from, int64_t ld, int64_t count,
+                           const int32_t* slots = nullptr) {
+  return {.rows = count,
+          .width = to.cols(),
+          .group = to.format.group,
+          .x = from,
+          .ldx = ld,
+          .slots = slots,
+          .values = to.values.data<int8_t>(),
+          .ld_values = to.values.ld(),
+          .scales = to.scales.f32(),
+          .ld_scales = to.scales.ld()};
+}
+
 }  // namespace
 
 Rows::Rows(const Tensor& plain) : values(plain) {
@@ -40,16 +55,13 @@ Rows Rows::empty(Device& device, Shape shape, RowFormat format) {
 
 Rows Rows::quantized(const Tensor& x, RowFormat format) {
   Rows rows = empty(x.device(), {x.rows(), x.cols()}, format);
-  launch(x.device(), QuantizeRows{.rows = x.rows(),
-                                  .width = x.cols(),
-                                  .group = format.group,
-                                  .x = x.f32(),
-                                  .ldx = x.ld(),
-                                  .values = rows.values.data<int8_t>(),
-                                  .ld_values = rows.values.ld(),
-                                  .scales = rows.scales.f32(),
-                                  .ld_scales = rows.scales.ld()});
+  launch(x.device(), quantize_into(rows, x.f32(), x.ld(), x.rows()));
   return rows;
+}
+
+const Tensor& Rows::trained() const {
+  UM_CHECK(!is_int8(), "no gradient goes through int8 weights; load them as f32");
+  return values;
 }
 
 int64_t Rows::bytes() const {
@@ -78,16 +90,7 @@ void Rows::write(int64_t row, int64_t count, const float* from) const {
     case RowType::bf16:
       return convert_from_f32(DType::bf16, from, to.values.data<uint16_t>(), elements);
     case RowType::i8:
-      device().kernels()->quantize_rows({.rows = count,
-                                         .width = cols(),
-                                         .group = format.group,
-                                         .x = from,
-                                         .ldx = cols(),
-                                         .slots = nullptr,
-                                         .values = to.values.data<int8_t>(),
-                                         .ld_values = to.values.ld(),
-                                         .scales = to.scales.f32(),
-                                         .ld_scales = to.scales.ld()});
+      device().kernels()->quantize_rows(quantize_into(to, from, cols(), count));
   }
 }
 
@@ -107,16 +110,7 @@ RowFormat cache_format(DType dtype) {
 void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to) {
   UM_CHECK(from.cols() == to.cols(), "{} into rows of width {}", from.shape().text(), to.cols());
   if (to.is_int8()) {
-    launch(from.device(), QuantizeRows{.rows = slots.count(),
-                                       .width = to.cols(),
-                                       .group = to.format.group,
-                                       .x = from.f32(),
-                                       .ldx = from.ld(),
-                                       .slots = slots.i32(),
-                                       .values = to.values.data<int8_t>(),
-                                       .ld_values = to.values.ld(),
-                                       .scales = to.scales.f32(),
-                                       .ld_scales = to.scales.ld()});
+    launch(from.device(), quantize_into(to, from.f32(), from.ld(), slots.count(), slots.i32()));
     return;
   }
   launch(from.device(), CopyBlocks{.rows = slots.count(),

@@ -28,6 +28,8 @@ struct Rows {
   bool is_int8() const { return format.type == RowType::i8; }
   /// Where the gradient of plain rows is gathered; null where none is wanted.
   GradSlot* slot() const { return values.slot(); }
+  /// The values of rows that a gradient goes through. Throws Error for int8 ones.
+  const Tensor& trained() const;
   int64_t bytes() const;
   /// The rows [begin, end), sharing memory; of stacked matrices counted through all of them.
   Rows row_range(int64_t begin, int64_t end) const;

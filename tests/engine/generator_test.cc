@@ -31,7 +31,7 @@ double difference(const std::vector<float>& got, const std::vector<float>& all, 
   return worst / scale;
 }
 
-class CachedDecode : public ::testing::TestWithParam<const char*> {};
+class CachedDecode : public ::testing::TestWithParam<std::string> {};
 
 /// Behind 40 prompt tokens also as generated ones, which take MLA's absorbed form.
 TEST_P(CachedDecode, EqualsTheWholeForward) {
@@ -93,11 +93,7 @@ TEST_P(CachedDecode, ASecondTurnReusesTheFirst) {
 INSTANTIATE_TEST_SUITE_P(Engine, CachedDecode,
                          ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded",
                                            "nano-openpangu2"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         preset_test_name);
 
 TEST(Generate, EndsAtEosAndAtTheContext) {
   const auto model = random_model("nano-ultra");

@@ -1,6 +1,7 @@
 // See tiny_model_util.h.
 #include "tests/engine/tiny_model_util.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "core/rng.h"
@@ -8,6 +9,12 @@
 #include "ops/devices.h"
 
 namespace um {
+
+std::string preset_test_name(const ::testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
 
 std::unique_ptr<Model> random_model(const std::string& preset, uint64_t seed) {
   ModelConfig config =

@@ -1,6 +1,8 @@
 // Small models with random weights for the tests of the engine.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -9,6 +11,9 @@
 #include "models/model.h"
 
 namespace um {
+
+/// The name of a test over presets: the preset's, with `_` for `-`.
+std::string preset_test_name(const ::testing::TestParamInfo<std::string>& info);
 
 /// The preset with weights large enough that its logits differ clearly.
 std::unique_ptr<Model> random_model(const std::string& preset, uint64_t seed = 1);

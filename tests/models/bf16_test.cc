@@ -124,11 +124,7 @@ TEST_P(Bf16Test, DoesNotTrain) {
 
 INSTANTIATE_TEST_SUITE_P(Presets, Bf16Test,
                          ::testing::Values("tiny-ultra", "tiny-pro", "tiny-embedded"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         preset_test_name);
 
 }  // namespace
 }  // namespace um

@@ -8,6 +8,7 @@
 #include "kernels/registry.h"
 #include "models/config.h"
 #include "ops/devices.h"
+#include "tests/engine/tiny_model_util.h"
 #include "train/objective.h"
 
 namespace um {
@@ -134,11 +135,7 @@ TEST_P(InvarianceTest, MicroBatchesAreOneBatch) {
 INSTANTIATE_TEST_SUITE_P(Presets, InvarianceTest,
                          ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded",
                                            "nano-openpangu2"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         preset_test_name);
 
 }  // namespace
 }  // namespace um

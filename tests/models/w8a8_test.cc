@@ -2,6 +2,7 @@
 // model, a quarter of its memory, and the integers of a checkpoint that is stored so.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -166,11 +167,7 @@ TEST_P(W8A8Test, ItDoesNotTrain) {
 INSTANTIATE_TEST_SUITE_P(Presets, W8A8Test,
                          ::testing::Values("nano-ultra", "tiny-pro", "tiny-embedded",
                                            "nano-openpangu2"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         preset_test_name);
 
 }  // namespace
 }  // namespace um

@@ -36,6 +36,13 @@ constexpr int kNr = 2 * kWidth;
 #define UM_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+inline int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+inline int64_t least(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
 /// One product C[m,n] = op(A)·op(B), as in um::Matmul. gather_a replaces A's row index (of A as
 /// stored: a row of op(A), or a k when trans_a), gather_b that of B stored [k,n]. `swiglu` also
 /// gets silu(C[:, :n/2]) * C[:, n/2:], row stride n/2.
@@ -83,7 +90,7 @@ inline void activate(float* swiglu, const float* c, int64_t ldc, int64_t n, cons
     const float *gate = c + i * ldc + part.column, *up = gate + half;
     float* out = swiglu + i * half + part.column;
     for (int64_t j = 0; j < part.columns; j += kWidth) {
-      const int64_t left = part.columns - j, lanes = left < kWidth ? left : kWidth;
+      const int64_t lanes = least(kWidth, part.columns - j);
       const Vec x = load_part(gate + j, lanes);
       store_part(out + j, x * sigmoid(x) * load_part(up + j, lanes), lanes);
     }

@@ -13,10 +13,6 @@ constexpr int64_t kAhead = 1024;
 /// enough work for loading and storing C in between.
 constexpr int64_t kRowsOfB = 16;
 
-int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 Vec initial(const Gemm& g, int64_t row, int64_t column, int64_t lanes) {
   const Vec c = g.accumulate ? load_part(g.c + row * g.ldc + column, lanes) : splat(0);
   return g.bias != nullptr ? c + load_part(g.bias + column, lanes) : c;

@@ -5,16 +5,9 @@
 
 #include <omp.h>
 
-#include <cstdint>
+#include "kernels/cpu/isa/gemm.h"
 
 namespace um::UM_ISA {
-
-inline int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-inline int64_t least(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
 
 // Large work is cut finer than the threads, so that one which a neighbour slows down does less;
 // in smaller work what a piece prepares for itself would cost too much.
