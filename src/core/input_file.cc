@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/paths.h"
 
 namespace um {
 namespace {
@@ -30,6 +31,10 @@ void check_input_file(const std::filesystem::path& path) {
            std::strerror(errno));
   UM_CHECK(S_ISREG(info.st_mode), "{}: expected a regular file, found {}", path.string(),
            kind_of(info.st_mode));
+}
+
+void check_optional_file(const std::filesystem::path& path) {
+  if (path_exists(path)) check_input_file(path);
 }
 
 // Looked at before it is opened, since opening alone can wait (a pipe) or act (a device), and again

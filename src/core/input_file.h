@@ -33,5 +33,7 @@ class InputFile {
 
 /// Throws the Error of InputFile for what it would refuse; for files that a library opens itself.
 void check_input_file(const std::filesystem::path& path);
+/// The same for a file that need not be there.
+void check_optional_file(const std::filesystem::path& path);
 
 }  // namespace um
