@@ -131,8 +131,13 @@ std::vector<std::string> add_config_tokens(const Tokenizer::Impl& impl,
   Growing growing(impl, name, added);
   if (const auto list = config.find("added_tokens_decoder"); list != config.end()) {
     UM_CHECK(list->is_object(), "{}: added_tokens_decoder: expected an object", name);
-    for (const auto& [key, entry] : list->items())
-      growing.add(read_config_token(key, entry, kMaxId, name));
+    std::set<std::string> texts;
+    for (const auto& [key, entry] : list->items()) {
+      const AddedToken token = read_config_token(key, entry, kMaxId, name);
+      UM_CHECK(texts.insert(token.text).second, "{}: added_tokens_decoder: {} has two ids", name,
+               quote(token.text));
+      growing.add(token);
+    }
   }
   for_each_special(config, name, [&](const std::string& key, const Json& token) {
     growing.add_special(key, token);
