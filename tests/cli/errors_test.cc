@@ -152,7 +152,7 @@ TEST_F(CliErrors, NumbersAreFinite) {
 }
 
 // What CLI11 would take apart, or take for something else.
-TEST_F(CliErrors, TextsArriveByteForByte) {
+TEST_F(CliErrors, TextsArriveByteForByteSlow) {
   const std::string list = scratch_ / "[a,b]", other = scratch_ / "[c]";
   write_file_atomic(list, "The river runs under the bridge.\nIn winter it is cold.\n");
   write_file_atomic(other, "Snow lies on the hills.\n");

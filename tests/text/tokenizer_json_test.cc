@@ -568,7 +568,7 @@ std::string random_class(std::mt19937& random, int depth) {
   return out + "]";
 }
 
-TEST(TokenizersPeer, AgreesOnEmptyMatches) {
+TEST(TokenizersPeer, AgreesOnEmptyMatchesSlow) {
   std::vector<Job> jobs;
   const auto add = [&](const Json& json) { jobs.push_back({make(json), random_texts(60, 7)}); };
   for (const char* pattern : {"a*", "", "x?", "(?=e)", R"(\b)", "h*?", "^", "$", R"((?<=\s))", " *",
