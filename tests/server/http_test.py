@@ -370,9 +370,9 @@ class Errors(unittest.TestCase):
     def test_names_the_field_that_the_client_sent(self):
         schema = {"json": {"type": "nothing"}}
         long = "geese " * 5000
-        for path, fields, param in (("/v1/embeddings", {"input": ""}, "input"), ("/v1/embeddings", {"input": ["the", ""]}, "input"),
+        for path, fields, param in (("/v1/embeddings", {"input": [[]]}, "input"), ("/v1/embeddings", {"input": [[5], []]}, "input"),
                                     ("/v1/embeddings", {"input": []}, "input"), ("/v1/embeddings", {"input": long}, "input"),
-                                    ("/v1/embeddings", {"input": [1] * 5000}, "input"), ("/v1/completions", {"prompt": ""}, "prompt"),
+                                    ("/v1/embeddings", {"input": [1] * 5000}, "input"), ("/v1/completions", {"prompt": "", "add_special_tokens": False}, "prompt"),
                                     ("/v1/completions", {"prompt": long}, "prompt"), ("/v1/completions", {"prompt": [5] * 5000}, "prompt"),
                                     ("/v1/completions", {"prompt": "x", "structured_outputs": schema}, "structured_outputs"),
                                     ("/v1/completions", {"prompt": "x", "guided_regex": "("}, "guided_regex"),
