@@ -54,10 +54,6 @@ InputFile::~InputFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-int InputFile::release() {
-  return std::exchange(fd_, -1);
-}
-
 size_t InputFile::read(char* buffer, size_t capacity) {
   for (;;) {
     const ssize_t got = ::read(fd_, buffer, capacity);

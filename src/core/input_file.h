@@ -20,8 +20,6 @@ class InputFile {
 
   uint64_t size() const { return size_; }
   int descriptor() const { return fd_; }
-  /// Hands the descriptor over: the caller closes it.
-  int release();
   /// The next bytes, at most `capacity`; 0 at the end. Throws Error.
   size_t read(char* buffer, size_t capacity);
 

@@ -565,6 +565,10 @@ TEST(TokenizerBounds, StopWhenTheyAreTold) {
       EXPECT_THROW(t.encode(text), Stopped);
       EXPECT_EQ(asked, 2);
     }
+    const std::vector<int32_t> ids(100000, t.encode("river")[0]);
+    int asked = 0;
+    const StopScope scope([&] { return ++asked == 2; });
+    EXPECT_THROW(t.decode(ids), Stopped);
   }
 }
 
