@@ -69,9 +69,9 @@ const Json* JsonObject::find(const std::string& key) const {
 }
 
 void JsonObject::wrong(const std::string& key, std::string_view expected) const {
-  const Json* value = find(key);
+  const auto at = json_->find(key);
   fail("{}: field \"{}\": expected {}, found {}", where_, key, expected,
-       value == nullptr ? "nothing" : describe(*value));
+       at == json_->end() ? "nothing" : describe(*at));
 }
 
 int64_t JsonObject::integer(const std::string& key, int64_t min, int64_t max) const {

@@ -54,12 +54,13 @@ void Loader::index_source(const Dataset& dataset, double weight) {
       source.first_chunk.push_back(source.first_chunk.back() + (inputs + seq_len - 1) / seq_len);
     }
   }
-  UM_CHECK(source.chunks() > 0, "{}: the {} split has no document of two tokens or more{}",
-           dataset.directory().string(), options_.val ? "val" : "train",
-           options_.val
-               ? "; pack smaller documents (data pack --document line, paragraph or block),"
-                 " or train without validation (--log.eval_every 0)"
-               : "");
+  UM_CHECK(
+      source.chunks() > 0, "{}: the {} split has no document of two tokens or more{}",
+      dataset.directory().string(), options_.val ? "val" : "train",
+      options_.val
+          ? "; data pack said why when the corpus was packed: pack it so that some are held out,"
+            " or train without validation (--log.eval_every 0)"
+          : "");
   sources_.push_back(std::move(source));
 }
 

@@ -176,13 +176,31 @@ bool predicts(const SplitInfo& split) {
   return split.tokens > split.documents;
 }
 
-void warn_of_no_validation(const Manifest& manifest, const PackOptions& options) {
+/// How a corpus gets more documents.
+std::string_view way_to_more(const PackOptions& options) {
+  const bool records = std::ranges::all_of(list_corpus(options.inputs), is_jsonl);
+  if (records || options.read.document == DocumentRule::kLine) return "add texts";
+  if (options.read.document == DocumentRule::kParagraph)
+    return "add texts, make smaller ones (--document line)";
+  return "add texts, make smaller ones (--document line, paragraph, or block with --block-bytes)";
+}
+
+/// `distinct`: texts among the documents, where none was held out by chance.
+void warn_of_no_validation(const Manifest& manifest, uint64_t distinct,
+                           const PackOptions& options) {
   if (options.val_fraction == 0 || !options.read.warn || predicts(manifest.val)) return;
   const uint64_t documents = manifest.train.documents + manifest.val.documents;
-  options.read.warn(fmt::format(
-      "nothing is held out for validation: the corpus has {} document{}; make smaller ones "
-      "(--document line, paragraph, or block with --block-bytes), or train with --log.eval_every 0",
-      documents, documents == 1 ? "" : "s"));
+  const bool copies = manifest.val.documents == 0 && distinct < documents;
+  const std::string has = copies
+                              ? fmt::format(
+                                    "{} documents, {} of them distinct: equal ones are "
+                                    "held out together or not at all",
+                                    documents, distinct)
+                              : fmt::format("{} document{}", documents, documents == 1 ? "" : "s");
+  options.read.warn(
+      fmt::format("nothing is held out for validation: the corpus has {}; {}{}, or train with "
+                  "--log.eval_every 0",
+                  has, way_to_more(options), copies ? ", raise --val-fraction" : ""));
 }
 
 /// Sends each document to its split. Keeps the last document of each back: where chance held out
@@ -220,6 +238,8 @@ class Splitter {
   }
 
   uint64_t tokens() const { return train_.tokens() + val_.tokens(); }
+  /// Texts of the documents, where chance held out none.
+  uint64_t distinct() const { return seen_.size(); }
 
  private:
   const PackOptions& options_;
@@ -266,7 +286,7 @@ Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
                                  : "";
   UM_CHECK(progress.documents > 0, "{}: no text in it{}", reader.files()[0].string(), others);
   splitter.finish(manifest);
-  warn_of_no_validation(manifest, options);
+  warn_of_no_validation(manifest, splitter.distinct(), options);
   tokenizer.save(options.out_dir);  // training copies it into its checkpoints
   write_file_atomic(options.out_dir / kManifestName, to_text(manifest.json(), 2) + "\n");
   output.keep();

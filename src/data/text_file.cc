@@ -67,12 +67,13 @@ constexpr std::array<Format, 23> kFormats = {{
     {"\xFE\xFF"sv, kUtf16Help},
 }};
 
-/// Most NUL bytes at odd or at even places: the high bytes of mostly Latin text in UTF-16.
+/// NUL at nearly every odd or even place, and hardly elsewhere: the high bytes of mostly Latin text
+/// in UTF-16.
 bool looks_like_utf16(std::string_view head, uint64_t nul) {
   uint64_t even = 0;
   for (size_t i = 0; i < head.size(); i += 2) even += head[i] == '\0' ? 1 : 0;
   const uint64_t most = std::max(even, nul - even);
-  return most * 10 >= nul * 9 && most * 5 >= head.size();
+  return most * 10 >= nul * 9 && most * 5 >= head.size() * 2;
 }
 
 /// Of a part of a text; a character that its end cuts off is not counted.

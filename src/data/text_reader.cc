@@ -46,10 +46,14 @@ std::string ending_of(const fs::path& path) {
   return ending;
 }
 
+}  // namespace
+
 bool is_jsonl(const fs::path& path) {
   const std::string ending = ending_of(path);
   return ending == ".jsonl" || ending == ".ndjson";
 }
+
+namespace {
 
 bool is_corpus_file(const fs::path& path) {
   return ending_of(path) == ".txt" || is_jsonl(path);
@@ -223,7 +227,7 @@ bool DocumentReader::next(std::string& text) {
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where) {
   const Json record = parse_json(repair_json(line), where);
   const JsonObject object(record, where);
-  UM_CHECK(object.has(field), "{}: no field {}; it has {} (--text-field chooses)", where,
+  UM_CHECK(record.contains(field), "{}: no field {}; it has {} (--text-field chooses)", where,
            quote(field), names_of(record));
   return object.string(field);
 }

@@ -70,6 +70,9 @@ class DocumentReader {
   TextFlaws flaws_;
 };
 
+/// Whether each line of a file is a record, by its name.
+bool is_jsonl(const std::filesystem::path& path);
+
 /// The text of one .jsonl record. Throws Error `WHERE: …` unless it is an object with a string
 /// `field`.
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where);

@@ -84,6 +84,11 @@ void check_field(const std::string& field, const Json& known, const std::string&
                                did_you_mean(field, names)));
 }
 
+bool has_run(const fs::path& run_dir) {
+  return path_exists(run_dir / kRunFile) || latest_checkpoint(run_dir) ||
+         !incomplete_checkpoints(run_dir).empty();
+}
+
 /// Where a run begins: the checkpoint it goes on from, the one it starts from, or none.
 fs::path find_origin(const fs::path& run_dir, bool resume, const std::string& from) {
   const auto newest = latest_checkpoint(run_dir);
@@ -124,6 +129,8 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
                  TrainerHooks hooks)
     : options_(std::move(options)), run_dir_(std::move(run_dir)), hooks_(std::move(hooks)) {
   if (!hooks_.clock) hooks_.clock = machine_seconds;
+  UM_CHECK(!resume || has_run(run_dir_), "{}: no run to resume; without --resume one begins",
+           run_dir_.string());
   check_options(options_);
   OutputDirectory directory(run_dir_);  // locked before anybody looks at what is there
   lock_ = std::make_unique<DirectoryLock>(

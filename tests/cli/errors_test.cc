@@ -189,6 +189,7 @@ TEST_F(CliErrors, TrainingThatCannotBegin) {
   expect_error({"train", "--out", run, "--data.path", "x", "--model.set", "hiden_size=64"}, 2,
                {"hiden_size", "did you mean hidden_size?"});
   expect_error({"train", "--out", run, "--data.path", "x", "--resume"}, 1, {run, "--resume"});
+  expect_error({"train", "--out", run, "--resume"}, 1, {run + ": no run to resume"});
   expect_error({"train", "--out", run}, 2, {"data.path"});
   EXPECT_FALSE(fs::exists(run));
 }

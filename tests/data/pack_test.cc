@@ -145,6 +145,26 @@ TEST_F(PackTest, SaysWhenNothingIsHeldOut) {
   EXPECT_EQ(warnings.size(), 1u);
 }
 
+/// Advice that applies: what is in use already is not advised.
+TEST_F(PackTest, SaysWhyNothingIsHeldOut) {
+  std::vector<std::string> texts;
+  for (int i = 0; i < 50; ++i) texts.insert(texts.end(), {"one", "two", "three"});
+  std::string warning;
+  PackOptions options = lines("a", texts);
+  options.val_fraction = 1e-9;
+  options.read.warn = [&](const std::string& text) { warning = text; };
+  pack_corpus(tiny_tokenizer(), options);
+  EXPECT_NE(warning.find("150 documents, 3 of them distinct"), std::string::npos) << warning;
+  EXPECT_NE(warning.find("--val-fraction"), std::string::npos) << warning;
+  EXPECT_EQ(warning.find("--document"), std::string::npos) << warning;
+  options = lines("b", {"only one"});
+  options.read.document = DocumentRule::kFile;
+  options.read.warn = [&](const std::string& text) { warning = text; };
+  pack_corpus(tiny_tokenizer(), options);
+  EXPECT_NE(warning.find("--document line"), std::string::npos) << warning;
+  EXPECT_EQ(warning.find("distinct"), std::string::npos) << warning;
+}
+
 TEST_F(PackTest, OneDocumentIsForTrainingWhateverChanceSays) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     PackOptions options = lines("a", {"only one"});

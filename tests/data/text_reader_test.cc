@@ -185,6 +185,7 @@ TEST(DocumentReader, RefusesWhatIsNoText) {
       {"\xFD"
        "7zXZ\x01\xFF",
        "xz -d"},
+      {std::string("a\0b\nc\0d\ne\0f\ng\0h\n", 16), "binary"},
       {std::string("text\0with\x01\x02 zeros in it", 24), "binary"},
   };
   for (const auto& [bytes, expected] : cases) {
@@ -260,6 +261,16 @@ TEST_F(CorpusReaderTest, NamesTheFieldsThatARecordHas) {
   EXPECT_NE(message.find("c.jsonl:1: no field"), std::string::npos) << message;
   EXPECT_NE(message.find("content"), std::string::npos) << message;
   EXPECT_NE(message.find("--text-field"), std::string::npos) << message;
+}
+
+TEST_F(CorpusReaderTest, SaysThatAFieldIsNull) {
+  const auto path = write("c.jsonl", "{\"text\": null}\n");
+  const std::string message = error_of([&] {
+    CorpusReader reader({path}, {});
+    read_all(reader);
+  });
+  EXPECT_NE(message.find("field \"text\": expected a string, found null"), std::string::npos)
+      << message;
 }
 
 TEST_F(CorpusReaderTest, ReadsDirectoriesInOrderAndGzip) {

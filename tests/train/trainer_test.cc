@@ -121,7 +121,7 @@ TEST_F(TrainerTest, RefusesToOverwriteARun) {
 TEST_F(TrainerTest, ResumeNeedsARun) {
   const std::string message =
       error_of([&] { train("nothing", testing::small_run(data_, 2), true); });
-  EXPECT_NE(message.find("no checkpoint to resume from"), std::string::npos) << message;
+  EXPECT_NE(message.find("no run to resume"), std::string::npos) << message;
   EXPECT_FALSE(fs::exists(run_path("nothing")));
 }
 
