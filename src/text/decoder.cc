@@ -64,12 +64,9 @@ int byte_of_piece(std::string_view piece) {
   return parsed.ptr == piece.data() + 5 ? value : -1;
 }
 
-Decoder::Decoder(const Json& spec, bool byte_level, const std::string& where) {
-  if (!spec.is_null()) {
-    add(spec, where, 0);
-  } else if (byte_level) {
-    steps_.push_back({.kind = Step::kByteLevel});
-  }
+Decoder::Decoder(const Json& spec, const std::string& where)
+    : strips_first_space_(spec.is_null()), joins_(spec.is_null()) {
+  if (!joins_) add(spec, where, 0);
 }
 
 /// Streams know the text before a token only as "none yet": behind Fuse, a Strip may take one space
@@ -129,6 +126,7 @@ void Decoder::add(const Json& spec, const std::string& where, int depth) {
 }
 
 std::string Decoder::surface(const std::string& piece, PcreScratch& scratch) const {
+  if (joins_) return " " + piece;
   std::string text = piece;
   for (const Step& step : steps_) {
     if (step.kind == Step::kByteLevel) {

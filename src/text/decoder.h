@@ -1,5 +1,6 @@
 // The `decoder` of a tokenizer.json, reduced to what a stream needs: the bytes that each token
-// stands for, and whether the first space of a text goes.
+// stands for, and whether the first space of a text goes. Without one, the pieces are a text with
+// a space between.
 #pragma once
 
 #include <array>
@@ -24,14 +25,16 @@ int byte_of_piece(std::string_view piece);
 
 class Decoder {
  public:
-  /// `spec`: the JSON value; null takes ByteLevel where `byte_level`, else pieces as they are.
-  /// Throws Error `WHERE: ...` for kinds that are not known or cannot be streamed.
-  Decoder(const Json& spec, bool byte_level, const std::string& where);
+  /// `spec`: the JSON value, which may be null. Throws Error `WHERE: ...` for kinds that are not
+  /// known or cannot be streamed.
+  Decoder(const Json& spec, const std::string& where);
 
   /// The bytes that `piece` stands for.
   std::string surface(const std::string& piece, PcreScratch& scratch) const;
   /// True if a space at the very start of a decoded text is dropped.
   bool strips_first_space() const { return strips_first_space_; }
+  /// There is no decoder: added tokens have the space in front, too.
+  bool joins() const { return joins_; }
 
  private:
   struct Step {
@@ -44,7 +47,7 @@ class Decoder {
   void add_strip(const Json& spec, const std::string& where);
   std::vector<Step> steps_;
   bool fused_ = false;  // behind Fuse: steps see the whole text
-  bool strips_first_space_ = false;
+  bool strips_first_space_ = false, joins_ = false;
 };
 
 }  // namespace um

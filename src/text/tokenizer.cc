@@ -220,6 +220,7 @@ std::string Detokenizer::push(int32_t id) {
     const auto index = static_cast<size_t>(impl.special_of[static_cast<size_t>(id)]);
     const SpecialToken& token = impl.specials[index];
     const bool shown = !skip_special_ || !token.special;
+    if (shown && impl.joins && !segment_start_) out += ' ';
     if (shown) out += token.text;
     segment_start_ = !impl.strip_first_space || (segment_start_ && !shown);
     return out;

@@ -24,7 +24,7 @@ bool flag_of(const Json& entry, const char* key, bool fallback) {
   return it != entry.end() && it->is_boolean() ? it->get<bool>() : fallback;
 }
 
-void index_specials(Tokenizer::Impl& impl, const std::string& name) {
+void index_specials(Tokenizer::Impl& impl, const std::string& where) {
   std::sort(impl.specials.begin(), impl.specials.end(),
             [](const SpecialToken& a, const SpecialToken& b) { return a.id < b.id; });
   if (!impl.specials.empty()) {
@@ -36,9 +36,9 @@ void index_specials(Tokenizer::Impl& impl, const std::string& name) {
   for (size_t i = 0; i < impl.specials.size(); ++i) {
     const SpecialToken& token = impl.specials[i];
     const auto id = static_cast<size_t>(token.id);
-    UM_CHECK(impl.special_of[id] < 0, "{}: added_tokens_decoder: id {} appears twice", name, id);
-    UM_CHECK(impl.special_by_text.emplace(token.text, token.id).second,
-             "{}: added_tokens_decoder: \"{}\" has two ids", name, token.text);
+    UM_CHECK(impl.special_of[id] < 0, "{}: id {} appears twice", where, id);
+    UM_CHECK(impl.special_by_text.emplace(token.text, token.id).second, "{}: {} has two ids", where,
+             quote(token.text));
     impl.special_of[id] = static_cast<int32_t>(i);
     impl.pieces[id] = token.text;
     impl.surfaces[id].clear();
@@ -241,7 +241,7 @@ Tokenizer Tokenizer::parse(std::string model, std::string_view config, const std
   UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
   read_pieces(*impl, name);
   std::vector<std::string> warnings = read_specials(*impl, config, config_name);
-  index_specials(*impl, config_name);
+  index_specials(*impl, config_name + ": added_tokens_decoder");
   read_roles(*impl, config_name);
   const bool bytes =
       std::all_of(impl->byte_ids.begin(), impl->byte_ids.end(), [](int32_t id) { return id >= 0; });

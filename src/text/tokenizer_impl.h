@@ -33,6 +33,7 @@ struct Tokenizer::Impl {
   bool add_bos = true, add_eos = false;
   bool prefix_space = true;        // SentencePiece adds a space before each text
   bool strip_first_space = false;  // decoding drops one space at the very start
+  bool joins = false;              // a token that is shown has a space in front, but for the first
   bool strips_spaces = false;      // the model's normaliser drops leading and repeated spaces
   // The most bytes of text that one token can stand for; 0 if there is no telling.
   size_t max_token_bytes = 0;
@@ -42,8 +43,8 @@ struct Tokenizer::Impl {
 int32_t find_piece(const Tokenizer::Impl& impl, const std::string& piece);
 
 /// Sorts `impl.specials` and fills the tables by id and by text; `pieces` and
-/// `surfaces` grow to hold them.
-void index_specials(Tokenizer::Impl& impl, const std::string& name);
+/// `surfaces` grow to hold them. Throws Error `WHERE: ...` for a text or an id that is there twice.
+void index_specials(Tokenizer::Impl& impl, const std::string& where);
 
 /// The id that tokenizer_config.json's `key` names (a string, or an object with `content`):
 /// `fallback` without the key, -1 if it is null. Throws Error if there is no such token.

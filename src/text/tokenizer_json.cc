@@ -1,6 +1,8 @@
 // Reading a tokenizer.json of Hugging Face's tokenizers (interop.md 4.3). Everything read here is
 // hostile: kinds that are not known are errors, not guesses.
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -50,6 +52,19 @@ std::vector<AddedToken> read_added_tokens(const JsonObject& root) {
     tokens.push_back(read_added((*list)[i], fmt::format("{}: added_tokens[{}]", root.where(), i)));
   }
   return tokens;
+}
+
+/// Special tokens are one text and one id each.
+void check_apart(const std::vector<AddedToken>& tokens, const std::string& where) {
+  std::map<std::string_view, int32_t> ids;
+  std::set<int32_t> seen;
+  for (const AddedToken& token : tokens) {
+    if (!token.special && !is_mark(token.text)) continue;
+    const auto [at, first] = ids.emplace(token.text, token.id);
+    UM_CHECK(first || at->second == token.id, "{}: {} has two ids, {} and {}", where,
+             quote(token.text), at->second, token.id);
+    UM_CHECK(seen.insert(token.id).second, "{}: id {} appears twice", where, token.id);
+  }
 }
 
 /// Fills `pieces` and `piece_ids` with the model's vocabulary.
@@ -145,14 +160,19 @@ void read_surfaces(Impl& impl, const Decoder& decoder) {
   PcreScratch scratch;
   for (size_t id = 0; id < impl.pieces.size(); ++id) {
     const bool silent = impl.special_of[id] >= 0 || !impl.surfaces[id].empty();
-    if (!silent) impl.surfaces[id] = decoder.surface(impl.pieces[id], scratch);
+    if (!silent && !impl.pieces[id].empty())
+      impl.surfaces[id] = decoder.surface(impl.pieces[id], scratch);
+    else if (decoder.joins() && !impl.surfaces[id].empty())  // an added token
+      impl.surfaces[id].insert(0, " ");
   }
+  impl.joins = decoder.joins();
   impl.strip_first_space = decoder.strips_first_space();
 }
 
-/// Registers the added tokens; returns those which count in all texts.
+/// Registers the added tokens, the `own` ones of tokenizer.json and those of the config; returns
+/// those which count in all texts.
 std::vector<AddedToken> place_added(Impl& impl, const std::vector<AddedToken>& added,
-                                    const std::string& name) {
+                                    const std::string& name, const std::string& config_name) {
   std::vector<AddedToken> literal;
   for (const AddedToken& token : added) {
     check_id_gap(token.id, impl.piece_ids.size() + added.size(), name + ": added_tokens");
@@ -162,7 +182,7 @@ std::vector<AddedToken> place_added(Impl& impl, const std::vector<AddedToken>& a
       literal.push_back(token);
     }
   }
-  index_specials(impl, name);
+  index_specials(impl, config_name + ": added_tokens_decoder");
   for (const AddedToken& token : literal) {
     const auto id = static_cast<size_t>(token.id);
     if (id >= impl.pieces.size()) {
@@ -233,11 +253,12 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
   read_vocabulary(*impl, fields);
   std::vector<AddedToken> added = read_added_tokens(root);
   const size_t own = added.size();
+  check_apart(added, where + ": added_tokens");
   std::vector<std::string> warnings =
       add_config_tokens(*impl, ordered_config(config, config_name), config_name, added);
   if (!warnings.empty())  // so that saved copies give the same ids
     impl->config["added_tokens_decoder"].update(decoder_of(std::span(added).subspan(own)));
-  const std::vector<AddedToken> literal = place_added(*impl, added, where);
+  const std::vector<AddedToken> literal = place_added(*impl, added, where, config_name);
   if (const std::string unk = fields.string_or("unk_token", ""); !unk.empty()) {
     impl->unk = find_piece(*impl, unk);
     UM_CHECK(impl->unk >= 0, "{}: unk_token {} is not in the vocabulary", where, quote(unk));
@@ -248,7 +269,7 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
   };
   PreTokenizer pre(part("pre_tokenizer"), where + ": pre_tokenizer");
   const bool bytes = pre.byte_level();
-  read_surfaces(*impl, Decoder(part("decoder"), bytes, where + ": decoder"));
+  read_surfaces(*impl, Decoder(part("decoder"), where + ": decoder"));
   Bpe bpe = read_bpe(*impl, fields, bytes);
   impl->pipeline =
       std::make_unique<Pipeline>(Normalizer(part("normalizer"), where + ": normalizer"),

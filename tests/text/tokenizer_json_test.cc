@@ -553,6 +553,47 @@ TEST(TokenizersPeer, AgreesOnEveryPart) {
   expect_peer_agrees(jobs, false);
 }
 
+/// Without a decoder, tokens have a space between, in whole texts and in streams.
+TEST(TokenizersPeer, AgreesWithoutADecoder) {
+  std::vector<Job> jobs;
+  for (Json json : {tiny_json(), llama_json(false), llama_json(true)}) {
+    json["decoder"] = nullptr;
+    jobs.push_back({make(json), random_texts(60, 9)});
+    jobs.back().texts.insert(jobs.back().texts.end(), {"<s>the<s> hell", "a<|end|>b <think>c", ""});
+    json.erase("decoder");
+    jobs.push_back({make(json), random_texts(20, 10)});
+  }
+  expect_peer_agrees(jobs, true);
+}
+
+TEST(TokenizerJson, StreamsWithoutADecoder) {
+  Json json = tiny_json();
+  json["decoder"] = nullptr;
+  const Tokenizer t = make(json);
+  const Ids ids = t.encode("hello<|end|> the", {.parse_special = true});
+  EXPECT_EQ(t.decode(ids), "hell o Ġthe");
+  EXPECT_EQ(t.decode(ids, false), "hell o <|end|> Ġthe");
+  Detokenizer stream(t);
+  stream.prime({ids[0]});  // what goes on keeps its space
+  EXPECT_EQ(stream.push(ids[1]) + stream.push(ids[3]) + stream.finish(), " o Ġthe");
+}
+
+TEST(TokenizerJson, NamesTheFieldOfATokenWithTwoIds) {
+  Json json = tiny_json();
+  Json again = json["added_tokens"][0];
+  again["id"] = 2000;
+  json["added_tokens"].push_back(again);
+  try {
+    make(json);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find("(tokenizer.json): added_tokens: \"<|end|>\" has two ids"),
+              std::string::npos)
+        << message;
+  }
+}
+
 std::string random_class(std::mt19937& random, int depth) {
   static const std::vector<std::string> kMembers = {
       "a-c", "z", R"(\d)", R"(\s)",      R"(\w)",     R"(\W)",     R"(\S)",     R"(\p{L})", "A-Z",
