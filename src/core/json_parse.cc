@@ -27,14 +27,18 @@ std::string position(std::string_view text, size_t byte) {
 template <class Value>
 class Builder {
  public:
-  Builder(std::string_view where, std::string_view text, const JsonLimits& limits)
-      : where_(where), text_(text), limits_(limits) {}
+  Builder(std::string_view where, std::string_view text, const JsonLimits& limits,
+          std::span<const std::string_view> exact)
+      : where_(where), text_(text), limits_(limits), exact_(exact) {}
 
   bool null() { return put(nullptr); }
   bool boolean(bool value) { return put(value); }
   bool number_integer(int64_t value) { return put(value); }
   bool number_unsigned(uint64_t value) { return put(value); }
-  bool number_float(double value, const std::string&) { return put(value); }
+  bool number_float(double value, const std::string& text) {
+    if (!exact_.empty() && text.find_first_of(".eE") == std::string::npos) check_exact(text);
+    return put(value);
+  }
   bool string(std::string& value) { return put(std::move(value)); }
   bool binary(typename Value::binary_t&) { return false; }  // JSON has none
   bool start_object(size_t) { return open(Value::object()); }
@@ -95,6 +99,26 @@ class Builder {
     open_.pop_back();
     return true;
   }
+  void check_exact(const std::string& digits) const {
+    const std::string path = path_here();
+    for (const std::string_view field : exact_)
+      UM_CHECK(field != "*" && field != path.substr(0, path.find_first_of(".[")),
+               "{}:{}{} the integer {} does not fit 64 bits", where_, path.empty() ? "" : " ",
+               path.empty() ? path : path + ":", quote(digits));
+  }
+  /// Of the next value: "messages[0].content"; empty in objects that sort their keys.
+  std::string path_here() const {
+    std::string path;
+    if constexpr (kOrdered)
+      for (const Value* at : open_) {
+        if (at->is_array())  // it has the list or object that is open in it already
+          path += fmt::format("[{}]", at->size() - (at != open_.back() ? 1 : 0));
+        else
+          path += (path.empty() ? "" : ".") +
+                  at->template get_ptr<const typename Value::object_t*>()->back().first;
+      }
+    return path;
+  }
   /// Of the object that ends; a sorted object refuses such a key by itself.
   void check_keys() {
     std::vector<std::string_view> keys;
@@ -110,6 +134,7 @@ class Builder {
 
   std::string_view where_, text_;
   JsonLimits limits_;
+  std::span<const std::string_view> exact_;
   uint64_t values_ = 0;
   Value root_;
   std::vector<Value*> open_;  // lists and objects that have not ended, outermost first
@@ -117,12 +142,13 @@ class Builder {
 };
 
 template <class Value>
-Value parse(std::string_view text, std::string_view where, const JsonLimits& limits) {
+Value parse(std::string_view text, std::string_view where, const JsonLimits& limits,
+            std::span<const std::string_view> exact) {
   // The library takes a NUL for the end of the text.
   const size_t nul = text.find('\0');
   UM_CHECK(nul == std::string_view::npos, "{}: not valid JSON at {}: a NUL", where,
            position(text, nul + 1));
-  Builder<Value> builder(where, text, limits);
+  Builder<Value> builder(where, text, limits, exact);
   Value::sax_parse(text.begin(), text.end(), &builder);
   return builder.take();
 }
@@ -130,12 +156,13 @@ Value parse(std::string_view text, std::string_view where, const JsonLimits& lim
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view where, const JsonLimits& limits) {
-  return parse<Json>(text, where, limits);
+  return parse<Json>(text, where, limits, {});
 }
 
 nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view where,
-                                          const JsonLimits& limits) {
-  return parse<OrderedJson>(text, where, limits);
+                                          const JsonLimits& limits,
+                                          std::span<const std::string_view> exact) {
+  return parse<OrderedJson>(text, where, limits, exact);
 }
 
 }  // namespace um

@@ -52,7 +52,8 @@ std::string written_calls(const Json& calls, const std::string& where) {
       const std::string& text = arguments->get_ref<const std::string&>();
       if (!text.empty()) {
         try {
-          parsed = parse_json(text, where + ": arguments of " + quote(name));
+          static constexpr std::string_view kAll[] = {"*"};
+          parsed = parse_ordered_json(text, where + ": arguments of " + quote(name), {}, kAll);
         } catch (const Error& error) {
           throw ApiError(400, error.what(), where);
         }

@@ -184,7 +184,7 @@ void need_defined(const JinjaValue& v) {
 
 JinjaValue to_int(JinjaContext& c, const JinjaValue& v, const Args& args) {
   need_defined(v);
-  if (v.get_if<int64_t>() != nullptr) return v;
+  if (v.is_integer()) return v;
   if (v.is_bool()) return JinjaValue::integer(v.as_integer("int"));
   const JinjaValue zero = fallback(args, JinjaValue::integer(0));
   const auto whole = [&](double real) {
@@ -212,6 +212,7 @@ JinjaValue to_float(JinjaContext& c, const JinjaValue& v, const Args& args) {
 
 JinjaValue absolute(JinjaContext&, const JinjaValue& v, const Args&) {
   if (v.get_if<double>() != nullptr) return JinjaValue::real(std::fabs(v.as_real("abs")));
+  if (v.get_if<uint64_t>() != nullptr) return v;
   const int64_t number = v.as_integer("abs");
   UM_CHECK(number != INT64_MIN, "abs: the result does not fit 64 bits");
   return JinjaValue::integer(number < 0 ? -number : number);

@@ -12,7 +12,7 @@ using Args = JinjaArguments;
 using Test = bool (*)(JinjaContext&, const JinjaValue&, const Args&);
 
 bool is_integer(const JinjaValue& v) {
-  return v.get_if<int64_t>() != nullptr;
+  return v.is_integer();
 }
 
 /// value % by == rest

@@ -22,6 +22,16 @@ int depth_of(const JinjaValue::List& items) {
   return checked_depth(deepest);
 }
 
+/// -1, 0 or 1, of integers and booleans.
+int compare_integers(const JinjaValue& a, const JinjaValue& b) {
+  const auto* large_a = a.get_if<uint64_t>();
+  const auto* large_b = b.get_if<uint64_t>();
+  const auto order = [](auto x, auto y) { return x < y ? -1 : x > y ? 1 : 0; };
+  if (large_a != nullptr && large_b != nullptr) return order(*large_a, *large_b);
+  if (large_a != nullptr || large_b != nullptr) return large_a != nullptr ? 1 : -1;
+  return order(a.as_integer("compare"), b.as_integer("compare"));
+}
+
 }  // namespace
 
 void JinjaBudget::exhausted() const {
@@ -58,7 +68,7 @@ JinjaValue JinjaValue::from_json(const OrderedJson& json, bool outside) {
   if (json.is_null()) return none();
   if (json.is_boolean()) return boolean(json.get<bool>());
   if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t{INT64_MAX})
-    return real(json.get<double>());
+    return large_integer(json.get<uint64_t>());
   if (json.is_number_integer()) return integer(json.get<int64_t>());
   if (json.is_number()) return real(json.get<double>());
   if (json.is_string()) return text_of(json.get<std::string>());
@@ -123,6 +133,8 @@ JinjaValue::Loop* JinjaValue::as_loop() const {
 
 int64_t JinjaValue::as_integer(std::string_view what) const {
   if (const auto* flag = get_if<bool>()) return *flag ? 1 : 0;
+  if (const auto* large = get_if<uint64_t>())
+    fail("{}: {} does not fit 64 bits with a sign", what, *large);
   const auto* number = get_if<int64_t>();
   UM_CHECK(number != nullptr, "{}: expected an integer, found {}", what, type_name());
   return *number;
@@ -130,6 +142,7 @@ int64_t JinjaValue::as_integer(std::string_view what) const {
 
 double JinjaValue::as_real(std::string_view what) const {
   if (const auto* number = get_if<double>()) return *number;
+  if (const auto* number = get_if<uint64_t>()) return static_cast<double>(*number);
   UM_CHECK(is_number(), "{}: expected a number, found {}", what, type_name());
   return static_cast<double>(as_integer(what));
 }
@@ -138,6 +151,7 @@ bool JinjaValue::truthy() const {
   if (const auto* flag = get_if<bool>()) return *flag;
   if (const auto* number = get_if<int64_t>()) return *number != 0;
   if (const auto* number = get_if<double>()) return *number != 0;
+  if (get_if<uint64_t>() != nullptr) return true;
   if (const auto* value = as_text()) return value->size() != 0;
   if (const auto* list = items()) return !list->empty();
   if (const auto* dict = fields()) return !dict->empty();
@@ -159,9 +173,9 @@ bool JinjaValue::same_object(const JinjaValue& other) const {
 }
 
 std::string_view JinjaValue::type_name() const {
-  constexpr std::string_view kNames[] = {"undefined", "None",      "bool",  "int",  "float",
-                                         "str",       "list",      "dict",  "loop", "namespace",
-                                         "function",  "generator", "method"};
+  constexpr std::string_view kNames[] = {"undefined", "None",      "bool",   "int",  "float",
+                                         "str",       "list",      "dict",   "loop", "namespace",
+                                         "function",  "generator", "method", "int"};
   constexpr std::string_view kSequences[] = {"list",       "tuple",     "tuple",      "range",
                                              "dict_items", "dict_keys", "dict_values"};
   if (items() != nullptr) return kSequences[static_cast<size_t>(kind())];
@@ -220,7 +234,7 @@ bool jinja_equal(const JinjaValue& a, const JinjaValue& b, JinjaBudget& budget) 
   budget.spend(8);
   if (a.is_number() && b.is_number()) {
     const bool real = a.get_if<double>() != nullptr || b.get_if<double>() != nullptr;
-    return real ? a.as_real("==") == b.as_real("==") : a.as_integer("==") == b.as_integer("==");
+    return real ? a.as_real("==") == b.as_real("==") : compare_integers(a, b) == 0;
   }
   if (const MarkedText* x = a.as_text(), *y = b.as_text(); x != nullptr && y != nullptr) {
     if (x->size() != y->size()) return false;
@@ -259,8 +273,7 @@ int jinja_compare(const JinjaValue& a, const JinjaValue& b, JinjaBudget& budget)
   }
   UM_CHECK(a.is_number() && b.is_number(), "{} and {} have no order", a.type_name(), b.type_name());
   if (a.get_if<double>() == nullptr && b.get_if<double>() == nullptr) {
-    const int64_t x = a.as_integer("<"), y = b.as_integer("<");
-    return x < y ? -1 : x > y ? 1 : 0;
+    return compare_integers(a, b);
   }
   const double x = a.as_real("<"), y = b.as_real("<");
   return x < y ? -1 : x > y ? 1 : 0;

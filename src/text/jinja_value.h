@@ -111,6 +111,8 @@ class JinjaValue {
   static JinjaValue none() { return Data(None{}); }
   static JinjaValue boolean(bool value) { return Data(value); }
   static JinjaValue integer(int64_t value) { return Data(value); }
+  /// Of JSON, beyond int64_t: it is shown and compared, not computed with.
+  static JinjaValue large_integer(uint64_t value) { return Data(value); }
   static JinjaValue real(double value) { return Data(value); }
   static JinjaValue text(MarkedText value) {
     return Data(std::make_shared<const MarkedText>(std::move(value)));
@@ -135,9 +137,8 @@ class JinjaValue {
   bool is_undefined() const { return get_if<Undefined>() != nullptr; }
   bool is_none() const { return get_if<None>() != nullptr; }
   bool is_bool() const { return get_if<bool>() != nullptr; }
-  bool is_number() const {
-    return is_bool() || get_if<int64_t>() != nullptr || get_if<double>() != nullptr;
-  }
+  bool is_number() const { return is_bool() || is_integer() || get_if<double>() != nullptr; }
+  bool is_integer() const { return get_if<int64_t>() != nullptr || get_if<uint64_t>() != nullptr; }
   const MarkedText* as_text() const;
   const List* items() const;   // of a sequence
   const Dict* fields() const;  // of a dict
@@ -153,7 +154,8 @@ class JinjaValue {
   const Function* as_function() const { return get_if<Function>(); }
   /// Whether it is the very same object, as Python's `is` tells.
   bool same_object(const JinjaValue& other) const;
-  /// Of an integer or a boolean; Error `WHAT: expected an integer, found …` for others.
+  /// Of an integer or a boolean; Error `WHAT: expected an integer, found …` for others, and for a
+  /// large integer.
   int64_t as_integer(std::string_view what) const;
   /// Of a number; Error for others.
   double as_real(std::string_view what) const;
@@ -174,10 +176,11 @@ class JinjaValue {
     Dict fields;
     int depth;
   };
-  using Data = std::variant<Undefined, None, bool, int64_t, double,
-                            std::shared_ptr<const MarkedText>, std::shared_ptr<const ListData>,
-                            std::shared_ptr<const DictData>, std::shared_ptr<Loop>, Namespace*,
-                            Function, std::shared_ptr<Iterator>, std::shared_ptr<const Method>>;
+  using Data =
+      std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const MarkedText>,
+                   std::shared_ptr<const ListData>, std::shared_ptr<const DictData>,
+                   std::shared_ptr<Loop>, Namespace*, Function, std::shared_ptr<Iterator>,
+                   std::shared_ptr<const Method>, uint64_t>;
   JinjaValue(Data data) : data_(std::move(data)) {}
   Data data_;
 };

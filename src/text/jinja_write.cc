@@ -114,6 +114,7 @@ class Writer {
     if (const auto* flag = value.get_if<bool>())
       return json ? (*flag ? "true" : "false") : (*flag ? "True" : "False");
     if (const auto* number = value.get_if<int64_t>()) return std::to_string(*number);
+    if (const auto* number = value.get_if<uint64_t>()) return std::to_string(*number);
     if (const auto* number = value.get_if<double>()) return real_text(*number, json);
     if (value.is_none()) return json ? "null" : "None";
     if (const auto* missing = value.get_if<JinjaValue::Undefined>(); missing != nullptr && json)

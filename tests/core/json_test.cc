@@ -47,6 +47,24 @@ TEST(JsonTest, WhatTheLibraryTakesThatIsNoJson) {
     EXPECT_NE(message([&] { parse_json(text, "t"); }), "") << text;
 }
 
+TEST(JsonTest, IntegersThatNoBitsHold) {
+  const std::string text = R"({"a": [1, {"b": 18446744073709551616}], "c": -9223372036854775809})";
+  const auto parse = [](const std::string& json, std::vector<std::string_view> exact) {
+    return parse_ordered_json(json, "t", {}, exact);
+  };
+  EXPECT_TRUE(parse(text, {})["c"].is_number_float());
+  EXPECT_TRUE(parse(text, {"b"})["c"].is_number_float());
+  EXPECT_EQ(message([&] {
+              parse(text, {"x", "a"});
+            }),
+            "t: a[1].b: the integer \"18446744073709551616\" does not fit 64 bits");
+  EXPECT_EQ(message([&] { parse(text, {"c"}); }),
+            "t: c: the integer \"-9223372036854775809\" does not fit 64 bits");
+  EXPECT_EQ(message([&] { parse("[1, 18446744073709551616]", {"*"}); }),
+            "t: [1]: the integer \"18446744073709551616\" does not fit 64 bits");
+  EXPECT_EQ(parse("[1e30, 18446744073709551615]", {"*"})[0], 1e30);
+}
+
 TEST(JsonTest, OrderedIsTheSameInTheOrderOfTheText) {
   const std::string text = R"({"b":[{"z":1,"y":{}},"x",null],"a":-1.5,"c":{"b":true,"a":[]}})";
   EXPECT_EQ(parse_ordered_json(text, "t").dump(), text);

@@ -125,7 +125,8 @@ TEST(ChatRequest, Messages) {
       const char* bad :
       {"[]", "3", R"([{"role": "root", "content": "x"}])", R"([{"role": "user"}])",
        R"([{"role": "user", "content": [{"type": "image_url"}]}])",
-       R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}])"})
+       R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}])",
+       R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{\"a\": 123456789012345678901234567890}"}}]}])"})
     EXPECT_THROW(parse(bad), ApiError) << bad;
 }
 
@@ -173,7 +174,7 @@ TEST(ChatRequest, WhatTemplatesSee) {
     {"role": "developer", "content": [{"type": "text", "text": "be "}, {"type": "text", "text": "brief"}]},
     {"role": "user", "content": "hi", "tool_calls": 3},
     {"role": "assistant", "reasoning_content": "hm", "tool_calls":
-       [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": 2}"}},
+       [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"b\": 12345678901234567890, \"a\": 2}"}},
         {"function": {"name": "g", "arguments": ""}}]},
     {"role": "tool", "tool_call_id": "1", "content": "ok"}],
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"z": 1, "a": 2}}}],
@@ -184,7 +185,8 @@ TEST(ChatRequest, WhatTemplatesSee) {
       messages[0].dump(),
       R"({"role":"developer","content":[{"type":"text","text":"be "},{"type":"text","text":"brief"}]})");
   EXPECT_EQ(messages[1].dump(), R"({"role":"user","content":"hi"})");
-  EXPECT_EQ(messages[2]["tool_calls"][0]["function"]["arguments"].dump(), R"({"b":1,"a":2})");
+  EXPECT_EQ(messages[2]["tool_calls"][0]["function"]["arguments"].dump(),
+            R"({"b":12345678901234567890,"a":2})");
   EXPECT_EQ(messages[2]["tool_calls"][1]["function"]["arguments"].dump(), "{}");
   EXPECT_EQ(messages[2]["reasoning_content"], "hm");
   EXPECT_FALSE(messages[2].contains("content"));

@@ -163,6 +163,19 @@ TEST(Jinja, DeepSeeksManner) {
       "<｜end▁of▁sentence｜><｜tool▁output▁begin｜>yes<｜tool▁output▁end｜>");
 }
 
+/// Integers of JSON up to 2^64 - 1 are shown with their digits.
+TEST(Jinja, LargeIntegersOfJson) {
+  const std::string json = R"({"n": 12345678901234567890, "m": 18446744073709551615, "k": 1})";
+  EXPECT_EQ(render_or_error("{{ n }} {{ n | tojson }} {{ [n] }} {{ {'a': m} | tojson }}", json),
+            "12345678901234567890 12345678901234567890 [12345678901234567890] "
+            "{\"a\": 18446744073709551615}");
+  EXPECT_EQ(render_or_error("{{ n is integer }} {{ n is number }} {{ n is float }} {{ n == n }} "
+                            "{{ n < m }} {{ m > n }} {{ k < n }} {{ n == k }} {{ n | int }}",
+                            json),
+            "True True False True True True True False 12345678901234567890");
+  EXPECT_NE(render_or_error("{{ n + 1 }}", json).find("does not fit 64 bits"), std::string::npos);
+}
+
 TEST(Jinja, ErrorsSayTheLineAndWhatWasExpected) {
   EXPECT_EQ(render_or_error("a\nb\n{{ nosuch.x }}"),
             "t: line 3: nosuch is undefined, so it has no \"x\"");
