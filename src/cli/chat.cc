@@ -80,6 +80,7 @@ class Chat {
     options_ = {.sampling = flags.sampling.resolve(sampling_defaults(directory_)),
                 .seed = flags.sampling.resolve_seed(),
                 .max_tokens = flags.max_tokens,
+                .stop = find_stops(directory_),
                 .eos = base_ ? ends.text : ends.turn};
     reset();
     if (base_ && !system_.empty())

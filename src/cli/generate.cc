@@ -83,7 +83,10 @@ void run_generate(const Flags& flags, const Globals& globals) {
                           .max_tokens = flags.max_tokens,
                           .stop = flags.stop,
                           .skip_special = !flags.special};
-  if (!flags.ignore_eos) options.eos = find_ends(model->config(), tokenizer, directory).text;
+  if (!flags.ignore_eos) {
+    options.eos = find_ends(model->config(), tokenizer, directory).text;
+    for (std::string& stop : find_stops(directory)) options.stop.push_back(std::move(stop));
+  }
   const std::vector<int32_t> ids = encode_prompt(tokenizer, prompt, flags.special);
   std::unique_ptr<Model> drafter;
   if (!flags.draft_model.empty()) {

@@ -11,7 +11,6 @@
 #include "models/config.h"
 #include "models/digests.h"
 #include "models/gguf_model.h"
-#include "models/model_texts.h"
 #include "models/model_weights.h"
 #include "text/chat_template.h"
 #include "text/tokenizer_hash.h"
@@ -125,7 +124,8 @@ void Conversion::complete_ids() {
   if (!has_tokenizer(from_)) return;
   const Tokenizer tokenizer = Tokenizer::load(from_);
   const ChatTemplate chat = ChatTemplate::load(from_, tokenizer);
-  ends_ = find_ends(load_config(config_, source_.where()), tokenizer, from_, &chat).turn;
+  ends_ = find_ends(load_config(config_, source_.where()), tokenizer, from_, &chat);
+  stops_ = find_stops(from_);
   add_token_ids(config_, tokenizer);
 }
 
@@ -143,9 +143,10 @@ void Conversion::plan_gguf_file(std::optional<BlockType> type) {
   for (const GgufOutput& output : gguf_.tensors)
     count(output.weight, block_format(output.spec.type).name, output.spec.byte_size());
   lost_ = gguf_.lost;
-  if (ends_.size() > kGgufEnds)
-    notes_.push_back(fmt::format("{} tokens end this model's texts, the file has places for {}",
-                                 ends_.size(), kGgufEnds));
+  if (const size_t ends = ends_for_others().size(); ends > kGgufEnds)
+    notes_.push_back(
+        fmt::format("{} tokens end this model's texts, other programs find {} of them in the file",
+                    ends, kGgufEnds));
   if (gguf_.architecture.starts_with("pangu-") && gguf_.architecture != "pangu-embedded")
     notes_.push_back(fmt::format(
         "architecture {} is ours: llama.cpp does not know it, ultramoe does", gguf_.architecture));
@@ -182,6 +183,12 @@ uint64_t Conversion::bytes() const {
   return total;
 }
 
+/// What the keys of GGUF name as ends, which do not tell those of texts from those of turns. No
+/// turn ends in what only continues texts.
+std::vector<int32_t> Conversion::ends_for_others() const {
+  return is_base_model(from_) ? ends_.text : ends_.turn;
+}
+
 /// The tokenizer's tables, with what begins and ends the model's texts.
 Vocabulary Conversion::vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const {
   Vocabulary v = vocabulary_of(tokenizer, rows);
@@ -194,7 +201,8 @@ Vocabulary Conversion::vocabulary_for(const Tokenizer& tokenizer, int64_t rows) 
   role(v.pad, config.pad);
   role(v.unk, -1);
   int32_t* const places[kGgufEnds] = {&v.eos, &v.eot, &v.eom};
-  for (size_t i = 0; i < kGgufEnds; ++i) *places[i] = i < ends_.size() ? ends_[i] : -1;
+  const std::vector<int32_t> ends = ends_for_others();
+  for (size_t i = 0; i < kGgufEnds; ++i) *places[i] = i < ends.size() ? ends[i] : -1;
   const ChatSources chat = find_chat_sources(from_);
   v.chat_template = chat.main;
   v.tool_template = chat.tools;
@@ -207,6 +215,8 @@ void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) cons
   const int64_t rows = source_.at("model.embed_tokens.weight").shape.at(0);
   for (GgufEntry& entry : vocabulary_entries(vocabulary_for(tokenizer, rows)))
     metadata.push_back(std::move(entry));
+  metadata.push_back({kTextEndsKey, ends_.text});
+  if (!stops_.empty()) metadata.push_back({kStopsKey, stops_});
   std::map<std::string_view, const GgufOutput*> by_name;
   std::vector<GgufTensorSpec> specs;
   for (const GgufOutput& output : gguf_.tensors) {
@@ -222,7 +232,7 @@ void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) cons
 void Conversion::write_texts() const {
   copy_model_texts(from_, to_);
   write_file_atomic(to_ / "config.json", config_.dump(2) + "\n");
-  write_generation_config(to_, config_);
+  write_generation_config(to_, config_, stops_);
 }
 
 void Conversion::write_directory(uint64_t shard_bytes,

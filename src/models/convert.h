@@ -12,6 +12,7 @@
 
 #include "core/block_types.h"
 #include "models/gguf_export.h"
+#include "models/model_texts.h"
 #include "models/weights.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
@@ -50,6 +51,7 @@ class Conversion {
   void plan_gguf_file(std::optional<BlockType> type);
   void plan_directory(std::optional<BlockType> type);
   void count(const StoredWeight& weight, std::string_view format, uint64_t bytes);
+  std::vector<int32_t> ends_for_others() const;
   Vocabulary vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const;
   void write_gguf_file(const std::function<void(uint64_t)>& done) const;
   void write_directory(uint64_t shard_bytes, const std::function<void(uint64_t)>& done) const;
@@ -62,8 +64,8 @@ class Conversion {
   GgufPlan gguf_;
   std::vector<TensorSpec> tensors_;  // of a directory
   std::map<std::pair<std::string, std::string>, ConvertStep> steps_;
-  std::vector<int32_t> ends_;  // of texts and turns
-  std::vector<std::string> lost_, notes_;
+  Ends ends_;
+  std::vector<std::string> stops_, lost_, notes_;
 };
 
 }  // namespace um

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "models/gguf_model.h"
 #include "models/gguf_names.h"
+#include "text/vocabulary.h"
 
 namespace um {
 namespace {
@@ -40,6 +41,11 @@ void set_token_ids(const GgufModel& model, Json& config) {
   set("bos_token_id", "bos");
   set("pad_token_id", "padding");
   set("unk_token_id", "unknown");
+  if (model.file().has(kTextEndsKey)) {
+    const std::vector<int32_t> ends = model.file().int32s(kTextEndsKey);
+    config["eos_token_id"] = ends.empty() ? Json() : ends.size() == 1 ? Json(ends[0]) : Json(ends);
+    return;
+  }
   // A turn may end with another token than a text.
   const Json known = config.value("eos_token_id", Json());
   Json ends = known.is_array() ? known : Json::array();

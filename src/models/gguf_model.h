@@ -15,6 +15,9 @@
 
 namespace um {
 
+/// The key of ours for the `stop_strings` of generation_config.json.
+inline constexpr const char* kStopsKey = "ultramoe.stop_strings";
+
 /// Whether a path is taken for a GGUF file: its extension, and that it is no directory.
 bool is_gguf(const std::filesystem::path& path);
 

@@ -63,10 +63,35 @@ Ends find_ends(const ModelConfig& config, const Tokenizer& tokenizer, const fs::
     for (const int64_t id : fields::read_eos(JsonObject(json, file.string()), config.vocab))
       add_id(ends.text, id, config.vocab);
   }
+  if (!path.empty())
+    for (const std::string& stop : find_stops(path))
+      add_id(ends.text, special_id(tokenizer, stop), config.vocab);
   ends.turn = ends.text;
   if (chat != nullptr)
     for (const int32_t id : turn_ends(*chat, tokenizer)) add_id(ends.turn, id, config.vocab);
   return ends;
+}
+
+std::vector<std::string> find_stops(const fs::path& path) {
+  const fs::path file = path / kGenerationConfig;
+  std::vector<std::string> stops;
+  if (is_gguf(path)) {
+    const GgufModel model(path);
+    for (const std::string_view stop : model.file().strings(kStopsKey)) stops.emplace_back(stop);
+  } else if (path_exists(file)) {
+    const Json json = read_json_file(file);
+    const JsonObject object(json, file.string());
+    const Json* found = object.find("stop_strings");
+    if (found != nullptr && found->is_string())
+      stops.push_back(found->get<std::string>());
+    else if (found != nullptr && !found->is_array())
+      object.wrong("stop_strings", "a string or a list of strings");
+    else if (found != nullptr)
+      stops = object.strings("stop_strings");
+  }
+  for (const std::string& stop : stops)
+    UM_CHECK(!stop.empty(), "{}: stop_strings: a text in it is empty", path.string());
+  return stops;
 }
 
 std::string trained_for(const fs::path& path) {
@@ -111,7 +136,8 @@ void add_token_ids(Json& config, const Tokenizer& tokenizer) {
   add_ends(config, "config.json", {tokenizer.eos_id()}, vocab);
 }
 
-void write_generation_config(const fs::path& directory, const Json& config) {
+void write_generation_config(const fs::path& directory, const Json& config,
+                             const std::vector<std::string>& stops) {
   const fs::path file = directory / kGenerationConfig;
   const int64_t vocab = vocab_of(config);
   Json json = path_exists(file) ? read_json_file(file) : Json::object();
@@ -120,6 +146,7 @@ void write_generation_config(const fs::path& directory, const Json& config) {
     if (const Json id = config.value(key, Json()); !id.is_null() && !json.contains(key))
       json[key] = id;
   add_ends(json, file.string(), fields::read_eos(JsonObject(config, "config.json"), vocab), vocab);
+  if (!stops.empty()) json["stop_strings"] = stops;
   write_file_atomic(file, json.dump(2) + "\n");
 }
 

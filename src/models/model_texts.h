@@ -23,10 +23,15 @@ struct Ends {
 
 /// All that the tokenizer, config.json (of a GGUF file its metadata) and the generation_config.json
 /// in the directory `path` (may be empty) call an end, the tokenizer's first; for chats also the
-/// end of a turn of `chat` (may be null). Ids outside the model's vocabulary are left out. Throws
-/// Error for a damaged generation_config.json.
+/// end of a turn of `chat` (may be null). A stop string that is a special token is an end, too. Ids
+/// outside the model's vocabulary are left out. Throws Error for a damaged generation_config.json.
 Ends find_ends(const ModelConfig& config, const Tokenizer& tokenizer,
                const std::filesystem::path& path, const ChatTemplate* chat = nullptr);
+
+/// The texts before which whatever the model at `path` writes ends: `stop_strings` of its
+/// generation_config.json, a text or a list of them; of a GGUF file ultramoe.stop_strings. Throws
+/// Error for anything else.
+std::vector<std::string> find_stops(const std::filesystem::path& path);
 
 /// What users are told of a model that was not trained for chats.
 inline constexpr std::string_view kBaseModel = "base model: it continues text";
@@ -47,8 +52,9 @@ void clear_token_ids(ModelConfig& config);
 /// Adds to a config.json the ids of the tokenizer that it lacks: bos, pad, unk, and an end.
 void add_token_ids(nlohmann::json& config, const Tokenizer& tokenizer);
 /// Writes generation_config.json: the one that is there with the ids of config.json `config` that
-/// it lacks, for engines that look there.
-void write_generation_config(const std::filesystem::path& directory, const nlohmann::json& config);
+/// it lacks, for engines that look there, and `stops` (see find_stops) if there are any.
+void write_generation_config(const std::filesystem::path& directory, const nlohmann::json& config,
+                             const std::vector<std::string>& stops = {});
 
 /// Throws Error unless `hash`, of the tokenizer of `data`, is that of the model's. A model without
 /// a tokenizer takes any.

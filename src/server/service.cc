@@ -20,12 +20,15 @@ double seconds_since(Clock::time_point start) {
 }
 
 /// Turns one answer's tokens into text on the engine's thread, which must know at once when a stop
-/// string is complete, and hands it to the channel.
+/// string is complete, and hands it to the channel. `stops`: the model's own beside the request's;
+/// they end a text as an end token does.
 class AnswerSink : public RequestSink {
  public:
   AnswerSink(const Tokenizer& tokenizer, const ChatMarks& marks, const AnswerRequest& request,
-             std::shared_ptr<Channel> channel, size_t answer, ServerMetrics& metrics)
-      : stream_(tokenizer, marks, request.prompt, request.text),
+             const std::vector<std::string>& stops, std::shared_ptr<Channel> channel, size_t answer,
+             ServerMetrics& metrics)
+      : stream_(tokenizer, marks, request.prompt, with_stops(request.text, stops)),
+        asked_(request.text.stop),
         include_stop_(request.include_stop),
         want_tokens_(request.want_tokens),
         channel_(std::move(channel)),
@@ -41,7 +44,7 @@ class AnswerSink : public RequestSink {
       if (stream_.stopped()) break;
       if (want_tokens_) update.tokens.push_back(tokens[kept]);
     }
-    if (stream_.stopped() && include_stop_) update.delta.content += stream_.matched();
+    if (stopped_as_asked() && include_stop_) update.delta.content += stream_.matched();
     update.token_count = static_cast<int64_t>(kept) + (stream_.stopped() ? 1 : 0);
     update.reasoning_tokens = stream_.reasoning_tokens();
     wanted_ = channel_->add(answer_, std::move(update));
@@ -50,10 +53,8 @@ class AnswerSink : public RequestSink {
 
   void on_finish(FinishReason reason, const RequestStats& stats, std::string_view error) override {
     AnswerUpdate update;
-    if (stream_.stopped())
-      update.stop_reason = stream_.matched();
-    else
-      update.delta = stream_.finish();
+    if (stopped_as_asked()) update.stop_reason = stream_.matched();
+    if (!stream_.stopped()) update.delta = stream_.finish();
     update.finished = true;
     update.reason = reason;
     if (reason == FinishReason::stop && !wanted_) update.reason = FinishReason::cancelled;
@@ -66,6 +67,13 @@ class AnswerSink : public RequestSink {
   }
 
  private:
+  static AnswerOptions with_stops(AnswerOptions options, const std::vector<std::string>& stops) {
+    options.stop.insert(options.stop.end(), stops.begin(), stops.end());
+    return options;
+  }
+  bool stopped_as_asked() const {
+    return stream_.stopped() && std::ranges::find(asked_, stream_.matched()) != asked_.end();
+  }
   void measure(int64_t tokens) {
     if (std::exchange(any_, true))
       metrics_.next_tokens(seconds_since(last_), tokens);
@@ -75,6 +83,7 @@ class AnswerSink : public RequestSink {
   }
 
   AnswerStream stream_;
+  std::vector<std::string> asked_;  // stop strings of the request
   bool include_stop_, want_tokens_, any_ = false, wanted_ = true;
   std::shared_ptr<Channel> channel_;
   size_t answer_;
@@ -163,6 +172,7 @@ void Service::load(Device& device, std::optional<DType> weights,
   model_ = load_model(directory_, device, warnings, weights,
                       expert_bytes_of(options_.expert_memory), progress);
   ends_ = find_ends(model_->config(), *tokenizer_, directory_, &*template_);
+  stops_ = find_stops(directory_);
   base_ = is_base_model(directory_);
   if (warnings != nullptr && !base_ && !template_->fault().empty())
     warnings->push_back("no chat: " + template_->fault());
@@ -295,11 +305,12 @@ std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
   auto generation =
       std::make_unique<OpenAnswers>(*this, answers, static_cast<size_t>(options_.max_unread_bytes));
   const uint64_t seed = params.seed ? *params.seed : random_seed();
+  const auto stops = params.ignore_eos ? std::vector<std::string>() : stops_;
   for (size_t p = 0; p < prompts.size(); ++p)
     for (size_t i = 0; i < n; ++i)
       submit(*generation, engine_request(params, prompts[p], seed + i),
-             std::make_shared<AnswerSink>(*tokenizer_, marks_, prompts[p], generation->channel_,
-                                          p * n + i, metrics_));
+             std::make_shared<AnswerSink>(*tokenizer_, marks_, prompts[p], stops,
+                                          generation->channel_, p * n + i, metrics_));
   return generation;
 }
 

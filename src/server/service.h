@@ -146,6 +146,7 @@ class Service {
   RequestLimits limits_;
   std::unique_ptr<Formats> formats_;
   Ends ends_;
+  std::vector<std::string> stops_;  ///< the model's own
   bool base_ = false;
   std::unique_ptr<Model> model_, draft_;
   std::unique_ptr<Engine> engine_;

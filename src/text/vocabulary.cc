@@ -209,6 +209,10 @@ Vocabulary read_vocabulary(const Gguf& file) {
   if (v.types.empty()) v.types.assign(v.tokens.size(), Vocabulary::kNormal);
   v.bos = id_of(file, "tokenizer.ggml.bos_token_id");
   v.eos = id_of(file, "tokenizer.ggml.eos_token_id");
+  if (file.has(kTextEndsKey)) {  // else the key of GGUF may name the end of a turn
+    const std::vector<int32_t> ends = file.int32s(kTextEndsKey);
+    if (std::ranges::find(ends, v.eos) == ends.end()) v.eos = -1;
+  }
   v.unk = id_of(file, "tokenizer.ggml.unknown_token_id");
   v.pad = id_of(file, "tokenizer.ggml.padding_token_id");
   v.add_bos = file.boolean("tokenizer.ggml.add_bos_token");

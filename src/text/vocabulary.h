@@ -13,6 +13,10 @@
 
 namespace um {
 
+/// The key of ours that lists the ends of texts; without it, in files of others, each end that GGUF
+/// has a key for ends texts.
+inline constexpr const char* kTextEndsKey = "ultramoe.eos_token_ids";
+
 /// The fields of Vocabulary::config.
 inline constexpr const char* kCarriedFields[] = {"tokenizer_class", "legacy", "add_prefix_space",
                                                  "added_tokens_decoder"};
@@ -27,7 +31,7 @@ struct Vocabulary {
   std::vector<int32_t> types;       // by id: TokenType
   std::vector<std::string> merges;  // "a b", for "gpt2"
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
-  int32_t eot = -1, eom = -1;  // further ends of a turn; only written
+  int32_t eot = -1, eom = -1;  // further ends; only written
   std::optional<bool> add_bos, add_eos;
   bool add_space_prefix = true;              // for "llama"
   bool remove_extra_whitespaces = false;     // for "llama"

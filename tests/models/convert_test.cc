@@ -17,6 +17,8 @@
 #include "models/model_texts.h"
 #include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
+#include "tests/text/byte_tokenizer_util.h"
+#include "tests/text/jinja_cases_util.h"
 #include "tests/text/peer_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
 #include "text/chat_template.h"
@@ -253,6 +255,50 @@ TEST_F(ConvertTest, ChatTemplatesTravel) {
   travels("one", "two");
   write_file_atomic(hf / "chat_template.jinja", "three");
   travels("three", "");
+}
+
+/// Where texts end and where turns end in chats is the same before and after, in both directions.
+TEST_F(ConvertTest, EndsTravel) {
+  using Ids = std::vector<int32_t>;
+  const fs::path hf = save("tiny-embedded", DType::bf16), file = base_ / "a.gguf",
+                 back = base_ / "back";
+  fs::remove(hf / "tokenizer.model");
+  const auto expect_ends = [&](const char* config, const Json& generation, const Ids& text,
+                               const Ids& turn, const Ids& others) {
+    byte_tokenizer({"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, config).save(hf);
+    Json model = read_json_file(hf / "config.json");
+    for (const char* key : {"eos_token_id", "bos_token_id", "pad_token_id", "unk_token_id"})
+      model[key] = nullptr;
+    write_file_atomic(hf / "config.json", to_text(model));
+    write_file_atomic(hf / "generation_config.json", to_text(generation));
+    fs::remove(file);
+    fs::remove_all(back);
+    convert(hf, file);
+    convert(file, back);
+    for (const fs::path& path : {hf, file, back}) {
+      const Tokenizer tokenizer = Tokenizer::load(path);
+      const ChatTemplate chat = ChatTemplate::load(path, tokenizer);
+      const Ends ends = find_ends(read_config(path), tokenizer, path, &chat);
+      EXPECT_EQ(ends.text, text) << config << path;
+      EXPECT_EQ(ends.turn, turn) << config << path;
+      EXPECT_EQ(find_stops(path), find_stops(hf)) << config << path;
+    }
+    const Gguf gguf(file);
+    Ids found;
+    for (const char* key : {"eos", "eot", "eom"})
+      if (const auto id = gguf.integer(fmt::format("tokenizer.ggml.{}_token_id", key)))
+        found.push_back(static_cast<int32_t>(*id));
+    EXPECT_EQ(found, others) << config;
+  };
+  const Json named = {{"eos_token", "<|endoftext|>"}};
+  Json chat = {{"chat_template", kChatMlTemplate}};
+  expect_ends(to_text(named).c_str(), Json::object(), {256}, {256, 258}, {256});
+  expect_ends("{}", {{"eos_token_id", {258, 256}}}, {258, 256}, {258, 256}, {258, 256});
+  expect_ends("{}", {{"stop_strings", {"END", "\n\n"}}}, {}, {258}, {});
+  expect_ends(to_text(chat).c_str(), {{"stop_strings", "<|im_end|>"}}, {258}, {258}, {258});
+  expect_ends(to_text(chat).c_str(), Json::object(), {}, {258}, {258});
+  chat.update(named);
+  expect_ends(to_text(chat).c_str(), Json::object(), {256}, {256, 258}, {256, 258});
 }
 
 TEST_F(ConvertTest, DirectoriesInShards) {

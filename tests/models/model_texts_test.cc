@@ -67,6 +67,30 @@ TEST_F(ModelTexts, ATurnEndsWhereTheTemplateSays) {
   EXPECT_EQ(ends.turn, (Ids{258, 257}));
 }
 
+TEST_F(ModelTexts, TextsMayEndAtTexts) {
+  using Texts = std::vector<std::string>;
+  const Tokenizer tokenizer = byte_tokenizer({"<a>", "<b>"});
+  EXPECT_EQ(find_stops(directory_), Texts{});
+  for (const char* none : {"{}", R"({"stop_strings": null})", R"({"stop_strings": []})"}) {
+    write("generation_config.json", none);
+    EXPECT_EQ(find_stops(directory_), Texts{}) << none;
+  }
+  write("generation_config.json", R"({"stop_strings": "END"})");
+  EXPECT_EQ(find_stops(directory_), Texts{"END"});
+  write("generation_config.json", R"({"stop_strings": ["END", "<b>"]})");
+  EXPECT_EQ(find_stops(directory_), (Texts{"END", "<b>"}));
+  EXPECT_EQ(find_ends(config_, tokenizer, directory_).text, Ids{257});  // not shown as text
+  for (const char* bad : {"3", R"([3])", R"({"a": 1})", "true", R"("")", R"(["a", ""])"}) {
+    write("generation_config.json", fmt::format(R"({{"stop_strings": {}}})", bad));
+    try {
+      find_stops(directory_);
+      ADD_FAILURE() << bad;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("stop_strings"), std::string::npos) << error.what();
+    }
+  }
+}
+
 /// SentencePiece has an end of its own beside the one that tokenizer_config.json names.
 TEST_F(ModelTexts, EndsOfSentencePiece) {
   const Tokenizer& tokenizer = tiny_tokenizer();

@@ -81,6 +81,29 @@ class Ends(unittest.TestCase):
         choice = model.serve(self).post("/v1/completions", **ask)[1]["choices"][0]
         self.assertEqual((choice["finish_reason"], choice["text"]), ("stop", ""))
 
+    def test_stop_strings_of_generation_config(self):
+        model = Model("stops")
+        change(model.model, "generation_config.json", stop_strings=["bridge"])
+        server = model.serve(self)
+        token = server.post("/tokenize", prompt="bridge", add_special_tokens=False)[1]["tokens"][0]
+        ask = {"logit_bias": {str(token): 100}, "max_tokens": 5, "temperature": 0}
+        choice = server.post("/v1/completions", prompt="the", include_stop_str_in_output=True, **ask)[1]["choices"][0]
+        self.assertEqual((choice["finish_reason"], choice["text"].strip()), ("stop", ""))
+        self.assertFalse(choice.get("stop_reason"), choice)  # that is for what the request asked for
+        hello = [{"role": "user", "content": "the river"}]
+        choice = server.post("/v1/chat/completions", messages=hello, reasoning_effort="none", **ask)[1]["choices"][0]
+        self.assertEqual((choice["finish_reason"], choice["message"]["content"].strip()), ("stop", ""))
+        choice = server.post("/v1/completions", prompt="the", ignore_eos=True, **ask)[1]["choices"][0]
+        self.assertEqual((choice["finish_reason"], "bridge" in choice["text"]), ("length", True))
+        done = subprocess.run([PROGRAM, "generate", "--model", model.model, "--prompt", "the", "--json"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for bad in (3, [3], {"a": 1}):
+            change(model.model, "generation_config.json", stop_strings=bad)
+            for command in (["generate", "--prompt", "the"], ["chat"]):
+                done = subprocess.run([PROGRAM, *command, "--model", model.model], input="", capture_output=True, text=True)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn('"stop_strings": expected', done.stderr)
+
 
 class Kinds(unittest.TestCase):
     def meta(self, server):
