@@ -85,7 +85,7 @@ void check_field(const std::string& field, const Json& known, const std::string&
 }
 
 bool has_run(const fs::path& run_dir) {
-  return path_exists(run_dir / kRunFile) || latest_checkpoint(run_dir) ||
+  return fs::exists(run_dir / kRunFile) || latest_checkpoint(run_dir) ||
          !incomplete_checkpoints(run_dir).empty();
 }
 

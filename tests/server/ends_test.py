@@ -83,9 +83,11 @@ class Ends(unittest.TestCase):
 
     def test_stop_strings_of_generation_config(self):
         model = Model("stops")
-        change(model.model, "generation_config.json", stop_strings=["bridge"])
         server = model.serve(self)
-        token = server.post("/tokenize", prompt="bridge", add_special_tokens=False)[1]["tokens"][0]
+        token = server.post("/tokenize", prompt="bridge", add_special_tokens=False)[1]["tokens"][-1]
+        text = server.post("/detokenize", tokens=[token])[1]["prompt"].strip()
+        change(model.model, "generation_config.json", stop_strings=[text])
+        server = model.serve(self)
         ask = {"logit_bias": {str(token): 100}, "max_tokens": 5, "temperature": 0}
         choice = server.post("/v1/completions", prompt="the", include_stop_str_in_output=True, **ask)[1]["choices"][0]
         self.assertEqual((choice["finish_reason"], choice["text"].strip()), ("stop", ""))
@@ -94,9 +96,14 @@ class Ends(unittest.TestCase):
         choice = server.post("/v1/chat/completions", messages=hello, reasoning_effort="none", **ask)[1]["choices"][0]
         self.assertEqual((choice["finish_reason"], choice["message"]["content"].strip()), ("stop", ""))
         choice = server.post("/v1/completions", prompt="the", ignore_eos=True, **ask)[1]["choices"][0]
-        self.assertEqual((choice["finish_reason"], "bridge" in choice["text"]), ("length", True))
-        done = subprocess.run([PROGRAM, "generate", "--model", model.model, "--prompt", "the", "--json"], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual((choice["finish_reason"], text in choice["text"]), ("length", True))
+        said = server.post("/v1/completions", prompt="the", temperature=0, max_tokens=12, ignore_eos=True)[1]["choices"][0]["text"]
+        end = said.strip()[2:4]
+        change(model.model, "generation_config.json", stop_strings=end)
+        generate = [PROGRAM, "generate", "--model", model.model, "--prompt", "the", "--temperature", "0", "--max-tokens", "12", "--json"]
+        done = subprocess.run(generate, capture_output=True, text=True)
+        self.assertEqual(json.loads(done.stdout)["finish_reason"], "stop", done.stderr)
+        self.assertEqual(json.loads(done.stdout)["text"], said[:said.index(end)])
         for bad in (3, [3], {"a": 1}):
             change(model.model, "generation_config.json", stop_strings=bad)
             for command in (["generate", "--prompt", "the"], ["chat"]):
