@@ -185,12 +185,12 @@ std::string_view way_to_more(const PackOptions& options) {
   return "add texts, make smaller ones (--document line, paragraph, or block with --block-bytes)";
 }
 
-/// `distinct`: texts among the documents, where none was held out by chance.
+/// `distinct`: texts among the documents; 0 where chance held one out.
 void warn_of_no_validation(const Manifest& manifest, uint64_t distinct,
                            const PackOptions& options) {
   if (options.val_fraction == 0 || !options.read.warn || predicts(manifest.val)) return;
   const uint64_t documents = manifest.train.documents + manifest.val.documents;
-  const bool copies = manifest.val.documents == 0 && distinct < documents;
+  const bool copies = distinct > 0 && distinct < documents;
   const std::string has = copies
                               ? fmt::format(
                                     "{} documents, {} of them distinct: equal ones are "
@@ -238,7 +238,7 @@ class Splitter {
   }
 
   uint64_t tokens() const { return train_.tokens() + val_.tokens(); }
-  /// Texts of the documents, where chance held out none.
+  /// Texts of the documents; 0 where chance held one out.
   uint64_t distinct() const { return seen_.size(); }
 
  private:

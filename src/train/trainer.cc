@@ -8,6 +8,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/paths.h"
 #include "core/suggest.h"
 #include "core/unfinished.h"
 #include "core/units.h"
@@ -85,7 +86,7 @@ void check_field(const std::string& field, const Json& known, const std::string&
 }
 
 bool has_run(const fs::path& run_dir) {
-  return fs::exists(run_dir / kRunFile) || latest_checkpoint(run_dir) ||
+  return path_exists(run_dir / kRunFile) || latest_checkpoint(run_dir) ||
          !incomplete_checkpoints(run_dir).empty();
 }
 
