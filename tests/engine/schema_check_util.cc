@@ -61,7 +61,8 @@ std::string check_number(const Json& schema, double x) {
     // As decimals: the product that is meant has at most 15 digits.
     const double of = schema["multipleOf"].get<double>();
     const std::string product = fmt::format("{:.15g}", std::round(x / of) * of);
-    if (std::strtod(product.c_str(), nullptr) != x) return "is no multiple";
+    const double nearest = of == 1 ? std::round(x) : std::strtod(product.c_str(), nullptr);
+    if (nearest != x) return "is no multiple";
   }
   return {};
 }

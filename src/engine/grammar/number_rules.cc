@@ -9,6 +9,7 @@
 #include <map>
 #include <vector>
 
+#include "core/stop_scope.h"
 #include "engine/grammar/json_rules.h"
 
 namespace um {
@@ -90,6 +91,7 @@ class NumberWriter {
   State state_of(const NumberPlace& place) {
     const auto [at, is_new] = known_.try_emplace(place, -1);
     if (is_new) {
+      count_memory(2 * (sizeof(NumberPlace) + limits_.size() * sizeof(int32_t)));  // with the list
       at->second = grammar_.add_state();
       open_.push_back(place);
     }
@@ -139,6 +141,7 @@ class NumberWriter {
   /// Goes on by a digit; false if no number of the set goes on like that.
   bool read(NumberPlace& place, int digit) {
     using P = NumberPlace;
+    check_stop(1 + limits_.size() / 8);
     const bool behind_point = place.phase >= P::kPoint;
     const auto at = static_cast<size_t>(place.digits);
     if (behind_point)
@@ -181,7 +184,7 @@ class NumberWriter {
     const MultipleOf& of = set_.multiples[i];
     int64_t& rest = place.remainders[i];
     if (behind_point && place.places[i] == of.places) {
-      if (digit != 0) rest = -1;
+      if (digit != 0 || rest != 0) rest = -1;
     } else if (rest >= 0) {
       rest = (rest * 10 + digit) % static_cast<int64_t>(of.units);
       if (behind_point) ++place.places[i];
