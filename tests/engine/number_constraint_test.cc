@@ -51,7 +51,8 @@ std::vector<std::string> number_schemas() {
       R"({"type": "number", "multipleOf": 0.25, "not": {"type": "integer"}})",
       R"({"type": "integer", "multipleOf": 7})",
       R"({"type": "integer", "not": {"multipleOf": 7}})",
-      R"({"type": "number", "not": {"multipleOf": 0.125}})",
+      R"({"type": "number", "not": {"multipleOf": 0.01}})",
+      R"({"type": "number", "not": {"multipleOf": 0.125}, "minimum": -1000, "maximum": 1000})",
   };
   for (const char* bound : {"0", "1", "5", "-1", "0.1", "0.3", "-0.30000000000000004", "1e-7",
                             "1e-16", "1000", "99999.5", "4503599627370496", "9007199254740992",
