@@ -8,7 +8,7 @@
 // may end too (MaskBench's own rule looks at each token alone). --draft: the "$schema" of schemas
 // without one. --every: each Nth file only. --list: a line per schema that fails. --check: fails if
 // a text was accepted that must not be. --samples: writes N random texts of each FILE's schema to
-// FILE.samples, a list of strings.
+// FILE.samples, a list of strings; numbers of every second text are near their bounds.
 #include <fmt/core.h>
 #include <time.h>
 
@@ -188,6 +188,7 @@ class Bench {
   std::string sample(const Constraint& constraint, size_t number) {
     constexpr size_t kFree = 200, kMost = 20'000;
     const RandomStream random(1, number);
+    const bool at_edges = number % 2 == 1;  // of numbers
     const auto copy = constraint.clone();
     std::string text;
     for (size_t step = 0; step < kMost; ++step) {
@@ -205,14 +206,30 @@ class Bench {
       }
       const auto may_end = !std::isinf(logits_[static_cast<size_t>(words_.end())]);
       const uint64_t bits = random.bits(step);
-      if (may_end && (step > kFree || allowed.size() == 1 || bits % 4 == 0)) break;
+      const int32_t digit = at_edges && bits % 8 != 0 ? edge_digit(allowed, number % 4 == 1) : -1;
+      const bool ends = step > kFree || allowed.size() == 1 || (digit < 0 && bits % 4 == 0);
+      if (may_end && ends) break;
       if (may_end) std::erase(allowed, words_.end());
       const bool close = closes >= 0 && bits % (step > kFree ? 2 : 8) == 0;
-      const int32_t id = close ? closes : allowed[(bits >> 8) % allowed.size()];
+      const int32_t id = close        ? closes
+                         : digit >= 0 ? digit
+                                      : allowed[(bits >> 8) % allowed.size()];
       copy->accept(id);
       text += words_.bytes()[static_cast<size_t>(id)];
     }
     return text;
+  }
+
+  /// The lowest digit that is allowed, or the highest; -1 if there is none.
+  int32_t edge_digit(const std::vector<int32_t>& allowed, bool highest) const {
+    int32_t found = -1;
+    const auto bytes = [&](int32_t id) { return words_.bytes()[static_cast<size_t>(id)]; };
+    for (const int32_t id : allowed) {
+      const std::string text = bytes(id);
+      if (text.size() != 1 || text < "0" || text > "9") continue;
+      if (found < 0 || (text > bytes(found)) == highest) found = id;
+    }
+    return found;
   }
 
   bool allowed(Constraint& constraint, int32_t id) {

@@ -10,6 +10,8 @@
 # text. Skipped (77) without it.
 #        scripts/bench_schemas.sh --pydantic [TYPE…]
 # The field types of pydantic, as $UM_PYTHON (python3) has it: tests/engine/pydantic_types_test.py.
+#        scripts/bench_schemas.sh --numbers
+# Numbers near their bounds, checked with Python's jsonschema: tests/engine/schema_numbers_test.py.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
@@ -24,6 +26,9 @@ fi
 bench=$ROOT/build/schemas_bench
 if [[ $1 == --pydantic ]]; then
   exec "${UM_PYTHON:-python3}" -B "$ROOT/tests/engine/pydantic_types_test.py" "$bench" "${@:2}"
+fi
+if [[ $1 == --numbers ]]; then
+  exec "${UM_PYTHON:-python3}" -B "$ROOT/tests/engine/schema_numbers_test.py" "$bench"
 fi
 if [[ $1 != --suite ]]; then
   exec "$bench" "$@"

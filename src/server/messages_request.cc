@@ -189,10 +189,19 @@ void read_thinking(const Ordered& body, Ordered& chat) {
     chat["thinking_token_budget"] = (*thinking)["budget_tokens"];
 }
 
+/// Of these the chat's fields know a -1, which this API does not.
+void check_counts(const Json& body) {
+  int64_t count = 0;
+  for (const char* name : {"max_tokens", "max_completion_tokens"})
+    read_field(body, name, count, 1, int64_t{1} << 40);
+  read_field(body, "top_k", count, 0, int64_t{1} << 40);
+}
+
 }  // namespace
 
 Body chat_body_of_messages(const Body& given) {
   const Ordered& body = given.ordered;
+  check_counts(given.json);
   Ordered chat = body;  // with fields of other servers, which mean the same here
   for (const char* name : {"system", "stop_sequences", "tools", "tool_choice", "thinking",
                            "metadata", "n", "output_config", "stream_options"})

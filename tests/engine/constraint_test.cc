@@ -458,6 +458,13 @@ TEST(JsonSchemaConstraint, ErrorsNameThePlace) {
   has(R"~({"type": "object", "properties": {"a": {"items": {"pattern": "(?<=a)"}}}})~",
       "schema #/properties/a/items: the pattern has look-behind");
   has(R"({"multipleOf": 0})", "\"multipleOf\": expected a number above 0");
+  for (const char* limits :
+       {R"("exclusiveMinimum": 0, "exclusiveMaximum": 1e-20)", R"("minimum": 1e300)",
+        R"("maximum": -1e300)", R"("exclusiveMinimum": 5, "exclusiveMaximum": 5.000000000000001)"})
+    has(fmt::format(R"({{"properties": {{"a": {{"type": "number", {}}}}}, "required": ["a"]}})",
+                    limits),
+        "no finite text fits it; schema #/properties/a: no number of at most 18 digits before the "
+        "point and 17 behind it");
   has(R"({"multipleOf": "3"})", "\"multipleOf\": expected");
   has(R"({"multipleOf": 7, "minimum": 1, "maximum": 5, "type": "number"})", "no finite text");
   has(R"({"type": "object", "minProperties": 2})", "a name that is not listed may come twice");

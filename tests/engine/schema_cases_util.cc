@@ -77,6 +77,53 @@ Cases multiple_cases() {
 }
 
 /// oneOf whose branches exclude each other.
+/// Where a decimal meets the schema and the double that it is read as does not.
+Cases double_cases() {
+  return {
+      {R"({"type": "number", "minimum": 0, "exclusiveMaximum": 1})",
+       {"0", "0.9999999999999999", "0.99999999999999989"},
+       {"1", "0.99999999999999999"}},
+      {R"({"type": "number", "exclusiveMinimum": 5})",
+       {"5.000000000000001", "5.1", "6"},
+       {"5", "5.00000000000000001", "5.0000000000000001"}},
+      {R"({"type": "number", "exclusiveMinimum": -0.3})",
+       {"-0.29999999999999993", "0"},
+       {"-0.3", "-0.29999999999999999"}},
+      {R"({"type": "number", "not": {"type": "integer"}})",
+       {"0.5", "0.30000000000000004", "0.999999999999999", "-219120125198.7924",
+        "0.00000000000000001"},
+       {"1", "219120125198195812.7924", "0.99999999999999999", "5.00000000000000001", "5.0"}},
+      {R"({"oneOf": [{"type": "integer"}, {"type": "number", "minimum": 3}]})",
+       {"2", "3.5", "3.00000000000001"},
+       {"3", "2.5", "4.99999999999999999"}},
+      {R"({"type": "number", "not": {"const": 0.3}})",
+       {"0.30000000000000004", "0.29999999999999993", "1"},
+       {"0.3", "0.30000000000000001", "0.29999999999999999"}},
+      {R"({"type": "integer", "not": {"enum": [9007199254740992, 3]}})",
+       {"9007199254740991", "9007199254740994", "4"},
+       {"9007199254740992", "9007199254740993", "3"}},
+      {R"({"type": "number", "multipleOf": 0.01})",
+       {"1234567890123.25", "100000000000.5"},
+       {"1234567890123456.12", "0.001"}},
+      {R"({"type": "integer", "multipleOf": 7})", {"777777777777777"}, {"700000000000000007"}},
+      {R"({"type": "number", "multipleOf": 1})", {"700000000000000007"}, {"0.5"}},
+      {R"({"type": "number", "not": {"multipleOf": 0.1}})",
+       {"0.25", "0.25000000000001"},
+       {"0.3", "0.30000000000000001", "123456789012345678.05"}},
+      {R"({"type": "integer", "exclusiveMinimum": 0, "maximum": 9007199254740991})",
+       {"9007199254740991", "1"},
+       {"0", "9007199254740992"}},
+      {R"({"type": "number", "minimum": -1.7976931348623157e308, "maximum": 1.7976931348623157e308})",
+       {"0", "-12.5", "999999999999999999.5"},
+       {"1e309"}},
+      {R"({"type": "number", "not": {"minimum": 1e300}})", {"7.5"}, {"1e300", "1e301"}},
+      {R"({"anyOf": [{"type": "number", "minimum": 1e300}, {"type": "null"}]})", {"null"}, {"1"}},
+      {R"({"type": "number", "exclusiveMinimum": 5e-324, "exclusiveMaximum": 1})",
+       {"0.5", "0.00000000000000001"},
+       {"0"}},
+  };
+}
+
 Cases exclusive_cases() {
   return {
       {R"({"oneOf": [{"type": "string"}, {"type": ["integer", "null"]}, {"type": "array", "items": {"type": "boolean"}}]})",
@@ -356,8 +403,8 @@ const std::vector<SchemaCase>& schema_cases() {
   static const Cases all = [] {
     Cases list = object_cases();
     for (const Cases& more :
-         {count_cases(), multiple_cases(), exclusive_cases(), value_cases(), joined_cases(),
-          opposite_cases(), name_cases(), list_cases(), decimal_cases()})
+         {count_cases(), multiple_cases(), double_cases(), exclusive_cases(), value_cases(),
+          joined_cases(), opposite_cases(), name_cases(), list_cases(), decimal_cases()})
       list.insert(list.end(), more.begin(), more.end());
     return list;
   }();

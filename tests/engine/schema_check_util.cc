@@ -1,7 +1,10 @@
 // See schema_check_util.h.
 #include "tests/engine/schema_check_util.h"
 
+#include <fmt/core.h>
+
 #include <cmath>
+#include <cstdlib>
 #include <regex>
 
 namespace um {
@@ -32,7 +35,8 @@ size_t characters(const std::string& text) {
 }
 
 bool has_type(const Json& value, const std::string& type) {
-  if (type == "integer") return value.is_number_integer();
+  if (type == "integer")
+    return value.is_number() && std::floor(value.get<double>()) == value.get<double>();
   if (type == "number") return value.is_number();
   return value.type_name() == type;
 }
@@ -54,9 +58,11 @@ std::string check_number(const Json& schema, double x) {
   if (schema.contains("exclusiveMaximum") && x >= schema["exclusiveMaximum"].get<double>())
     return "at the upper bound";
   if (schema.contains("multipleOf")) {
-    const double times = x / schema["multipleOf"].get<double>();
-    if (std::abs(times - std::round(times)) > 1e-9 * std::max(1.0, std::abs(times)))
-      return "is no multiple";
+    // As decimals: the product that is meant has at most 15 digits.
+    const double of = schema["multipleOf"].get<double>();
+    const std::string product = fmt::format("{:.15g}", std::round(x / of) * of);
+    const double nearest = of == 1 ? std::round(x) : std::strtod(product.c_str(), nullptr);
+    if (nearest != x) return "is no multiple";
   }
   return {};
 }

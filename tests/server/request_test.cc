@@ -1,6 +1,7 @@
 // Requests: what is read, what is refused, and by which name.
 #include "server/request.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "core/stop_scope.h"
@@ -336,6 +337,22 @@ TEST(MessagesRequest, TurnsOfOneRoleAreOne) {
   EXPECT_THROW(
       of_messages(R"([{"role": "assistant", "content": [{"type": "redacted_thinking"}]}])"),
       ApiError);
+}
+
+TEST(MessagesRequest, KnowsNoMinusOne) {
+  const auto refused = [](const std::string& fields) {
+    try {
+      chat_body_of_messages(
+          Body(R"({"messages": [{"role": "user", "content": "x"}], )" + fields + "}"));
+    } catch (const ApiError& error) {
+      EXPECT_EQ(error.status(), 400);
+      return error.param();
+    }
+    return std::string();
+  };
+  for (const char* name : {"max_tokens", "max_completion_tokens", "top_k"})
+    EXPECT_EQ(refused(fmt::format("\"{}\": -1", name)), name);
+  EXPECT_EQ(refused(R"("max_tokens": 1, "top_k": 0)"), "");
 }
 
 TEST(ApiErrors, HaveTheNamesOfTheClientsApi) {

@@ -175,6 +175,10 @@ void Grammar::note_closed(State state) {
   closed_[static_cast<size_t>(state)] = true;
 }
 
+void Grammar::note_missing(std::string why) {
+  if (missing_.empty()) missing_ = std::move(why);
+}
+
 void Grammar::finish(Rule root) {
   root_ = root;
   sort_edges();
@@ -182,7 +186,8 @@ void Grammar::finish(Rule root) {
   if (need(start(root)) > kMaxDepth)
     throw UsageError(
         need(start(root)) == kNever
-            ? std::string("the constraint cannot be met: no finite text fits it")
+            ? "the constraint cannot be met: no finite text fits it" +
+                  (missing_.empty() ? missing_ : "; " + missing_)
             : fmt::format("the constraint is nested deeper than {} levels", kMaxDepth));
   refuse_left_recursion();
   find_room();

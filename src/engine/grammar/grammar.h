@@ -59,6 +59,8 @@ class Grammar {
   /// Notes that from here plain characters are read only as note_plain() says, until one that is
   /// not plain.
   void note_closed(State state);
+  /// Says why a part has no text, for the error where that leaves none; the first is kept.
+  void note_missing(std::string why);
 
   /// Ends the building: `root` is the rule of whole texts. Throws UsageError if no finite text
   /// fits, or a rule calls itself before it reads a byte.
@@ -112,6 +114,7 @@ class Grammar {
   std::array<uint8_t, 256> class_byte_{};
   int byte_classes_ = 0;
   Rule root_ = -1;
+  std::string missing_;
 };
 
 }  // namespace um

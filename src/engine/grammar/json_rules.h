@@ -53,8 +53,9 @@ class JsonRules {
   /// At most 18 digits before the point, 15 behind it and 2 in the exponent. `whole`: only whole
   /// numbers, without point and exponent.
   void number(State from, bool whole, State to);
-  /// Numbers of the set without exponent; false if it takes too many states.
-  bool number_in(State from, const NumberSet& set, State to);
+  enum NumbersWritten : uint8_t { kSomeNumbers, kNoNumber, kTooManyStates };
+  /// Numbers of the set without exponent that are in the set as doubles too.
+  NumbersWritten number_in(State from, const NumberSet& set, State to);
 
  private:
   struct InString {

@@ -1,13 +1,17 @@
 // See number_set.h.
 #include "engine/grammar/number_set.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <utility>
 
 namespace um {
 namespace {
 
-constexpr int64_t kMaxDigits = 40;
+constexpr int64_t kMaxDigits = 400;  // a double needs 309 before the point, 341 behind it
 
 int compare_sizes(const Decimal& a, const Decimal& b) {
   if (a.whole.size() != b.whole.size()) return a.whole.size() < b.whole.size() ? -1 : 1;
@@ -40,7 +44,7 @@ std::optional<Decimal> Decimal::parse(std::string_view text) {
   const size_t point = std::min(text.find('.'), e);
   std::string digits(text.substr(0, point));
   if (point < e) digits += text.substr(point + 1, e - point - 1);
-  if (digits.empty() || digits.size() > 400 ||
+  if (digits.empty() || digits.size() > 2 * kMaxDigits ||
       digits.find_first_not_of("0123456789") != std::string::npos)
     return {};
   int64_t exponent = 0;
@@ -71,6 +75,15 @@ std::optional<Decimal> Decimal::parse(std::string_view text) {
 int compare(const Decimal& a, const Decimal& b) {
   if (a.negative != b.negative) return a.negative ? -1 : 1;
   return a.negative ? compare_sizes(b, a) : compare_sizes(a, b);
+}
+
+std::optional<Decimal> next_double(const Decimal& value, bool up) {
+  const std::string text = (value.negative ? "-" : "") + value.whole + "." + (value.fraction + "0");
+  double read = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), read);
+  if (parsed.ec != std::errc()) return {};
+  const double limit = up ? HUGE_VAL : -HUGE_VAL;
+  return Decimal::parse(fmt::format("{}", std::nextafter(read, limit)));
 }
 
 bool NumberSet::contains(const Decimal& value) const {

@@ -14,7 +14,7 @@ struct Decimal {
   bool negative = false;
   std::string whole = "0", fraction = {};  ///< without zeros in front, and behind
 
-  /// Nothing if the text is no JSON number or needs more than 40 digits on one side of the point.
+  /// Nothing if the text is no JSON number or needs more than 400 digits on one side of the point.
   static std::optional<Decimal> parse(std::string_view text);
   bool is_zero() const { return whole == "0" && fraction.empty(); }
   auto operator<=>(const Decimal&) const = default;  // of the text, not of the value
@@ -22,6 +22,10 @@ struct Decimal {
 
 /// Below 0, 0, above 0.
 int compare(const Decimal& a, const Decimal& b);
+
+/// The shortest decimal of the double above (or below) the one that the value is read as; nothing
+/// where there is none.
+std::optional<Decimal> next_double(const Decimal& value, bool up);
 
 /// multipleOf as `units` / 10^`places`.
 struct MultipleOf {

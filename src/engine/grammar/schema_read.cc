@@ -332,9 +332,7 @@ class SchemaReader {
     const auto number = value.is_number() ? Decimal::parse(value.dump()) : std::nullopt;
     if (!number)
       refuse(
-          fmt::format("\"{}\": expected a number of at most 40 digits before and behind the "
-                      "point, found {}",
-                      keyword, value.dump().substr(0, 60)));
+          fmt::format("\"{}\": expected a number, found {}", keyword, value.dump().substr(0, 60)));
     return *number;
   }
 
@@ -354,6 +352,10 @@ class SchemaReader {
     const std::string digits = of.whole + of.fraction;
     if (of.negative || of.is_zero() || digits.size() > 15)
       refuse("\"multipleOf\": expected a number above 0 of at most 15 digits");
+    if (digits == "1") {  // large ones are multiples however they are rounded
+      cell.number.whole = true;
+      return;
+    }
     cell.number.multiples.push_back(
         {.units = std::stoull(digits), .places = static_cast<int>(of.fraction.size())});
   }

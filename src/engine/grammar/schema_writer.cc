@@ -116,9 +116,15 @@ void SchemaWriter::number(const Cell& cell, Expr expr, State from, State to) {
       set.bounds.push_back({*number, true, false, true});
   if (set.bounds.empty() && set.multiples.empty() && set.whole.value_or(true))
     return rules_.number(from, set.whole.value_or(false), to);
-  if (!rules_.number_in(from, set, to))
+  const JsonRules::NumbersWritten written = rules_.number_in(from, set, to);
+  if (written == JsonRules::kTooManyStates)
     refuse_schema(algebra_.path(expr),
                   "its numbers need too many states; use a simpler \"multipleOf\"");
+  if (written == JsonRules::kNoNumber)
+    grammar_.note_missing(
+        fmt::format("schema {}: no number of at most 18 digits before the point and 17 behind it "
+                    "(15 in all beside \"multipleOf\") is in it",
+                    algebra_.path(expr)));
 }
 
 void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
