@@ -8,6 +8,7 @@
 
 #include "server/call_probe.h"
 #include "text/chat.h"
+#include "text/probe_work.h"
 #include "text/turn_end.h"
 
 namespace um {
@@ -37,9 +38,14 @@ void set_thinking(ChatMarks& marks, const Tokenizer& tokenizer, std::string_view
 
 ChatMarks ChatMarks::of(const Tokenizer& tokenizer, const ChatTemplate& chat_template) {
   ChatMarks marks;
+  const ProbeWork work;
   marks.calls = for_tokenizer(find_call_form(chat_template), tokenizer);
   marks.told_calls = !chat_template.is_pangu() && !chat_template.mentions("tools");
   marks.turn_closes = turn_ends(chat_template, tokenizer);
+  if (work.used_up())
+    marks.fault =
+        "the chat template takes too long even for short conversations: how the model calls tools "
+        "and ends its turns is not known";
   const std::string& source = chat_template.source();
   if (source.empty()) {
     if (special_id(tokenizer, kThinkClose) >= 0)

@@ -11,6 +11,7 @@
 
 #include "core/json.h"
 #include "text/pcre.h"
+#include "text/text_room.h"
 
 namespace um {
 
@@ -28,8 +29,9 @@ class Decoder {
   /// Throws Error `WHERE: ...` for kinds that are not known or cannot be streamed.
   Decoder(const Json& spec, bool byte_level, const std::string& where);
 
-  /// The bytes that `piece` stands for.
-  std::string surface(const std::string& piece, PcreScratch& scratch) const;
+  /// The bytes that `piece` stands for. Throws Error when the room, which is that of all pieces,
+  /// does not do.
+  std::string surface(const std::string& piece, PcreScratch& scratch, TextRoom& room) const;
   /// True if a space at the very start of a decoded text is dropped.
   bool strips_first_space() const { return strips_first_space_; }
 
