@@ -157,7 +157,7 @@ TEST(JsonSchemaConstraint, LongListsOfNamesTakeLinearTime) {
     const auto from = names.begin() + begin;
     halves["allOf"].push_back({{"required", Json(Json::array_t(from, from + kMany / 2))}});
   }
-  for (int i = 0; i < 20'000; ++i) flags["n" + std::to_string(i)] = 1;
+  for (int i = 0; i < 6000; ++i) flags["n" + std::to_string(i)] = 1;
   const std::vector<Json> schemas = {
       {{"type", "object"}, {"required", names}},
       {{"type", "object"}, {"dependentRequired", {{"a", names}}}},
