@@ -163,6 +163,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);  // `ultramoe ... | head` ends quietly, as other tools do
+  std::signal(SIGXFSZ, SIG_IGN);  // a write over `ulimit -f` fails, and says so
   um::remove_unfinished_on_signals();
   um::settle_openmp_waiting(argv);
   return um::run(argc, argv);

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <string>
+#include <string_view>
 
 #include "core/files.h"
 #include "core/paths.h"
@@ -51,13 +52,28 @@ void remove_path(const char* path) {
 }
 
 /// Only calls that are allowed in a handler.
-void remove_all_and_die(int signal) {
+void remove_all() {
   while (list_locked.test_and_set(std::memory_order_acquire)) {
   }
   for (auto path = list().rbegin(); path != list().rend(); ++path) remove_path(path->c_str());
+}
+
+void remove_all_and_die(int signal) {
+  remove_all();
   ::signal(signal, SIG_DFL);
   ::raise(signal);  // comes when this handler returns
   list_locked.clear(std::memory_order_release);
+}
+
+/// A page of a mapped file that cannot be read. Only the first thread says so: the list stays
+/// locked, and the others wait for the end.
+void say_and_die(int) {
+  remove_all();
+  static constexpr std::string_view kText =
+      "ultramoe: a file (of a model, or of packed data) shrank while it was read, or its disk "
+      "failed; start again, and replace files in use by new ones instead of writing into them\n";
+  [[maybe_unused]] const ssize_t put = ::write(STDERR_FILENO, kText.data(), kText.size());
+  ::_exit(1);
 }
 
 thread_local OutputDirectory* innermost = nullptr;
@@ -132,6 +148,7 @@ void remove_unfinished_on_signals() {
     for (const int other : kSignals) sigaddset(&action.sa_mask, other);
     ::sigaction(signal, &action, nullptr);
   }
+  ::signal(SIGBUS, say_and_die);
 }
 
 }  // namespace um

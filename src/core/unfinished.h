@@ -40,7 +40,8 @@ class OutputDirectory {
 };
 
 /// Makes SIGINT, SIGTERM and SIGHUP remove unfinished output before they end the process. A signal
-/// that the process was started to ignore (nohup) stays ignored.
+/// that the process was started to ignore (nohup) stays ignored. SIGBUS, which comes when a mapped
+/// file has shrunk, ends it with a line that says so, and exit code 1.
 void remove_unfinished_on_signals();
 
 }  // namespace um

@@ -10,6 +10,7 @@
 #include "models/config.h"
 #include "models/config_fields.h"
 #include "models/gguf_model.h"
+#include "text/probe_work.h"
 #include "text/tokenizer_hash.h"
 #include "text/tokenizer_impl.h"
 #include "text/turn_end.h"
@@ -67,6 +68,7 @@ Ends find_ends(const ModelConfig& config, const Tokenizer& tokenizer, const fs::
     for (const std::string& stop : find_stops(path))
       add_id(ends.text, special_id(tokenizer, stop), config.vocab);
   ends.turn = ends.text;
+  const ProbeWork work;
   if (chat != nullptr)
     for (const int32_t id : turn_ends(*chat, tokenizer)) add_id(ends.turn, id, config.vocab);
   return ends;

@@ -6,8 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "core/error.h"
 #include "server/call_probe.h"
 #include "text/chat.h"
+#include "text/probe_work.h"
 #include "text/turn_end.h"
 
 namespace um {
@@ -33,13 +35,30 @@ void set_thinking(ChatMarks& marks, const Tokenizer& tokenizer, std::string_view
   if (marks.think_open < 0 || marks.think_close < 0) marks.think_open = marks.think_close = -1;
 }
 
+/// Finds the form of calls, and the ends of turns for `marks`; or why they are not known.
+CallForm probe(ChatMarks& marks, const Tokenizer& tokenizer, const ChatTemplate& chat_template) {
+  const ProbeWork work;
+  CallForm calls;
+  try {
+    calls = find_call_form(chat_template);
+    marks.turn_closes = turn_ends(chat_template, tokenizer);
+  } catch (const Error&) {
+    if (!work.used_up()) throw;
+  }
+  if (work.used_up())
+    marks.fault =
+        "the chat template takes too long even for short conversations: how the model calls "
+        "tools and ends its turns is not known";
+  return calls;
+}
+
 }  // namespace
 
 ChatMarks ChatMarks::of(const Tokenizer& tokenizer, const ChatTemplate& chat_template) {
   ChatMarks marks;
-  marks.calls = for_tokenizer(find_call_form(chat_template), tokenizer);
+  CallForm calls = probe(marks, tokenizer, chat_template);
+  marks.calls = for_tokenizer(std::move(calls), tokenizer);
   marks.told_calls = !chat_template.is_pangu() && !chat_template.mentions("tools");
-  marks.turn_closes = turn_ends(chat_template, tokenizer);
   const std::string& source = chat_template.source();
   if (source.empty()) {
     if (special_id(tokenizer, kThinkClose) >= 0)

@@ -19,6 +19,7 @@ struct ChatMarks {
   int32_t think_open = -1, think_close = -1;
   std::string think_open_text = {}, think_close_text = {};  ///< empty: there is no thinking
   CallForm calls = {};
+  std::string fault = {};  ///< why calls and ends of turns are not known; empty if they are
   /// The model is told in plain text how to call: it may spell out marks that are tokens.
   bool told_calls = false;
   /// Line ends beside the marks belong to the marks.

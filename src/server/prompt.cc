@@ -8,6 +8,7 @@
 #include "core/stop_scope.h"
 #include "server/api_error.h"
 #include "server/call_probe.h"
+#include "text/probe_work.h"
 
 namespace um {
 namespace {
@@ -68,12 +69,17 @@ void write_into_content(OrderedJson& message, const CallForm& form) {
   message.erase("tool_calls");
 }
 
+CallForm call_form_of(const ChatTemplate& form) {
+  const ProbeWork work;
+  return find_call_form(form);
+}
+
 /// Calls that the template does not write are told as text, so that none vanishes.
 void keep_calls(const ChatTemplate& form, TemplateInput& input) {
   const std::vector<bool> lost = lost_calls(form, input);
   for (size_t i = 0; i < lost.size(); ++i) {
     if (!lost[i]) continue;
-    const CallForm calls = find_call_form(form);
+    const CallForm calls = call_form_of(form);
     if (!calls.readable())
       throw ApiError(400,
                      fmt::format("the chat template leaves out the tool_calls of messages[{}], and "
@@ -93,7 +99,7 @@ TemplateInput input_of(const ChatTemplate& form, const ChatRequest& request) {
   std::string text = "You can call these functions:\n<tools>\n";
   for (const auto& tool : input.tools) text += tool.dump() + "\n";
   text += "</tools>\nTo call one, answer with its name and arguments:\n" +
-          call_example(find_call_form(form));
+          call_example(call_form_of(form));
   OrderedJson& messages = input.messages;
   if (messages.empty() || (messages[0]["role"] != "system" && messages[0]["role"] != "developer"))
     messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", ""}});

@@ -160,7 +160,9 @@ void Service::load(Device& device, std::optional<DType> weights,
     warnings->insert(warnings->end(), tokenizer_->warnings().begin(), tokenizer_->warnings().end());
   template_ = ChatTemplate::load(directory_, *tokenizer_);
   marks_ = ChatMarks::of(*tokenizer_, *template_);
-  if (!is_base_model(directory_) && !marks_.calls.readable() && warnings != nullptr)
+  if (!is_base_model(directory_) && !marks_.fault.empty() && warnings != nullptr)
+    warnings->push_back(marks_.fault);
+  else if (!is_base_model(directory_) && !marks_.calls.readable() && warnings != nullptr)
     warnings->push_back(
         "no tools: the chat template writes calls in a form that is not known here, so requests "
         "with "

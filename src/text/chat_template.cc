@@ -12,6 +12,7 @@
 #include "core/paths.h"
 #include "text/chat.h"
 #include "text/jinja_strings.h"
+#include "text/probe_work.h"
 #include "text/utf8.h"
 
 namespace um {
@@ -321,6 +322,7 @@ bool ChatTemplate::mentions(std::string_view variable) const {
 
 /// Finds out what the template reads.
 void ChatTemplate::probe() {
+  const ProbeWork work;
   const ChatProbe plain = [&](const OrderedJson& messages, const OrderedJson& variables) {
     const TemplateInput input{.messages = messages, .kwargs = variables};
     return render_once(input, messages, kProbeWork).bytes;
@@ -330,6 +332,7 @@ void ChatTemplate::probe() {
     return plain(contents_.fit(messages), variables);
   };
   thinking_ = find_thinking_switch(source_, main_->names(), fitting);
+  UM_CHECK(!work.used_up(), "{}: takes too long even for short conversations", main_->name());
 }
 
 MarkedText ChatTemplate::render_once(const TemplateInput& input, const OrderedJson& messages,

@@ -125,7 +125,7 @@ void Decoder::add(const Json& spec, const std::string& where, int depth) {
   }
 }
 
-std::string Decoder::surface(const std::string& piece, PcreScratch& scratch) const {
+std::string Decoder::surface(const std::string& piece, PcreScratch& scratch, TextRoom& room) const {
   if (joins_) return " " + piece;
   std::string text = piece;
   for (const Step& step : steps_) {
@@ -135,7 +135,7 @@ std::string Decoder::surface(const std::string& piece, PcreScratch& scratch) con
       if (const int byte = byte_of_piece(text); byte >= 0)
         return std::string(1, static_cast<char>(byte));
     } else if (step.kind == Step::kReplace) {
-      text = replace_all(text, step.regex[0], step.text, scratch);
+      text = replace_all(text, step.regex[0], step.text, scratch, room);
     } else {
       for (int64_t i = 0; i < step.count && text.starts_with(step.text); ++i) {
         text.erase(0, step.text.size());

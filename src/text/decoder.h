@@ -12,6 +12,7 @@
 
 #include "core/json.h"
 #include "text/pcre.h"
+#include "text/text_room.h"
 
 namespace um {
 
@@ -29,8 +30,9 @@ class Decoder {
   /// known or cannot be streamed.
   Decoder(const Json& spec, const std::string& where);
 
-  /// The bytes that `piece` stands for.
-  std::string surface(const std::string& piece, PcreScratch& scratch) const;
+  /// The bytes that `piece` stands for. Throws Error when the room, which is that of all pieces,
+  /// does not do.
+  std::string surface(const std::string& piece, PcreScratch& scratch, TextRoom& room) const;
   /// True if a space at the very start of a decoded text is dropped.
   bool strips_first_space() const { return strips_first_space_; }
   /// There is no decoder: added tokens have the space in front, too.

@@ -6,6 +6,7 @@
 
 #include "core/json.h"
 #include "text/pcre.h"
+#include "text/text_room.h"
 #include "text/unicode.h"
 
 namespace um {
@@ -19,8 +20,8 @@ class Normalizer {
   bool empty() const { return steps_.empty(); }
   /// Some step may leave less than a quarter of a text.
   bool shrinks() const;
-  /// Normalises valid UTF-8.
-  std::string apply(std::string text, PcreScratch& scratch) const;
+  /// Normalises valid UTF-8. Throws Error when the room does not do.
+  std::string apply(std::string text, PcreScratch& scratch, TextRoom& room) const;
 
  private:
   struct Step {
@@ -37,8 +38,8 @@ class Normalizer {
 /// A `pattern` of a tokenizer.json, `{"String": "..."}` or `{"Regex": "..."}`.
 Pcre read_pattern(const Json& object, const std::string& where);
 
-/// `text` with every match replaced; Error if the result gets longer than some 100 times the text.
+/// `text` with every match replaced.
 std::string replace_all(const std::string& text, const Pcre& regex, std::string_view with,
-                        PcreScratch& scratch);
+                        PcreScratch& scratch, TextRoom& room);
 
 }  // namespace um

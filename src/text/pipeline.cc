@@ -1,6 +1,8 @@
 // See pipeline.h.
 #include "text/pipeline.h"
 
+#include <numeric>
+
 namespace um {
 
 Pipeline::Pipeline(Normalizer normalizer, PreTokenizer pre_tokenizer, Bpe bpe,
@@ -15,10 +17,12 @@ Pipeline::Pipeline(Normalizer normalizer, PreTokenizer pre_tokenizer, Bpe bpe,
 
 Pipeline::Cut Pipeline::make_cut(const std::vector<AddedToken>& tokens) const {
   PcreScratch scratch;
+  const auto add = [](size_t sum, const AddedToken& token) { return sum + token.text.size(); };
+  TextRoom room("normalizer", std::accumulate(tokens.begin(), tokens.end(), size_t{0}, add));
   Cut cut;
   for (AddedToken token : tokens) {
     const bool normalized = token.normalized;
-    if (normalized) token.text = normalizer_.apply(token.text, scratch);
+    if (normalized) token.text = normalizer_.apply(token.text, scratch, room);
     (normalized ? cut.normalized : cut.raw).add(std::move(token));
   }
   cut.raw.finish();
@@ -31,6 +35,7 @@ void Pipeline::encode(std::string_view text, bool parse_special, EncodeGuard& gu
   const Cut& cut = parse_special ? all_ : literal_;
   auto work = pool_.borrow();
   work->bpe.guard = &guard;
+  TextRoom normal_room("normalizer", text.size()), word_room("pre_tokenizer", text.size());
   bool first = true;
   const PreTokenizer::Sink word = [&](std::string_view part) {
     bpe_.encode(part, work->bpe, ids);
@@ -42,7 +47,7 @@ void Pipeline::encode(std::string_view text, bool parse_special, EncodeGuard& gu
     first = false;
   };
   const auto plain = [&](std::string_view part) {
-    pre_tokenizer_.split(part, first, work->regex, word);
+    pre_tokenizer_.split(part, first, work->regex, word_room, word);
     first = false;
   };
   /// Special tokens count where no byte of theirs is from outside.
@@ -62,7 +67,7 @@ void Pipeline::encode(std::string_view text, bool parse_special, EncodeGuard& gu
                 ? std::string_view()
                 : outside.substr(static_cast<size_t>(part.data() - text.data()), part.size());
         if (normalizer_.empty()) return cut.normalized.cut(part, plain, token, inside(marks));
-        const std::string normal = normalizer_.apply(std::string(part), work->regex);
+        const std::string normal = normalizer_.apply(std::string(part), work->regex, normal_room);
         if (normal == part) return cut.normalized.cut(normal, plain, token, inside(marks));
         // The places have moved: with any byte from outside, nothing here is certain.
         const bool own = marks.find_first_not_of('\0') == std::string_view::npos;

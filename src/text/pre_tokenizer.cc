@@ -111,9 +111,9 @@ bool PreTokenizer::drops() const {
   });
 }
 
-void PreTokenizer::split(std::string_view text, bool first, PcreScratch& scratch,
+void PreTokenizer::split(std::string_view text, bool first, PcreScratch& scratch, TextRoom& room,
                          const Sink& sink) const {
-  Run state{first, scratch, sink};
+  Run state{first, scratch, room, sink};
   run(text, 0, state);
 }
 
@@ -124,6 +124,7 @@ void PreTokenizer::run(std::string_view text, size_t index, Run& state) const {
   if (step.kind == Step::kSplit) return run_split(text, index, state);
   if (step.kind == Step::kMetaspace) return run_metaspace(text, index, state);
   if (text[0] == ' ') return run(text, index + 1, state);
+  state.room.take(text.size() + 1);
   run(" " + std::string(text), index + 1, state);
 }
 
@@ -164,6 +165,7 @@ void PreTokenizer::run_metaspace(std::string_view text, size_t index, Run& state
   const bool wanted =
       step.prepend == Step::kAlways || (step.prepend == Step::kFirst && state.first);
   if (wanted && !marked.starts_with(step.mark)) marked.insert(0, step.mark);
+  state.room.take(marked.size());
   run(marked, index + 1, state);
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/json.h"
 #include "text/pcre.h"
+#include "text/text_room.h"
 
 namespace um {
 
@@ -20,8 +21,9 @@ class PreTokenizer {
   PreTokenizer(const Json& spec, const std::string& where);
 
   /// Gives the words of `text` (valid UTF-8) to `sink`, in order. `first`: the text begins a
-  /// document, not a stretch behind an added token.
-  void split(std::string_view text, bool first, PcreScratch& scratch, const Sink& sink) const;
+  /// document, not a stretch behind an added token. Throws Error when the room does not do.
+  void split(std::string_view text, bool first, PcreScratch& scratch, TextRoom& room,
+             const Sink& sink) const;
 
   /// True if words are sequences of bytes (ByteLevel), false if of characters.
   bool byte_level() const { return byte_level_; }
@@ -42,6 +44,7 @@ class PreTokenizer {
   struct Run {
     bool first;
     PcreScratch& scratch;
+    TextRoom& room;
     const Sink& sink;
   };
   static Behavior behavior_of(const std::string& name, const std::string& where);

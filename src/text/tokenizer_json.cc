@@ -2,6 +2,7 @@
 // hostile: kinds that are not known are errors, not guesses.
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "core/error.h"
@@ -83,7 +84,15 @@ void read_vocabulary(Impl& impl, const JsonObject& model) {
   }
   check_id_gap(std::max<int64_t>(last, 0), vocab->size(), model.where() + ": vocab");
   impl.pieces.resize(static_cast<size_t>(last + 1));
-  for (const auto& [piece, id] : impl.piece_ids) impl.pieces[static_cast<size_t>(id)] = piece;
+  std::vector<bool> named(impl.pieces.size());
+  for (const auto& [piece, id] : impl.piece_ids) {
+    const auto place = static_cast<size_t>(id);
+    UM_CHECK(!named[place], "{}: vocab: {} and {} have the same id {}", model.where(),
+             quote(std::min(piece, impl.pieces[place])), quote(std::max(piece, impl.pieces[place])),
+             id);
+    named[place] = true;
+    impl.pieces[place] = piece;
+  }
 }
 
 /// The two halves of a merge: `"a b"` or `["a", "b"]`.
@@ -158,10 +167,12 @@ Bpe read_bpe(Impl& impl, const JsonObject& model, bool bytes) {
 
 void read_surfaces(Impl& impl, const Decoder& decoder) {
   PcreScratch scratch;
+  const auto add = [](size_t sum, const std::string& piece) { return sum + piece.size(); };
+  TextRoom room("decoder", std::accumulate(impl.pieces.begin(), impl.pieces.end(), size_t{0}, add));
   for (size_t id = 0; id < impl.pieces.size(); ++id) {
     const bool silent = impl.special_of[id] >= 0 || !impl.surfaces[id].empty();
     if (!silent && !impl.pieces[id].empty())
-      impl.surfaces[id] = decoder.surface(impl.pieces[id], scratch);
+      impl.surfaces[id] = decoder.surface(impl.pieces[id], scratch, room);
     else if (decoder.joins() && !impl.surfaces[id].empty())  // an added token
       impl.surfaces[id].insert(0, " ");
   }

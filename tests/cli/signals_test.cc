@@ -94,5 +94,19 @@ TEST_F(CliSignals, NothingStaysHalfMade) {
   }
 }
 
+TEST_F(CliSignals, ALimitOfFileSizesIsAnError) {
+  const std::string out = scratch_ / "limited";
+  const std::string command = std::string("ulimit -f 64; exec ") + UM_BINARY +
+                              " init --preset tiny-ultra --out " + out + " 2>&1";
+  FILE* pipe = ::popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string said;
+  for (int c = 0; (c = std::fgetc(pipe)) != EOF;) said += static_cast<char>(c);
+  const int status = ::pclose(pipe);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  EXPECT_NE(said.find("File too large"), std::string::npos) << said;
+  EXPECT_FALSE(fs::exists(out));
+}
+
 }  // namespace
 }  // namespace um

@@ -104,6 +104,19 @@ TEST_F(UnfinishedTest, AnIgnoredSignalStaysIgnored) {
   EXPECT_EQ(left().size(), 1u);
 }
 
+TEST_F(UnfinishedTest, AMapThatShrinksIsNamed) {
+  write_file_atomic(top_ / "model", std::string(1 << 20, 'x'));
+  const auto read_shrunken = [&] {
+    remove_unfinished_on_signals();
+    new AtomicFile(top_ / "half");
+    const MappedFile map(top_ / "model");
+    fs::resize_file(top_ / "model", 0);
+    for (const std::byte byte : map.bytes()) ::_exit(static_cast<int>(byte));
+  };
+  EXPECT_EXIT(read_shrunken(), ::testing::ExitedWithCode(1), "^ultramoe: a file .*shrank.*\n$");
+  EXPECT_EQ(left(), Names{"model"});
+}
+
 TEST_F(UnfinishedTest, AKilledWritersLeftoversGo) {
   EXPECT_EQ(end_of(SIGKILL, [&] { new AtomicFile(top_ / "half"); }), SIGKILL);
   EXPECT_EQ(left().size(), 1u);

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <list>
 #include <regex>
@@ -145,6 +146,32 @@ TEST(JsonSchemaConstraint, WorkIsBounded) {
     EXPECT_GT(work.bytes(), 0u) << schema;
   }
   EXPECT_NE(refusals.find("too much work"), std::string::npos) << refusals;
+}
+
+TEST(JsonSchemaConstraint, LongListsOfNamesTakeLinearTime) {
+  constexpr int kMany = 60'000;
+  Json names = Json::array();
+  for (int i = 0; i < kMany; ++i) names.push_back("n" + std::to_string(i));
+  Json halves = {{"type", "object"}, {"allOf", Json::array()}}, flags = {{"type", "object"}};
+  for (const int begin : {0, kMany / 2}) {
+    const auto from = names.begin() + begin;
+    halves["allOf"].push_back({{"required", Json(Json::array_t(from, from + kMany / 2))}});
+  }
+  for (int i = 0; i < 6000; ++i) flags["n" + std::to_string(i)] = 1;
+  const std::vector<Json> schemas = {
+      {{"type", "object"}, {"required", names}},
+      {{"type", "object"}, {"dependentRequired", {{"a", names}}}},
+      {{"const", {{"a", 1}}}, {"dependentRequired", {{"a", names}}}},
+      {{"type", "object"}, {"not", {{"required", names}}}, {"required", names}},
+      {{"enum", {flags}}, {"required", names}},
+      {{"allOf", {{{"const", flags}}, {{"const", flags}}}}},
+      halves};
+  for (const Json& schema : schemas) {
+    const std::clock_t begin = std::clock();
+    const std::string error = schema_error(schema.dump());
+    const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+    EXPECT_LT(seconds, 4) << schema.dump().substr(0, 60) << ": " << error;
+  }
 }
 
 TEST(JsonSchemaConstraint, RefusesWhatTakesTooMuchWork) {

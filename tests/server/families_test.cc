@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "core/stop_scope.h"
 #include "server/answer_stream.h"
 #include "server/api_error.h"
 #include "server/formats.h"
@@ -321,6 +322,29 @@ TEST(AnswerFamilies, EveryWayOfCuttingGivesTheSame) {
     }
     if (!stream.stopped()) all.append(stream.finish());
     EXPECT_EQ(shown(all), expected);
+  }
+}
+
+/// Templates that take as much as they may, whenever they are asked or only where it comes to calls
+/// or to ends of turns.
+TEST(Families, AllProbingOfATemplateHasOneBudget) {
+  const std::string bomb =
+      "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(50) }}";
+  const std::string hello = "{% for m in messages %}{{ m.content }}{% endfor %}";
+  std::string switches;
+  for (int i = 0; i < 16; ++i) switches += fmt::format("{{% if think_{} %}}a{{% endif %}}", i);
+  for (const std::string& source :
+       {bomb, switches + bomb, hello + "{% if tools %}" + bomb + "{% endif %}",
+        hello + "{% if messages[1] and not tools %}" + bomb + "{% endif %}"}) {
+    constexpr int kMost = 3000;  // questions, after 4096 steps each
+    int asked = 0;
+    const StopScope scope([&] { return ++asked > kMost; });
+    const Tokenizer tokenizer = byte_tokenizer({});
+    const ChatTemplate form = ChatTemplate::from_source(source, "t", tokenizer);
+    const ChatMarks marks = ChatMarks::of(tokenizer, form);
+    EXPECT_LT(asked, kMost) << source;
+    const std::string fault = form.fault() + marks.fault;
+    EXPECT_NE(fault.find("takes too long"), std::string::npos) << source << fault;
   }
 }
 

@@ -639,10 +639,55 @@ TEST(TokenizersPeer, AgreesOnEmptyMatchesSlow) {
 // tokenizer of theirs panics on it.
 TEST(TokenizerJson, ReplaceCountsEmptyMatches) {
   PcreScratch scratch;
-  EXPECT_EQ(replace_all("abe", Pcre("a*", "t"), "he", scratch), "hebheehe");
-  EXPECT_EQ(replace_all("abe", Pcre::literal("", "t"), "he", scratch), "heahebheehe");
-  EXPECT_EQ(replace_all("é鸭 x", Pcre("a*", "t"), "he", scratch), "heéhe鸭he hexhe");
-  EXPECT_EQ(replace_all("", Pcre("a*", "t"), "he", scratch), "");
+  TextRoom room("normalizer", 0);
+  EXPECT_EQ(replace_all("abe", Pcre("a*", "t"), "he", scratch, room), "hebheehe");
+  EXPECT_EQ(replace_all("abe", Pcre::literal("", "t"), "he", scratch, room), "heahebheehe");
+  EXPECT_EQ(replace_all("é鸭 x", Pcre("a*", "t"), "he", scratch, room), "heéhe鸭he hexhe");
+  EXPECT_EQ(replace_all("", Pcre("a*", "t"), "he", scratch, room), "");
+}
+
+Json repeated(const char* list, const Json& step, int times) {
+  Json steps = Json::array();
+  for (int i = 0; i < times; ++i) steps.push_back(step);
+  return {{"type", "Sequence"}, {list, steps}};
+}
+
+TEST(TokenizerJson, StepsTogetherMakeNoTextLong) {
+  const Json twice = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  const Json marks = {{"type", "Metaspace"}, {"replacement", "    "}, {"split", false}};
+  const auto error_of = [](const auto& work) -> std::string {
+    try {
+      work();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "none";
+  };
+  Json json = tiny_json();
+  json["normalizer"] = repeated("normalizers", twice, 4);
+  EXPECT_EQ(make(json).encode("a").size(), 16u);
+  json["normalizer"] = repeated("normalizers", twice, 22);
+  EXPECT_NE(error_of([&] { make(json).encode("aaaa"); }).find("normalizer: "), std::string::npos);
+  json = tiny_json();
+  json["pre_tokenizer"] = repeated("pretokenizers", marks, 11);
+  json["pre_tokenizer"]["pretokenizers"].push_back(tiny_json()["pre_tokenizer"]);
+  EXPECT_NE(error_of([&] { make(json).encode("a b"); }).find("pre_tokenizer: "), std::string::npos);
+  json = tiny_json();
+  json["decoder"] = repeated("decoders", twice, 22);
+  EXPECT_NE(error_of([&] { make(json); }).find("decoder: "), std::string::npos);
+}
+
+TEST(TokenizerJson, AnIdHasOnePiece) {
+  Json json = tiny_json();
+  json["model"]["vocab"]["Ā"] = json["model"]["vocab"]["a"];
+  try {
+    make(json);
+    FAIL() << "it was read";
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("\"a\""), std::string::npos) << what;
+    EXPECT_NE(what.find("\"\\u0100\""), std::string::npos) << what;
+  }
 }
 
 TEST(TokenizersPeer, AgreesOnClassesInClasses) {

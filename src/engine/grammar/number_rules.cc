@@ -126,6 +126,7 @@ class NumberWriter {
 
   /// Edges for the digits that may come; neighbours that lead to one state share an edge.
   void digits(const NumberPlace& place, State here) {
+    check_stop(1 + (set_.bounds.size() + set_.multiples.size()) / 4);  // copies of the place
     State last = -1;
     uint8_t first = 0;
     for (uint8_t digit = '0'; digit <= '9' + 1; ++digit) {

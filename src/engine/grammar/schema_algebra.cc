@@ -2,6 +2,7 @@
 #include "engine/grammar/schema_algebra.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "core/error.h"
@@ -22,8 +23,16 @@ constexpr int kMaxDepth = 6;        // to which emptiness is looked for
 
 template <class T>
 void add_new(std::vector<T>& list, const std::vector<T>& more) {
+  check_stop(list.size() * more.size() / kNamesPerStep);
   for (const T& one : more)
     if (std::find(list.begin(), list.end(), one) == list.end()) list.push_back(one);
+}
+
+void add_new(std::vector<std::string>& list, const std::vector<std::string>& more) {
+  if (more.empty()) return;
+  std::unordered_set<std::string> known(list.begin(), list.end());
+  for (const std::string& one : more)
+    if (known.insert(one).second) list.push_back(one);
 }
 
 /// A schema is asked for while it is found.
@@ -34,9 +43,12 @@ size_t weight(const Cell& cell) {
   const size_t parts = cell.names.size() + cell.required.size() + cell.broken.size() +
                        cell.patterns.size() + cell.excluded.size() + cell.items.size() +
                        cell.contains.size() + cell.property_names.size() +
-                       (cell.values ? cell.values->size() : 0);
-  return 4 + parts / 2 + cell.evaluated.names.size() + cell.evaluated.patterns.size() +
-         cell.evaluated.contained.size();
+                       (cell.values ? cell.values->size() : 0) + cell.number.bounds.size() +
+                       cell.number.multiples.size();
+  size_t prefix = 0;
+  for (const ItemRule& rule : cell.items) prefix += rule.prefix.size();
+  return 4 + prefix / kNamesPerStep + parts / 2 + cell.evaluated.names.size() +
+         cell.evaluated.patterns.size() + cell.evaluated.contained.size();
 }
 
 /// Bytes that it takes; what it shares with others is counted where it is made.
@@ -54,6 +66,7 @@ int64_t smaller_limit(int64_t a, int64_t b) {
 }  // namespace
 
 bool equal_values(const Node& a, const Node& b) {
+  check_stop();
   if (a.is_array() && b.is_array())
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), equal_values);
   if (!a.is_object() || !b.is_object()) {
@@ -64,6 +77,7 @@ bool equal_values(const Node& a, const Node& b) {
     return x && y ? compare(*x, *y) == 0 : a == b;
   }
   if (a.size() != b.size()) return false;
+  check_stop(a.size() * a.size() / kNamesPerStep);
   return std::all_of(a.items().begin(), a.items().end(), [&](const auto& item) {
     const auto other = b.find(item.key());
     return other != b.end() && equal_values(item.value(), *other);
@@ -106,10 +120,15 @@ Expr SchemaAlgebra::both(Expr a, Expr b) {
   std::vector<Expr> parts;
   for (const Expr expr : {a, b}) {
     const Entry& entry = entries_[static_cast<size_t>(expr)];
-    add_new(parts, entry.kind == Entry::kBoth ? entry.parts : std::vector<Expr>{expr});
+    const std::vector<Expr> more = entry.kind == Entry::kBoth ? entry.parts : std::vector{expr};
+    if (parts.empty())
+      parts = more;
+    else
+      add_new(parts, more);
   }
   for (const Expr part : parts) {
     const Entry& entry = entries_[static_cast<size_t>(part)];
+    if (entry.kind == Entry::kNot) work(parts.size() / kNamesPerStep);
     if (entry.kind == Entry::kNot &&
         std::find(parts.begin(), parts.end(), entry.parts[0]) != parts.end())
       return kNothing;
@@ -287,14 +306,11 @@ bool SchemaAlgebra::contains(const Cell& cell, const Node& value) {
   if (kind_of(value) != cell.kind) return false;
   doubtful_ = doubtful_ || cell.fewer;  // a "no" is not certain; accepts() forgets it for a "yes"
   const auto is_value = [&](const Node* one) { return equal_values(*one, value); };
-  if (cell.values) {
-    work(cell.values->size());
-    return std::any_of(cell.values->begin(), cell.values->end(), is_value);
-  }
-  work(cell.excluded.size());
+  if (cell.values) return std::any_of(cell.values->begin(), cell.values->end(), is_value);
   if (std::any_of(cell.excluded.begin(), cell.excluded.end(), is_value)) return false;
   if (cell.kind == Cell::kNumber) {
     const auto number = Decimal::parse(value.dump());
+    work(cell.number.bounds.size() + cell.number.multiples.size());
     return number && cell.number.contains(*number);
   }
   const auto size = static_cast<int64_t>(
@@ -340,8 +356,10 @@ bool SchemaAlgebra::meets(const NameRule& rule, const std::string& name, const N
 }
 
 bool SchemaAlgebra::contains_object(const Cell& cell, const Node& value) {
-  for (const std::string& name : cell.required)
+  for (const std::string& name : cell.required) {
+    work(1 + value.size() / kNamesPerStep);
     if (!value.contains(name)) return false;
+  }
   for (const auto& [name, member] : value.items()) {
     for (const auto& rule : cell.names)
       if (!meets(*rule, name, member)) return false;
@@ -418,6 +436,7 @@ bool SchemaAlgebra::find_empty(const Cell& cell, int depth) {
   if (cell.max != kNoLimit && cell.min > cell.max) return true;
   switch (cell.kind) {
     case Cell::kNumber:
+      work(cell.number.bounds.size() * cell.number.bounds.size() / kNamesPerStep);
       return cell.number.is_empty();
     case Cell::kString:
       return cell.patterns.size() > 1 && texts_.is_empty(text_set(cell));

@@ -95,6 +95,7 @@ struct SchemaCell {
 using SchemaCells = std::vector<SchemaCell>;
 
 /// Equality as JSON Schema has it: 1 is 1.0, and the order of properties does not count.
+/// Counts its work (check_stop).
 bool equal_values(const SchemaNode& a, const SchemaNode& b);
 SchemaCell::Kind kind_of(const SchemaNode& value);
 size_t count_characters(std::string_view utf8);

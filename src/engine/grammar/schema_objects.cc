@@ -98,9 +98,11 @@ class ObjectWriter {
     std::vector<PatternId> patterns;
     for (const NameRules* rules : {&cell_.names, &cell_.broken})
       for (const auto& rule : *rules)
-        for (const auto& [pattern, expr] : rule->patterns)
+        for (const auto& [pattern, expr] : rule->patterns) {
+          algebra_.work(1 + patterns.size() / kNamesPerStep);
           if (std::find(patterns.begin(), patterns.end(), pattern) == patterns.end())
             patterns.push_back(pattern);
+        }
     std::vector<TextSets::Id> allowed;
     for (const Expr expr : cell_.property_names) allowed.push_back(algebra_.text_set(expr));
     if (patterns.empty() && allowed.empty()) {
@@ -116,6 +118,7 @@ class ObjectWriter {
   /// The schema of properties whose names have these patterns; false if there are none.
   bool set_exprs(const std::set<PatternId>& found, Others& others) {
     const auto of = [&](const NameRule& rule) {
+      algebra_.work(1 + rule.patterns.size() / 8);
       Expr expr = kAnything;
       bool any = false;
       for (const auto& [pattern, one] : rule.patterns) {
@@ -178,6 +181,8 @@ class ObjectWriter {
   void find_limits() {
     const int64_t required = std::count_if(properties_.begin(), properties_.end(),
                                            [](const Property& one) { return one.required; });
+    for (size_t i = 0; i < properties_.size(); ++i)
+      if (properties_[i].required) behind_required_ = i + 1;
     least_ = cell_.min <= required ? 0 : cell_.min;
     most_ = cell_.max;
     if (others_.empty() && most_ >= std::ssize(properties_)) most_ = kNoLimit;
@@ -190,9 +195,8 @@ class ObjectWriter {
   // --- Writing.
 
   bool may_close(const Place& place) const {
-    for (size_t i = place.index; i < properties_.size(); ++i)
-      if (properties_[i].required) return false;
-    return place.distinct >= least_ && (place.broken || cell_.broken.empty());
+    return place.index >= behind_required_ && place.distinct >= least_ &&
+           (place.broken || cell_.broken.empty());
   }
 
   /// Where the name of a property begins, one of those from place.index on.
@@ -277,6 +281,7 @@ class ObjectWriter {
   std::vector<std::string> listed_;
   std::vector<Property> properties_;
   std::vector<Others> others_;
+  size_t behind_required_ = 0;  // no property from here on is required
   int64_t least_ = 0, most_ = kNoLimit;
   std::map<Place, State> keys_, after_;
   std::vector<Place> open_;

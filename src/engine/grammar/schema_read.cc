@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <unordered_set>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -95,13 +96,14 @@ class SchemaReader {
     cells_ = SchemaAlgebra::everything();
     // What is decided by comparing with the rest comes last, but keeps its place in the order of
     // properties.
-    bool listed = !node_.contains("properties");
+    const bool properties = node_.contains("properties");  // once: to look takes linear time
+    bool listed = !properties;
     for (const auto& [keyword, value] : node_.items()) {
-      if (!has(keyword)) continue;
+      if (!in_draft(keyword)) continue;
       if (keyword == "properties") listed = true;
       if (keyword == "oneOf" || keyword == "if") {
         (listed ? late_ : early_).push_back(keyword);
-      } else if (keyword == "properties" || (!local_done_ && !node_.contains("properties"))) {
+      } else if (keyword == "properties" || (!local_done_ && !properties)) {
         narrow(local());
         local_done_ = true;
       }
@@ -119,8 +121,8 @@ class SchemaReader {
   [[noreturn]] void refuse(std::string_view what) const { refuse_schema(place_.path, what); }
 
   /// Whether the keyword is there, and one of the schema's draft.
-  bool has(std::string_view keyword) const {
-    if (!node_.contains(keyword)) return false;
+  bool has(std::string_view keyword) const { return node_.contains(keyword) && in_draft(keyword); }
+  bool in_draft(std::string_view keyword) const {
     const auto since = std::find_if(kSince.begin(), kSince.end(),
                                     [&](const Since& one) { return one.keyword == keyword; });
     return since == kSince.end() || draft_ == 0 ||
@@ -218,6 +220,7 @@ class SchemaReader {
   void dependent(const std::string& keyword, const Node& value) {
     if (!value.is_object()) refuse(fmt::format("\"{}\": expected an object", keyword));
     for (const auto& [name, rest] : value.items()) {
+      algebra_.work(cells_.size());
       Cells needed = SchemaAlgebra::everything();
       if (rest.is_array() && keyword != "dependentSchemas")
         needed[Cell::kObject].required = names_of(rest, keyword);
@@ -241,6 +244,7 @@ class SchemaReader {
   void depend_values(Cell cell, const std::string& name, const Cells& needed, Cells& made) {
     if (cell.kind == Cell::kObject)
       std::erase_if(*cell.values, [&](const Node* value) {
+        algebra_.work(1 + value->size() / kNamesPerStep);
         return value->contains(name) &&
                std::none_of(needed.begin(), needed.end(),
                             [&](const Cell& one) { return algebra_.contains(one, *value); });
@@ -280,6 +284,7 @@ class SchemaReader {
       if (kind == kinds.end())
         refuse("\"type\": expected object, array, string, number, integer, boolean or null");
       const bool whole = name == "integer";
+      algebra_.work(Cell::kKinds);
       if (whole && numbers) continue;
       made.push_back(SchemaAlgebra::everything()[kind->second]);
       made.back().spoken = Cell::kSaid;
@@ -313,7 +318,7 @@ class SchemaReader {
     for (const auto& [keyword, value] : node_.items()) {
       bool known = false;
       const Cell::Kind kind = kind_of_keyword(keyword, known);
-      if (!known || !has(keyword)) continue;
+      if (!known || !in_draft(keyword)) continue;
       any = said[kind] = true;
     }
     for (Cell& cell : made) {
@@ -421,10 +426,12 @@ class SchemaReader {
 
   std::vector<std::string> names_of(const Node& list, const std::string& keyword) const {
     std::vector<std::string> names;
+    std::unordered_set<std::string_view> seen;
     if (!list.is_array()) refuse(fmt::format("\"{}\": expected a list of names", keyword));
     for (const Node& name : list) {
+      algebra_.work();
       if (!name.is_string()) refuse(fmt::format("\"{}\": expected a list of names", keyword));
-      if (std::find(names.begin(), names.end(), name.get_ref<const std::string&>()) == names.end())
+      if (seen.insert(name.get_ref<const std::string&>()).second)
         names.push_back(name.get<std::string>());
     }
     return names;

@@ -214,6 +214,7 @@ SchemaPlace SchemaSource::follow(const SchemaPlace& from, const SchemaPlace& roo
     const size_t end = std::min(rest.find('/'), rest.size());
     const std::string key = pointer_token(rest.substr(0, end));
     rest.remove_prefix(end);
+    check_stop(1 + at.node->size() / kNamesPerStep);
     const Node* next = nullptr;
     if (at.node->is_object() && at.node->contains(key)) next = &(*at.node)[key];
     if (at.node->is_array() && !key.empty() && key.size() < 6 &&
@@ -232,6 +233,7 @@ SchemaPlace SchemaSource::resolve(const SchemaPlace& from, const std::string& re
   const size_t hash = std::min(reference.find('#'), reference.size());
   const std::string fragment =
       hash < reference.size() ? unescape(std::string_view(reference).substr(hash + 1)) : "";
+  check_stop(1 + (from.resource->base.size() + reference.size()) / 1024);
   const std::string uri = resolve_uri(from.resource->base, reference);
   SchemaPlace root{from.resource->root, from.resource, "#"};
   if (uri != from.resource->base) {

@@ -13,6 +13,9 @@
 
 namespace um {
 
+/// Names of an ordered object, or ids, that are looked at in one step of check_stop().
+inline constexpr size_t kNamesPerStep = 64;
+
 using SchemaNode = nlohmann::ordered_json;  // keeps the order of properties
 
 /// Throws UsageError `schema PATH: WHAT`.

@@ -95,6 +95,7 @@ Cells SchemaAlgebra::subtract(const Cell& from, const Cell& cell) {
 
 void SchemaAlgebra::subtract_strings(const Cell& from, const Cell& cell, Cells& out) {
   for (const auto& pattern : cell.patterns) {
+    work(1 + from.patterns.size() / kNamesPerStep);
     if (std::find(from.patterns.begin(), from.patterns.end(), pattern) != from.patterns.end())
       continue;
     Cell other = from;
@@ -132,6 +133,7 @@ void SchemaAlgebra::subtract_arrays(const Cell& from, const Cell& cell, Cells& o
       Cell other = from;
       other.min = std::max(other.min, static_cast<int64_t>(i) + 1);
       ItemRule wrong;
+      count_memory(i * sizeof(Expr));
       wrong.prefix.assign(i, kAnything);
       wrong.prefix.push_back(negation(rule.prefix[i]));
       other.items.push_back(std::move(wrong));
@@ -164,6 +166,7 @@ Cell SchemaAlgebra::with_property(Cell cell, const std::string& name, Expr expr,
   NameRule rule;
   rule.add(name, expr);
   cell.names.push_back(std::make_shared<const NameRule>(std::move(rule)));
+  check_stop(cell.required.size() / kNamesPerStep);
   if (required &&
       std::find(cell.required.begin(), cell.required.end(), name) == cell.required.end())
     cell.required.push_back(name);
@@ -171,9 +174,10 @@ Cell SchemaAlgebra::with_property(Cell cell, const std::string& name, Expr expr,
 }
 
 void SchemaAlgebra::subtract_objects(const Cell& from, const Cell& cell, Cells& out) {
+  const std::set<std::string_view> required(from.required.begin(), from.required.end());
+  work(cell.names.size() * from.names.size() / kNamesPerStep);
   for (const std::string& name : cell.required) {
-    if (std::find(from.required.begin(), from.required.end(), name) != from.required.end())
-      continue;
+    if (required.contains(name)) continue;
     keep(with_property(from, name, kNothing, false), out);
   }
   for (const auto& rule : cell.names)
