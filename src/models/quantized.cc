@@ -153,14 +153,24 @@ bool is_zero(const std::optional<StoredWeight>& zero) {
   return true;
 }
 
-/// The integers as they lie, and the scale of each row, one for `rows_per_scale` rows.
-StoredWeight::ReadInt8 int8_rows(const TensorView& stored, int64_t columns, StoredWeight scale,
-                                 int64_t rows_per_scale) {
-  return
-      [=, data = stored.bytes.data()](int64_t row, int64_t count, int8_t* values, float* scales) {
-        std::memcpy(values, data + row * columns, static_cast<size_t>(count * columns));
-        for (int64_t r = 0; r < count; ++r) scale.read((row + r) / rows_per_scale, 1, scales + r);
-      };
+/// Whether kernels take scales of so many columns.
+bool is_group(int64_t block, int64_t columns) {
+  return block == columns || block == kPanelDepth / 2 || block % kPanelDepth == 0;
+}
+
+/// Integers in a byte each, with symmetric scales per row or per group of a row.
+StoredWeight::Codes int8_codes(const TensorView& stored, int64_t columns, StoredWeight scale,
+                               Blocks blocks) {
+  const int64_t group = blocks.columns == columns ? kWholeRow : blocks.columns;
+  return {{RowType::panel8, group},
+          [=, data = stored.bytes.data()](int64_t row, RowCodes& out) {
+            out.codes.resize(static_cast<size_t>(columns));
+            const std::byte* from = data + row * columns;
+            for (int64_t c = 0; c < columns; ++c)
+              out.codes[static_cast<size_t>(c)] = static_cast<uint8_t>(from[c]) ^ 128;
+            out.scales.resize(static_cast<size_t>(scale.columns()));
+            scale.read(row / blocks.rows, 1, out.scales.data());
+          }};
 }
 
 StoredWeight Module::scaled(const TensorView& stored) const {
@@ -190,8 +200,8 @@ StoredWeight Module::scaled(const TensorView& stored) const {
   weight.bytes += scale.bytes;
   weight.format = fmt::format("{} with scales per {} × {}", weight.format, scale_blocks.rows,
                               scale_blocks.columns);
-  if (stored.dtype == DType::i8 && scale_blocks.columns == columns && is_zero(zero))
-    weight.read_int8 = int8_rows(stored, columns, scale, scale_blocks.rows);
+  if (stored.dtype == DType::i8 && is_group(scale_blocks.columns, columns) && is_zero(zero))
+    weight.codes = int8_codes(stored, columns, scale, scale_blocks);
   weight.read = dequantize(weight.read, columns, scale, scale_blocks, zero, zero_blocks);
   return weight;
 }

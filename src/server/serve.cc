@@ -69,7 +69,7 @@ class Joined {
 
 /// Loads the model on a thread of its own, so that signals still end the process, and says how far
 /// it has come.
-void load(Service& service, Device& device, std::optional<DType> weights, const Signals& signals,
+void load(Service& service, Device& device, std::optional<WeightTypes> weights, const Signals& signals,
           const Note& note, const LoadProgress& progress) {
   std::atomic<bool> loaded{false};
   std::exception_ptr failure;
@@ -110,7 +110,7 @@ std::string url_of(const ServeOptions& options, int port) {
 }  // namespace
 
 void serve(const ServeOptions& options, const std::filesystem::path& directory, Device& device,
-           std::optional<DType> weights, const Note& note, const LoadProgress& progress) {
+           std::optional<WeightTypes> weights, const Note& note, const LoadProgress& progress) {
   const Signals signals;
   Service service(options, directory);
   Routes routes(service);

@@ -47,10 +47,10 @@ ModelConfig config_of(const char* preset) {
 std::unique_ptr<Model> with_cache(const Model& whole, int64_t slots) {
   const ModelConfig& config = whole.config();
   auto cache =
-      std::make_unique<ExpertCache>(whole.device(), weight_format(whole.params().weights_dtype()),
+      std::make_unique<ExpertCache>(whole.device(), whole.params().weights().matrices,
                                     slots, config.hidden, config.moe.expert_width);
   ExpertCache& kept = *cache;
-  auto model = make_model(config, whole.device(), whole.params().weights_dtype(), std::move(cache));
+  auto model = make_model(config, whole.device(), whole.params().weights(), std::move(cache));
   kept.set_load(from_model(whole, kept));
   for (const auto& param : model->params().all()) {
     copy_bits(whole.params().find(param->name)->weight(), param->weight());
