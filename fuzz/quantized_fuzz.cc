@@ -1,6 +1,6 @@
 // Fuzzes what describes a quantised checkpoint: quant_model_description.json, the
-// quantization_config of config.json, and the tensors themselves, each beside valid ones. It is
-// refused with Error, or every row of every tensor can be read.
+// quantization_config of config.json (compressed-tensors, fp8), and the tensors themselves, each
+// beside valid ones. It is refused with Error, or every row of every tensor can be read.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -20,13 +20,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kFiles{"quant_model_description.json", "config.json", "model.safetensors"};
+constexpr std::array kFiles{"slim/quant_model_description.json", "groups/config.json",
+                            "groups/model.safetensors", "slim/model.safetensors",
+                            "blocks/config.json"};
 
-/// A directory with a matrix of each scheme, removed at the end.
+/// A directory for each method with its schemes of matrices, removed at the end.
 struct Checkpoint {
   Checkpoint() {
-    fs::create_directories(path);
     std::vector<um::TensorView> tensors;
+    const auto save = [&](const char* folder) {
+      fs::create_directories(path / folder);
+      um::write_safetensors(path / folder / "model.safetensors", tensors);
+      tensors.clear();
+    };
     const auto add = [&](const char* name, um::DType dtype, std::vector<int64_t> shape,
                          std::span<const int32_t> values) {
       um::TensorView tensor;
@@ -36,29 +42,41 @@ struct Checkpoint {
       tensor.bytes = std::as_bytes(values).first(tensor.byte_size());
       tensors.push_back(tensor);
     };
-    const std::vector<int32_t> zeros(64), extents = {4, 16};
+    const std::vector<int32_t> zeros(64), extents = {4, 16},
+                                          order = {0, 1, 0, 1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1, 0};
     add("a.weight", um::DType::f8_e4m3, {5, 6}, zeros);
     add("a.weight_scale_inv", um::DType::f32, {3, 3}, zeros);
+    save("blocks");
     add("b.weight", um::DType::i8, {4, 6}, zeros);
     add("b.weight_scale", um::DType::f32, {4, 1}, zeros);
     add("b.weight_offset", um::DType::f32, {4, 1}, zeros);
     add("b.quant_bias", um::DType::i32, {4}, zeros);
     add("b.deq_scale", um::DType::f32, {4}, zeros);
     add("b.input_offset", um::DType::i8, {1}, zeros);
+    save("slim");
     add("c.weight_packed", um::DType::i32, {4, 2}, zeros);
     add("c.weight_shape", um::DType::i32, {2}, extents);
     add("c.weight_scale", um::DType::bf16, {4, 2}, zeros);
     add("c.weight_zero_point", um::DType::i32, {1, 2}, zeros);
-    add("c.weight_g_idx", um::DType::i32, {16}, zeros);
-    um::write_safetensors(path / kFiles[2], tensors);
-    texts[0] = R"({"a.weight":"W8A8","b.weight":"W8A8_DYNAMIC","version":"1","c.weight":"FLOAT"})";
-    texts[1] = R"({"quantization_config":{"quant_method":"fp8","weight_block_size":[2,2]}})";
+    add("c.weight_g_idx", um::DType::i32, {16}, order);
+    add("d.weight", um::DType::f8_e4m3, {5, 6}, zeros);
+    add("d.weight_scale", um::DType::f32, {3, 3}, zeros);
+    save("groups");
+    texts[0] = R"({"b.weight":"W8A8","b.weight_scale":"W8A8","version":"1","c.weight":"FLOAT"})";
+    texts[1] =
+        R"({"quantization_config":{"quant_method":"compressed-tensors","config_groups":{)"
+        R"("g":{"targets":["re:c"],"weights":{"num_bits":4,"strategy":"group","group_size":8,)"
+        R"("symmetric":false,"actorder":"group"}},"h":{"targets":["Linear"],"weights":{)"
+        R"("type":"float","strategy":"block","block_structure":[2,2]}}},"ignore":["e","re:.*f"]}})";
     texts[2] = um::read_file(path / kFiles[2]);
+    texts[3] = um::read_file(path / kFiles[3]);
+    texts[4] =
+        R"({"quantization_config":{"quant_method":"fp8","fmt":"e4m3","weight_block_size":[2,2]}})";
     for (size_t file = 0; file < kFiles.size(); ++file) {
       open[file] = ::open((path / kFiles[file]).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
       write(file, texts[file]);
     }
-    read();
+    for (size_t file = 0; file < kFiles.size(); ++file) read(file);
   }
   ~Checkpoint() {
     std::error_code ignored;
@@ -72,9 +90,10 @@ struct Checkpoint {
         ::ftruncate(open[file], size) != 0)
       std::abort();
   }
-  void read() const {
+  /// The checkpoint that a file is of.
+  void read(size_t file) const {
     constexpr int64_t kMost = 1 << 16;
-    const um::WeightSource source = um::open_weights(path);
+    const um::WeightSource source = um::open_weights((path / kFiles[file]).parent_path());
     for (const auto& [name, weight] : source.tensors()) {
       const int64_t columns = weight.columns(), rows = weight.rows();
       if (!weight.read || columns > kMost || rows <= 0) continue;
@@ -110,7 +129,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const size_t file = data[0] % kFiles.size();
   checkpoint().write(file, std::string_view(reinterpret_cast<const char*>(data) + 1, size - 1));
   try {
-    checkpoint().read();
+    checkpoint().read(file);
   } catch (const um::Error&) {
   }
   checkpoint().write(file, checkpoint().texts[file]);

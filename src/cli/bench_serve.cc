@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "cli/arguments.h"
 #include "cli/bench_measure.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
@@ -385,15 +386,17 @@ void add_bench_serve(CLI::App& family, Globals& globals) {
   add("--requests", options->requests, "requests in all")->check(CLI::Range(1, 1000000));
   add("--rate", options->rate,
       "requests per second, at random times (0: as fast as --concurrency lets)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(finite_number(0, kNoLimit));
   add("--concurrency", options->concurrency, "requests open at once, at most")
       ->check(CLI::Range(1, 900));
   add("--prompt-tokens", options->prompts, "lengths of prompts, drawn from evenly")->delimiter(',');
   add("--answer-tokens", options->answers, "lengths of answers, drawn from evenly")->delimiter(',');
   add("--shared-prefix", options->shared, "share of each prompt that all prompts begin with")
-      ->check(CLI::Range(0.0, 1.0));
-  add("--ttft-limit", options->first_limit, "goodput: seconds to the first token, at most");
-  add("--itl-limit", options->next_limit, "goodput: seconds per token after it, on average");
+      ->check(finite_number(0, 1));
+  add("--ttft-limit", options->first_limit, "goodput: seconds to the first token, at most")
+      ->check(finite_number(0, kNoLimit));
+  add("--itl-limit", options->next_limit, "goodput: seconds per token after it, on average")
+      ->check(finite_number(0, kNoLimit));
   add("--seed", options->seed, "of arrivals and prompts");
   add_json_flag(command, options->json);
   run_with(command, globals, [options, &globals] { bench_serve(*options, globals.device()); });

@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include "cli/arguments.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/fields.h"
@@ -90,7 +91,7 @@ void WeightFlags::add_to(CLI::App* command) {
       ->add_option("--expert-memory", expert_memory,
                    "memory for routed experts, in GB; the others stay on disk (0: all of them, or "
                    "as many as fit)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(finite_number(0, kNoLimit))
       ->type_name("GB")
       ->capture_default_str();
 }

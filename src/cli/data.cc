@@ -1,6 +1,7 @@
 // `ultramoe data`: text files to packed token shards, and the demo's corpus.
 #include <thread>
 
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
@@ -76,10 +77,8 @@ void add_pack(CLI::App& family, Globals& globals) {
   CLI::App* command =
       add_command(family, "pack", "tokenise text files into shards to train on", globals);
   auto flags = std::make_shared<PackFlags>();
-  command
-      ->add_option("--input", flags->inputs,
+  add_files_option(command, "--input", flags->inputs,
                    ".txt and .jsonl files, plain, .gz or .zst, and directories of them")
-      ->type_name("FILE...")
       ->required();
   command->add_option("--tokenizer", flags->tokenizer, "directory of the tokenizer")
       ->type_name("DIR")

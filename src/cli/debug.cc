@@ -2,6 +2,7 @@
 // implementation.
 #include "train/debug.h"
 
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "core/error.h"
@@ -51,10 +52,12 @@ void add_debug(CLI::App& app, Globals& globals) {
       add_command(*family, "grads", "losses, and the gradient of every tensor", globals);
   add_common(grads, *flags);
   grads->add_option("--mtp-weight", flags->mtp_weight, "weight of the MTP loss in the total")
+      ->check(finite_number(-kNoLimit, kNoLimit))
       ->capture_default_str();
   grads
       ->add_option("--balance-weight", flags->balance_weight,
                    "weight of the expert balance loss in the total")
+      ->check(finite_number(-kNoLimit, kNoLimit))
       ->capture_default_str();
   run_with(grads, globals, [flags, &globals] {
     Sequences sequences;

@@ -2,6 +2,7 @@
 // would be right.
 #include <cmath>
 
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "core/error.h"
@@ -201,8 +202,7 @@ void add_eval(CLI::App& app, Globals& globals) {
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
   flags->weights.add_to(command);
-  command->add_option("--text", flags->texts, "text files, each one document")
-      ->type_name("FILE...");
+  add_files_option(command, "--text", flags->texts, "text files, each one document");
   command->add_option("--data", flags->data, "packed corpus")->type_name("DIR");
   command->add_option("--split", flags->split, "split of the packed corpus: val or train")
       ->capture_default_str();

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <new>
 
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "cli/threads.h"
@@ -139,7 +140,7 @@ int run(int argc, char** argv) {
   Globals globals;
   add_commands(app, globals);
   try {
-    std::vector<std::string> arguments = arguments_of(argc, argv);
+    std::vector<std::string> arguments = plain_arguments(app, arguments_of(argc, argv));
     std::reverse(arguments.begin(), arguments.end());  // the order that parse() takes
     app.parse(std::move(arguments));
     flush_output();

@@ -2,6 +2,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
@@ -11,6 +12,7 @@
 #include "core/unfinished.h"
 #include "data/pack.h"
 #include "text/train.h"
+#include "text/utf8.h"
 
 namespace um {
 namespace {
@@ -64,10 +66,8 @@ void train(TrainFlags& flags, const Globals& globals) {
 void add_train_tokenizer(CLI::App& family, Globals& globals) {
   CLI::App* command = add_command(family, "train", "learn a vocabulary from text", globals);
   auto flags = std::make_shared<TrainFlags>();
-  command
-      ->add_option("--input", flags->inputs,
+  add_files_option(command, "--input", flags->inputs,
                    ".txt and .jsonl files, plain, .gz or .zst, and directories of them")
-      ->type_name("FILE...")
       ->required();
   command->add_option("--out", flags->out, "directory to write")->type_name("DIR")->required();
   command
@@ -93,13 +93,16 @@ void add_train_tokenizer(CLI::App& family, Globals& globals) {
 
 struct EncodeFlags {
   std::string tokenizer, text, input;
+  const CLI::Option* text_option = nullptr;  // which may be given and empty
   EncodeOptions encode;
   bool pieces = false, json = false;
 };
 
 void encode(const EncodeFlags& flags) {
   const Tokenizer tokenizer = load_tokenizer(flags.tokenizer);
-  const std::string text = read_input(flags.text, flags.input, "text to encode");
+  const bool given = flags.text_option->count() > 0 && flags.input.empty();
+  const std::string text =
+      given ? repair_utf8(flags.text) : read_input(flags.text, flags.input, "text to encode");
   const std::vector<int32_t> ids = tokenizer.encode(text, flags.encode);
   if (flags.json) {
     nlohmann::ordered_json json = {{"tokens", ids}};
@@ -118,7 +121,7 @@ void add_encode(CLI::App& family, Globals& globals) {
   command->add_option("--tokenizer", flags->tokenizer, "directory of the tokenizer")
       ->type_name("DIR")
       ->required();
-  command->add_option("--text", flags->text, "the text");
+  flags->text_option = command->add_option("--text", flags->text, "the text");
   command->add_option("--input", flags->input, "file with the text, - for standard input")
       ->type_name("FILE");
   command->add_flag("--bos", flags->encode.add_bos, "begin with the begin-of-text token");

@@ -4,6 +4,9 @@
 
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/json.h"
 #include "core/paths.h"
 #include "core/unfinished.h"
 #include "engine/generator.h"
@@ -80,7 +83,14 @@ std::string write_sample(const Model& model, const Tokenizer& tokenizer, const s
 /// The options: of a run that goes on its own, then a file's, then the flags'.
 void read_options(TrainCommand& command) {
   const std::filesystem::path saved = std::filesystem::path(command.out) / kRunFile;
-  if (command.resume && path_exists(saved)) command.fields.read_file(saved);
+  if (command.resume && path_exists(saved)) {
+    UM_CHECK(!parse_toml(read_file(saved), saved.string()).empty(),
+             "{}: no options in it, so the run's options are not known: put them there again, or "
+             "delete the "
+             "file and give them by --config or flags",
+             saved.string());
+    command.fields.read_file(saved);
+  }
   command.flags->apply();
 }
 
@@ -121,11 +131,14 @@ void run(TrainCommand& command, const Globals& globals) {
              trainer.memory().text());
   std::fflush(stdout);
   stop_on_signals();
+  const RunState& state = trainer.state();
+  const int64_t before = state.step;
   const auto checkpoint = trainer.run();
   progress.clear();
-  const RunState& state = trainer.state();
-  fmt::print("{} after {} steps, {} tokens, {}\ncheckpoint {}\n",
-             stop_signal != 0 ? "interrupted" : "done", state.step,
+  const char* how = stop_signal != 0       ? "interrupted"
+                    : state.step == before ? "nothing to do: this run was already complete"
+                                           : "done";
+  fmt::print("{} after {} steps, {} tokens, {}\ncheckpoint {}\n", how, state.step,
              short_count(static_cast<double>(state.tokens)), duration_text(state.seconds),
              checkpoint.string());
   if (stop_signal != 0) throw CLI::RuntimeError(128 + stop_signal);

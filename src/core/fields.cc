@@ -41,7 +41,8 @@ std::string expected_number(const char* what, const FieldSpec& spec) {
 double read_number(const Json& value, const FieldSpec& spec, const std::string& where) {
   const double number = value.is_number() ? value.get<double>() : std::nan("");
   if (!std::isfinite(number) || number < spec.min || number > spec.max) {
-    wrong(where, expected_number("a number", spec), describe(value));
+    const char* what = value.is_number() && !std::isfinite(number) ? "a finite number" : "a number";
+    wrong(where, expected_number(what, spec), describe(value));
   }
   return number;
 }
@@ -76,13 +77,15 @@ std::string read_string(const Json& value, const FieldSpec& spec, const std::str
   return text;
 }
 
-const Json& read_list(const Json& value, const char* expected, const std::string& where) {
+/// A list, or a single value of its kind as a list of one.
+Json read_list(const Json& value, bool single, const char* expected, const std::string& where) {
+  if (single) return Json::array({value});
   if (!value.is_array()) wrong(where, expected, describe(value));
   return value;
 }
 
-void read_tables(const Json& value, const FieldTables& tables, const std::string& where) {
-  read_list(value, "a list of tables", where);
+void read_tables(const Json& given, const FieldTables& tables, const std::string& where) {
+  const Json value = read_list(given, given.is_object(), "a list of tables", where);
   if (value.size() > kMaxTables) {
     wrong(where, fmt::format("at most {} tables", kMaxTables), describe(value));
   }
@@ -103,14 +106,16 @@ void assign(const Field& field, const Json& value, const std::string& where) {
                    [&](std::string* target) { *target = read_string(value, spec, where); },
                    [&](std::vector<std::string>* target) {
                      std::vector<std::string> list;
-                     for (const Json& item : read_list(value, "a list of strings", where)) {
+                     for (const Json& item :
+                          read_list(value, value.is_string(), "a list of strings", where)) {
                        list.push_back(read_string(item, spec, where));
                      }
                      *target = std::move(list);
                    },
                    [&](std::vector<double>* target) {
                      std::vector<double> list;
-                     for (const Json& item : read_list(value, "a list of numbers", where)) {
+                     for (const Json& item :
+                          read_list(value, value.is_number(), "a list of numbers", where)) {
                        list.push_back(read_number(item, spec, where));
                      }
                      *target = std::move(list);

@@ -86,7 +86,8 @@ class Fields {
   /// list. A text is one string of a list, or several numbers or NAME=VALUE pairs with commas
   /// between them; a comma that no NAME= follows belongs to the value.
   void set(const std::string& name, const std::vector<std::string>& texts);
-  /// Sets the fields that an object names; the others stay as they are.
+  /// Sets the fields that an object names; the others stay as they are. A list may be given as the
+  /// one value it has.
   void read(const nlohmann::json& object, const std::string& where);
   /// The same from a .json file, or a TOML file of any other name.
   void read_file(const std::filesystem::path& path);

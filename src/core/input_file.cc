@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/paths.h"
 
 namespace um {
 namespace {
@@ -32,6 +33,10 @@ void check_input_file(const std::filesystem::path& path) {
            kind_of(info.st_mode));
 }
 
+void check_optional_file(const std::filesystem::path& path) {
+  if (path_exists(path)) check_input_file(path);
+}
+
 // Looked at before it is opened, since opening alone can wait (a pipe) or act (a device), and again
 // after, since it may have been replaced in between.
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
@@ -47,10 +52,6 @@ InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
 
 InputFile::~InputFile() {
   if (fd_ >= 0) ::close(fd_);
-}
-
-int InputFile::release() {
-  return std::exchange(fd_, -1);
 }
 
 size_t InputFile::read(char* buffer, size_t capacity) {

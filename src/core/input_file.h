@@ -20,8 +20,6 @@ class InputFile {
 
   uint64_t size() const { return size_; }
   int descriptor() const { return fd_; }
-  /// Hands the descriptor over: the caller closes it.
-  int release();
   /// The next bytes, at most `capacity`; 0 at the end. Throws Error.
   size_t read(char* buffer, size_t capacity);
 
@@ -33,5 +31,7 @@ class InputFile {
 
 /// Throws the Error of InputFile for what it would refuse; for files that a library opens itself.
 void check_input_file(const std::filesystem::path& path);
+/// The same for a file that need not be there.
+void check_optional_file(const std::filesystem::path& path);
 
 }  // namespace um

@@ -53,6 +53,8 @@ std::string quote(std::string_view text) {
 std::string describe(const Json& value) {
   if (value.is_object()) return fmt::format("an object of {} fields", value.size());
   if (value.is_array()) return fmt::format("a list of {} values", value.size());
+  if (value.is_number_float() && !std::isfinite(value.get<double>()))
+    return fmt::format("{}", value.get<double>());  // JSON has no word for these
   return cut(value.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 

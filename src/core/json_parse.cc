@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/ordered_json.h"
+#include "core/stop_scope.h"
 
 namespace um {
 namespace {
@@ -69,6 +70,7 @@ class Builder {
   static constexpr bool kOrdered = std::is_same_v<Value, OrderedJson>;
 
   void count() {
+    check_stop();
     UM_CHECK(++values_ <= limits_.max_values, "{}: more than {} JSON values", where_,
              limits_.max_values);
   }

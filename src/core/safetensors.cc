@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/input_file.h"
 #include "core/json.h"
 #include "core/paths.h"
 
@@ -180,6 +181,7 @@ CheckpointReader::CheckpointReader(const fs::path& path) : path_(path) {
   const bool directory = fs::is_directory(path, ignored);
   const fs::path single = directory ? path / kSingleFile : path;
   const fs::path index = path / kIndexFile;
+  if (directory) check_optional_file(index);
   if (directory && !path_exists(single)) {
     UM_CHECK(path_exists(index), "{}: no checkpoint: expected {} or {}", path.string(), kSingleFile,
              kIndexFile);

@@ -30,6 +30,7 @@ class StopScope {
 
  private:
   friend inline void check_stop(uint64_t steps);
+  friend inline void check_stop_now();
   static constexpr uint64_t kSteps = 4096;  // between two questions
   static inline constinit thread_local StopScope* innermost = nullptr;
 
@@ -38,29 +39,41 @@ class StopScope {
   uint64_t steps_ = 0;
 };
 
-/// While it lives, the thread's work ends by UsageError `message` after `limit` steps. Steps are
-/// counted, not timed, so the same work always ends the same way.
+/// While it lives, the thread's work ends by UsageError `message` after `limit` steps, or with more
+/// than `max_bytes` of what count_memory() has been told of. Both are counted, not measured, so the
+/// same work always ends the same way.
 class WorkScope {
  public:
-  WorkScope(uint64_t limit, std::string message)
-      : limit_(limit), message_(std::move(message)), outer_(std::exchange(innermost, this)) {}
+  WorkScope(uint64_t limit, uint64_t max_bytes, std::string message)
+      : limit_(limit),
+        max_bytes_(max_bytes),
+        message_(std::move(message)),
+        outer_(std::exchange(innermost, this)) {}
   WorkScope(const WorkScope&) = delete;
   WorkScope& operator=(const WorkScope&) = delete;
   ~WorkScope() { innermost = outer_; }
 
   uint64_t steps() const { return steps_; }
+  uint64_t bytes() const { return bytes_; }
 
  private:
   friend inline void check_stop(uint64_t steps);
+  friend inline void count_memory(uint64_t bytes);
   static inline constinit thread_local WorkScope* innermost = nullptr;
 
-  uint64_t limit_;
+  uint64_t limit_, max_bytes_;
   std::string message_;
   WorkScope* outer_;
-  uint64_t steps_ = 0;
+  uint64_t steps_ = 0, bytes_ = 0;
 };
 
-/// After `steps` of work, each of at most a microsecond and about a hundred bytes. Throws Stopped,
+/// Throws Stopped if nobody waits any more.
+inline void check_stop_now() {
+  const StopScope* const scope = StopScope::innermost;
+  if (scope != nullptr && scope->stopped_()) throw Stopped();
+}
+
+/// After `steps` of work, each of at most a microsecond. Throws Stopped,
 /// and UsageError when the work of a WorkScope is used up.
 inline void check_stop(uint64_t steps = 1) {
   WorkScope* const work = WorkScope::innermost;
@@ -68,7 +81,15 @@ inline void check_stop(uint64_t steps = 1) {
   StopScope* const scope = StopScope::innermost;
   if (scope == nullptr || (scope->steps_ += steps) < StopScope::kSteps) return;
   scope->steps_ = 0;
-  if (scope->stopped_()) throw Stopped();
+  check_stop_now();
+}
+
+/// For so many bytes, about, that are kept until the work is done. Throws UsageError when they are
+/// more than the WorkScope allows.
+inline void count_memory(uint64_t bytes) {
+  WorkScope* const work = WorkScope::innermost;
+  if (work != nullptr && (work->bytes_ += bytes) > work->max_bytes_)
+    throw UsageError(work->message_);
 }
 
 }  // namespace um

@@ -2,7 +2,6 @@
 #include "data/text_file.h"
 
 #include <unistd.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/inflater.h"
 #include "core/input_file.h"
 #include "text/utf8.h"
 
@@ -25,6 +25,7 @@ constexpr size_t kReadBytes = 256 << 10;
 constexpr size_t kHeadBytes = 64 << 10;  // of a file are looked at before it is read as text
 constexpr uint64_t kManyInvalid = 16, kInvalidShare = 1000;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr std::string_view kGzipMagic = "\x1F\x8B";
 constexpr std::string_view kZstdMagic = "\x28\xB5\x2F\xFD";
 
 struct Format {
@@ -42,7 +43,7 @@ constexpr std::array<Format, 23> kFormats = {{
     {"PAR1"sv, "Parquet data, which is not read: export it as .jsonl"sv},
     {"ARROW1"sv, "Arrow data, which is not read: export it as .jsonl"sv},
     {"Obj\x01"sv, "Avro data, which is not read: export it as .jsonl"sv},
-    {"\x1F\x8B"sv, "compressed twice: decompress it once with gzip -d"sv},
+    {kGzipMagic, "compressed twice: decompress it once with gzip -d"sv},
     {kZstdMagic, "compressed twice: decompress it once with zstd -d"sv},
     {"\xFD"
      "7zXZ"sv,
@@ -114,35 +115,58 @@ class TextFile::Reader {
   virtual uint64_t position() const = 0;
 };
 
-/// gzip, and files that are not compressed, which zlib passes on as they are.
-class TextFile::GzipReader : public Reader {
+class TextFile::PlainReader : public Reader {
  public:
-  GzipReader(const fs::path& path, InputFile& file)
-      : path_(path), file_(gzdopen(file.descriptor(), "rb")) {
-    UM_CHECK(file_ != nullptr, "{}: cannot open: {}", path.string(), std::strerror(errno));
-    file.release();  // gzclose_r closes it
-    gzbuffer(file_, kReadBytes);
-  }
-  ~GzipReader() override { gzclose_r(file_); }
+  explicit PlainReader(std::unique_ptr<InputFile> file) : file_(std::move(file)) {}
 
   size_t read(char* buffer, size_t capacity) override {
-    const int got =
-        gzread(file_, buffer, static_cast<unsigned>(std::min<size_t>(capacity, 1 << 30)));
-    int code = Z_OK;
-    const char* reason = gzerror(file_, &code);
-    UM_CHECK(got >= 0 && (code == Z_OK || code == Z_STREAM_END), "{}: cannot read: {}",
-             path_.string(), code == Z_ERRNO ? std::strerror(errno) : reason);
-    return static_cast<size_t>(got);
+    const size_t got = file_->read(buffer, capacity);
+    position_ += got;
+    return got;
   }
 
-  uint64_t position() const override {
-    const auto offset = gzoffset(file_);
-    return offset < 0 ? 0 : static_cast<uint64_t>(offset);
-  }
+  uint64_t position() const override { return position_; }
 
  private:
+  std::unique_ptr<InputFile> file_;
+  uint64_t position_ = 0;
+};
+
+class TextFile::GzipReader : public Reader {
+ public:
+  GzipReader(const fs::path& path, std::unique_ptr<InputFile> file)
+      : path_(path), file_(std::move(file)), input_(kReadBytes) {}
+
+  size_t read(char* buffer, size_t capacity) override {
+    try {
+      for (;;) {
+        const size_t got = inflater_.read(rest_, buffer, capacity);
+        if (got > 0 || capacity == 0) return got;
+        if (rest_.empty() && !fill()) break;
+      }
+      inflater_.finish();
+    } catch (const Error& error) {
+      throw Error(fmt::format("{}: cannot read: {}", path_.string(), error.what()));
+    }
+    return 0;
+  }
+
+  uint64_t position() const override { return position_; }
+
+ private:
+  bool fill() {
+    const size_t got = file_->read(input_.data(), input_.size());
+    position_ += got;
+    rest_ = {input_.data(), got};
+    return got > 0;
+  }
+
   fs::path path_;
-  gzFile file_;
+  std::unique_ptr<InputFile> file_;
+  std::vector<char> input_;
+  std::string_view rest_;
+  Inflater inflater_;
+  uint64_t position_ = 0;
 };
 
 /// Zstandard frames, one after the other (RFC 8878).
@@ -195,8 +219,10 @@ TextFile::TextFile(const fs::path& path) {
   const std::string_view first(magic.data(), static_cast<size_t>(std::max<ssize_t>(got, 0)));
   if (first == kZstdMagic)
     reader_ = std::make_unique<ZstdReader>(path, std::move(file));
+  else if (first.starts_with(kGzipMagic))
+    reader_ = std::make_unique<GzipReader>(path, std::move(file));
   else
-    reader_ = std::make_unique<GzipReader>(path, *file);
+    reader_ = std::make_unique<PlainReader>(std::move(file));
 }
 
 TextFile::~TextFile() = default;

@@ -29,6 +29,7 @@ class TextFile {
 
  private:
   class Reader;
+  class PlainReader;
   class GzipReader;
   class ZstdReader;
   std::unique_ptr<Reader> reader_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <thread>
 
 #include "core/error.h"
 #include "core/stop_scope.h"
@@ -19,8 +20,8 @@ namespace {
 
 constexpr size_t kRemembered = 16;               // compiled grammars
 constexpr size_t kMaxChoices = size_t{1} << 18;  // bytes of all texts
-/// Steps of check_stop() that one grammar may take: about a second, and below 200 MB.
-constexpr uint64_t kMaxWork = 12'000'000;
+/// Steps of check_stop() and bytes of count_memory() that one grammar may take: about a second.
+constexpr uint64_t kMaxWork = 12'000'000, kMaxMemory = uint64_t{256} << 20;
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
 std::vector<std::string> bytes_of(const Tokenizer& tokenizer, const std::vector<int32_t>& marks) {
@@ -203,6 +204,11 @@ ConstraintFactory::ConstraintFactory(std::vector<std::string> token_bytes, std::
   trie_ = std::make_shared<TokenTrie>(std::move(token_bytes));
 }
 
+Gate& ConstraintFactory::compile_gate() {
+  static Gate gate(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  return gate;
+}
+
 std::unique_ptr<Constraint> ConstraintFactory::make(std::string key,
                                                     const std::function<Grammar()>& compile) {
   {
@@ -217,7 +223,8 @@ std::unique_ptr<Constraint> ConstraintFactory::make(std::string key,
   auto entry = std::make_shared<Entry>();
   entry->key = std::move(key);
   {
-    const WorkScope work(kMaxWork,
+    const Gate::Pass pass(compile_gate());
+    const WorkScope work(kMaxWork, kMaxMemory,
                          "the schema takes too much work: simplify its combinations (oneOf, not, "
                          "dependentRequired, ...) and its patterns");
     entry->grammar = std::make_shared<Grammar>(compile());

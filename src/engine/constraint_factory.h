@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/gate.h"
 #include "engine/constraint.h"
 #include "text/tokenizer.h"
 
@@ -46,6 +47,9 @@ class ConstraintFactory {
   std::unique_ptr<Constraint> regex(std::string_view pattern);
   /// One of the texts, none of them empty, in UTF-8.
   std::unique_ptr<Constraint> choice(std::span<const std::string> texts);
+
+  /// What compiles goes through it, of all factories: as many at once as the machine has threads.
+  static Gate& compile_gate();
 
  private:
   struct Entry;

@@ -321,8 +321,7 @@ void Engine::Impl::deliver(ActiveRequest& request, std::vector<TokenOutput>& out
   if (request.generated() == 0) request.first_token = Clock::now();
   request.cached += std::ssize(outputs) - 1;
   for (const TokenOutput& output : outputs) request.tokens.push_back(output.id);
-  counters_.generated_tokens += std::ssize(outputs);
-  request.stats.generated_tokens += std::ssize(outputs);
+  int64_t generated = std::ssize(outputs);
   const auto& eos = request.request.eos;
   if (std::ranges::find(eos, outputs.back().id) != eos.end()) {
     request.finish(FinishReason::eos);
@@ -333,10 +332,14 @@ void Engine::Impl::deliver(ActiveRequest& request, std::vector<TokenOutput>& out
   } else if (request.length() >= scheduler_.limit()) {
     request.finish(FinishReason::context);
   }
-  if (!outputs.empty() && request.sink->on_tokens(outputs) < outputs.size()) {
+  const size_t kept = outputs.empty() ? 0 : request.sink->on_tokens(outputs);
+  if (kept < outputs.size()) {
+    generated = static_cast<int64_t>(kept) + 1;  // drafts may stand behind what stopped it
     request.done = false;  // stopped by what it said, whatever else would have ended it
     request.finish(FinishReason::stop);
   }
+  counters_.generated_tokens += generated;
+  request.stats.generated_tokens += generated;
 }
 
 /// How many drafts the request is to have in the next step.

@@ -55,7 +55,8 @@ struct TokenOutput {
 
 /// What a finished request took.
 struct RequestStats {
-  int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
+  int64_t prompt_tokens = 0, cached_tokens = 0;
+  int64_t generated_tokens = 0;       ///< with the one that ended it, or completed a stop string
   int64_t drafted = 0, accepted = 0;  ///< speculative tokens
   int64_t preemptions = 0;
   std::optional<TokenOutput> end = {};  ///< of FinishReason::eos: the token that ended it

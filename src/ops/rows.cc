@@ -40,7 +40,7 @@ void check_panels(const RowFormat& format, int64_t rows, int64_t unit) {
 /// numbers[at] = value, in the tensor's type.
 void put_number(const Tensor& numbers, int64_t at, float value) {
   if (numbers.dtype() == DType::f16)
-    numbers.data<uint16_t>()[at] = f16_from_f32(value);
+    reinterpret_cast<uint16_t*>(numbers.raw())[at] = f16_from_f32(value);
   else
     numbers.f32()[at] = value;
 }
@@ -129,14 +129,9 @@ Rows Rows::row_range(int64_t begin, int64_t end) const {
 
 RowsView Rows::view() const {
   if (!format.has_scales()) return rows_view(values);
-  const auto address = [](const Tensor& numbers) -> const void* {
-    if (!numbers) return nullptr;
-    if (numbers.dtype() == DType::f16) return numbers.data<uint16_t>();
-    return numbers.f32();
-  };
   RowsView view(values.data<int8_t>(), values.ld(), format, nullptr, scales.ld());
-  view.scales = address(scales);
-  view.offsets = address(offsets);
+  view.scales = scales.raw();
+  view.offsets = offsets ? offsets.raw() : nullptr;
   view.unit = unit_;
   return view;
 }

@@ -186,6 +186,7 @@ namespace {
 AnswerRequest chat_answer(Service& service, const ChatRequest& chat) {
   AnswerRequest prompt;
   prompt.prompt = chat_prompt(service.chat_template(), service.bounded_tokenizer(), chat);
+  prompt.field = "messages";
   prompt.chat = true;
   prompt.include_stop = chat.params.include_stop;
   prompt.want_tokens = wants_tokens(chat.params);
@@ -225,18 +226,29 @@ void route_messages(Service& service, const HttpRequest& request, HttpResponse& 
   service.require_ready();
   const Body body(request.body);
   if (field_of(body.json, "max_tokens") == nullptr) bad_field("max_tokens", "missing");
-  const auto chat = read_chat(service, chat_body_of_messages(body));
-  AnswerRequest prompt = chat_answer(service, *chat);
-  auto reply = std::make_shared<MessagesReply>(make_head(service, "msg_"), service.tokenizer(),
-                                               chat, std::ssize(prompt.prompt));
-  answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
+  const Body chat_body = chat_body_of_messages(body);
+  try {
+    const auto chat = read_chat(service, chat_body);
+    AnswerRequest prompt = chat_answer(service, *chat);
+    auto reply = std::make_shared<MessagesReply>(make_head(service, "msg_"), service.tokenizer(),
+                                                 chat, std::ssize(prompt.prompt));
+    answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
+  } catch (const ApiError& error) {
+    throw messages_names(error, body.json);
+  }
 }
 
 void route_count_tokens(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
-  const auto chat = read_chat(service, chat_body_of_messages(Body(request.body)));
-  const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
-  set_json(response, {{"input_tokens", ids.size()}});
+  const Body body(request.body);
+  const Body chat_body = chat_body_of_messages(body);
+  try {
+    const auto chat = read_chat(service, chat_body);
+    const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);
+    set_json(response, {{"input_tokens", ids.size()}});
+  } catch (const ApiError& error) {
+    throw messages_names(error, body.json);
+  }
 }
 
 namespace {
@@ -280,7 +292,7 @@ void route_responses(Service& service, const HttpRequest& request, HttpResponse&
                                                   chat, std::move(own), service.responses());
     answer(service, request, response, chat->params, {std::move(prompt)}, std::move(reply));
   } catch (const ApiError& error) {
-    throw responses_error(error);
+    throw responses_error(error, body.json);
   }
 }
 
@@ -293,7 +305,7 @@ void route_count_responses(Service& service, const HttpRequest& request, HttpRes
     const auto ids = chat_prompt(service.chat_template(), service.bounded_tokenizer(), *chat);
     set_json(response, {{"object", "response.input_tokens"}, {"input_tokens", ids.size()}});
   } catch (const ApiError& error) {
-    throw responses_error(error);
+    throw responses_error(error, body.json);
   }
 }
 
@@ -326,7 +338,7 @@ void route_completions(Service& service, const HttpRequest& request, HttpRespons
       if (completion->params.top_logprobs >= 0) {
         scores.push_back(std::make_shared<TokenScores>(service.model(), prompt.prompt,
                                                        completion->params.top_logprobs));
-        readings.push_back({prompt.prompt, scores.back()});
+        readings.push_back({prompt.prompt, prompt.field, scores.back()});
       }
     }
     echoes.insert(echoes.end(), static_cast<size_t>(completion->params.n), echo);

@@ -1,6 +1,8 @@
 // See api_error.h.
 #include "server/api_error.h"
 
+#include <algorithm>
+
 #include "server/http_record.h"
 #include "text/utf8.h"
 
@@ -34,6 +36,22 @@ std::string ApiError::log_note() const {
   if (!param_.empty()) note += " param=" + quote(param_);
   if (is_server_failure(status_)) note += " message=" + quote(what());
   return note;
+}
+
+ApiError renamed(const ApiError& error, const Json& body, std::span<const FieldName> names) {
+  const std::string& field = error.param();
+  for (const auto& [chat, own, whole] : names) {
+    const std::string_view rest =
+        std::string_view(field).substr(std::min(chat.size(), field.size()));
+    const bool same = field.starts_with(chat) && (rest.empty() || rest[0] == '.' || rest[0] == '[');
+    const std::string outer(own.substr(0, own.find('.')));
+    if (!same || (outer != chat && body.contains(chat) && !body.contains(outer))) continue;
+    const std::string param = std::string(own) + std::string(whole ? "" : rest);
+    std::string message = error.what();
+    if (message.starts_with(field)) message.replace(0, field.size(), param);
+    return {error.status(), message, param, error.code()};
+  }
+  return error;
 }
 
 Json ApiError::body() const {

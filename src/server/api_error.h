@@ -1,7 +1,9 @@
 // ApiError: a request that is answered with an error, in OpenAI's form.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "core/error.h"
@@ -32,6 +34,16 @@ class ApiError : public Error {
 
 /// OpenAI's `type` of an error with this HTTP status: "invalid_request_error" for 400.
 std::string_view error_type(int status);
+
+/// What an API of its own calls a field of a chat request.
+struct FieldName {
+  std::string_view chat, own;
+  bool whole = false;  ///< what is inside of it lies elsewhere there, and is not named
+};
+
+/// `error`, which is of a chat request made from `body`, with the names that `body` has. A field
+/// that was in it under the chat's name keeps that.
+ApiError renamed(const ApiError& error, const Json& body, std::span<const FieldName> names);
 
 /// Throws the ApiError of status 400 for a field.
 template <class... Args>

@@ -19,7 +19,7 @@ namespace um {
 struct AnswerUpdate {
   AnswerDelta delta = {};
   std::vector<TokenOutput> tokens = {};  ///< with their logprobs, if the request wants to see them
-  int64_t token_count = 0;               ///< also counted where `tokens` is empty
+  int64_t token_count = 0;               ///< generated; also counted where `tokens` is empty
   bool finished = false;
   FinishReason reason = FinishReason::eos;
   RequestStats stats = {};

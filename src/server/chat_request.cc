@@ -14,13 +14,13 @@ constexpr size_t kMaxMessages = 10'000, kMaxTools = 256;
 std::string part_text(const Json& part, const std::string& where) {
   if (!part.is_object()) bad_field(where, "expected an object, found {}", describe(part));
   std::string type, text;
-  read_field(part, "type", type);
+  read_field_of(where, part, "type", type);
   const bool refusal = type == "refusal";
   if (!refusal && type != "text" && type != "input_text" && type != "output_text")
     bad_field(where, "a part of type {}: this model reads text only", quote(type));
   const char* field = refusal ? "refusal" : "text";
   if (field_of(part, field) == nullptr) bad_field(where, "a part without \"{}\"", field);
-  read_field(part, field, text);
+  read_field_of(where, part, field, text);
   return text;
 }
 
@@ -44,7 +44,7 @@ std::string written_calls(const Json& calls, const std::string& where) {
     if (function == nullptr || !function->is_object())
       bad_field(where, "expected calls with a \"function\", found {}", describe(call));
     std::string name;
-    read_field(*function, "name", name);
+    read_field_of(where, *function, "name", name);
     if (name.empty()) bad_field(where, "a call has no name");
     const Json* arguments = field_of(*function, "arguments");
     Json parsed = Json::object();
@@ -68,7 +68,7 @@ std::string written_calls(const Json& calls, const std::string& where) {
 Message parse_message(const Json& json, const std::string& where) {
   if (!json.is_object()) bad_field(where, "expected an object, found {}", describe(json));
   Message message;
-  read_field(json, "role", message.role);
+  read_field_of(where, json, "role", message.role);
   if (message.role == "developer") message.role = "system";
   static constexpr std::string_view kRoles[] = {"system", "user", "assistant", "tool", "function"};
   if (std::find(std::begin(kRoles), std::end(kRoles), message.role) == std::end(kRoles))
@@ -99,7 +99,7 @@ ToolChoice parse_tool_choice(const Json& body, const std::vector<Tool>& tools) {
   if (function == nullptr || !function->is_object())
     bad_field(field, "expected none, auto, required or a function, found {}", describe(*json));
   ToolChoice choice{ToolChoice::kNamed, {}};
-  read_field(*function, "name", choice.name);
+  read_field_of(field + ".function", *function, "name", choice.name);
   const bool known = std::any_of(tools.begin(), tools.end(),
                                  [&](const Tool& tool) { return tool.name == choice.name; });
   if (!known) bad_field(field, "there is no tool {}", quote(choice.name));
@@ -112,7 +112,7 @@ void read_thinking_budget(const Json& body, int64_t& budget) {
        {"thinking_token_budget", "thinking_budget_tokens", "reasoning_budget_tokens"})
     read_field(body, name, budget, -1, kMax);
   if (const Json* kwargs = field_of(body, "chat_template_kwargs"))
-    read_field(*kwargs, "thinking_budget", budget, -1, kMax);
+    read_field_of("chat_template_kwargs", *kwargs, "thinking_budget", budget, -1, kMax);
 }
 
 void read_chat_logprobs(const Json& body, const RequestLimits& limits, GenerationParams& params) {
@@ -149,21 +149,22 @@ std::vector<Tool> parse_tools(const Body& body) {
     const std::string where = fmt::format("tools[{}]", i);
     const Json& entry = (*json)[i];
     std::string type = "function";
-    if (entry.is_object()) read_field(entry, "type", type);
+    if (entry.is_object()) read_field_of(where, entry, "type", type);
     const Json* function = entry.is_object() ? field_of(entry, "function") : nullptr;
     if (function == nullptr || !function->is_object() || type != "function")
       bad_field(where, "expected {{\"type\": \"function\", \"function\": {{…}}}}, found {}",
                 describe(entry));
     Tool tool;
-    read_field(*function, "name", tool.name);
-    read_field(*function, "description", tool.description);
+    read_field_of(where + ".function", *function, "name", tool.name);
+    read_field_of(where + ".function", *function, "description", tool.description);
     const auto is_control = [](char c) { return static_cast<unsigned char>(c) < ' '; };
     if (tool.name.empty() || tool.name.size() > 256 ||
         std::any_of(tool.name.begin(), tool.name.end(), is_control))
       bad_field(where, "expected a name of 1 to 256 bytes without control characters");
     const Json* parameters = field_of(*function, "parameters");
     if (parameters != nullptr && !parameters->is_object())
-      bad_field(where + ".parameters", "expected a JSON schema, found {}", describe(*parameters));
+      bad_field(where + ".function.parameters", "expected a JSON schema, found {}",
+                describe(*parameters));
     tool.parameters = parameters == nullptr
                           ? R"({"type":"object"})"
                           : body.ordered["tools"][i]["function"]["parameters"].dump();
@@ -174,14 +175,15 @@ std::vector<Tool> parse_tools(const Body& body) {
 
 ThinkingWish parse_thinking(const Json& body) {
   ThinkingWish wish;
-  std::string name;
+  std::string name, effort = "reasoning_effort";
   read_field(body, "reasoning_effort", wish.effort);
   if (const Json* reasoning = field_of(body, "reasoning")) {
     if (!reasoning->is_object())
       bad_field("reasoning", "expected an object, found {}", describe(*reasoning));
     bool enabled = true;
-    read_field(*reasoning, "effort", wish.effort);
-    read_field(*reasoning, "enabled", enabled);
+    read_field_of("reasoning", *reasoning, "effort", wish.effort);
+    read_field_of("reasoning", *reasoning, "enabled", enabled);
+    if (field_of(*reasoning, "effort") != nullptr) effort = "reasoning.effort";
     wish.mode = enabled ? ThinkMode::kSlow : ThinkMode::kFast;
     if (!enabled) wish.effort = "none";
   }
@@ -189,8 +191,7 @@ ThinkingWish parse_thinking(const Json& body) {
                                                   "high", "xhigh",   "max"};
   const auto* known = std::find(std::begin(kEfforts), std::end(kEfforts), wish.effort);
   if (!wish.effort.empty() && known == std::end(kEfforts))
-    bad_field("reasoning_effort", "{}: expected none, minimal, low, medium or high",
-              quote(wish.effort));
+    bad_field(effort, "{}: expected none, minimal, low, medium or high", quote(wish.effort));
   if (!wish.effort.empty()) wish.mode = known - kEfforts < 2 ? ThinkMode::kFast : ThinkMode::kSlow;
   const Json* kwargs = field_of(body, "chat_template_kwargs");
   if (kwargs == nullptr) return wish;
@@ -199,10 +200,10 @@ ThinkingWish parse_thinking(const Json& body) {
   for (const char* key : {"enable_thinking", "thinking"}) {
     bool on = true;
     if (field_of(*kwargs, key) == nullptr) continue;
-    read_field(*kwargs, key, on);
+    read_field_of(field, *kwargs, key, on);
     wish.mode = on ? ThinkMode::kSlow : ThinkMode::kFast;
   }
-  read_field(*kwargs, "mode", name);
+  read_field_of(field, *kwargs, "mode", name);
   if (name.empty()) return wish;
   if (name != "slow" && name != "fast" && name != "auto")
     bad_field(field + ".mode", "{}: expected slow, fast or auto", quote(name));

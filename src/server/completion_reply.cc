@@ -95,7 +95,7 @@ void CompletionReply::drop_ungenerated(AnswerUpdate& update) const {
   if (!request_->only_echo) return;
   update.delta = {};
   update.tokens.clear();
-  update.token_count = 0;
+  update.token_count = update.stats.generated_tokens = 0;
   update.stop_reason.clear();
   if (update.reason == FinishReason::eos || update.reason == FinishReason::stop)
     update.reason = FinishReason::max_tokens;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/api_error.h"
@@ -67,6 +68,17 @@ inline void read_field(const Json& body, const std::string& name, std::vector<st
   for (const Json& item : list) {
     if (!item.is_string()) bad_field(name, "expected a string, found {}", describe(item));
     value.push_back(item.get<std::string>());
+  }
+}
+
+/// The same for a field of `where`, an object in the body; errors name it so.
+template <class... Args>
+void read_field_of(const std::string& where, const Json& json, const std::string& name,
+                   Args&&... args) {
+  try {
+    read_field(json, name, std::forward<Args>(args)...);
+  } catch (const ApiError& error) {
+    throw ApiError(error.status(), where + "." + error.what(), where + "." + error.param());
   }
 }
 

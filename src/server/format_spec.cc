@@ -42,7 +42,7 @@ FormatSpec response_format(const Body& body) {
   const Json& json = body.json[name];
   if (!json.is_object()) bad_field(name, "expected an object, found {}", describe(json));
   std::string type;
-  read_field(json, "type", type);
+  read_field_of(name, json, "type", type);
   if (type == "text") return {};
   if (type == "json_object") {
     if (field_of(json, "schema") != nullptr) return schema_format(body, "/response_format/schema");
@@ -71,7 +71,7 @@ FormatSpec structured_outputs(const Body& body) {
   if (const Json* choice = field_of(wrapped, "choice"))
     return choice_format(*choice, name + ".choice");
   bool object = false;
-  read_field(wrapped, "json_object", object);
+  read_field_of(name, wrapped, "json_object", object);
   if (object) return {.kind = FormatSpec::kJsonObject};
   bad_field(name, "expected one of json, regex, choice, json_object");
 }
@@ -79,14 +79,20 @@ FormatSpec structured_outputs(const Body& body) {
 }  // namespace
 
 FormatSpec parse_format(const Body& body) {
-  if (field_of(body.json, "structured_outputs") != nullptr) return structured_outputs(body);
-  for (const std::string name : {"json_schema", "guided_json"})
-    if (field_of(body.json, name) != nullptr) return schema_format(body, "/" + name);
+  const auto given = [&](const char* name) { return field_of(body.json, name); };
+  const auto named = [](FormatSpec format, const char* name) {
+    format.field = name;
+    return format;
+  };
+  if (given("structured_outputs") != nullptr)
+    return named(structured_outputs(body), "structured_outputs");
+  for (const char* name : {"json_schema", "guided_json"})
+    if (given(name) != nullptr) return named(schema_format(body, std::string("/") + name), name);
   for (const char* name : {"regex", "guided_regex"})
-    if (const Json* regex = field_of(body.json, name)) return regex_format(*regex, name);
-  if (const Json* choice = field_of(body.json, "guided_choice"))
-    return choice_format(*choice, "guided_choice");
-  if (field_of(body.json, "response_format") != nullptr) return response_format(body);
+    if (const Json* regex = given(name)) return named(regex_format(*regex, name), name);
+  if (const Json* choice = given("guided_choice"))
+    return named(choice_format(*choice, "guided_choice"), "guided_choice");
+  if (given("response_format") != nullptr) return named(response_format(body), "response_format");
   return {};
 }
 

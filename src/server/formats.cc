@@ -56,7 +56,7 @@ std::unique_ptr<Constraint> Formats::of_format(ConstraintFactory& factory,
         break;
     }
   } catch (const Error& error) {
-    throw ApiError(400, error.what(), "response_format");
+    throw ApiError(400, error.what(), format.field);
   }
   return nullptr;
 }
@@ -85,7 +85,7 @@ std::unique_ptr<Constraint> Formats::of_chat(const ChatRequest& request, bool th
   const bool must = request.tool_choice.forced();
   const bool formed = format.kind != FormatSpec::kText && !must;  // a call has no text to form
   if (formed && chat_ == nullptr)
-    bad_field("response_format", "this model has no token that ends an answer");
+    bad_field(format.field, "this model has no token that ends an answer");
   if (formed) rules.content = of_format(*chat_, format);
   const bool may = !request.tools.empty() && request.tool_choice.kind != ToolChoice::kNone;
   if (may && !marks_.calls.readable())
@@ -104,7 +104,7 @@ std::unique_ptr<Constraint> Formats::of_chat(const ChatRequest& request, bool th
 
 std::unique_ptr<Constraint> Formats::of_completion(const GenerationParams& params) {
   if (params.format.kind == FormatSpec::kText) return nullptr;
-  if (text_ == nullptr) bad_field("response_format", "this model has no token that ends a text");
+  if (text_ == nullptr) bad_field(params.format.field, "this model has no token that ends a text");
   return of_format(*text_, params.format);
 }
 

@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "core/ordered_json.h"
+#include "core/stop_scope.h"
 #include "server/field_reader.h"
 #include "server/request.h"
 #include "text/utf8.h"
@@ -46,8 +47,8 @@ void read_stream(const Json& body, GenerationParams& params) {
   if (!options->is_object())
     bad_field("stream_options", "expected an object, found {}", describe(*options));
   if (!params.stream) bad_field("stream_options", "only with \"stream\": true");
-  read_field(*options, "include_usage", params.include_usage);
-  read_field(*options, "continuous_usage_stats", params.continuous_usage);
+  read_field_of("stream_options", *options, "include_usage", params.include_usage);
+  read_field_of("stream_options", *options, "continuous_usage_stats", params.continuous_usage);
 }
 
 void read_sampling(const Json& body, SamplingOptions& sampling) {
@@ -139,6 +140,7 @@ std::vector<int32_t> parse_ids(const Json& value, const std::string& field, int6
   std::vector<int32_t> ids;
   ids.reserve(value.size());
   for (const Json& id : value) {
+    check_stop();
     if (!id.is_number_integer() || id < 0 || id >= vocab)
       bad_field(field, "expected token ids below {}, found {}", vocab, describe(id));
     ids.push_back(id.get<int32_t>());
@@ -163,7 +165,9 @@ GenerationParams parse_generation(const Body& given, const RequestLimits& limits
   read_field(body, "max_tokens", params.max_tokens, -1, kMaxTokens);
   read_field(body, "max_completion_tokens", params.max_tokens, -1, kMaxTokens);
   if (none_good && params.max_tokens == 0) params.max_tokens = 1;
-  if (params.max_tokens == 0) bad_field("max_tokens", "expected at least 1");
+  const bool newer = field_of(body, "max_completion_tokens") != nullptr;
+  if (params.max_tokens == 0)
+    bad_field(newer ? "max_completion_tokens" : "max_tokens", "expected at least 1");
   read_field(body, "min_tokens", params.min_tokens, 0, kMaxTokens);
   read_field(body, "stop", params.stop, static_cast<size_t>(limits.max_stops));
   std::erase(params.stop, std::string());

@@ -5,7 +5,6 @@
 #include "server/http_reader.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +16,9 @@
 #define BOOST_DISABLE_ASSERTS
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
+
+#include "core/error.h"
+#include "core/inflater.h"
 
 namespace um {
 namespace {
@@ -75,12 +77,24 @@ size_t end_of_head(std::string_view received, size_t searched) {
   return std::string_view::npos;
 }
 
+void check_folds(std::string_view lines) {
+  for (const char* fold : {"\r\n ", "\r\n\t"})
+    if (lines.find(fold) != std::string_view::npos)
+      throw HttpError{400, "a header field goes on in a second line"};
+}
+
 /// What Beast would read in a head's lines though RFC 9112 forbids it.
 void check_lines(std::string_view head) {
   if (!head.ends_with("\r\n\r\n")) throw HttpError{400, "a line of the head does not end in CR LF"};
-  for (const char* fold : {"\r\n ", "\r\n\t"})
-    if (head.find(fold) != std::string_view::npos)
-      throw HttpError{400, "a header field goes on in a second line"};
+  check_folds(head);
+}
+
+/// The same of what stands between the parts of a body, as far as it has come: the size of a chunk,
+/// with the trailer behind the last one.
+void check_framing(std::string_view lines) {
+  for (size_t i = lines.find('\n'); i != std::string_view::npos; i = lines.find('\n', i + 1))
+    if (i == 0 || lines[i - 1] != '\r') throw describe(http::error::bad_line_ending, lines);
+  check_folds(lines);
 }
 
 /// Beast takes anything between quotes.
@@ -92,29 +106,21 @@ void check_extensions(std::string_view text) {
     throw describe(http::error::bad_chunk_extension, text);
 }
 
-/// gzip or zlib, one or several streams after each other.
 std::string unzip(std::string_view packed, size_t max_bytes) {
-  struct Stream : z_stream {
-    Stream() : z_stream{} { ready = inflateInit2(this, 15 + 32) == Z_OK; }
-    ~Stream() { inflateEnd(this); }
-    bool ready;
-  } stream;
-  if (!stream.ready) throw HttpError{500, "zlib cannot be used"};
   std::string out;
   std::array<char, 1 << 16> buffer;
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
-  stream.avail_in = static_cast<uInt>(packed.size());
-  for (int code = Z_OK;;) {
-    if (code == Z_STREAM_END && stream.avail_in == 0) return out;
-    if (code == Z_STREAM_END) inflateReset(&stream);
-    stream.next_out = reinterpret_cast<Bytef*>(buffer.data());
-    stream.avail_out = buffer.size();
-    code = inflate(&stream, Z_NO_FLUSH);
-    if (code != Z_OK && code != Z_STREAM_END)
-      throw HttpError{400, "the body is not what its content-encoding says"};
-    out.append(buffer.data(), buffer.size() - stream.avail_out);
-    if (out.size() > max_bytes) too_large(max_bytes);
+  try {
+    Inflater inflater;
+    while (const size_t got = inflater.read(packed, buffer.data(), buffer.size())) {
+      out.append(buffer.data(), got);
+      if (out.size() > max_bytes) too_large(max_bytes);
+    }
+    inflater.finish();
+  } catch (const Error& error) {
+    throw HttpError{
+        400, fmt::format("the body is not what its content-encoding says: {}", error.what())};
   }
+  return out;
 }
 
 }  // namespace
@@ -216,6 +222,8 @@ bool HttpReader::take_body(std::string_view bytes) {
   while (!error && !parser_->is_done()) {  // each time a part of the data, or what is between
     const size_t had = parser_->body.size();
     const size_t used = parser_->put({rest.data(), rest.size()}, error);
+    const bool data = parser_->body.size() > had;
+    if (parser_->chunked() && !data) check_framing(rest.substr(0, used > 0 ? used : rest.size()));
     if (error == http::error::body_limit) too_large(limits_.body_bytes);
     if (error && error != http::error::need_more) throw describe(error, rest);
     const size_t framing = used > 0 ? used - (parser_->body.size() - had) : rest.size();

@@ -16,6 +16,8 @@ namespace um {
 /// API has it, thinking is off unless it is asked for.
 Body chat_body_of_messages(const Body& messages);
 
+/// `error` with the names that this API has for the fields of a chat. `body`: the request's.
+ApiError messages_names(const ApiError& error, const Json& body);
 /// {"type": "error", "error": {"type", "message"}}
 Json messages_error(const ApiError& error);
 

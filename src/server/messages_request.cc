@@ -144,6 +144,8 @@ Ordered chat_tools(const Ordered& tools) {
     Ordered function = {{"name", string_of(tool, "name", where)}};
     if (const Ordered* text = field_of(tool, "description")) function["description"] = *text;
     if (const Ordered* schema = field_of(tool, "input_schema")) function["parameters"] = *schema;
+    if (function.contains("parameters") && !function["parameters"].is_object())
+      bad_field(where + ".input_schema", "expected a JSON schema");
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   return out;
@@ -210,6 +212,16 @@ Body chat_body_of_messages(const Body& given) {
     chat.erase("add_generation_prompt");
   }
   return Body(chat.dump());
+}
+
+ApiError messages_names(const ApiError& error, const Json& body) {
+  static constexpr FieldName kNames[] = {
+      {"response_format/json_schema/schema", "output_config.format.schema"},
+      {"response_format", "output_config.format", true},
+      {"stop", "stop_sequences"},
+      {"thinking_token_budget", "thinking.budget_tokens"},
+      {"messages", "messages", true}};
+  return renamed(error, body, kNames);
 }
 
 }  // namespace um

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/stop_scope.h"
 #include "server/api_error.h"
 #include "server/call_probe.h"
 
@@ -44,9 +45,12 @@ std::vector<bool> lost_calls(const ChatTemplate& form, TemplateInput input) {
   }
   if (std::find(lost.begin(), lost.end(), true) == lost.end()) return lost;
   const std::string text = form.render(input).bytes;
+  constexpr size_t kStep = 4096;  // bytes that are searched in a microsecond
   const auto written = [&](size_t i) {
-    for (size_t k = 0; k < input.messages[i]["tool_calls"].size(); ++k)
+    for (size_t k = 0; k < input.messages[i]["tool_calls"].size(); ++k) {
+      check_stop(1 + text.size() / kStep);
       if (text.find(unique_name(i, k)) == std::string::npos) return false;
+    }
     return true;
   };
   for (size_t i = 0; i < lost.size(); ++i) lost[i] = lost[i] && !written(i);

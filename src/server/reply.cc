@@ -133,7 +133,9 @@ void Reply::count(size_t answer, const AnswerUpdate& update) {
   Counts& counts = counts_[answer];
   counts.tokens += update.token_count;
   counts.reasoning = std::max(counts.reasoning, update.reasoning_tokens);
-  if (update.finished) counts.stats = update.stats;
+  if (!update.finished) return;
+  counts.stats = update.stats;
+  counts.tokens = update.stats.generated_tokens;  // with the one that ended it
 }
 
 Json Reply::base(std::string_view object) const {

@@ -23,6 +23,7 @@ struct FormatSpec {
   std::string schema = {};                ///< of kJsonSchema: its text
   std::string regex = {};                 ///< of kRegex
   std::vector<std::string> choices = {};  ///< of kChoice
+  std::string field = {};                 ///< of the request that asks for it
 };
 
 /// What both kinds of request share.

@@ -33,8 +33,8 @@ Body chat_body_of_responses(const Body& body, const ResponsesRequest& request, s
 /// How many turns of the user the conversation has.
 size_t user_turns(const ResponsesRequest& request);
 
-/// `error` with the names that this API has for the fields of a chat.
-ApiError responses_error(const ApiError& error);
+/// `error` with the names that this API has for the fields of a chat. `body`: the request's.
+ApiError responses_error(const ApiError& error, const Json& body);
 
 class ResponsesReply : public Reply {
  public:

@@ -205,6 +205,8 @@ OrderedJson chat_tools(const OrderedJson& tools) {
     OrderedJson function = {{"name", needed(tools[i], "name", where)}};
     for (const char* name : {"description", "parameters", "strict"})
       if (const OrderedJson* value = value_of(tools[i], name)) function[name] = *value;
+    if (function.contains("parameters") && !function["parameters"].is_object())
+      bad_field(where + ".parameters", "expected a JSON schema");
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   return out;
@@ -281,7 +283,7 @@ void read_reasoning(const Json& body, OrderedJson& chat) {
   if (!reasoning->is_object())
     bad_field("reasoning", "expected an object, found {}", describe(*reasoning));
   std::string effort;
-  read_field(*reasoning, "effort", effort);
+  read_field_of("reasoning", *reasoning, "effort", effort);
   if (!effort.empty()) chat["reasoning"] = {{"effort", effort}};
 }
 
@@ -392,20 +394,13 @@ Body chat_body_of_responses(const Body& given, const ResponsesRequest& request, 
   return Body(chat.dump());
 }
 
-ApiError responses_error(const ApiError& error) {
-  static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"response_format", "text.format"},
+ApiError responses_error(const ApiError& error, const Json& body) {
+  static constexpr FieldName kNames[] = {
+      {"response_format/json_schema/schema", "text.format.schema"},
+      {"response_format", "text.format", true},
       {"max_tokens", "max_output_tokens"},
-      {"messages", "input"},
-      {"reasoning_effort", "reasoning.effort"}};
-  for (const auto& [chat, own] : kNames) {
-    if (!error.param().starts_with(chat)) continue;
-    const std::string param = std::string(own) + error.param().substr(chat.size());
-    std::string message = error.what();
-    if (message.starts_with(chat)) message.replace(0, chat.size(), own);
-    return {error.status(), message, param, error.code()};
-  }
-  return error;
+      {"messages", "input", true}};
+  return renamed(error, body, kNames);
 }
 
 }  // namespace um

@@ -138,17 +138,17 @@ void set_json(HttpResponse& response, const Json& json) {
 
 Routes::Routes(Service& service) : service_(service) {
   entries_ = {
-      {"/v1/chat/completions", {.post = route_chat}},
-      {"/v1/completions", {.post = route_completions}},
-      {"/v1/messages", {.post = route_messages}},
-      {"/v1/messages/count_tokens", {.post = route_count_tokens}},
-      {"/v1/responses", {.post = route_responses}},
-      {"/v1/responses/input_tokens", {.post = route_count_responses}},
+      {"/v1/chat/completions", {.post = route_chat, .text = "messages"}},
+      {"/v1/completions", {.post = route_completions, .text = "prompt"}},
+      {"/v1/messages", {.post = route_messages, .text = "messages"}},
+      {"/v1/messages/count_tokens", {.post = route_count_tokens, .text = "messages"}},
+      {"/v1/responses", {.post = route_responses, .text = "input"}},
+      {"/v1/responses/input_tokens", {.post = route_count_responses, .text = "input"}},
       {"/v1/responses/",
        {.get = route_response, .post = route_response_action, .remove = route_delete_response}},
       {"/v1/models", {.get = route_models}},
       {"/v1/models/", {.get = route_models}},
-      {"/v1/embeddings", {.post = route_embeddings}},
+      {"/v1/embeddings", {.post = route_embeddings, .text = "input"}},
       {"/tokenize", {.post = route_tokenize}},
       {"/detokenize", {.post = route_detokenize}},
       {"/tokenizer_info", {.get = route_tokenizer_info}},
@@ -280,11 +280,12 @@ void Routes::handle(const HttpRequest& request, HttpResponse& response) {
   } catch (const ApiError& error) {
     set_error(request, response, error);
   } catch (const TooManyTokens& error) {
+    const Entry* entry = find(request.path);
     set_error(request, response,
               ApiError(400,
                        fmt::format("This model's maximum context length is {} tokens: {}",
                                    service_.context(), error.what()),
-                       "prompt", "context_length_exceeded"));
+                       entry == nullptr ? "" : entry->text, "context_length_exceeded"));
   } catch (const Stopped&) {
     set_error(request, response,
               request.client_gone() ? ApiError(499, "the client has gone")

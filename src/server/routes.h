@@ -30,6 +30,7 @@ class Routes {
     Route of(const std::string& method) const;
     std::string methods() const;  // for Allow
     bool open = false;            // without the API key
+    const char* text = "";        // the field whose text the tokens of a request are from
   };
 
   void dispatch(const HttpRequest& request, HttpResponse& response);

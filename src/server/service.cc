@@ -42,7 +42,7 @@ class AnswerSink : public RequestSink {
       if (want_tokens_) update.tokens.push_back(tokens[kept]);
     }
     if (stream_.stopped() && include_stop_) update.delta.content += stream_.matched();
-    update.token_count = static_cast<int64_t>(kept);
+    update.token_count = static_cast<int64_t>(kept) + (stream_.stopped() ? 1 : 0);
     update.reasoning_tokens = stream_.reasoning_tokens();
     wanted_ = channel_->add(answer_, std::move(update));
     return wanted_ ? kept : 0;
@@ -235,14 +235,14 @@ EngineStats Service::engine_stats() const {
   return engine_ != nullptr ? engine_->stats() : EngineStats{};
 }
 
-void Service::check_prompt(const std::vector<int32_t>& prompt) const {
-  if (prompt.empty()) throw ApiError(400, "the prompt has no tokens", "prompt");
+void Service::check_prompt(const std::vector<int32_t>& prompt, const std::string& field) const {
+  if (prompt.empty()) bad_field(field, "it has no tokens");
   if (std::ssize(prompt) >= context())
     throw ApiError(400,
                    fmt::format("This model's maximum context length is {} tokens, the prompt has "
                                "{}: shorten it",
                                context(), prompt.size()),
-                   "messages", "context_length_exceeded");
+                   field, "context_length_exceeded");
 }
 
 /// A word also counts behind a space, where its first token is another one.
@@ -290,7 +290,7 @@ void Service::submit(OpenAnswers& open, EngineRequest request, std::shared_ptr<R
 std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
                                                std::vector<AnswerRequest> prompts) {
   require_ready();
-  for (const AnswerRequest& prompt : prompts) check_prompt(prompt.prompt);
+  for (const AnswerRequest& prompt : prompts) check_prompt(prompt.prompt, prompt.field);
   const size_t n = static_cast<size_t>(params.n), answers = prompts.size() * n;
   auto generation =
       std::make_unique<OpenAnswers>(*this, answers, static_cast<size_t>(options_.max_unread_bytes));
@@ -305,7 +305,7 @@ std::unique_ptr<OpenAnswers> Service::generate(const GenerationParams& params,
 
 std::unique_ptr<OpenAnswers> Service::read(std::span<const Reading> texts) {
   require_ready();
-  for (const Reading& text : texts) check_prompt(text.ids);
+  for (const Reading& text : texts) check_prompt(text.ids, text.field);
   auto open = std::make_unique<OpenAnswers>(*this, texts.size(),
                                             static_cast<size_t>(options_.max_unread_bytes));
   for (size_t i = 0; i < texts.size(); ++i)

@@ -32,6 +32,7 @@ class Service;
 /// One answer that is asked for.
 struct AnswerRequest {
   std::vector<int32_t> prompt;
+  std::string field = "prompt";  ///< of the request, which the prompt is from
   AnswerOptions text = {};
   bool chat = false;          ///< the end of the turn ends it
   bool include_stop = false;  ///< the stop string belongs to the text
@@ -42,6 +43,7 @@ struct AnswerRequest {
 /// A text that the model only reads, and who reads along.
 struct Reading {
   std::vector<int32_t> ids;
+  std::string field;  ///< of the request, which the text is from
   std::shared_ptr<PromptReader> reader;
 };
 
@@ -124,7 +126,7 @@ class Service {
  private:
   friend class OpenAnswers;
   TokenLimits limits_of(const GenerationParams& params) const;
-  void check_prompt(const std::vector<int32_t>& prompt) const;
+  void check_prompt(const std::vector<int32_t>& prompt, const std::string& field) const;
   EngineRequest engine_request(const GenerationParams& params, const AnswerRequest& request,
                                uint64_t seed) const;
   void submit(OpenAnswers& open, EngineRequest request, std::shared_ptr<RequestSink> sink);

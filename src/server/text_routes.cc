@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 #include "engine/score.h"
 #include "models/count.h"
 #include "server/api_error.h"
@@ -139,7 +140,7 @@ void route_embeddings(Service& service, const HttpRequest& request, HttpResponse
   std::vector<std::shared_ptr<StateSum>> sums;
   for (std::vector<int32_t>& ids : parse_inputs(service, body)) {
     sums.push_back(std::make_shared<StateSum>());
-    texts.push_back({std::move(ids), sums.back()});
+    texts.push_back({std::move(ids), "input", sums.back()});
   }
   read_texts(service, request, texts);
   for (size_t i = 0; i < texts.size(); ++i) {
@@ -197,6 +198,7 @@ void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& 
   if (strings || pieces) {
     Json texts = Json::array(), pairs = Json::array();
     for (const int32_t id : ids) {
+      check_stop();
       texts.push_back(tokenizer.piece(id));
       pairs.push_back({{"id", id}, {"piece", piece_of(tokenizer, id)}});
     }

@@ -56,8 +56,10 @@ std::string replace_all(const std::string& text, const Pcre& regex, std::string_
                         PcreScratch& scratch) {
   const size_t limit = 100 * text.size() + (1 << 20);
   std::string out;
+  if (text.empty()) return out;  // not even an empty match counts
   size_t at = 0;
-  for (PcreMatch match; regex.find(text, at, scratch, match); at = match.end) {
+  PcreMatches matches(regex, text, scratch);
+  for (PcreMatch match; matches.next(match); at = match.end) {
     out.append(text, at, match.begin - at).append(with);
     UM_CHECK(out.size() <= limit, "tokenizer: a Replace makes the text over 100 times longer");
   }

@@ -4,7 +4,9 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <utility>
 
 #include "core/error.h"
@@ -119,17 +121,19 @@ bool Pcre::match_at(std::string_view subject, size_t from, PcreScratch& scratch)
   return false;
 }
 
-bool Pcre::find(std::string_view subject, size_t from, PcreScratch& scratch,
-                PcreMatch& match) const {
-  while (from <= subject.size() && match_at(subject, from, scratch)) {
-    const size_t* range = pcre2_get_ovector_pointer(scratch.data_->match);
-    // `\K` in a look-ahead could put the begin behind the end, or before `from`.
-    match = {std::max(range[0], from), range[1]};
-    if (match.end > match.begin) return true;
-    from = std::max(match.end, from) + 1;  // an empty match: on from the next character
-    while (from < subject.size() && (static_cast<unsigned char>(subject[from]) & 0xC0) == 0x80) {
-      ++from;
+bool PcreMatches::next(PcreMatch& match) {
+  while (from_ <= subject_.size() && pattern_.match_at(subject_, from_, scratch_)) {
+    const size_t* range = pcre2_get_ovector_pointer(scratch_.data_->match);
+    // `\K` in a look-ahead could put the begin behind the end, or before `from_`.
+    match.begin = std::max(range[0], from_);
+    match.end = std::max(range[1], match.begin);
+    if (match.end > match.begin || match.end != last_end_) {
+      from_ = last_end_ = match.end;
+      return true;
     }
+    ++from_;
+    while (from_ < subject_.size() && (static_cast<uint8_t>(subject_[from_]) & 0xC0) == 0x80)
+      ++from_;
   }
   return false;
 }

@@ -28,6 +28,7 @@ class PcreScratch {
 
  private:
   friend class Pcre;
+  friend class PcreMatches;
   struct Data;
   std::unique_ptr<Data> data_;
 };
@@ -40,15 +41,31 @@ class Pcre {
   /// A pattern without special characters.
   static Pcre literal(std::string_view text, const std::string& where);
 
-  /// The first match that begins at or after `from` and is not empty. `subject` is valid UTF-8.
-  /// Throws Error if matching takes too long.
-  bool find(std::string_view subject, size_t from, PcreScratch& scratch, PcreMatch& match) const;
-
  private:
+  friend class PcreMatches;
   struct Code;
   explicit Pcre(std::shared_ptr<const Code> code) : code_(std::move(code)) {}
   bool match_at(std::string_view subject, size_t from, PcreScratch& scratch) const;
   std::shared_ptr<const Code> code_;
+};
+
+/// All matches of a pattern in a text, in order, as Hugging Face's tokenizers find them: an empty
+/// match counts, but not where the match before ended.
+class PcreMatches {
+ public:
+  /// `subject` is valid UTF-8. The pattern, the text and the memory outlive this.
+  PcreMatches(const Pcre& pattern, std::string_view subject, PcreScratch& scratch)
+      : pattern_(pattern), subject_(subject), scratch_(scratch) {}
+
+  /// False if there are no more. Throws Error if matching takes too long.
+  bool next(PcreMatch& match);
+
+ private:
+  const Pcre& pattern_;
+  std::string_view subject_;
+  PcreScratch& scratch_;
+  size_t from_ = 0;
+  size_t last_end_ = std::string_view::npos;
 };
 
 /// The pattern as PCRE2 wants it. Throws Error for what cannot be translated.

@@ -127,8 +127,8 @@ void PreTokenizer::run(std::string_view text, size_t index, Run& state) const {
   run(" " + std::string(text), index + 1, state);
 }
 
-/// Matches and what lies between them are parts; the behavior says which are kept and which become
-/// one with a neighbour.
+/// Matches (empty ones, too) and what lies between them are parts; the behavior says which are kept
+/// and which become one with a neighbour.
 void PreTokenizer::run_split(std::string_view text, size_t index, Run& state) const {
   const Step& step = steps_[index];
   const auto emit = [&](PcreMatch part) {
@@ -148,7 +148,8 @@ void PreTokenizer::run_split(std::string_view text, size_t index, Run& state) co
     held_match = match;
   };
   size_t at = 0;
-  for (PcreMatch match; step.regex[0].find(text, at, state.scratch, match); at = match.end) {
+  PcreMatches matches(step.regex[0], text, state.scratch);
+  for (PcreMatch match; matches.next(match); at = match.end) {
     if (match.begin > at) take({at, match.begin}, step.invert);
     take(match, !step.invert);
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 #include "text/tokenizer_impl.h"
 #include "text/utf8.h"
 
@@ -150,7 +151,10 @@ const std::vector<std::string>& Tokenizer::warnings() const {
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special) const {
   Detokenizer stream(*this, skip_special);
   std::string text;
-  for (const int32_t id : ids) text += stream.push(id);
+  for (const int32_t id : ids) {
+    check_stop();
+    text += stream.push(id);
+  }
   return text + stream.finish();
 }
 

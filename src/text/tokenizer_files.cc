@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "text/chat.h"
+#include "text/config_tokens.h"
 #include "text/decoder.h"
 #include "text/sentencepiece_check.h"
 #include "text/tokenizer_impl.h"
@@ -52,6 +53,7 @@ int32_t named_id(const Tokenizer::Impl& impl, const char* key, int32_t fallback,
   const Json& text = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
   UM_CHECK(text.is_string(), "{}: {}: expected a string", name, key);
   const auto content = text.get<std::string>();
+  if (content.empty()) return -1;
   const int32_t id = find_piece(impl, content);
   UM_CHECK(id >= 0, "{}: {} is \"{}\", which is no token of this tokenizer", name, key, content);
   return id;
@@ -154,26 +156,28 @@ void read_pieces(Impl& impl, const std::string& name) {
   impl.sentencepiece = std::move(model);
 }
 
-void read_specials(Impl& impl, const std::string& name) {
+/// Returns warnings. The config's added_tokens_decoder is completed where there was no config, or
+/// one that names further tokens elsewhere: what is saved or exported keeps them.
+std::vector<std::string> read_specials(Impl& impl, std::string_view config,
+                                       const std::string& name) {
   const auto count = static_cast<int32_t>(impl.pieces.size());
+  const auto decoder = impl.config.find("added_tokens_decoder");
+  const bool decodes = decoder != impl.config.end();
   std::vector<AddedToken> tokens;
-  const auto added = impl.config.find("added_tokens_decoder");
-  if (added != impl.config.end()) {
-    UM_CHECK(added->is_object(), "{}: added_tokens_decoder: expected an object", name);
-    for (const auto& [key, entry] : added->items()) {
-      tokens.push_back(read_config_token(key, entry, 1 << 30, name));
-      check_id_gap(tokens.back().id, impl.pieces.size() + added->size(),
-                   name + ": added_tokens_decoder");
-    }
+  std::vector<std::string> warnings =
+      add_config_tokens(impl, ordered_config(config, name), name, tokens);
+  const size_t further = tokens.size() - (decodes ? std::min(decoder->size(), tokens.size()) : 0);
+  std::set<int32_t> listed;
+  for (const AddedToken& token : tokens) {
+    check_id_gap(token.id, impl.pieces.size() + tokens.size(), name + ": added_tokens_decoder");
+    listed.insert(token.id);
   }
   // The model's own, also where the config says nothing of them.
-  std::set<int32_t> listed;
-  for (const AddedToken& token : tokens) listed.insert(token.id);
   const auto& processor = impl.sentencepiece->processor();
   for (int32_t id = 0; id < count; ++id) {
     const std::string& piece = impl.pieces[static_cast<size_t>(id)];
-    const bool control = processor.IsControl(id) || processor.IsUnknown(id) ||
-                         (added == impl.config.end() && is_unused_piece(piece));
+    const bool control =
+        processor.IsControl(id) || processor.IsUnknown(id) || (!decodes && is_unused_piece(piece));
     if (control && !listed.contains(id))
       tokens.push_back({.id = id, .text = piece, .special = true});
   }
@@ -182,26 +186,19 @@ void read_specials(Impl& impl, const std::string& name) {
     impl.cut.add(token);
   }
   impl.cut.finish();
-}
-
-Json token_entry(const SpecialToken& token) {
-  return {{"content", token.text},  {"lstrip", token.lstrip}, {"normalized", false},
-          {"rstrip", token.rstrip}, {"single_word", false},   {"special", token.special}};
+  if (further > 0 || impl.config.empty()) impl.config["added_tokens_decoder"] = decoder_of(tokens);
+  return warnings;
 }
 
 /// tokenizer_config.json for a model that came without one.
 Json make_config(const Impl& impl) {
-  Json added = Json::object();
-  for (const SpecialToken& token : impl.specials) {
-    added[std::to_string(token.id)] = token_entry(token);
-  }
   const auto name = [&](int32_t id) {
     return id < 0 ? Json() : Json(impl.pieces[static_cast<size_t>(id)]);
   };
   Json config = {{"add_bos_token", impl.add_bos},
                  {"add_eos_token", impl.add_eos},
                  {"add_prefix_space", impl.prefix_space},
-                 {"added_tokens_decoder", added},
+                 {"added_tokens_decoder", impl.config.at("added_tokens_decoder")},
                  {"bos_token", name(impl.bos)},
                  {"clean_up_tokenization_spaces", false},
                  {"eos_token", name(impl.eos)},
@@ -243,14 +240,14 @@ Tokenizer Tokenizer::parse(std::string model, std::string_view config, const std
   impl->config = config.empty() ? Json::object() : parse_json(config, config_name);
   UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
   read_pieces(*impl, name);
-  read_specials(*impl, config_name);
+  std::vector<std::string> warnings = read_specials(*impl, config, config_name);
   index_specials(*impl, config_name);
   read_roles(*impl, config_name);
   const bool bytes =
       std::all_of(impl->byte_ids.begin(), impl->byte_ids.end(), [](int32_t id) { return id >= 0; });
   measure_tokens(*impl, !bytes || impl->strips_spaces || impl->sentencepiece->rewrites());
   if (config.empty()) impl->config = make_config(*impl);
-  return Tokenizer(std::move(impl));
+  return Tokenizer(std::move(impl)).with_warnings(std::move(warnings));
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {

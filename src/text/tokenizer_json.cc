@@ -1,10 +1,10 @@
 // Reading a tokenizer.json of Hugging Face's tokenizers (interop.md 4.3). Everything read here is
 // hostile: kinds that are not known are errors, not guesses.
 #include <algorithm>
-#include <set>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "text/config_tokens.h"
 #include "text/decoder.h"
 #include "text/tokenizer_impl.h"
 
@@ -51,70 +51,6 @@ std::vector<AddedToken> read_added_tokens(const JsonObject& root) {
   }
   return tokens;
 }
-
-/// What tokenizer_config.json adds to the file's added tokens, as transformers does: entries of
-/// added_tokens_decoder, and tokens with a role. They have the id of the vocabulary, else their
-/// own, else the next.
-class ConfigTokens {
- public:
-  ConfigTokens(const Impl& impl, std::vector<AddedToken>& added, const std::string& name)
-      : impl_(impl), added_(added), name_(name) {
-    for (const auto& [text, id] : impl.piece_ids) next_ = std::max(next_, id + 1);
-    for (const AddedToken& token : added) {
-      next_ = std::max(next_, token.id + 1);
-      known_.insert(token.text);
-    }
-  }
-
-  void read(const Json& config) {
-    if (const auto list = config.find("added_tokens_decoder"); list != config.end()) {
-      UM_CHECK(list->is_object(), "{}: added_tokens_decoder: expected an object", name_);
-      for (const auto& [key, entry] : list->items())
-        add(read_config_token(key, entry, kMaxId, name_));
-    }
-    for (const auto& [key, value] : config.items()) {
-      if (key.ends_with("_token")) add_special(key, value);
-      if (key != "extra_special_tokens" && key != "additional_special_tokens") continue;
-      for (const Json& token : value) add_special(key, token);
-    }
-  }
-  std::vector<std::string> take_warnings() { return std::move(warnings_); }
-
- private:
-  void add_special(const std::string& key, const Json& value) {
-    const Json* text = &value;
-    if (value.is_object() && value.contains("content")) text = &value["content"];
-    if (!text->is_string() || text->get_ref<const std::string&>().empty()) return;
-    AddedToken token{.id = -1, .text = text->get<std::string>(), .special = true};
-    if (value.is_object()) {
-      token.lstrip = flag_of(value, "lstrip", false);
-      token.rstrip = flag_of(value, "rstrip", false);
-      token.single_word = flag_of(value, "single_word", false);
-    }
-    const bool fresh = !known_.contains(token.text) && !impl_.piece_ids.contains(token.text);
-    const std::string text_of = token.text;
-    const int32_t id = add(std::move(token));
-    if (fresh)
-      warnings_.push_back(fmt::format("{}: {} {} is in no vocabulary: it becomes id {}", name_, key,
-                                      quote(text_of), id));
-  }
-  int32_t add(AddedToken token) {
-    if (!known_.insert(token.text).second) return token.id;
-    const auto piece = impl_.piece_ids.find(token.text);
-    if (piece != impl_.piece_ids.end()) token.id = piece->second;
-    if (token.id < 0) token.id = next_;
-    next_ = std::max(next_, token.id + 1);
-    added_.push_back(token);
-    return token.id;
-  }
-
-  const Impl& impl_;
-  std::vector<AddedToken>& added_;
-  const std::string& name_;
-  std::set<std::string> known_;
-  std::vector<std::string> warnings_;
-  int32_t next_ = 0;
-};
 
 /// Fills `pieces` and `piece_ids` with the model's vocabulary.
 void read_vocabulary(Impl& impl, const JsonObject& model) {
@@ -296,8 +232,11 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
   impl->prefix_space = false;
   read_vocabulary(*impl, fields);
   std::vector<AddedToken> added = read_added_tokens(root);
-  ConfigTokens further(*impl, added, config_name);
-  further.read(impl->config);
+  const size_t own = added.size();
+  std::vector<std::string> warnings =
+      add_config_tokens(*impl, ordered_config(config, config_name), config_name, added);
+  if (!warnings.empty())  // so that saved copies give the same ids
+    impl->config["added_tokens_decoder"].update(decoder_of(std::span(added).subspan(own)));
   const std::vector<AddedToken> literal = place_added(*impl, added, where);
   if (const std::string unk = fields.string_or("unk_token", ""); !unk.empty()) {
     impl->unk = find_piece(*impl, unk);
@@ -316,7 +255,7 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
                                  std::move(pre), std::move(bpe), added, literal);
   read_roles(*impl, root.find("post_processor"), roles, config_name);
   measure_tokens(*impl, impl->pipeline->shrinks());
-  return Tokenizer(std::move(impl)).with_warnings(further.take_warnings());
+  return Tokenizer(std::move(impl)).with_warnings(std::move(warnings));
 }
 
 }  // namespace um

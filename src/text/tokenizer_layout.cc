@@ -4,11 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
+#include <unordered_map>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/input_file.h"
 #include "core/json.h"
+#include "core/ordered_json.h"
 #include "core/paths.h"
+#include "text/config_tokens.h"
 #include "text/pre_names.h"
 #include "text/tokenizer_impl.h"
 
@@ -16,6 +21,7 @@ namespace um {
 namespace {
 
 namespace fs = std::filesystem;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr uint64_t kMaxModelBytes = 256u << 20;
 constexpr uint64_t kMaxConfigBytes = 64u << 20;
@@ -27,40 +33,62 @@ Json read_object(const fs::path& path) {
   return json;
 }
 
-/// The text of a token that is a string, or an object with `content`; empty for anything else.
-std::string token_text(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  const auto content = value.is_object() ? value.find("content") : value.end();
-  return content != value.end() && content->is_string() ? content->get<std::string>() : "";
+/// The same; fields keep their order.
+OrderedJson read_ordered(const fs::path& path) {
+  if (!path_exists(path)) return OrderedJson::object();
+  OrderedJson json = parse_ordered_json(read_file(path, kMaxConfigBytes), path.string());
+  UM_CHECK(json.is_object(), "{}: not a JSON object", path.string());
+  return json;
 }
 
 /// added_tokens.json: text → id. Those that have a role, or are listed as special, are special.
-Json decoder_of_added_tokens(const fs::path& path, const Json& config) {
-  std::vector<std::string> special;
-  for (const auto& [key, value] : config.items()) {
-    if (key.ends_with("_token")) special.push_back(token_text(value));
-    if (key != "extra_special_tokens" && key != "additional_special_tokens") continue;
-    for (const Json& token : value) special.push_back(token_text(token));
-  }
+Json decoder_of_added_tokens(const fs::path& path, const OrderedJson& config) {
+  std::set<std::string> special;
+  for_each_special(config, path.string(), [&](const std::string&, const Json& token) {
+    special.insert(token_text(token));
+  });
   Json decoder = Json::object();
   const Json tokens = read_object(path);
   for (const auto& [text, id] : tokens.items()) {
     UM_CHECK(id.is_number_unsigned(), "{}: {}: expected an id, found {}", path.string(),
              quote(text), describe(id));
-    const bool is_special = std::find(special.begin(), special.end(), text) != special.end();
+    const bool is_special = special.contains(text);
     decoder[std::to_string(id.get<uint64_t>())] = {
         {"content", text}, {"special", is_special}, {"normalized", !is_special}};
   }
   return decoder;
 }
 
+/// What special_tokens_map.json says goes before the config; lists of further tokens add up, and
+/// the older name of the list counts only where there is none yet.
+void merge_tokens_map(const OrderedJson& map, OrderedJson& config) {
+  const char* further = further_tokens_key(config);
+  const OrderedJson known = config.value(further, OrderedJson());
+  auto& fields = config.get_ref<OrderedJson::object_t&>();
+  std::unordered_map<std::string, std::ptrdiff_t> places;
+  for (const auto& [key, value] : fields) places.emplace(key, std::ssize(places));
+  for (const auto& [key, value] : map.items()) {
+    if (key == "additional_special_tokens" && !known.empty()) continue;
+    OrderedJson merged = value;
+    if (key == "extra_special_tokens" && value.is_array() && known.is_array()) {
+      merged = known;
+      for (const OrderedJson& token : value) merged.push_back(token);
+    }
+    const auto place = places.find(key);
+    if (place != places.end())
+      (fields.begin() + place->second)->second = std::move(merged);
+    else
+      fields.emplace_back(key, std::move(merged));
+  }
+}
+
 /// tokenizer_config.json. Where it lists no added tokens, it is of an older layout, in which
 /// special_tokens_map.json says more about roles, and added_tokens.json has ids.
-Json read_config(const fs::path& directory) {
-  Json config = read_object(directory / "tokenizer_config.json");
+OrderedJson read_config(const fs::path& directory) {
+  OrderedJson config = read_ordered(directory / "tokenizer_config.json");
   if (config.contains("added_tokens_decoder")) return config;
-  const Json map = read_object(directory / "special_tokens_map.json");
-  for (const auto& [key, value] : map.items()) config[key] = value;
+  const OrderedJson map = read_ordered(directory / "special_tokens_map.json");
+  merge_tokens_map(map, config);
   const fs::path added = directory / "added_tokens.json";
   if (path_exists(added)) config["added_tokens_decoder"] = decoder_of_added_tokens(added, config);
   return config;
@@ -135,6 +163,11 @@ Json read_merges(const fs::path& path) {
   return merges;
 }
 
+/// The text of a config for Tokenizer::parse and from_json: empty stays empty.
+std::string text_of(const OrderedJson& config) {
+  return config.empty() ? std::string() : config.dump();
+}
+
 void set_prefix_space(Json& pre_tokenizer) {
   Json& level = pre_tokenizer.contains("pretokenizers") ? pre_tokenizer["pretokenizers"].back()
                                                         : pre_tokenizer;
@@ -142,10 +175,10 @@ void set_prefix_space(Json& pre_tokenizer) {
 }
 
 /// vocab.json and merges.txt as the tokenizer.json that their class stands for.
-Tokenizer load_vocab(const fs::path& directory, Json config, const Json& model) {
-  const VocabClass& type = vocab_class(config, model, directory);
+Tokenizer load_vocab(const fs::path& directory, OrderedJson config, const Json& model) {
+  const VocabClass& type = vocab_class(Json(config), model, directory);
   PreTokenizerParts parts = *pre_tokenizer_parts(type.splitter);
-  if (flag_of(config, "add_prefix_space", false)) set_prefix_space(parts.pre_tokenizer);
+  if (flag_of(Json(config), "add_prefix_space", false)) set_prefix_space(parts.pre_tokenizer);
   if (type.nfc) parts.normalizer = {{"type", "NFC"}};
   const std::array<const char*, 4> keys = {"bos_token", "eos_token", "unk_token", "pad_token"};
   for (size_t i = 0; i < keys.size(); ++i)
@@ -159,13 +192,8 @@ Tokenizer load_vocab(const fs::path& directory, Json config, const Json& model) 
   json["model"] = {{"type", "BPE"},
                    {"vocab", read_object(directory / "vocab.json")},
                    {"merges", read_merges(directory / "merges.txt")}};
-  return Tokenizer::from_json(to_text(json), to_text(config), directory.string(),
+  return Tokenizer::from_json(to_text(json), text_of(config), directory.string(),
                               roles_of_model(model));
-}
-
-/// The text of a config for Tokenizer::parse and from_json: empty stays empty.
-std::string text_of(const Json& config) {
-  return config.empty() ? std::string() : to_text(config);
 }
 
 /// Names of files that other programs read a tokenizer from.
@@ -187,12 +215,22 @@ bool is_tiktoken(std::string_view bytes) {
          bytes.substr(space + 1, 1).find_first_of("0123456789") == 0;
 }
 
+/// What stands beside the weights has to be files, whichever of them this tokenizer reads: a broken
+/// link or a pipe is a mistake, not a file that is missing.
+void check_side_files(const fs::path& directory) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt",
+                           "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                           "chat_template.jinja", "chat_template.json", "generation_config.json"})
+    check_optional_file(directory / name);
+}
+
 }  // namespace
 
 Tokenizer load_layout(const fs::path& directory) {
+  check_side_files(directory);
   const std::string name = directory.string();
   const fs::path json = directory / "tokenizer.json", model = directory / "tokenizer.model";
-  const Json config = read_config(directory);
+  const OrderedJson config = read_config(directory);
   if (path_exists(json)) {
     return Tokenizer::from_json(read_file(json, kMaxModelBytes), text_of(config), name,
                                 roles_of_model(read_object(directory / "config.json")));

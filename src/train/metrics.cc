@@ -125,7 +125,7 @@ Json parse_object(std::string_view line) {
 // --- files ------------------------------------------------------------------------------------
 
 int open_append(const std::filesystem::path& path) {
-  if (path_exists(path)) check_input_file(path);  // to open a pipe is to wait
+  check_optional_file(path);  // to open a pipe is to wait
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   UM_CHECK(fd >= 0, "{}: cannot open for appending: {}", path.string(), std::strerror(errno));
   return fd;

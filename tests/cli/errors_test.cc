@@ -134,6 +134,56 @@ TEST_F(CliErrors, OptionsGivenTwice) {
   }
 }
 
+TEST_F(CliErrors, NumbersAreFinite) {
+  for (const char* number : {"inf", "nan", "-inf"}) {
+    const std::string found = std::string("found ") + number;
+    for (const char* option : {"--train.lr", "--train.minutes", "--train.clip"})
+      expect_error({"train", option, number}, 2, {option, "expected a finite number", found});
+    expect_error({"generate", "--model", "x", "--expert-memory", number}, 2,
+                 {"--expert-memory", "expected a finite number", found});
+    for (const char* option : {"--rate", "--shared-prefix", "--ttft-limit", "--itl-limit"})
+      expect_error({"bench", "serve", option, number}, 2,
+                   {option, "expected a finite number", found});
+    for (const char* option : {"--mtp-weight", "--balance-weight"})
+      expect_error(
+          {"debug", "grads", "--model", "x", "--tokens", "x", "--out", "x", option, number}, 2,
+          {option, "expected a finite number", found});
+  }
+}
+
+// What CLI11 would take apart, or take for something else.
+TEST_F(CliErrors, TextsArriveByteForByteSlow) {
+  const std::string list = scratch_ / "[a,b]", other = scratch_ / "[c]";
+  write_file_atomic(list, "The river runs under the bridge.\nIn winter it is cold.\n");
+  write_file_atomic(other, "Snow lies on the hills.\n");
+  const auto run = [&](const std::vector<std::string>& arguments) {
+    const ProgramResult result = run_program(arguments, "not this");
+    EXPECT_EQ(result.code, 0) << arguments[0] << result.err;
+    return result.out;
+  };
+  const fs::path here = fs::current_path();
+  fs::current_path(fs::path(list).parent_path());
+  run({"tokenizer", "train", "--input", "[a,b]", "[c]", "--vocab-size", "300", "--out", "[t,u]"});
+  run({"data", "pack", "--input", "[c]", "[a,b]", "--tokenizer", "[t,u]", "--out", "[d,e]"});
+  run({"init", "--preset", "nano-ultra", "--tokenizer", "[t,u]", "--out", "[m,n]"});
+  run({"eval", "--model", "[m,n]", "--text", "[a,b]", "--text", "[c]"});
+  for (const char* text : {"[a,b]", "[]", "[", "[,]", "{}", "a,b", "", " ", "-", "--", "--text",
+                           "--x=y", "%%", "\"a\"", "'a'", "a\\n", "=", "train"}) {
+    for (const std::vector<std::string>& given :
+         {std::vector<std::string>{"--text", text}, {std::string("--text=") + text}}) {
+      std::vector<std::string> encode = {"tokenizer", "encode", "--tokenizer", "[t,u]"};
+      encode.insert(encode.end(), given.begin(), given.end());
+      std::vector<std::string> decode = {"tokenizer", "decode",  "--tokenizer",
+                                         "[t,u]",     "--input", "-"};
+      const ProgramResult back = run_program(decode, run(encode));
+      EXPECT_EQ(back.out, std::string(text) + "\n") << given[0];
+    }
+    run({"generate", "--model", "[m,n]", "--max-tokens", "1", "--prompt", text, "--seed=1"});
+  }
+  fs::current_path(here);
+  expect_error({"train", "--data.path", "[a,b]", "--model.set", "[x,y]"}, 2, {"[x,y]"});
+}
+
 TEST_F(CliErrors, TrainingThatCannotBegin) {
   const std::string run = scratch_ / "run";
   expect_error({"train", "--out", run, "--data.path", "x", "--model.set", "hiden_size=64"}, 2,

@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "tests/cli/program_util.h"
+#include "tests/text/byte_tokenizer_util.h"
 
 namespace um {
 namespace {
@@ -94,6 +95,39 @@ TEST_F(OddFiles, InsideAModelDirectory) {
     ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
     expect_refused({"generate", "--model", model, "--prompt", "x"}, name);
     fs::remove_all(model);
+  }
+}
+
+// Beside every kind of tokenizer, also where this kind would not read the file.
+TEST_F(OddFiles, BesideATokenizerSlow) {
+  const fs::path model = make_model();
+  const std::vector<std::string> generate = {"generate", "--model",      model, "--prompt",
+                                             "x",        "--max-tokens", "1"};
+  for (const bool json : {false, true}) {
+    if (json) {
+      fs::remove(model / "tokenizer.model");
+      write_file_atomic(model / "tokenizer.json", byte_tokenizer_json({"<s>", "</s>"}));
+    }
+    for (const char* name :
+         {"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json",
+          "chat_template.jinja", "chat_template.json", "generation_config.json",
+          "model.safetensors.index.json", "vocab.json", "merges.txt"}) {
+      const fs::path file = model / name, kept = model / "kept";
+      const bool there = fs::exists(file);
+      if (there) fs::rename(file, kept);
+      ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+      expect_refused(generate, name);
+      fs::remove(file);
+      fs::create_directory(file);
+      expect_refused(generate, name);
+      fs::remove(file);
+      fs::create_symlink("nowhere", file);
+      expect_refused(generate, name);
+      fs::remove(file);
+      if (there) fs::rename(kept, file);
+    }
+    fs::remove(model / "digests.json");
+    EXPECT_EQ(run_program(generate).code, 0) << json << run_program(generate).err;
   }
 }
 

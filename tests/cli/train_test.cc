@@ -107,6 +107,27 @@ TEST_F(TrainCommandTest, ResumeTakesTheRunsOptions) {
 }
 
 /// Every command that loads a checkpoint refuses a damaged one, and names the one before.
+TEST_F(TrainCommandTest, ResumeOfACompleteRunSaysSo) {
+  ASSERT_EQ(begin("complete").code, 0);
+  const ProgramResult again = train("complete", {"--resume"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.out.find("nothing to do: this run was already complete after 4 steps"),
+            std::string::npos)
+      << again.out;
+  EXPECT_EQ(again.out.find("done after"), std::string::npos) << again.out;
+}
+
+TEST_F(TrainCommandTest, ResumeWithoutOptionsIsRefused) {
+  ASSERT_EQ(begin("blank").code, 0);
+  for (const char* text : {"", " \n\n", "# nothing\n"}) {
+    write_file_atomic(path("blank/run.toml"), text);
+    const ProgramResult result = train("blank", {"--resume"});
+    EXPECT_EQ(result.code, 1) << result.err;
+    EXPECT_NE(result.err.find("blank/run.toml: no options in it"), std::string::npos) << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+}
+
 TEST_F(TrainCommandTest, DamagedCheckpointsAreNamedByEveryCommand) {
   ASSERT_EQ(begin("damaged").code, 0);
   const std::string newest = path("damaged/checkpoints/step-00000004");

@@ -93,6 +93,16 @@ TEST(FieldsTest, ReadsToml) {
   EXPECT_EQ(run.train.phases, (std::vector<Phase>{{5, 0.5}, {100, 0.25}}));
 }
 
+TEST(FieldsTest, AListMayBeGivenAsItsOneValue) {
+  Options run;
+  fields_of(run).read(
+      parse_toml("[train]\nfiles = 'p,q'\nweights = 0.5\n[train.phases]\ntokens = 5\n", "r.toml"),
+      "r.toml");
+  EXPECT_EQ(run.train.files, (std::vector<std::string>{"p,q"}));
+  EXPECT_EQ(run.train.weights, (std::vector<double>{0.5}));
+  EXPECT_EQ(run.train.phases, (std::vector<Phase>{{5, 0.5}}));
+}
+
 TEST(FieldsTest, WritesWhatItReads) {
   Options run;
   run.name = "quote \" back \\ new\nline \u00e9 \U0001f600";
@@ -124,10 +134,20 @@ TEST(FieldsTest, RefusalsNameTheFieldAndWhatIsExpected) {
             "r.toml: \"train.phases\"[1]: unknown field \"token\"; did you mean \"tokens\"?");
   EXPECT_NE(toml_error("[train]\nsteps = 1.5"), "");
   EXPECT_NE(toml_error("[train]\nsteps = 1e300"), "");
-  EXPECT_NE(toml_error("[train]\nlr = nan"), "");
+  for (const char* given : {"nan", "inf", "-inf"}) {
+    const std::string expected =
+        fmt::format("expected a finite number from 0 to 1 (per step), found {}", given);
+    EXPECT_EQ(toml_error(fmt::format("[train]\nlr = {}", given)),
+              "r.toml: \"train.lr\": " + expected);
+    EXPECT_NE(toml_error(fmt::format("[train]\nweights = [{}]", given)).find(given),
+              std::string::npos);
+    EXPECT_NE(toml_error(fmt::format("[train]\nsteps = {}", given)).find(given), std::string::npos);
+  }
   EXPECT_NE(toml_error("[train]\nlr = 'x'"), "");
   EXPECT_NE(toml_error("[train]\nrecompute = 1"), "");
-  EXPECT_NE(toml_error("[train]\nfiles = 'x'"), "");
+  EXPECT_NE(toml_error("[train]\nfiles = 1"), "");
+  EXPECT_NE(toml_error("[train]\nfiles = [['x']]"), "");
+  EXPECT_NE(toml_error("[train]\nweights = 'x'"), "");
   EXPECT_NE(toml_error("[train]\nweights = [1, -1]"), "");
   EXPECT_NE(toml_error("[train]\nphases = 3"), "");
   EXPECT_NE(toml_error("[train]\nphases = [3]"), "");
@@ -171,6 +191,11 @@ TEST(FieldsTest, FlagMistakes) {
   EXPECT_EQ(error("--train.recompute --train.steps 1e3"), "");
   EXPECT_EQ(error("--train.lr x"),
             "--train.lr: expected a number from 0 to 1 (per step), found \"x\"");
+  for (const char* given : {"inf", "nan", "-inf"})
+    EXPECT_EQ(error(fmt::format("--train.lr {}", given)),
+              fmt::format("--train.lr: expected a finite number from 0 to 1 (per step), found {}",
+                          given));
+  EXPECT_NE(error("--train.weights 1,nan").find("found nan"), std::string::npos);
   EXPECT_EQ(error("--train.lrr=3"), "unknown option \"--train.lrr\"; did you mean --train.lr?");
   EXPECT_EQ(error("here"), "unexpected argument \"here\"");
   EXPECT_NE(error("--train.schedule cosin"), "");

@@ -3,6 +3,8 @@
 
 #include <zstd.h>
 
+#include <fstream>
+
 #include "tests/data/data_test_util.h"
 
 namespace um {
@@ -31,6 +33,11 @@ Texts read_memory(const std::string& bytes, bool jsonl, const ReadOptions& optio
   std::string text;
   while (reader.next(text)) texts.push_back(text);
   return texts;
+}
+
+std::string contents_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 const std::string kText = "\xEF\xBB\xBFone\r\ntwo\n\n \n\nthree\nfour\n\n";
@@ -267,6 +274,27 @@ TEST_F(CorpusReaderTest, ReadsDirectoriesInOrderAndGzip) {
   EXPECT_EQ(read_all(reader), (Texts{"one", "two", "three", "four", "five"}));
   EXPECT_EQ(reader.files().size(), 5u);
   EXPECT_EQ(reader.bytes_read(), reader.bytes_total());
+}
+
+TEST_F(CorpusReaderTest, ReadsAllGzipMembersAndNothingElse) {
+  const std::string one = contents_of(write_gz("one.gz", "one\n"));
+  const std::string many = contents_of(write_gz("many.gz", std::string(1 << 20, 'x')));
+  EXPECT_EQ(read_text_file(write("two.gz", one + many + one), 1 << 30),
+            "one\n" + std::string(1 << 20, 'x') + "one\n");
+  const auto error = [&](const std::string& bytes) {
+    return error_of([&] { read_text_file(write("bad.gz", bytes), 1 << 30); });
+  };
+  for (const std::string& behind : {std::string("x"), std::string("more text\n"),
+                                    std::string(512, '\0'), std::string("\x1f\x8c...........")})
+    EXPECT_NE(error(one + behind).find("bad.gz: cannot read: bytes behind the compressed data"),
+              std::string::npos)
+        << error(one + behind);
+  for (size_t cut = 2; cut < one.size(); ++cut)
+    for (const std::string& first : {std::string(), one})
+      EXPECT_NE(error(first + one.substr(0, cut)).find("end early"), std::string::npos) << cut;
+  std::string damaged = one;
+  damaged[damaged.size() - 6] ^= 1;
+  EXPECT_NE(error(one + damaged).find("damaged"), std::string::npos) << error(one + damaged);
 }
 
 TEST_F(CorpusReaderTest, NamesWhatIsWrong) {

@@ -2,10 +2,14 @@
 // masks equal what the automaton says of each token by itself.
 #include "engine/constraint.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <fstream>
+#include <list>
 #include <regex>
 #include <thread>
 
@@ -17,6 +21,7 @@
 #include "engine/grammar/json_rules.h"
 #include "engine/grammar/schema.h"
 #include "tests/engine/constraint_walk_util.h"
+#include "tests/engine/heap_calls_util.h"
 #include "tests/engine/schema_cases_util.h"
 #include "tests/engine/schema_check_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
@@ -24,6 +29,15 @@
 
 namespace um {
 namespace {
+
+std::string schema_error(const std::string& schema) {
+  try {
+    walk_factory().json_schema(schema);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "none";
+}
 
 TEST(JsonSchemaConstraint, KnownTexts) {
   for (const SchemaCase& one : schema_cases()) {
@@ -51,6 +65,53 @@ TEST(JsonSchemaConstraint, RandomWalksMeetTheSchema) {
   }
 }
 
+TEST(JsonSchemaConstraint, ContainsCountsAsEvaluatedFromDraft2020On) {
+  const std::string rest =
+      R"("type": "array", "contains": {"type": "string"}, "unevaluatedItems": {"type": "integer"}})";
+  const std::string draft = R"({"$schema": "https://json-schema.org/draft/)";
+  const auto lets = [&](const std::string& schema) {
+    return lets_through(*walk_factory().json_schema(schema), R"(["a",1])");
+  };
+  EXPECT_TRUE(lets("{" + rest));
+  EXPECT_TRUE(lets(draft + "2020-12/schema\", " + rest));
+  EXPECT_NE(schema_error(draft + "2019-09/schema\", " + rest).find("no finite text"),
+            std::string::npos);
+  // Its opposite is exact; a condition alone evaluates, too.
+  const auto opposite =
+      walk_factory().json_schema(R"({"type": "array", "items": {"enum": [1, "a"]}, "not": {)" +
+                                 rest.substr(rest.find("\"contains")) + "}");
+  EXPECT_TRUE(lets_through(*opposite, "[1]"));
+  EXPECT_FALSE(lets_through(*opposite, R"([1,"a"])"));
+  const auto alone = walk_factory().json_schema(
+      R"({"type": "array", "if": {"contains": {"const": "a"}}, "unevaluatedItems": false})");
+  for (const char* text : {"[]", R"(["a","a"])"}) EXPECT_TRUE(lets_through(*alone, text)) << text;
+  for (const char* text : {R"(["b"])", R"(["a","b"])"})
+    EXPECT_FALSE(lets_through(*alone, text)) << text;
+}
+
+TEST(JsonSchemaConstraint, LeapSeconds) {
+  const auto check = [](const char* format, std::vector<const char*> right,
+                        std::vector<const char*> wrong) {
+    const auto constraint =
+        walk_factory().json_schema(fmt::format(R"({{"type": "string", "format": "{}"}})", format));
+    for (const char* text : right)
+      EXPECT_TRUE(lets_through(*constraint, fmt::format("\"{}\"", text))) << text;
+    for (const char* text : wrong)
+      EXPECT_FALSE(lets_through(*constraint, fmt::format("\"{}\"", text))) << text;
+  };
+  check("time",
+        {"23:59:60Z", "23:59:60.125z", "23:59:60+00:00", "23:59:60-00:00", "01:29:60+01:30",
+         "23:29:60+23:30", "15:59:60-08:00", "00:29:60-23:30", "05:44:60+05:45", "23:59:59Z"},
+        {"22:59:60Z", "23:58:60Z", "23:59:61Z", "22:59:60+00:00", "23:58:60+00:00",
+         "23:59:60+01:00", "23:59:60+00:30", "23:59:60-01:00", "23:59:60-00:30", "24:59:60+01:00"});
+  check("date-time",
+        {"1998-12-31T23:59:60Z", "2015-06-30t23:59:60.5z", "1998-12-31T15:59:60.123-08:00",
+         "1999-01-01T00:59:60+01:00", "2015-07-01T05:29:60+05:30", "1998-12-31T23:59:60+00:00"},
+        {"1998-12-31T23:59:61Z", "1998-12-31T23:58:60Z", "1998-12-31T22:59:60Z",
+         "1998-11-30T23:59:60Z", "1999-01-01T23:59:60Z", "1998-12-31T00:59:60+01:00",
+         "1999-01-01T15:59:60-08:00", "2016-12-31T24:59:60+01:00"});
+}
+
 /// Small schemas that would take minutes.
 std::vector<std::string> bombs() {
   Json depend = {{"type", "object"}}, names = {{"type", "object"}};
@@ -70,10 +131,10 @@ std::vector<std::string> bombs() {
 }
 
 TEST(JsonSchemaConstraint, WorkIsBounded) {
-  constexpr uint64_t kLimit = 12'000'000, kPiece = 1'000'000;
+  constexpr uint64_t kLimit = 12'000'000, kPiece = 1'000'000, kMemory = uint64_t{256} << 20;
   std::string refusals;
   for (const std::string& schema : bombs()) {
-    const WorkScope work(kLimit, "too much work");
+    const WorkScope work(kLimit, kMemory, "too much work");
     try {
       schema_grammar(schema);
     } catch (const UsageError& error) {
@@ -81,6 +142,7 @@ TEST(JsonSchemaConstraint, WorkIsBounded) {
     }
     EXPECT_LE(work.steps(), kLimit + kPiece) << schema;
     EXPECT_GT(work.steps(), 0u) << schema;
+    EXPECT_GT(work.bytes(), 0u) << schema;
   }
   EXPECT_NE(refusals.find("too much work"), std::string::npos) << refusals;
 }
@@ -93,6 +155,70 @@ TEST(JsonSchemaConstraint, RefusesWhatTakesTooMuchWork) {
     EXPECT_NE(std::string(error.what()).find("takes too much work"), std::string::npos)
         << error.what();
   }
+}
+
+TEST(JsonSchemaConstraint, MemoryIsBounded) {
+  for (const std::string& schema : bombs()) {
+    const WorkScope work(uint64_t{1} << 40, 1 << 20, "too much memory");
+    try {
+      schema_grammar(schema);
+      FAIL() << schema;
+    } catch (const UsageError& error) {
+      EXPECT_STREQ(error.what(), "too much memory") << schema;
+    }
+  }
+}
+
+/// A size of the process in bytes: VmRSS, VmHWM.
+size_t resident(const char* field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(field)) return std::stoull(line.substr(line.find(':') + 1)) << 10;
+  return 0;
+}
+
+/// Compiles the schema, which takes too much, so often at once; the memory that took, in bytes.
+size_t memory_of_compiles(const std::string& schema, unsigned times) {
+  std::ofstream("/proc/self/clear_refs") << 5;  // VmHWM begins anew
+  const size_t before = resident("VmRSS");
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < times; ++i)
+    threads.emplace_back([&] { EXPECT_THROW(walk_factory().json_schema(schema), UsageError); });
+  for (std::thread& thread : threads) thread.join();
+  return resident("VmHWM") - before;
+}
+
+TEST(JsonSchemaConstraint, ManyAtOnceTakeBoundedMemorySlow) {
+  if (!counts_heap_calls()) GTEST_SKIP() << "a sanitizer keeps what is freed";
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  const std::string schema = bombs()[0];
+  const size_t one = memory_of_compiles(schema, 1);
+  EXPECT_GT(one, size_t{10} << 20);
+  EXPECT_LT(memory_of_compiles(schema, 5 * cores), 2 * cores * one);
+}
+
+TEST(ConstraintFactory, WaitsForAPlaceUnlessTheClientIsGone) {
+  ConstraintFactory& factory = walk_factory();
+  const std::string known = R"({"type": "null"})", fresh = R"({"type": "null", "title": "gate"})";
+  factory.json_schema(known);
+  std::list<Gate::Pass> all;
+  for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+    all.emplace_back(ConstraintFactory::compile_gate());
+  EXPECT_NE(factory.json_schema(known), nullptr);
+  {
+    const StopScope scope([] { return true; });
+    EXPECT_THROW(factory.json_schema(fresh), Stopped);
+  }
+  std::atomic<bool> made = false;
+  std::thread waiting([&] {
+    factory.json_schema(fresh);
+    made = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(made);
+  all.pop_back();
+  waiting.join();
+  EXPECT_TRUE(made);
 }
 
 TEST(JsonObjectConstraint, RandomWalksAreObjects) {
@@ -324,15 +450,6 @@ TEST(Automaton, MasksEqualEachTokenAlone) {
   }
 }
 
-std::string schema_error(const std::string& schema) {
-  try {
-    walk_factory().json_schema(schema);
-  } catch (const UsageError& error) {
-    return error.what();
-  }
-  return "none";
-}
-
 TEST(JsonSchemaConstraint, ErrorsNameThePlace) {
   const auto has = [](const std::string& schema, const std::string& part) {
     const std::string error = schema_error(schema);
@@ -375,7 +492,7 @@ TEST(JsonSchemaConstraint, ErrorsNameThePlace) {
   has(R"({"not": {"type": "array", "uniqueItems": true}})", "exact opposite");
   has(R"({"type": "string", "not": {"format": "email"}})", "exact opposite");
   // What only our narrowing of a format makes disjoint may overlap.
-  has(R"({"oneOf": [{"const": "23:59:60Z"}, {"type": "string", "format": "time"}]})",
+  has(R"({"oneOf": [{"const": "12:00:00.0123456789Z"}, {"type": "string", "format": "time"}]})",
       "exact opposite");
   has(R"([1])", "expected a schema");
   has(R"({"type": )", "not valid JSON");

@@ -317,6 +317,20 @@ Cases list_cases() {
        {R"(["a","b"])", R"(["c","a","b"])"},
        {R"(["a"])", R"(["a","a"])", R"(["a","b","a"])"}},
       {R"({"type": "array", "maxItems": 1, "uniqueItems": true})", {"[]", "[[1]]"}, {"[1,2]"}},
+      // What `contains` counts is evaluated.
+      {R"({"type": "array", "prefixItems": [true], "contains": {"type": "string"}, "unevaluatedItems": false})",
+       {R"([1,"foo"])", R"(["a","b"])", R"(["a"])"},
+       {"[]", "[1]", "[1,2]", R"([1,2,"foo"])"}},
+      {R"({"type": "array", "allOf": [{"contains": {"type": "integer", "multipleOf": 2}},
+           {"contains": {"type": "integer", "multipleOf": 3}}], "unevaluatedItems": {"type": "integer", "multipleOf": 5}})",
+       {"[2,3]", "[6]", "[2,3,4,5,6]"},
+       {"[]", "[2]", "[2,3,4,7,8]", R"([2,3,"a"])"}},
+      {R"({"type": "array", "contains": {"type": "string"}, "minContains": 0, "unevaluatedItems": false})",
+       {"[]", R"(["foo","bar"])"},
+       {"[0]", R"(["foo",0])"}},
+      {R"({"type": "array", "contains": {"const": 1}, "maxContains": 2, "unevaluatedItems": {"type": "null"}})",
+       {"[1]", "[null,1,null,1]"},
+       {"[]", "[null]", "[1,1,1]", "[1,2]"}},
   };
 }
 

@@ -65,6 +65,14 @@ bool fits(const Json& root, const Json& schema, const Json& value) {
   return schema_fault(root, schema, value).empty();
 }
 
+/// Whether `contains` of the schema, or of its allOf, counts the item.
+bool is_contained(const Json& root, const Json& schema, const Json& item) {
+  bool found = schema.contains("contains") && fits(root, schema["contains"], item);
+  for (const Json& branch : schema.value("allOf", Json::array()))
+    found = found || is_contained(root, branch, item);
+  return found;
+}
+
 std::string check_array(const Json& root, const Json& schema, const Json& value,
                         const std::string& path) {
   if (value.size() < schema.value("minItems", 0u)) return "too few items";
@@ -79,6 +87,9 @@ std::string check_array(const Json& root, const Json& schema, const Json& value,
     if (!fault.empty()) return fault;
     for (size_t j = 0; j < i && schema.value("uniqueItems", false); ++j)
       if (value[i] == value[j]) return "has an item twice";
+    if (schema.contains("unevaluatedItems") && i >= prefix.size() &&
+        !is_contained(root, schema, value[i]) && !fits(root, schema["unevaluatedItems"], value[i]))
+      return "has an item that nothing allows";
     found += schema.contains("contains") && fits(root, schema["contains"], value[i]) ? 1 : 0;
   }
   if (schema.contains("contains") && found < schema.value("minContains", 1u))

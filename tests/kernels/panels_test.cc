@@ -103,7 +103,7 @@ struct Problem {
 /// Values of i8 rows and of panels, by the definition of the format.
 double activation(const Problem& p, int64_t row, int64_t col) {
   const int64_t group = std::min(p.a.view.format.group, p.args.k);
-  return double{p.a.view.from_row(row).i8()[col]} *
+  return static_cast<double>(p.a.view.from_row(row).i8()[col]) *
          p.a.view.f32_scales()[row * p.a.view.scale_stride + col / group];
 }
 
@@ -206,7 +206,7 @@ TEST(PanelMatmul, TheDeepestRowDoesNotOverflow) {
   const std::vector<int8_t> row(static_cast<size_t>(k), -128);
   const float one = 1;
   const Rows b = Rows::empty(cpu_device(), {1, k}, kW8Rows);
-  b.write_codes(0, {.codes = std::vector<uint8_t>(static_cast<size_t>(k), 0), .scales = {1}});
+  b.write_codes(0, {.codes = std::vector<uint8_t>(static_cast<size_t>(k), 0), .scales = {1}, .offsets = {}});
   for (const Kernels* table : vector_tables()) {
     float c = 0;
     table->matmul({.m = 1,

@@ -3,16 +3,20 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/safetensors.h"
+#include "models/quantization_config.h"
 #include "models/weights.h"
+#include "tests/text/peer_util.h"
 
 namespace um {
 namespace {
@@ -237,6 +241,316 @@ TEST_F(Checkpoint, ModelSlim) {
   write_file_atomic(directory_ / "quant_model_description.json",
                     R"({"model.x.weight": "W4A8_DYNAMIC"})");
   EXPECT_THROW(open(), Error);
+}
+
+/// Expects one line of error with all of these texts.
+void expect_refused(const std::function<void()>& action, const std::vector<std::string>& parts) {
+  try {
+    action();
+    ADD_FAILURE() << "read in silence: " << parts.front();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+    for (const std::string& part : parts) EXPECT_NE(text.find(part), std::string::npos) << text;
+  }
+}
+
+/// compressed-tensors' config with one group of weights.
+json compressed(const json& weights, const std::string& format = "") {
+  json config = {{"quant_method", "compressed-tensors"},
+                 {"config_groups", {{"group_0", {{"targets", {"Linear"}}, {"weights", weights}}}}}};
+  if (!format.empty()) config["format"] = format;
+  return config;
+}
+
+TEST_F(Checkpoint, Int8ThatIsNotWhatTheConfigSays) {
+  add("model.x.weight", DType::i8, {6, 8}, random_integers<int8_t>(6 * 8, 10, 127));
+  add("model.x.weight_scale", DType::f32, {6, 1}, random_floats(6));
+  const json channel = {{"num_bits", 8}, {"type", "int"}, {"strategy", "channel"}};
+  open(compressed(channel, "int-quantized"));
+  open(compressed(channel, "naive-quantized"));
+  const auto refuse = [&](const json& change, const std::string& format,
+                          const std::vector<std::string>& parts) {
+    json weights = channel;
+    weights.update(change);
+    expect_refused([&] { open(compressed(weights, format)); }, parts);
+  };
+  refuse({{"type", "float"}}, "", {"model.x.weight", "I8 in the file", "F8_E4M3", "group_0"});
+  refuse({{"num_bits", 4}}, "int-quantized", {"model.x.weight", "num_bits 4"});
+  refuse({{"num_bits", 16}}, "", {"16 bits", "group_0"});
+  refuse({{"strategy", "tensor"}}, "", {"weight_scale", "[6, 1]", "[1, 1]", "tensor"});
+  refuse({{"strategy", "group"}, {"group_size", 4}}, "", {"weight_scale", "[6, 1]", "[6, 2]"});
+  refuse({{"strategy", "group"}}, "", {"group_size 0"});
+  refuse({{"strategy", "channel"}, {"group_size", 4}}, "", {"group_size 4"});
+  refuse({{"strategy", "block"}, {"block_structure", {2, 4}}}, "", {"[6, 1]", "[3, 2]"});
+  refuse({{"strategy", "block"}}, "", {"block_structure"});
+  refuse({{"strategy", "token"}}, "", {"strategy", "token"});
+  refuse({{"strategy", "tensor_group"}, {"group_size", 4}}, "", {"tensor_group"});
+  refuse({{"symmetric", false}}, "", {"weight_offset", "symmetric false"});
+  refuse({{"actorder", "group"}}, "", {"weight_g_idx", "actorder group"});
+  refuse({{"actorder", "backwards"}}, "", {"actorder", "backwards"});
+  refuse(json::object(), "pack-quantized", {"unpacked values", "packed words"});
+  refuse(json::object(), "float-quantized", {"type int", "float-quantized"});
+  refuse(json::object(), "dense", {"quantised", "format dense"});
+  refuse(json::object(), "mxfp8-quantized", {"mxfp8-quantized"});
+  // A scale of two columns under strategy channel.
+  add("model.x.weight_scale", DType::f32, {6, 2}, random_floats(12));
+  refuse(json::object(), "", {"weight_scale", "[6, 2]", "[6, 1]", "channel"});
+  open(compressed({{"strategy", "group"}, {"group_size", 4}}));
+  add("model.x.weight_scale", DType::u8, {6, 1}, random_integers<uint8_t>(6, 1, 9));
+  refuse(json::object(), "", {"weight_scale", "U8"});
+  add("model.x.weight_scale", DType::f32, {6, 1}, random_floats(6));
+  // Zero points where none are said; zeros are none.
+  add("model.x.weight_zero_point", DType::i8, {6, 1}, std::vector<int8_t>(6, 0));
+  open(compressed(channel));
+  add("model.x.weight_zero_point", DType::i8, {6, 1}, std::vector<int8_t>(6, 3));
+  refuse(json::object(), "", {"weight_zero_point", "symmetric"});
+  json asymmetric = channel;
+  asymmetric["symmetric"] = false;
+  open(compressed(asymmetric));
+}
+
+TEST_F(Checkpoint, WhatIsQuantisedIsWhatTheListsSay) {
+  add("model.x.weight", DType::i8, {6, 8}, random_integers<int8_t>(6 * 8, -127, 127));
+  add("model.x.weight_scale", DType::f32, {6, 1}, random_floats(6));
+  add("model.y.weight", DType::bf16, {2, 2}, std::vector<uint16_t>(4, 0x3f80));
+  const json channel = {{"strategy", "channel"}};
+  json config = compressed(channel);
+  const WeightSource source = open(config);
+  ASSERT_EQ(source.warnings().size(), 1u);
+  EXPECT_NE(source.warnings()[0].find("model.y.weight"), std::string::npos);
+  for (const char* entry : {"model.x", "re:.*x$", "Linear"}) {
+    config["ignore"] = {entry};
+    expect_refused([&] { open(config); }, {"model.x.weight", "not quantised", "ignore"});
+  }
+  config["ignore"] = {"model.y", "re:x", "LlamaRMSNorm"};  // a pattern fits the beginning
+  EXPECT_TRUE(open(config).warnings().empty());
+  config["ignore"] = {"re:("};
+  EXPECT_THROW(open(config), Error);
+  config.erase("ignore");
+  for (const char* entry : {"model.z", "re:x", "Embedding"}) {
+    config["config_groups"]["group_0"]["targets"] = {entry};
+    expect_refused([&] { open(config); }, {"model.x.weight", "not quantised", "config_groups"});
+  }
+  // The name counts before a pattern, and that before a class.
+  config["config_groups"]["group_0"]["targets"] = {"Linear"};
+  config["config_groups"]["group_1"] = {{"targets", {"model.x"}},
+                                        {"weights", {{"strategy", "tensor"}}}};
+  expect_refused([&] { open(config); }, {"group_1", "tensor"});
+  config["config_groups"]["group_1"] = {{"targets", {"re:.*x"}}, {"weights", nullptr}};
+  expect_refused([&] { open(config); }, {"group_1", "no weights"});
+  // What we do not do is named.
+  config = compressed(channel);
+  config["kv_cache_scheme"] = {{"num_bits", 8}, {"type", "float"}};
+  add("model.k_scale", DType::f32, {1}, std::vector<float>{1});
+  const WeightSource cached = open(config);
+  EXPECT_NE(cached.warnings().at(0).find("kv_cache_scheme"), std::string::npos);
+  EXPECT_EQ(cached.find("model.k_scale"), nullptr);
+  config["transform_config"] = {{"config_groups", {{"u", 1}}}};
+  expect_refused([&] { open(config); }, {"transform_config"});
+  config.erase("transform_config");
+  config["sparsity_config"] = {{"format", "sparse-24-bitmask"}};
+  expect_refused([&] { open(config); }, {"sparse-24-bitmask"});
+}
+
+TEST_F(Checkpoint, PackedWordsThatAreNotWhatTheConfigSays) {
+  const auto add_scale = [&](int64_t groups) {
+    add("model.x.weight_scale", DType::f32, {4, groups},
+        random_floats(static_cast<size_t>(4 * groups)));
+  };
+  add("model.x.weight_packed", DType::i32, {4, 8}, random_integers<int32_t>(32, 0, 1 << 30));
+  add("model.x.weight_shape", DType::i64, {2}, std::vector<int64_t>{4, 64});
+  add_scale(2);
+  const json group = {{"num_bits", 4}, {"strategy", "group"}, {"group_size", 32}};
+  open(compressed(group, "pack-quantized"));
+  const auto refuse = [&](const json& change, const std::string& format,
+                          const std::vector<std::string>& parts) {
+    json weights = group;
+    weights.update(change);
+    expect_refused([&] { open(compressed(weights, format)); }, parts);
+  };
+  refuse({{"num_bits", 8}}, "", {"weight_packed", "[4, 8]", "[4, 16]", "num_bits 8"});
+  refuse({{"num_bits", 3}}, "", {"3 bits"});
+  refuse({{"group_size", 16}}, "", {"weight_scale", "[4, 2]", "[4, 4]", "group_size 16"});
+  refuse({{"type", "float"}, {"num_bits", 8}}, "pack-quantized", {"float", "pack-quantized"});
+  refuse(json::object(), "int-quantized", {"packed words", "unpacked values"});
+  refuse({{"symmetric", false}}, "", {"symmetric false"});
+  add("model.x.weight_shape", DType::i64, {2}, std::vector<int64_t>{4, 128});
+  add_scale(4);
+  refuse(json::object(), "", {"weight_packed", "[4, 8]", "[4, 16]", "weight_shape [4, 128]"});
+  add("model.x.weight_shape", DType::i64, {2}, std::vector<int64_t>{5, 64});
+  refuse(json::object(), "", {"weight_packed", "weight_shape [5, 64]"});
+  add("model.x.weight_shape", DType::i64, {2}, std::vector<int64_t>{4, 64});
+  add_scale(2);
+  add("model.x.weight_zero_point", DType::i32, {1, 2}, std::vector<uint32_t>(2, 0x1234));
+  refuse(json::object(), "", {"weight_zero_point", "symmetric"});
+  add("model.x.weight_zero_point", DType::i32, {1, 2}, std::vector<uint32_t>(2, 0x88888888));
+  open(compressed(group));
+}
+
+TEST_F(Checkpoint, OrdersOfColumns) {
+  const auto words = random_integers<int32_t>(32, 0, 1 << 30);
+  const std::vector<float> scale = random_floats(8);
+  add("model.x.weight_packed", DType::i32, {4, 8}, words);
+  add("model.x.weight_shape", DType::i64, {2}, std::vector<int64_t>{4, 64});
+  add("model.x.weight_scale", DType::f32, {4, 2}, scale);
+  json weights = {{"num_bits", 4}, {"strategy", "group"}, {"group_size", 32}};
+  const auto index = [&](const std::function<int32_t(int32_t)>& group) {
+    std::vector<int32_t> groups(64);
+    for (int32_t c = 0; c < 64; ++c) groups[static_cast<size_t>(c)] = group(c);
+    add("model.x.weight_g_idx", DType::i32, {64}, groups);
+  };
+  index([](int32_t c) { return c / 32; });
+  const std::vector<float> in_order = values(open(compressed(weights)).at("model.x.weight"));
+  index([](int32_t c) { return 1 - c / 32; });  // reversed
+  expect_refused([&] { open(compressed(weights)); }, {"weight_g_idx", "actorder"});
+  weights["actorder"] = "weight";  // which leaves columns where they are
+  expect_refused([&] { open(compressed(weights)); }, {"weight_g_idx", "actorder"});
+  weights["actorder"] = "group";
+  const std::vector<float> reversed = values(open(compressed(weights)).at("model.x.weight"));
+  for (size_t i = 0; i < reversed.size(); ++i) {
+    const size_t row = i / 64, group = i % 64 / 32;
+    ASSERT_FLOAT_EQ(reversed[i] / scale[row * 2 + 1 - group], in_order[i] / scale[row * 2 + group]);
+  }
+  index([](int32_t c) { return c < 31 ? 0 : 1; });
+  expect_refused([&] { open(compressed(weights)); }, {"31 columns in group 0", "expected 32"});
+  // Integers that are not packed have an order, too.
+  tensors_.clear();
+  const auto q = random_integers<int8_t>(4 * 64, -127, 127);
+  add("model.x.weight", DType::i8, {4, 64}, q);
+  add("model.x.weight_scale", DType::f32, {4, 2}, scale);
+  index([](int32_t c) { return c % 2; });
+  weights["num_bits"] = 8;
+  const std::vector<float> found = values(open(compressed(weights)).at("model.x.weight"));
+  for (size_t i = 0; i < q.size(); ++i)
+    ASSERT_EQ(found[i], static_cast<float>(q[i]) * scale[i / 64 * 2 + i % 2]);
+}
+
+TEST_F(Checkpoint, Fp8ThatIsNotWhatTheConfigSays) {
+  add("model.x.weight", DType::f8_e4m3, {200, 150}, std::vector<uint8_t>(200 * 150, 0x38));
+  add("model.x.weight_scale_inv", DType::f32, {2, 2}, random_floats(4));
+  json config = {{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}, {"fmt", "e4m3"}};
+  open(config);
+  config["weight_block_size"] = {64, 128};
+  expect_refused([&] { open(config); }, {"weight_scale_inv", "[2, 2]", "[4, 2]"});
+  config["weight_block_size"] = {128, 128};
+  config["fmt"] = "e5m2";
+  expect_refused([&] { open(config); }, {"model.x.weight", "F8_E4M3 in the file", "F8_E5M2"});
+  config["fmt"] = "e4m3";
+  for (const char* entry : {"model.x", "model", "x"}) {
+    config["modules_to_not_convert"] = {entry};
+    expect_refused([&] { open(config); }, {"model.x.weight", "modules_to_not_convert"});
+  }
+  config["modules_to_not_convert"] = {"mod", "el.x", "lm_head"};
+  open(config);
+  config.erase("modules_to_not_convert");
+  // One scale, or one for each row, are no blocks.
+  add("model.x.weight_scale_inv", DType::f32, {1}, random_floats(1));
+  expect_refused([&] { open(config); }, {"weight_scale_inv", "[1]", "[2, 2]"});
+  add("model.x.weight_scale_inv", DType::f32, {200, 1}, random_floats(200));
+  expect_refused([&] { open(config); }, {"weight_scale_inv", "[200, 1]", "[2, 2]"});
+  config["weight_block_size"] = nullptr;
+  open(config);
+  add("model.x.weight", DType::i8, {200, 150}, std::vector<uint8_t>(200 * 150, 0x38));
+  expect_refused([&] { open(config); }, {"model.x.weight", "I8 in the file", "fp8"});
+  expect_refused([&] { open({{"quant_method", "awq"}}); }, {"quant_method", "awq"});
+}
+
+TEST_F(Checkpoint, ModelSlimThatIsNotWhatItsDescriptionSays) {
+  const auto describe = [&](const json& types) {
+    write_file_atomic(directory_ / "quant_model_description.json", types.dump());
+  };
+  const json good = {{"model_quant_type", "W8A8"},
+                     {"model.x.weight", "W8A8"},
+                     {"model.x.weight_scale", "W8A8"},
+                     {"model.x.weight_offset", "W8A8"},
+                     {"model.y.weight", "FLOAT"}};
+  const auto refuse = [&](const json& change, const std::vector<std::string>& parts) {
+    json types = good;
+    types.merge_patch(change);
+    describe(types);
+    expect_refused([&] { open({{"quant_method", "ascend"}}); }, parts);
+  };
+  add("model.x.weight", DType::i8, {4, 8}, random_integers<int8_t>(4 * 8, -127, 127));
+  add("model.x.weight_scale", DType::f32, {4, 1}, random_floats(4));
+  add("model.x.weight_offset", DType::f32, {4, 1}, std::vector<float>(4, 0));
+  add("model.y.weight", DType::bf16, {2, 2}, std::vector<uint16_t>(4, 0x3f80));
+  describe(good);
+  open({{"quant_method", "ascend"}});
+  refuse({{"model.x.weight", "FLOAT"},
+          {"model.x.weight_scale", nullptr},
+          {"model.x.weight_offset", nullptr}},
+         {"model.x.weight", "not quantised", "quant_model_description.json"});
+  refuse({{"model.x.weight", nullptr},
+          {"model.x.weight_scale", nullptr},
+          {"model.x.weight_offset", nullptr}},
+         {"model.x.weight", "not quantised"});
+  refuse({{"model.y.weight", "W8A8_DYNAMIC"}}, {"model.y.weight", "BF16", "W8A8", "I8"});
+  refuse({{"model.y.weight", "W4A4"}}, {"model.y.weight", "W4A4"});
+  refuse({{"model.x.weight_scale", "W8A8_DYNAMIC"}}, {"model.x.weight_scale", "W8A8_DYNAMIC"});
+  refuse({{"model.x.input_scale", "W8A8"}}, {"model.x.input_scale", "missing"});
+  for (const char* side : {"model.x.weight_scale", "model.x.weight_offset"}) {
+    const auto kept = tensors_.at(side);
+    drop(side);
+    refuse(json::object(), {side, "missing"});
+    tensors_[side] = kept;
+  }
+  add("model.x.quant_bias", DType::i32, {4}, std::vector<int32_t>(4, 100));
+  refuse(json::object(), {"model.x.quant_bias", "deq_scale"});
+  drop("model.x.quant_bias");
+  add("model.x.weight_scale", DType::f32, {4, 2}, random_floats(8));
+  refuse(json::object(), {"model.x.weight_scale", "[4, 2]", "[4, 1]"});
+  add("model.x.weight_scale", DType::f32, {4, 1}, random_floats(4));
+  add("model.x.weight", DType::f8_e4m3, {4, 8}, std::vector<uint8_t>(32, 0x38));
+  refuse(json::object(), {"model.x.weight", "F8_E4M3 in the file", "I8"});
+}
+
+TEST_F(Checkpoint, TheCompressedTensorsPackageReadsTheSameSlow) {
+  json cases = json::array();
+  const std::vector<json> strategies = {{{"strategy", "tensor"}},
+                                        {{"strategy", "channel"}},
+                                        {{"strategy", "group"}, {"group_size", 16}},
+                                        {{"strategy", "block"}, {"block_structure", {16, 24}}}};
+  for (json weights : strategies) {
+    weights.update({{"num_bits", 8}, {"type", "float"}});
+    cases.push_back({{"format", "float-quantized"}, {"weights", weights}});
+    weights["type"] = "int";
+    for (const int bits : {1, 2, 4, 8})
+      for (const bool symmetric : {true, false})
+        for (const char* format : {"int-quantized", "naive-quantized", "pack-quantized"}) {
+          if (weights["strategy"] == "block" && (!symmetric || format[0] == 'p')) continue;
+          weights["num_bits"] = bits;
+          weights["symmetric"] = symmetric;
+          cases.push_back({{"format", format}, {"weights", weights}});
+        }
+  }
+  const auto reply = ask_python("../models/compressed_tensors_peer.py",
+                                {{"write", directory_.string()}, {"cases", cases}});
+  if (!reply) GTEST_SKIP() << "Python or its package compressed-tensors is missing (set UM_PYTHON)";
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::vector<uint32_t> bits = (*reply)[i];
+    const WeightSource source = open_weights(directory_ / std::to_string(i));
+    const std::vector<float> found = values(source.at("model.x.weight"));
+    ASSERT_EQ(found.size(), bits.size());
+    for (size_t at = 0; at < bits.size(); ++at)
+      ASSERT_EQ(std::bit_cast<uint32_t>(found[at] + 0.0F), bits[at] == 0x80000000 ? 0 : bits[at])
+          << cases[i] << " " << at;
+  }
+}
+
+TEST(ModuleList, MatchesAsTheCompressedTensorsPackageSlow) {
+  json pairs = json::array();
+  for (const char* module : {"lm_head", "model.layers.1.mlp.gate", "model.layers.1.mlp.gate_proj",
+                             "model.layers.11.self_attn.q_proj"})
+    for (const char* entry :
+         {"lm_head", "Linear", "Embedding", "gate", "re:.*gate$", "re:gate", "re:.*lm_head",
+          "re:model\\.layers\\.1\\.", "re:(?=.*mlp)", "re:.*(q|k)_proj$", "model.layers.1.mlp",
+          "re:model.layers.1", "re:.*\\.1[0-9]?\\..*", "re:[^.]+$", "LlamaRMSNorm"})
+      pairs.push_back({module, entry});
+  const auto reply = ask_python("../models/compressed_tensors_peer.py", {{"match", pairs}});
+  if (!reply) GTEST_SKIP() << "Python or its package compressed-tensors is missing (set UM_PYTHON)";
+  for (size_t i = 0; i < pairs.size(); ++i)
+    EXPECT_EQ(ModuleList({pairs[i][1]}, "test").fit(pairs[i][0]) > 0, (*reply)[i]) << pairs[i];
 }
 
 }  // namespace

@@ -123,6 +123,18 @@ class Fields(unittest.TestCase):
             self.assertLessEqual(fields, set(timings))
             self.assertAlmostEqual(timings["predicted_per_token_ms"] * timings["predicted_per_second"], 1000, delta=1)
 
+    def test_usage_and_timings_count_the_same_tokens(self):
+        said = complete(max_tokens=30, ignore_eos=True, return_token_ids=True)["choices"][0]
+        ids = said["token_ids"]
+        end = next(i for i in range(1, len(ids)) if ids[i] not in ids[:i])  # the answer ends with this token, which counts
+        stop = said["text"][8:11]
+        for answer in (complete(max_tokens=30, stop_token_ids=[ids[end]], ignore_eos=True), complete(max_tokens=30, ignore_eos=True, stop=stop),
+                       complete(max_tokens=30, ignore_eos=True), complete(echo=True, max_tokens=0), chat(max_tokens=30)):
+            self.assertEqual(answer["usage"]["completion_tokens"], answer["timings"]["predicted_n"], answer)
+        self.assertEqual(complete(max_tokens=30, stop_token_ids=[ids[end]], ignore_eos=True)["usage"]["completion_tokens"], end + 1)
+        answer = respond(max_output_tokens=30, stop_token_ids=[ids[end]])
+        self.assertEqual(answer["usage"]["output_tokens"], answer["timings"]["predicted_n"])
+
     def test_dimensions(self):
         def embed(**more):
             status, answer = SERVER.post("/v1/embeddings", input="the river", **more)

@@ -181,7 +181,12 @@ TEST(Formats, WrongSchemasAreTheClientsFault) {
   ChatRequest request;
   request.params.format = {.kind = FormatSpec::kJsonSchema, .schema = R"({"type":"nothing"})"};
   EXPECT_THROW(formats().of_chat(request), ApiError);
-  request.params.format = {.kind = FormatSpec::kRegex, .regex = "("};
+  request.params.format = parse_format(Body(R"({"guided_regex": "("})"));
+  try {
+    formats().of_chat(request);
+  } catch (const ApiError& error) {
+    EXPECT_EQ(error.param(), "guided_regex");
+  }
   EXPECT_THROW(formats().of_chat(request), ApiError);
   ChatRequest tools = tool_request(ToolChoice::kAuto);
   tools.tools[0].parameters = R"({"type":"nothing"})";

@@ -230,9 +230,18 @@ TEST(HttpBodyTest, ATrailerIsReadAndLeftOut) {
       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n"));
   EXPECT_TRUE(reader.take_body(""));
   EXPECT_EQ(reader.head().field("x"), "");
-  for (const char* line : {"no colon", "X : y", "X: a\nb", "X: \x01", "Content-Length: 5",
-                           "Transfer-Encoding: chunked", " X: y"})
-    EXPECT_EQ(take_chunked(std::string("0\r\n") + line + "\r\n\r\n"), "400") << line;
+  for (const char* line :
+       {"no colon", "X : y", "X: a\nb", "X: \x01", "Content-Length: 5",
+        "Transfer-Encoding: chunked", " X: y", "\tX: y", "X: y\r\n z", "X: y\r\n\tz", "X: y\r\n ",
+        "X: y\n z", "X: y\nZ: y", "X: y\n", "\nX: y"})
+    for (const size_t step : {1, 3, 100})
+      for (const char* chunk : {"", "2\r\na\n\r\n"})
+        EXPECT_EQ(take_chunked(std::string(chunk) + "0\r\n" + line + "\r\n\r\n", step), "400")
+            << line;
+  // Refused as soon as it has come; what is data is not looked at.
+  EXPECT_EQ(take_chunked("0\r\nX: y\n"), "400");
+  EXPECT_EQ(take_chunked("0\r\nX: y\r\n\t"), "400");
+  EXPECT_EQ(take_chunked("6\r\na\n\r\n b\r\n0\r\nX:  y \r\n\r\n", 3), "a\n\r\n b");
 }
 
 TEST(HttpBodyTest, WhatIsBetweenItsBytesIsBounded) {
@@ -273,7 +282,11 @@ TEST(HttpBodyTest, Unzips) {
   EXPECT_EQ(take_zipped(zipped("one", 31) + zipped("two", 31)), "onetwo");
   EXPECT_EQ(take_zipped(zipped(std::string(1001, 'a'), 31)), "413");
   EXPECT_EQ(take_zipped(packed.substr(0, packed.size() - 3)), "400");
-  EXPECT_EQ(take_zipped(packed + "x"), "400");
+  for (const std::string& behind : {std::string("x"), std::string(3, '\0'), std::string("\x1f"),
+                                    std::string("\x1f\x8b"), zipped("two", 15)})
+    for (const std::string& first : {packed, zipped(text, 15)})
+      EXPECT_EQ(take_zipped(first + behind), "400");
+  EXPECT_EQ(take_zipped(zipped("one", 15) + zipped("two", 31), "deflate"), "400");
   EXPECT_EQ(take_zipped("not zipped"), "400");
 }
 

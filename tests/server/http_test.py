@@ -367,6 +367,29 @@ class Errors(unittest.TestCase):
             status, _, answer = chat(**fields)
             self.assertEqual((status, answer["error"]["param"], answer["error"]["type"]), (400, param, "invalid_request_error"))
 
+    def test_names_the_field_that_the_client_sent(self):
+        schema = {"json": {"type": "nothing"}}
+        long = "geese " * 5000
+        for path, fields, param in (("/v1/embeddings", {"input": [[]]}, "input"), ("/v1/embeddings", {"input": [[5], []]}, "input"),
+                                    ("/v1/embeddings", {"input": []}, "input"), ("/v1/embeddings", {"input": long}, "input"),
+                                    ("/v1/embeddings", {"input": [1] * 5000}, "input"), ("/v1/completions", {"prompt": "", "add_special_tokens": False}, "prompt"),
+                                    ("/v1/completions", {"prompt": long}, "prompt"), ("/v1/completions", {"prompt": [5] * 5000}, "prompt"),
+                                    ("/v1/completions", {"prompt": "x", "structured_outputs": schema}, "structured_outputs"),
+                                    ("/v1/completions", {"prompt": "x", "guided_regex": "("}, "guided_regex"),
+                                    (CHAT, {"messages": [{"role": "user", "content": long}]}, "messages"),
+                                    (CHAT, {"messages": HELLO, "max_completion_tokens": 0}, "max_completion_tokens"),
+                                    (CHAT, {"messages": HELLO, "guided_json": {"type": "nothing"}}, "guided_json"),
+                                    ("/v1/responses", {"input": long}, "input"), ("/v1/responses", {"input": "x", "max_tokens": 0}, "max_tokens"),
+                                    ("/v1/responses", {"input": "x", "structured_outputs": schema}, "structured_outputs"),
+                                    ("/tokenize", {"content": 3}, "content"), ("/tokenize", {"prompt": 3}, "prompt"), ("/detokenize", {"tokens": "x"}, "tokens")):
+            status, answer = SERVER.post(path, **fields)
+            self.assertEqual((status, answer["error"]["param"]), (400, param), (path, answer))
+        for path, fields, start in (("/v1/messages", {"stop_sequences": 3}, "stop_sequences: "), ("/v1/messages", {"thinking": {"type": "enabled", "budget_tokens": "x"}}, "thinking.budget_tokens: "),
+                                    ("/v1/messages", {"tools": [{"name": "f", "input_schema": 3}]}, "tools[0].input_schema: ")):
+            status, answer = SERVER.post(path, **{"messages": HELLO, "max_tokens": 4, **fields})
+            self.assertEqual(status, 400, answer)
+            self.assertTrue(answer["error"]["message"].startswith(start), answer)
+
     def test_long_prompts(self):
         status, _, answer = chat(messages=[{"role": "user", "content": "geese " * 5000}])
         self.assertEqual(status, 400)

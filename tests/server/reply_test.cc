@@ -70,7 +70,12 @@ TEST(ChatReply, Chunks) {
   EXPECT_TRUE(end.back()["choices"][0]["delta"].empty());
   const Json usage = reply.usage_chunk();
   EXPECT_TRUE(usage["choices"].empty());
-  EXPECT_EQ(usage["usage"]["completion_tokens"], 3);
+  // Three came with their text; the token that ended it is one, too.
+  AnswerUpdate last = text_update("", true);
+  last.stats.generated_tokens = 4;
+  reply.chunks(0, std::move(last));
+  EXPECT_EQ(reply.usage_chunk()["usage"]["completion_tokens"], 4);
+  EXPECT_EQ(reply.usage_chunk()["timings"]["predicted_n"], 4);
 }
 
 TEST(Logprobs, AreFiniteAndCarryBytes) {

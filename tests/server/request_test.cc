@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include "core/stop_scope.h"
 #include "server/api_error.h"
 #include "server/messages.h"
 #include "server/prompt.h"
+#include "server/responses.h"
 #include "tests/text/tiny_tokenizer_util.h"
 
 namespace um {
@@ -90,8 +92,18 @@ TEST(ChatRequest, NamesWhatIsWrong) {
   EXPECT_EQ(refused(R"("chat_template": "{{ 1 }}")"), "chat_template");
   EXPECT_EQ(refused(R"("allowed_token_ids": [400])"), "allowed_token_ids");
   EXPECT_EQ(refused(R"("bad_words": ["a", ""])"), "bad_words");
-  EXPECT_EQ(refused(R"("reasoning": {"effort": "vast"})"), "reasoning_effort");
+  EXPECT_EQ(refused(R"("reasoning": {"effort": "vast"})"), "reasoning.effort");
   EXPECT_EQ(refused(R"("reasoning": "low")"), "reasoning");
+  EXPECT_EQ(refused(R"("max_completion_tokens": 0)"), "max_completion_tokens");
+  EXPECT_EQ(refused(R"("stream": true, "stream_options": {"include_usage": 1})"),
+            "stream_options.include_usage");
+  EXPECT_EQ(refused(R"("chat_template_kwargs": {"mode": 3})"), "chat_template_kwargs.mode");
+  EXPECT_EQ(refused(R"("reasoning": {"enabled": 3})"), "reasoning.enabled");
+  EXPECT_EQ(refused(R"("response_format": {"type": 1})"), "response_format.type");
+  EXPECT_EQ(refused(R"("guided_json": 3)"), "guided_json");
+  EXPECT_EQ(refused(R"("tools": [{"function": {"name": "f", "parameters": 3}}])"),
+            "tools[0].function.parameters");
+  EXPECT_EQ(refused(R"("tools": [{"function": {"name": 3}}])"), "tools[0].function.name");
   EXPECT_EQ(refused(R"("tools": [{"type": "function", "function": {"name": "a\nb"}}])"),
             "tools[0]");
 }
@@ -324,6 +336,31 @@ TEST(MessagesRequest, TurnsOfOneRoleAreOne) {
       ApiError);
 }
 
+TEST(ApiErrors, HaveTheNamesOfTheClientsApi) {
+  const auto as_messages = [](const std::string& field, const std::string& body) {
+    const ApiError error =
+        messages_names(ApiError(400, field + ": wrong", field), Json::parse(body));
+    EXPECT_EQ(std::string(error.what()), error.param() + ": wrong");
+    return error.param();
+  };
+  EXPECT_EQ(as_messages("stop", R"({"stop_sequences": 3})"), "stop_sequences");
+  EXPECT_EQ(as_messages("stop", R"({"stop": 3})"), "stop");
+  EXPECT_EQ(as_messages("stop_token_ids", "{}"), "stop_token_ids");
+  EXPECT_EQ(as_messages("messages[3].content", R"({"messages": []})"), "messages");
+  EXPECT_EQ(as_messages("thinking_token_budget", R"({"thinking": {}})"), "thinking.budget_tokens");
+  EXPECT_EQ(as_messages("response_format/json_schema/schema", R"({"output_config": {}})"),
+            "output_config.format.schema");
+  const auto as_responses = [](const std::string& field, const std::string& body) {
+    return responses_error(ApiError(400, field + ": wrong", field), Json::parse(body)).param();
+  };
+  EXPECT_EQ(as_responses("max_tokens", R"({"max_output_tokens": 0})"), "max_output_tokens");
+  EXPECT_EQ(as_responses("max_tokens", R"({"max_tokens": 0})"), "max_tokens");
+  EXPECT_EQ(as_responses("messages[1].content", R"({"input": []})"), "input");
+  EXPECT_EQ(as_responses("response_format.type", R"({"text": {}})"), "text.format");
+  EXPECT_EQ(as_responses("structured_outputs", R"({"structured_outputs": {}})"),
+            "structured_outputs");
+}
+
 TEST(CompletionRequest, Prompts) {
   const auto parse = [](const std::string& fields) {
     return parse_completion_request(Body("{" + fields + "}"), kLimits);
@@ -366,6 +403,16 @@ TEST(Body, ReadsInvalidTextAsReplacement) {
   EXPECT_EQ(text(R"(\ud83d\ude00)"), "😀");
   EXPECT_EQ(text(R"(\ud83d\ud83d\ude00)"), "\uFFFD😀");
   EXPECT_EQ(text(R"(\\ud800)"), R"(\ud800)");
+}
+
+TEST(Body, StopsWhenItIsTold) {
+  std::string ids = "[1";
+  for (int i = 0; i < 100000; ++i) ids += ",1";
+  int asked = 0;
+  const StopScope scope([&] { return ++asked == 2; });
+  EXPECT_THROW(Body(R"({"tokens": )" + ids + "]}"), Stopped);
+  asked = 0;
+  EXPECT_THROW(parse_ids(Json(std::vector<int>(100000, 1)), "tokens", 400), Stopped);
 }
 
 TEST(Body, MustBeAnObject) {

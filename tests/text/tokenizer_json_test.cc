@@ -13,6 +13,7 @@
 #include "tests/text/peer_util.h"
 #include "tests/text/random_text_util.h"
 #include "text/decoder.h"
+#include "text/normalizer.h"
 #include "text/pcre.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
@@ -228,26 +229,29 @@ TEST(TokenizerJson, SaveAndLoadGiveTheSameTokenizer) {
 TEST(Pcre, TranslatesWhatOnigurumaMeans) {
   EXPECT_EQ(translate_regex(R"(\p{Han}\p{L}\P{^Letter}[\p{Han}])"),
             R"(\p{sc:Han}\p{L}\P{^L}[\p{sc:Han}])");
-  PcreScratch scratch;
-  PcreMatch match;
-  EXPECT_FALSE(Pcre(R"(\p{Han})", "t").find("、", 0, scratch, match));  // Script_Extensions only
-  EXPECT_TRUE(Pcre(R"(\p{Han}+)", "t").find("、鸭鸭", 0, scratch, match));
-  EXPECT_EQ(match.begin, 3u);
-  EXPECT_EQ(match.end, 9u);
-  EXPECT_TRUE(Pcre(R"(a$)", "t").find("a\nb", 0, scratch, match));  // at every line
-  EXPECT_FALSE(Pcre("x*", "t").find("äöü", 0, scratch, match));     // empty matches do not count
-  EXPECT_FALSE(Pcre(R"(\s)", "t").find("\u180E", 0, scratch, match));
-  EXPECT_TRUE(Pcre::literal("a.", "t").find("aba.", 0, scratch, match));
-  EXPECT_EQ(match.begin, 2u);
+  const auto find = [](const Pcre& pattern, std::string_view text) {
+    PcreScratch scratch;
+    std::string found;
+    PcreMatches matches(pattern, text, scratch);
+    for (PcreMatch match; matches.next(match);)
+      found += fmt::format("{}-{} ", match.begin, match.end);
+    return found;
+  };
+  EXPECT_EQ(find(Pcre(R"(\p{Han})", "t"), "、"), "");  // Script_Extensions only
+  EXPECT_EQ(find(Pcre(R"(\p{Han}+)", "t"), "、鸭鸭"), "3-9 ");
+  EXPECT_EQ(find(Pcre(R"(a$)", "t"), "a\nb"), "0-1 ");  // at every line
+  EXPECT_EQ(find(Pcre("x*", "t"), "äxö"), "0-0 2-3 5-5 ");
+  EXPECT_EQ(find(Pcre(R"(\s)", "t"), "\u180E"), "");
+  EXPECT_EQ(find(Pcre::literal("a.", "t"), "aba."), "2-4 ");
 }
 
 TEST(Pcre, ReadsClassesInClassesAsOnigurumaDoes) {
   const auto all = [](const char* pattern, std::string_view text) {
     const Pcre regex(pattern, "t");
     PcreScratch scratch;
-    PcreMatch match;
+    PcreMatches matches(regex, text, scratch);
     std::string found;
-    for (size_t at = 0; regex.find(text, at, scratch, match); at = match.end)
+    for (PcreMatch match; matches.next(match);)
       found += std::string(text.substr(match.begin, match.end - match.begin)) + ";";
     return found;
   };
@@ -562,6 +566,42 @@ std::string random_class(std::mt19937& random, int depth) {
     if (operands > 1) out += "&&";
   }
   return out + "]";
+}
+
+TEST(TokenizersPeer, AgreesOnEmptyMatchesSlow) {
+  std::vector<Job> jobs;
+  const auto add = [&](const Json& json) { jobs.push_back({make(json), random_texts(60, 7)}); };
+  for (const char* pattern : {"a*", "", "x?", "(?=e)", R"(\b)", "h*?", "^", "$", R"((?<=\s))", " *",
+                              R"(\s*\p{L}*)", "e|"}) {
+    for (const char* behavior :
+         {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"}) {
+      for (const bool invert : {false, true}) {
+        Json json = tiny_json();
+        json["pre_tokenizer"] = sequence_of(
+            "pretokenizers", {split_spec(pattern, behavior, invert), json["pre_tokenizer"]});
+        json["pre_tokenizer"]["pretokenizers"][1]["use_regex"] = false;
+        add(json);
+      }
+    }
+  }
+  Json json = tiny_json();
+  const Json literal = {{"type", "Split"},
+                        {"pattern", {{"String", ""}}},
+                        {"behavior", "Isolated"},
+                        {"invert", false}};
+  json["pre_tokenizer"] = sequence_of("pretokenizers", {literal, json["pre_tokenizer"]});
+  add(json);
+  expect_peer_agrees(jobs, false);
+}
+
+// What `normalizers.Replace(…).normalize_str` of Hugging Face's tokenizers gives; a whole
+// tokenizer of theirs panics on it.
+TEST(TokenizerJson, ReplaceCountsEmptyMatches) {
+  PcreScratch scratch;
+  EXPECT_EQ(replace_all("abe", Pcre("a*", "t"), "he", scratch), "hebheehe");
+  EXPECT_EQ(replace_all("abe", Pcre::literal("", "t"), "he", scratch), "heahebheehe");
+  EXPECT_EQ(replace_all("é鸭 x", Pcre("a*", "t"), "he", scratch), "heéhe鸭he hexhe");
+  EXPECT_EQ(replace_all("", Pcre("a*", "t"), "he", scratch), "");
 }
 
 TEST(TokenizersPeer, AgreesOnClassesInClasses) {

@@ -168,6 +168,46 @@ std::vector<Files> sentencepiece_layouts() {
   return out;
 }
 
+/// The text of an object with the fields of another behind its own.
+std::string with_fields(const std::string& object, const std::string& fields) {
+  return object == "{}" ? fields : object.substr(0, object.size() - 1) + ", " + fields.substr(1);
+}
+
+/// Configs that name tokens which the vocabulary lacks, or which are ordinary pieces of it.
+std::vector<Files> named_token_layouts(const Files& base) {
+  const std::string typed =
+      R"({"__type": "AddedToken", "content": "<mask>", "lstrip": true, "rstrip": false,)"
+      R"( "normalized": false, "single_word": false})";
+  std::vector<Files> out;
+  for (const std::string& names : std::vector<std::string>{
+           R"({"pad_token": "<think>"})", R"({"pad_token": )" + typed + "}", R"({"pad_token": ""})",
+           R"({"pad_token": "t", "additional_special_tokens": ["e", "he"]})",
+           R"({"mask_token": )" + typed +
+               R"(, "bos_token": "[word]", "eos_token": "<|end|>", "unk_token": "<think>",)"
+               R"( "pad_token": "</think>", "cls_token": "ab", "sep_token": "e1"})",
+           R"({"additional_special_tokens": ["<think>", )" + typed +
+               R"(, "<|end|>"], "pad_token": "[word]"})",
+           R"({"extra_special_tokens": ["<think>", "<|end|>"], "image_token": "[word]"})",
+           R"({"z_token": "[word]", "a_token": "<|end|>"})",
+           R"({"extra_special_tokens": {"z_token": "<think>", "a_token": "<|end|>"}})",
+           R"({"model_specific_special_tokens": {"z_token": "<think>", "a": "<|end|>"}})",
+           R"({"extra_special_tokens": ["<think>"], "additional_special_tokens": ["<|end|>"]})",
+           R"({"extra_special_tokens": null, "additional_special_tokens": ["<|end|>"]})"}) {
+    Files files = base;
+    files["tokenizer_config.json"] = with_fields(files["tokenizer_config.json"], names);
+    out.push_back(files);
+  }
+  for (const char* map :
+       {R"({"pad_token": "<think>", "eos_token": {"content": "<|end|>", "lstrip": false,)"
+        R"( "rstrip": true, "normalized": false, "single_word": false}})",
+        R"({"extra_special_tokens": ["[word]"], "mask_token": "<mask>"})"}) {
+    Files older = base;
+    older["special_tokens_map.json"] = map;
+    out.push_back(older);
+  }
+  return out;
+}
+
 /// Models that strip spaces, or have no prefix. Tables of rewritings and Unigram are not here:
 /// `tokenizers` is not SentencePiece there, to whose ids SharedModel.MatchesSentencePieceItself
 /// holds.
@@ -270,11 +310,47 @@ TEST(TransformersPeer, AgreesOnEveryByteLevelLayoutSlow) {
   expect_transformers_agrees(byte_level_layouts());
 }
 
+TEST(TransformersPeer, AgreesOnNamedTokensSlow) {
+  for (const char* name : {"", "LlamaTokenizer", "PanguTokenizer"}) {
+    const Json config = *name == 0 ? Json::object() : Json{{"tokenizer_class", name}};
+    expect_transformers_agrees(named_token_layouts(
+        {{"tokenizer.model", plain_model()}, {"tokenizer_config.json", to_text(config)}}));
+  }
+  const char* fast = R"({"tokenizer_class": "PreTrainedTokenizerFast"})";
+  expect_transformers_agrees(named_token_layouts(
+      {{"tokenizer.json", to_text(byte_json())}, {"tokenizer_config.json", fast}}));
+  expect_transformers_agrees(
+      named_token_layouts(vocab_files({{"tokenizer_class", "GPT2Tokenizer"}})));
+}
+
+TEST(TokenizerLayout, TokensThatOnlyAConfigNamesGetTheNextIds) {
+  const int32_t size = Tokenizer::parse(plain_model(), "", "model").vocab_size();
+  const Layout layout({{"tokenizer.model", plain_model()},
+                       {"tokenizer_config.json",
+                        R"({"extra_special_tokens": ["<b>", {"content": "<c>", "lstrip": true}],)"
+                        R"( "model_specific_special_tokens": {"image": "<i>"}})"},
+                       {"special_tokens_map.json",
+                        R"({"pad_token": {"content": "<pad>"}, "eos_token": "<end>"})"}});
+  const Tokenizer t = Tokenizer::load(layout.path());
+  EXPECT_EQ(t.eos_id(), size);
+  EXPECT_EQ(t.pad_id(), size + 1);
+  const Ids ids = t.encode("<i><b> <c>", {.parse_special = true});
+  EXPECT_EQ(ids, (Ids{size + 2, size + 3, size + 4}));
+  EXPECT_EQ(t.warnings().size(), 5u);
+  const Layout saved({});
+  t.save(saved.path());
+  EXPECT_EQ(Tokenizer::load(saved.path()).hash(), t.hash());
+  EXPECT_EQ(Tokenizer::load(saved.path()).pad_id(), t.pad_id());
+}
+
 /// A folder's ids are those of the GGUF file that is made of it, spaces in front included.
 TEST(TokenizerLayout, TravelsThroughGguf) {
   const fs::path file = fs::temp_directory_path() / fmt::format("um_layout_{}.gguf", ::getpid());
   std::vector<Files> layouts = sentencepiece_layouts();
   for (const Files& more : normalising_layouts()) layouts.push_back(more);
+  for (const Files& more :
+       named_token_layouts({{"tokenizer.model", plain_model()}, {"tokenizer_config.json", "{}"}}))
+    layouts.push_back(more);
   for (const Files& files : layouts) {
     const Layout layout(files);
     const Tokenizer t = Tokenizer::load(layout.path());
@@ -331,6 +407,14 @@ TEST(TokenizerLayout, SaysWhatItCannotRead) {
   files = vocab_files({{"tokenizer_class", "GPT2Tokenizer"}});
   files["merges.txt"] = "a\n";
   has(message(files), "merges.txt:1");
+  for (const char* extra : {"\"<x>\"", "5", "[5]", "[null]", "[[\"<x>\"]]"}) {
+    const std::string config = fmt::format(R"({{"additional_special_tokens": {}}})", extra);
+    has(message({{"tokenizer.model", plain_model()}, {"tokenizer_config.json", config}}),
+        "additional_special_tokens");
+  }
+  has(message(
+          {{"tokenizer.model", plain_model()}, {"tokenizer_config.json", R"({"pad_token": 5})"}}),
+      "pad_token");
   files = vocab_files({{"tokenizer_class", "GPT2Tokenizer"}});
   files["added_tokens.json"] = R"({"<x>": "y"})";
   has(message(files), "added_tokens.json");
@@ -481,6 +565,10 @@ TEST(TokenizerBounds, StopWhenTheyAreTold) {
       EXPECT_THROW(t.encode(text), Stopped);
       EXPECT_EQ(asked, 2);
     }
+    const std::vector<int32_t> ids(100000, t.encode("river")[0]);
+    int asked = 0;
+    const StopScope scope([&] { return ++asked == 2; });
+    EXPECT_THROW(t.decode(ids), Stopped);
   }
 }
 

@@ -2,6 +2,9 @@
 // 6901, 6570); where a format has rules that no regular expression says well, some texts less.
 #include "engine/grammar/formats.h"
 
+#include <fmt/format.h>
+
+#include <cstdlib>
 #include <map>
 
 namespace um {
@@ -19,6 +22,36 @@ std::string date_pattern() {
 
 std::string time_pattern() {
   return R"((?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d))";
+}
+
+/// Times of a leap second, which is 23:59:60 in UTC, where clocks differ from UTC by `first` to
+/// `last` minutes: only whole quarters of an hour, as all have since there are leap seconds.
+std::string leap_pattern(int first, int last) {
+  constexpr int kDay = 24 * 60, kQuarter = 15;
+  std::map<int, std::map<int, std::string>> zones;  // by hour and minute
+  for (int offset = first; offset <= last; offset += kQuarter) {
+    const int time = (2 * kDay - 1 + offset) % kDay, size = std::abs(offset);
+    std::string& list = zones[time / 60][time % 60];
+    list += list.empty() ? "" : "|";
+    list += offset == 0
+                ? "[Zz]|[+-]00:00"
+                : fmt::format("{}{:02}:{:02}", offset < 0 ? "-" : "\\+", size / 60, size % 60);
+  }
+  std::string all;
+  for (const auto& [hour, minutes] : zones) {
+    std::string times;
+    for (const auto& [minute, list] : minutes)
+      times += fmt::format(R"({}{:02}:60(?:\.\d{{1,3}})?(?:{}))", times.empty() ? "" : "|", minute,
+                           list);
+    all += fmt::format("{}{:02}:(?:{})", all.empty() ? "" : "|", hour, times);
+  }
+  return "(?:" + all + ")";
+}
+
+/// Leap seconds end a June or a December; where clocks are ahead of UTC the next day has begun.
+std::string date_time_pattern() {
+  return date_pattern() + "[Tt]" + time_pattern() + R"(|\d{4}-(?:06-30|12-31)[Tt])" +
+         leap_pattern(-12 * 60, 0) + R"(|\d{4}-(?:07-01|01-01)[Tt])" + leap_pattern(15, 14 * 60);
 }
 
 std::string duration_pattern() {
@@ -100,15 +133,15 @@ std::string regex_pattern() {
 }
 
 std::map<std::string, FormatPattern, std::less<>> make_formats() {
-  const std::string date = date_pattern(), time = time_pattern();
+  const int most = 23 * 60 + 45;
   const std::string uri = uri_pattern(false), reference = uri_pattern(true);
   const std::string pointer = R"((?:/(?:[^~/]|~[01])*)*)";
   const auto exact = [](const std::string& p) { return FormatPattern{whole(p), false}; };
   const auto fewer = [](const std::string& p) { return FormatPattern{whole(p), true}; };
   return {
-      {"date", exact(date)},
-      {"time", fewer(time)},
-      {"date-time", fewer(date + "[Tt]" + time)},
+      {"date", exact(date_pattern())},
+      {"time", fewer(time_pattern() + "|" + leap_pattern(-most, most))},
+      {"date-time", fewer(date_time_pattern())},
       {"duration", exact(duration_pattern())},
       {"uuid", exact("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")},
       {"ipv4", exact(ipv4_pattern())},

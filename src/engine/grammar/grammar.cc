@@ -60,6 +60,7 @@ Grammar::State Grammar::add_state() {
         "the constraint is too large: more than {} states; lower its counts (maxLength, maxItems, "
         "{{m,n}}) or its number of alternatives",
         kMaxStates));
+  count_memory(160);  // with what its writer notes of it
   is_end_.push_back(false);
   closed_.push_back(false);
   return static_cast<State>(is_end_.size() - 1);
@@ -77,6 +78,7 @@ void Grammar::add_edge(const Edge& edge) {
   if (edges_.size() >= kMaxEdges)
     throw UsageError(
         fmt::format("the constraint is too large: more than {} transitions", kMaxEdges));
+  count_memory(3 * sizeof(Edge));  // while the list grows, and is sorted
   edges_.push_back(edge);
 }
 

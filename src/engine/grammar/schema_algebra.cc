@@ -35,7 +35,16 @@ size_t weight(const Cell& cell) {
                        cell.patterns.size() + cell.excluded.size() + cell.items.size() +
                        cell.contains.size() + cell.property_names.size() +
                        (cell.values ? cell.values->size() : 0);
-  return 4 + parts / 2 + cell.evaluated.names.size() + cell.evaluated.patterns.size();
+  return 4 + parts / 2 + cell.evaluated.names.size() + cell.evaluated.patterns.size() +
+         cell.evaluated.contained.size();
+}
+
+/// Bytes that it takes; what it shares with others is counted where it is made.
+size_t memory_of(const Cell& cell) {
+  constexpr size_t kPart = 24, kNode = 96;  // of a list; of a set, with a name
+  const size_t parts = weight(cell) * 2;
+  const size_t nodes = cell.evaluated.names.size() + cell.evaluated.patterns.size();
+  return sizeof(Cell) + parts * kPart + nodes * kNode;
 }
 
 int64_t smaller_limit(int64_t a, int64_t b) {
@@ -81,6 +90,7 @@ SchemaAlgebra::SchemaAlgebra() {
 
 Expr SchemaAlgebra::add(Entry entry) {
   if (entries_.size() >= kMaxExprs) throw UsageError("schema: too many combinations of schemas");
+  count_memory(2 * (sizeof(Entry) + entry.parts.size() * sizeof(Expr)));  // with an index
   entries_.push_back(std::move(entry));
   return static_cast<Expr>(entries_.size() - 1);
 }
@@ -121,6 +131,14 @@ Expr SchemaAlgebra::negation(Expr a) {
   return at->second;
 }
 
+Expr SchemaAlgebra::either(std::vector<Expr> parts) {
+  std::erase(parts, kNothing);
+  if (parts.empty()) return kNothing;
+  if (parts.size() == 1) return parts[0];
+  if (std::find(parts.begin(), parts.end(), kAnything) != parts.end()) return kAnything;
+  return add({.kind = Entry::kEither, .parts = std::move(parts)});
+}
+
 const std::string& SchemaAlgebra::path(Expr expr) const {
   static const std::string none = "#";
   const Entry& entry = entries_[static_cast<size_t>(expr)];
@@ -151,6 +169,7 @@ const Cells& SchemaAlgebra::cells(Expr expr) {
   doubtful_ = doubtful_ || doubtful;
   if (made.size() > kMaxCells)
     refuse_schema(path(expr), fmt::format("more than {} combinations of schemas", kMaxCells));
+  for (const Cell& cell : made) count_memory(memory_of(cell));
   entry.cells = std::move(made);
   return *entry.cells;
 }
@@ -175,6 +194,7 @@ Cell SchemaAlgebra::intersect(const Cell& a, const Cell& b) {
   made.evaluated.all_items |= b.evaluated.all_items;
   made.evaluated.all_names |= b.evaluated.all_names;
   made.evaluated.items = std::max(a.evaluated.items, b.evaluated.items);
+  add_new(made.evaluated.contained, b.evaluated.contained);
   made.evaluated.names.insert(b.evaluated.names.begin(), b.evaluated.names.end());
   made.evaluated.patterns.insert(b.evaluated.patterns.begin(), b.evaluated.patterns.end());
   if (a.values || b.values) {
@@ -231,6 +251,14 @@ Cells SchemaAlgebra::find_cells(Expr expr) {
           made = subtract(std::move(made), part.parts[0]);
         else
           made = intersect(made, cells(entry.parts[i]));
+      }
+      return made;
+    }
+    case Entry::kEither: {
+      Cells made;
+      for (const Expr part : entry.parts) {
+        const Cells& own = cells(part);
+        made.insert(made.end(), own.begin(), own.end());
       }
       return made;
     }

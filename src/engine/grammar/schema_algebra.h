@@ -39,6 +39,8 @@ class SchemaAlgebra {
 
   Expr both(Expr a, Expr b);
   Expr negation(Expr a);
+  /// Values that are in one of the schemas, or in several.
+  Expr either(std::vector<Expr> parts);
   /// The normal form.
   const Cells& cells(Expr expr);
   bool accepts(Expr expr, const SchemaNode& value);
@@ -63,7 +65,7 @@ class SchemaAlgebra {
 
  private:
   struct Entry {
-    enum { kAll, kNone, kPlace, kBoth, kNot } kind = kAll;
+    enum { kAll, kNone, kPlace, kBoth, kEither, kNot } kind = kAll;
     SchemaPlace place = {};
     std::vector<Expr> parts = {};
     std::optional<Cells> cells = {};

@@ -59,7 +59,8 @@ using NameRules = std::vector<std::shared_ptr<const NameRule>>;
 /// What other keywords have looked at, for unevaluatedItems and unevaluatedProperties.
 struct Evaluated {
   bool all_items = false, all_names = false;
-  size_t items = 0;  ///< so many from the front
+  size_t items = 0;                        ///< so many from the front, ...
+  std::vector<SchemaExpr> contained = {};  ///< ... and those that meet one of these
   std::set<std::string> names = {};
   std::set<PatternId> patterns = {};
 };

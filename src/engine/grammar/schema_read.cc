@@ -193,7 +193,7 @@ class SchemaReader {
   void compare(const std::string& keyword, bool first) {
     if (keyword == "oneOf") {
       cells_ = one_of(branches(keyword), first);
-    } else if (has("then") || has("else")) {
+    } else if (has("then") || has("else") || source_.has_unevaluated()) {
       const Expr condition = child("if");
       Cells yes = with(cells_of(condition), first), no = algebra_.subtract(cells_, condition);
       if (has("then")) yes = algebra_.intersect(yes, cells_of(child("then")));
@@ -414,8 +414,7 @@ class SchemaReader {
     cell.contains.push_back({.expr = child("contains"),
                              .min = count("minContains", 1, cell),
                              .max = count("maxContains", kNoLimit, cell)});
-    // Items that `contains` has found are evaluated too: that we leave out.
-    cell.fewer = cell.fewer || source_.has_unevaluated();
+    if (draft_ == 0 || draft_ >= 2020) cell.evaluated.contained = {child("contains")};
   }
 
   std::vector<std::string> names_of(const Node& list, const std::string& keyword) const {
@@ -478,11 +477,18 @@ class SchemaReader {
 
   void unevaluated_items() {
     const Expr rest = child("unevaluatedItems");
+    std::map<std::vector<Expr>, Expr> made;
+    const auto or_contained = [&](std::vector<Expr> parts) {
+      parts.push_back(rest);
+      const auto [at, is_new] = made.try_emplace(parts);
+      if (is_new) at->second = algebra_.either(parts);
+      return at->second;
+    };
     for (Cell& cell : cells_) {
       if (cell.kind != Cell::kArray || cell.evaluated.all_items) continue;
       Cell rests = SchemaAlgebra::everything()[Cell::kArray];
-      rests.items.push_back(
-          {.prefix = std::vector<Expr>(cell.evaluated.items, kAnything), .rest = rest});
+      rests.items.push_back({.prefix = std::vector<Expr>(cell.evaluated.items, kAnything),
+                             .rest = or_contained(cell.evaluated.contained)});
       cell = algebra_.intersect(cell, rests);
       cell.evaluated.all_items = true;
     }

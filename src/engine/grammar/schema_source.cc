@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/ordered_json.h"
+#include "core/stop_scope.h"
 
 namespace um {
 namespace {
@@ -23,6 +24,7 @@ Node parse_tree(std::string_view text) {
   if (text.size() > kMaxSchema)
     throw UsageError(
         fmt::format("schema: {} bytes, at most {} are allowed", text.size(), kMaxSchema));
+  count_memory(32 * text.size());
   try {
     return parse_ordered_json(text, "schema", {.max_depth = 128, .max_values = 200'000});
   } catch (const UsageError&) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/stop_scope.h"
 #include "engine/grammar/schema_algebra.h"
 
 namespace um {
@@ -17,6 +18,8 @@ void SchemaAlgebra::keep(Cell cell, Cells& out) {
 }
 
 namespace {
+
+constexpr size_t kNameBytes = 256;  // of a NameRule, with its place in the index
 
 [[noreturn]] void refuse_doubt(const std::string& path) {
   refuse_schema(path,
@@ -157,6 +160,7 @@ void SchemaAlgebra::subtract_arrays(const Cell& from, const Cell& cell, Cells& o
 }
 
 Cell SchemaAlgebra::with_property(Cell cell, const std::string& name, Expr expr, bool required) {
+  count_memory(sizeof(NameRule) + kNameBytes);
   NameRule rule;
   rule.add(name, expr);
   cell.names.push_back(std::make_shared<const NameRule>(std::move(rule)));
@@ -214,6 +218,7 @@ void SchemaAlgebra::subtract_rule(const Cell& from, const std::shared_ptr<const 
   });
   if (free || closed) return;
   // One that none of the rules lists.
+  count_memory(sizeof(NameRule) + (rule->names.size() + done.size()) * kNameBytes);
   Cell other = from;
   NameRule unlisted = *rule;
   for (const std::string& name : done)

@@ -126,8 +126,8 @@ void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
   if (cell.patterns.empty() && cell.excluded.empty())
     return rules_.string(from, cell.min, cell.max, to);
   if (free && cell.patterns.size() == 1 && cell.patterns[0].second) {
-    const SchemaPattern& pattern = algebra_.pattern(cell.patterns[0].first);
-    if (pattern.regex.plain) return rules_.string_with(from, pattern.regex, to);
+    const PatternId id = cell.patterns[0].first;
+    if (algebra_.pattern(id).regex.plain) return pattern(id, from, to);
   }
   // Where a pattern and a long maxLength together take too many states, only shorter texts.
   constexpr int64_t kShorter = 64;
@@ -139,6 +139,17 @@ void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
     return text(algebra_.text_set(shorter), expr, from, to);
   }
   text(algebra_.text_set(cell), expr, from, to);
+}
+
+/// By a rule that all strings of that pattern share.
+void SchemaWriter::pattern(PatternId id, State from, State to) {
+  const auto [at, is_new] = rule_of_pattern_.try_emplace(id, -1);
+  if (is_new) {
+    at->second = grammar_.add_rule();
+    rules_.string_with(grammar_.start(at->second), algebra_.pattern(id).regex,
+                       grammar_.end(at->second));
+  }
+  grammar_.add_call(from, at->second, to);
 }
 
 void SchemaWriter::text(TextSets::Id set, Expr expr, State from, State to) {

@@ -34,6 +34,7 @@ class SchemaWriter {
   void one_value(const SchemaNode& value, State from, State to);
   void number(const Cell& cell, Expr expr, State from, State to);
   void string(const Cell& cell, Expr expr, State from, State to);
+  void pattern(PatternId id, State from, State to);
   void text(TextSets::Id set, Expr expr, State from, State to);
   // schema_arrays.cc
   friend class ArrayWriter;
@@ -47,6 +48,7 @@ class SchemaWriter {
   JsonRules& rules_;
   SchemaAlgebra algebra_;
   std::unordered_map<Expr, Grammar::Rule> rule_of_;
+  std::unordered_map<PatternId, Grammar::Rule> rule_of_pattern_;
   std::deque<Expr> open_;
 };
 

@@ -10,7 +10,7 @@
 namespace um {
 namespace {
 
-/// Terms made for one schema; each costs about 200 bytes.
+/// Terms made for one schema.
 constexpr size_t kMaxTerms = 300'000;
 
 uint64_t pair_of(int32_t id, uint32_t code) {
@@ -33,6 +33,9 @@ TextSets::Id TextSets::add(Term term) {
     check_stop(4 + at->first.parts.size() / 8 + at->first.set.ranges().size() / 8);
     if (terms_.size() >= kMaxTerms)
       throw UsageError("the constraint is too large: its patterns together have too many states");
+    constexpr size_t kNodes = 64;  // of the map, and of the heap
+    count_memory(kNodes + 2 * (sizeof(Term) + at->first.parts.size() * sizeof(Id) +
+                               at->first.set.ranges().size() * sizeof(CodeSet::Range)));
     nullable_.push_back(find_nullable(at->first));
     terms_.push_back(at->first);
   }
@@ -155,6 +158,7 @@ TextSets::Id TextSets::derive(Id id, uint32_t code) {
   if (known != derived_.end()) return known->second;
   const Term term = at(id);  // a copy: terms_ grows
   check_stop(2 + term.parts.size() / 8 + term.set.ranges().size() / 8);
+  count_memory(48);  // of derived_
   const Id made = derive_term(term, code);
   derived_.emplace(pair_of(id, code), made);
   return made;
@@ -251,6 +255,7 @@ bool TextSets::automaton(Id id, size_t limit, Dfa& dfa) {
       const auto& more = letters.classes[letter].ranges();
       ranges.insert(ranges.end(), more.begin(), more.end());
       check_stop(more.size() / 2);
+      count_memory(more.size() * sizeof(CodeSet::Range) + sizeof(Dfa::Edge));
     }
     if (states.size() > limit) return false;
     dfa.edges.emplace_back();

@@ -1,0 +1,60 @@
+"""Checkpoints as the Python package `compressed-tensors` writes and reads them, for quantized_test.cc.
+
+Standard input: {"write": directory, "cases": [{format, weights}]}: each case becomes
+directory/INDEX with a config.json and a random matrix; standard output [[f32 bits of the matrix as
+the package reads it back]].  Or {"match": [[module, entry]]}: [whether the entry means that Linear].
+Exit code 77: a package is missing.
+"""
+import json
+import pathlib
+import sys
+
+try:
+    import numpy as np
+    import torch
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
+    from compressed_tensors.utils.match import is_match
+    from safetensors.torch import save_file
+except ImportError:
+    sys.exit(77)
+
+ROWS, COLUMNS = 40, 64
+
+
+def scale_shape(args):
+    if args.strategy == "tensor":
+        return (1,)
+    if args.strategy == "channel":
+        return (ROWS, 1)
+    rows, columns = (1, args.group_size) if args.strategy == "group" else args.block_structure
+    return (-(-ROWS // rows), -(-COLUMNS // columns))
+
+
+def write(folder, case):
+    args = QuantizationArgs(**case["weights"])
+    scheme = QuantizationScheme(targets=["Linear"], weights=args, format=case["format"])
+    shape, bits = scale_shape(args), args.num_bits
+    state = {"weight": torch.randn(ROWS, COLUMNS), "weight_scale": torch.rand(shape) * 0.1 + 0.01}
+    if not args.symmetric:
+        low = -(1 << (bits - 1))
+        state["weight_zero_point"] = torch.randint(low, -low, shape, dtype=torch.int8)
+    compressor = BaseCompressor.get_value_from_registry(case["format"])
+    stored = compressor.compress(state, scheme)
+    folder.mkdir(parents=True)
+    save_file({"model.x." + name: tensor.contiguous() for name, tensor in stored.items()}, folder / "model.safetensors")
+    config = QuantizationConfig(config_groups={"group_0": scheme}, format=case["format"], ignore=["lm_head"])
+    text = json.loads(config.model_dump_json())
+    (folder / "config.json").write_text(json.dumps({"quantization_config": text}))
+    weight = compressor.decompress(stored, scheme)["weight"]
+    return weight.to(torch.float32).numpy().view(np.uint32).ravel().tolist()
+
+
+request = json.load(sys.stdin)
+torch.manual_seed(1)
+if "match" in request:
+    linear = torch.nn.Linear(1, 1)
+    json.dump([is_match(module, linear, [entry]) for module, entry in request["match"]], sys.stdout)
+else:
+    base = pathlib.Path(request["write"])
+    json.dump([write(base / str(i), case) for i, case in enumerate(request["cases"])], sys.stdout)
