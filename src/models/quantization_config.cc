@@ -150,7 +150,7 @@ int ModuleList::fit(const std::string& module) const {
   PcreScratch scratch;
   PcreMatch match;
   for (const Pcre& pattern : patterns_)
-    if (pattern.find(module, 0, scratch, match)) return 2;
+    if (PcreMatches(pattern, module, scratch).next(match)) return 2;
   const bool embedding = module.ends_with("embed_tokens");
   return (embedding ? embedding_ : linear_) ? 1 : 0;
 }
