@@ -60,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (size_t skip = 0; skip < 2; ++skip)
         um::parse_chat_request(um::chat_body_of_responses(body, request, skip), limits);
     } catch (const um::ApiError& error) {
-      if (um::responses_error(error, body).status() != 400) __builtin_trap();
+      if (um::responses_error(error, body.json).status() != 400) __builtin_trap();
     }
     um::parse_completion_request(body, limits);
   } catch (const um::ApiError& error) {

@@ -93,7 +93,7 @@ class Module {
   PerBlock per_block(const TensorView& view, const char* kind, int64_t rows, int64_t columns) const;
   PerBlock scales(int64_t rows, int64_t columns) const;
   std::optional<PerBlock> zeros(int64_t rows, int64_t columns, int bits) const;
-  void add_values(StoredWeight& weight, const StoredWeight::Read& q, int bits,
+  void add_values(StoredWeight& weight, StoredWeight::Read q, int bits,
                   const PerBlock& scale, const std::optional<PerBlock>& zero) const;
   StoredWeight scaled(const TensorView& stored) const;
   StoredWeight unpacked(const TensorView& packed) const;
@@ -197,7 +197,7 @@ bool is_zero(const StoredWeight& zero) {
 
 /// Gives `weight` its values (q - zero) · scale and, where q are integers of `bits` bits with a
 /// sign (0: they are not) in groups that kernels take, those.
-void Module::add_values(StoredWeight& weight, const StoredWeight::Read& q, int bits,
+void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits,
                         const PerBlock& scale, const std::optional<PerBlock>& zero) const {
   const int64_t columns = weight.columns(), block = scale.blocks.columns;
   const std::vector<int32_t> order = column_groups(columns, scale);
