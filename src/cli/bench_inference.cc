@@ -56,9 +56,8 @@ void fill_cheaply(ParamStore& params, double std) {
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < rows.rows(); ++row) {
       if (rows.format.is_panels()) {
-        rows.write_codes(row, cheap_codes(rows.format, cols, spread, [&](int64_t i) {
-                           return noise(row, i);
-                         }));
+        rows.write_codes(
+            row, cheap_codes(rows.format, cols, spread, [&](int64_t i) { return noise(row, i); }));
         continue;
       }
       std::vector<float> values(static_cast<size_t>(cols));
@@ -135,8 +134,8 @@ class Streams {
   /// Bytes of weights that a forward reads when it visits so many experts: all of the others, the
   /// output head too, but of a separate embedding next to nothing.
   double weight_bytes_read(int64_t experts_read) const {
-    const int64_t expert = ExpertCache::expert_bytes(weights_.matrices, config_.hidden,
-                                                     config_.moe.expert_width);
+    const int64_t expert =
+        ExpertCache::expert_bytes(weights_.matrices, config_.hidden, config_.moe.expert_width);
     int64_t bytes = experts_read * expert;
     for (const auto& param : model_->params().all())
       if (is_read(*param)) bytes += param->weight().bytes();
@@ -225,8 +224,8 @@ void bench_decode(const BenchOptions& options, Device& device) {
     fmt::print(
         "{} in {} on {}, {} at a time: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's "
         "read rate ({:.1f} GB/s); {} read per token\n",
-        options.model, streams.weights(), device.name(), options.batch, rate,
-        rate * bytes / 1e9, 100 * ratio, bandwidth / 1e9, bytes_text(bytes));
+        options.model, streams.weights(), device.name(), options.batch, rate, rate * bytes / 1e9,
+        100 * ratio, bandwidth / 1e9, bytes_text(bytes));
   if (!options.profile) return;
   Meter meter;
   streams.truncate(options.depth);

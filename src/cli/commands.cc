@@ -108,6 +108,7 @@ std::unique_ptr<Model> WeightFlags::load(const std::filesystem::path& path, Devi
         fmt::format("and {} more (see ultramoe inspect)", notes.size() - kShown + 1);
     notes.resize(kShown);
   }
+  notes.push_back(describe_weights(*model));
   notes.push_back(describe_experts(*model));
   for (const std::string& note : notes)
     if (!note.empty()) fmt::print(stderr, "{}\n", dim(note, true));

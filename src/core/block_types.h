@@ -36,10 +36,10 @@ struct BlockFormat {
   size_t elements;        ///< in a block
   size_t bytes;           ///< of a block
   // Of types that keep integers (elements > 1):
-  size_t group = 0;               ///< elements that share a scale
-  int lowest = 0, highest = 0;    ///< integer
-  bool offsets = false;           ///< groups have an offset beside the scale
-  bool half_scales = false;       ///< f16 holds every scale and offset
+  size_t group = 0;             ///< elements that share a scale
+  int lowest = 0, highest = 0;  ///< integer
+  bool offsets = false;         ///< groups have an offset beside the scale
+  bool half_scales = false;     ///< f16 holds every scale and offset
 };
 
 /// The format with this number; null for one that we cannot read.

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/json.h"
+#include "kernels/registry.h"
 #include "models/config.h"
 #include "models/count.h"
 #include "models/expert_files.h"
@@ -62,6 +63,10 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
       load_piece(*param, piece, stored, source.where());
       if (progress) progress(done += stored.bytes, all);
     }
+  for (const auto& param : model.params().all())
+    UM_CHECK(!param->codes || !param->codes.overflown(),
+             "{}: {}: values too large for the scales of {}; load it as bf16 or f32",
+             source.where(), param->name, format_name(param->codes.format));
   connect_experts(model, source, used);
   if (warnings == nullptr) return;
   warnings->insert(warnings->end(), source.warnings().begin(), source.warnings().end());
@@ -88,37 +93,40 @@ RowFormat stored_format(const Param& matrix, const WeightSource& source) {
   return bf16 ? kBf16Rows : kF32Rows;
 }
 
-using Formats = std::map<std::string, RowFormat, std::less<>>;
-
-/// The format of most values.
-RowFormat most_common(const Model& model, const Formats& formats) {
-  std::vector<std::pair<RowFormat, int64_t>> counts;
-  for (const auto& each : formats) {
-    auto at = std::find_if(counts.begin(), counts.end(),
-                           [&](const auto& count) { return count.first == each.second; });
-    if (at == counts.end()) at = counts.insert(at, {each.second, 0});
-    at->second += model.params().find(each.first)->shape.count();
+/// Formats with how many values have them, the most common first.
+class FormatCounts {
+ public:
+  void add(const RowFormat& format, int64_t values) {
+    auto at = std::find_if(counts_.begin(), counts_.end(),
+                           [&](const auto& count) { return count.first == format; });
+    if (at == counts_.end()) at = counts_.insert(at, {format, 0});
+    at->second += values;
+    std::stable_sort(counts_.begin(), counts_.end(),
+                     [](const auto& a, const auto& b) { return a.second > b.second; });
   }
-  return std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) {
-           return a.second < b.second;
-         })->first;
-}
+  const std::vector<std::pair<RowFormat, int64_t>>& list() const { return counts_; }
+
+ private:
+  std::vector<std::pair<RowFormat, int64_t>> counts_;
+};
 
 }  // namespace
 
 WeightTypes stored_weights(const ModelConfig& config, const WeightSource& source) {
   const auto model = make_model(config, dry_device(), kBf16Rows);
-  Formats formats;
+  std::map<std::string, RowFormat, std::less<>> formats;
+  FormatCounts counts;
   bool integers = false, wide = false;
   for (const auto& param : model->params().all()) {
     if (param->value.dtype() != DType::bf16) continue;
     const RowFormat format = formats[param->name] = stored_format(*param, source);
+    counts.add(format, param->shape.count());
     integers = integers || format.has_scales();
     wide = wide || format == kF32Rows;
   }
   // Without integers one type holds all: f32 if one matrix needs it.
   if (!integers) return wide ? kF32Rows : kBf16Rows;
-  WeightTypes types(most_common(*model, formats));
+  WeightTypes types(counts.list().front().first);
   std::erase_if(formats, [&](const auto& entry) { return entry.second == types.matrices; });
   types.others = std::move(formats);
   return types;
@@ -196,6 +204,26 @@ void save_model(const Model& model, const std::filesystem::path& directory,
 
 int64_t weight_bytes(const ModelConfig& config, const WeightTypes& weights) {
   return make_model(config, dry_device(), weights)->params().bytes();
+}
+
+std::string describe_weights(const Model& model) {
+  FormatCounts counts;
+  int64_t all = 0;
+  bool integers = false;
+  for (const auto& param : model.params().all()) {
+    if (param->shape.rank() == 1) continue;
+    const RowFormat format = param->weight().format;
+    counts.add(format, param->shape.count());
+    all += param->shape.count();
+    integers = integers || format.has_scales();
+  }
+  if (!integers) return {};
+  std::vector<std::string> parts;
+  for (const auto& [format, count] : counts.list())
+    parts.push_back(fmt::format("{} ({:.1f}%)", format_name(format),
+                                100.0 * static_cast<double>(count) / static_cast<double>(all)));
+  return fmt::format("weights in {}; products of integers with {}", fmt::join(parts, ", "),
+                     integer_products(*model.device().kernels()));
 }
 
 int64_t memory_bytes() {

@@ -65,8 +65,7 @@ std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& dev
                                           const std::string& what) {
   if (config.moe.experts == 0 || expert_bytes == kAllExperts) return nullptr;
   const RowFormat format = expert_format(config, weights);
-  const int64_t one =
-      ExpertCache::expert_bytes(format, config.hidden, config.moe.expert_width);
+  const int64_t one = ExpertCache::expert_bytes(format, config.hidden, config.moe.expert_width);
   const int64_t layers = moe_layers(config), all = layers * config.moe.experts;
   const int64_t others = weight_bytes(config, weights) - all * one;
   const auto memory = static_cast<int64_t>(kShareOfMemory * static_cast<double>(memory_bytes()));
@@ -117,8 +116,8 @@ std::string describe_experts(const Model& model) {
   const ExpertCache* cache = model.params().expert_cache();
   if (cache == nullptr) return {};
   const ModelConfig& config = model.config();
-  const int64_t one = ExpertCache::expert_bytes(cache->format(),
-                                                config.hidden, config.moe.expert_width);
+  const int64_t one =
+      ExpertCache::expert_bytes(cache->format(), config.hidden, config.moe.expert_width);
   return fmt::format("room for {} of {} routed experts, {:.2f} GB; the others stay on disk",
                      cache->slots(), moe_layers(config) * config.moe.experts,
                      static_cast<double>(cache->slots() * one) / 1e9);

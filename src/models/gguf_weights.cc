@@ -19,7 +19,8 @@ DType kept_type(BlockType type) {
 
 /// The narrowest panels that hold a block type's integers.
 RowFormat panel_format(const BlockFormat& blocks) {
-  const bool four = blocks.offsets ? blocks.highest < 16 : blocks.lowest >= -8 && blocks.highest < 8;
+  const bool four =
+      blocks.offsets ? blocks.highest < 16 : blocks.lowest >= -8 && blocks.highest < 8;
   return {four ? RowType::panel4 : RowType::panel8, static_cast<int64_t>(blocks.group),
           blocks.half_scales, blocks.offsets};
 }

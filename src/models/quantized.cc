@@ -93,8 +93,8 @@ class Module {
   PerBlock per_block(const TensorView& view, const char* kind, int64_t rows, int64_t columns) const;
   PerBlock scales(int64_t rows, int64_t columns) const;
   std::optional<PerBlock> zeros(int64_t rows, int64_t columns, int bits) const;
-  void add_values(StoredWeight& weight, StoredWeight::Read q, int bits,
-                  const PerBlock& scale, const std::optional<PerBlock>& zero) const;
+  void add_values(StoredWeight& weight, StoredWeight::Read q, int bits, const PerBlock& scale,
+                  const std::optional<PerBlock>& zero) const;
   StoredWeight scaled(const TensorView& stored) const;
   StoredWeight unpacked(const TensorView& packed) const;
   std::array<int64_t, 2> packed_shape() const;
@@ -197,8 +197,8 @@ bool is_zero(const StoredWeight& zero) {
 
 /// Gives `weight` its values (q - zero) · scale and, where q are integers of `bits` bits with a
 /// sign (0: they are not) in groups that kernels take, those.
-void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits,
-                        const PerBlock& scale, const std::optional<PerBlock>& zero) const {
+void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, const PerBlock& scale,
+                        const std::optional<PerBlock>& zero) const {
   const int64_t columns = weight.columns(), block = scale.blocks.columns;
   const std::vector<int32_t> order = column_groups(columns, scale);
   weight.read = dequantize(q, columns, scale.values, scale.blocks,
@@ -210,7 +210,7 @@ void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits,
   if (bits == 0 || !order.empty() || !taken || !same) return;
   const RowFormat format{.type = bits <= 4 ? RowType::panel4 : RowType::panel8,
                          .group = whole ? kWholeRow : block,
-                         .half = false,
+                         .half = !zero && scale.values.dtype == DType::f16,
                          .offsets = zero.has_value()};
   weight.codes = {format, [=](int64_t row, RowCodes& out) {
                     const int middle = format.type == RowType::panel4 ? 8 : 128;

@@ -165,10 +165,9 @@ StoredWeight row_slice(const StoredWeight& weight, int64_t begin, std::vector<in
     read(begin + row, count, out);
   };
   if (weight.codes.read)
-    slice.codes = {weight.codes.format,
-                   [read = weight.codes.read, begin](int64_t row, RowCodes& out) {
-                     read(begin + row, out);
-                   }};
+    slice.codes = {
+        weight.codes.format,
+        [read = weight.codes.read, begin](int64_t row, RowCodes& out) { read(begin + row, out); }};
   if (!weight.plain.empty()) {
     const auto row_bytes = static_cast<size_t>(weight.columns()) * dtype_size(weight.dtype);
     slice.plain = weight.plain.subspan(static_cast<size_t>(begin) * row_bytes,
@@ -212,10 +211,8 @@ StoredWeight reorder_rows(const StoredWeight& weight, std::function<int64_t(int6
     for (int64_t i = 0; i < count; ++i) read(order(row + i), 1, out + i * columns);
   };
   if (weight.codes.read)
-    view.codes = {weight.codes.format,
-                  [read = weight.codes.read, order](int64_t row, RowCodes& out) {
-                    read(order(row), out);
-                  }};
+    view.codes = {weight.codes.format, [read = weight.codes.read, order](
+                                           int64_t row, RowCodes& out) { read(order(row), out); }};
   return view;
 }
 

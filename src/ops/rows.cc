@@ -2,6 +2,7 @@
 #include "ops/rows.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -30,10 +31,11 @@ int64_t padded(int64_t rows) {
 
 void check_panels(const RowFormat& format, int64_t rows, int64_t unit) {
   const int64_t group = format.group;
-  UM_CHECK(group == kWholeRow || group == kPanelDepth / 2 || (group > 0 && group % kPanelDepth == 0),
-           "rows in panels with a scale for {} channels: expected 16, a multiple of 32, or one for "
-           "the row",
-           group);
+  UM_CHECK(
+      group == kWholeRow || group == kPanelDepth / 2 || (group > 0 && group % kPanelDepth == 0),
+      "rows in panels with a scale for {} channels: expected 16, a multiple of 32, or one for "
+      "the row",
+      group);
   UM_CHECK(unit > 0 && rows % unit == 0, "{} rows in units of {}", rows, unit);
 }
 
@@ -86,8 +88,13 @@ Rows Rows::empty(Device& device, Shape shape, RowFormat format, int64_t unit) {
   rows.values = Tensor::empty(device, shape, values_type(format.type));
   const Shape scales{stored, format.scales(cols)};
   const DType type = format.half ? DType::f16 : DType::f32;
-  if (format.has_scales()) rows.scales = Tensor::empty(device, scales, type);
-  if (format.offsets) rows.offsets = Tensor::empty(device, scales, type);
+  // Zeros in panels, so that padding is no number of its own.
+  const auto numbers = [&] {
+    return format.is_panels() ? Tensor::zeros(device, scales, type)
+                              : Tensor::empty(device, scales, type);
+  };
+  if (format.has_scales()) rows.scales = numbers();
+  if (format.offsets) rows.offsets = numbers();
   return rows;
 }
 
@@ -136,18 +143,25 @@ RowsView Rows::view() const {
   return view;
 }
 
+bool Rows::overflown() const {
+  if (!format.half || device().dry()) return false;
+  const auto* halves = reinterpret_cast<const uint16_t*>(scales.raw());
+  return std::any_of(halves, halves + scales.count(),
+                     [](uint16_t bits) { return (bits & 0x7fff) == 0x7c00; });
+}
+
 void Rows::write_codes(int64_t row, const RowCodes& from) const {
   const int64_t stored = panel_row(row, unit_), in_panel = stored % kPanelRows;
   const int64_t first = stored - in_panel;
   auto* bytes = reinterpret_cast<uint8_t*>(values.data<int8_t>()) + first * values.ld();
   const int64_t all = format.value_bytes(cols_) * 8 / row_type_bits(format.type);
-  for (int64_t c = 0; c < all; ++c) {
-    const uint8_t code = c < cols_ ? from.codes[static_cast<size_t>(c)] : 0;
-    uint8_t& byte = bytes[panel_byte(format.type, in_panel, c)];
-    if (format.type == RowType::panel8)
-      byte = code;
-    else
-      byte = static_cast<uint8_t>(c % 8 < 4 ? code : byte | code << 4);
+  const int64_t step = format.type == RowType::panel8 ? 4 : 8;
+  for (int64_t c = 0; c < all; c += step) {
+    std::array<uint8_t, 8> codes{};
+    if (c < cols_) std::copy_n(from.codes.begin() + c, std::min(step, cols_ - c), codes.begin());
+    uint8_t* to = bytes + panel_byte(format.type, in_panel, c);
+    for (size_t i = 0; i < 4; ++i)
+      to[i] = static_cast<uint8_t>(step == 4 ? codes[i] : codes[i] | codes[i + 4] << 4);
   }
   for (int64_t g = 0; g < scales.cols(); ++g) {
     const int64_t at = first * scales.ld() + g * kPanelRows + in_panel;
@@ -191,6 +205,7 @@ double round_group(const float* x, int64_t n, float scale, uint8_t* codes) {
   return error;
 }
 
+/// The scale as it is kept.
 float stored_scale(float scale, bool half) {
   return half ? f32_from_f16(f16_from_f32(scale)) : scale;
 }
@@ -226,7 +241,7 @@ float search_scale(const float* x, int64_t n, bool half, uint8_t* codes) {
       scale = stored_scale(static_cast<float>(product / squares), half);
     }
   }
-  return chosen;
+  return std::isinf(best) ? std::numeric_limits<float>::infinity() : chosen;
 }
 
 }  // namespace
@@ -262,10 +277,10 @@ std::string format_name(const RowFormat& format) {
   if (format == kBf16Rows) return "bf16";
   if (format == kW8Rows) return "w8a8";
   if (format == kW4Rows) return "w4a8";
-  return fmt::format("int{} {}{}", row_type_bits(format.type),
-                     format.group == kWholeRow ? "by rows"
-                                               : fmt::format("in groups of {}", format.group),
-                     format.offsets ? " with offsets" : "");
+  return fmt::format(
+      "int{} {}{}", row_type_bits(format.type),
+      format.group == kWholeRow ? "by rows" : fmt::format("in groups of {}", format.group),
+      format.offsets ? " with offsets" : "");
 }
 
 RowFormat weight_format(DType dtype) {

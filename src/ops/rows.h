@@ -51,6 +51,8 @@ struct Rows {
   /// Puts `count` rows of f32 from `row` on into the format. Host memory; several threads may, with
   /// other rows.
   void write(int64_t row, int64_t count, const float* from) const;
+  /// Whether a scale is infinite: values that are too large for f16 scales.
+  bool overflown() const;
   /// Puts a row's integers, scales and offsets into panels. As `write`.
   void write_codes(int64_t row, const RowCodes& from) const;
 
@@ -58,7 +60,8 @@ struct Rows {
   int64_t rows_ = 0, cols_ = 0, unit_ = 0;  // of panels
 };
 
-/// A row of f32 in the nearest integers: at 8 bits the scale is the largest magnitude / 127; at 4
+/// A row of f32 in the nearest integers: at 8 bits the scale is the largest magnitude / 127 (as
+/// f16 it may be off by 1/4096: 0.03 steps); at 4
 /// the one of smallest squared error that SSZ finds (least squares in turn
 /// with rounding). A group with a NaN or Inf becomes NaN.
 RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowFormat format);

@@ -41,7 +41,8 @@ class Bf16Test : public ::testing::TestWithParam<std::string> {
     }
     save_model(*copy, directory_);
   }
-  std::unique_ptr<Model> load(std::optional<WeightTypes> weights, std::string_view kernels = "") const {
+  std::unique_ptr<Model> load(std::optional<WeightTypes> weights,
+                              std::string_view kernels = "") const {
     Device& device = kernels.empty() ? cpu_device() : cpu_device(kernels);
     return load_model(directory_, device, nullptr, weights);
   }

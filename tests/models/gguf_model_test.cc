@@ -137,8 +137,7 @@ TEST_F(GgufModelTest, BlocksOfEveryTypeFitPanels) {
   const WeightSource source = open_weights(directory_ / "model.gguf");
   for (const GgufTensorSpec& spec : specs) {
     const StoredWeight& weight = source.at(spec.name);
-    const Rows panels =
-        Rows::empty(cpu_device(), {kRows, kColumns}, weight.codes.format);
+    const Rows panels = Rows::empty(cpu_device(), {kRows, kColumns}, weight.codes.format);
     read_weight(weight, panels, 0);
     std::vector<float> expected(static_cast<size_t>(kRows * kColumns));
     weight.read(0, kRows, expected.data());

@@ -47,8 +47,8 @@ inline constexpr int64_t kWholeRow = int64_t{1} << 40;
 ///   q * scale[c / group] + offset[c / group],    with `offsets`
 struct RowFormat {
   RowType type = RowType::f32;
-  int64_t group = 0;    ///< channels that share a scale; kWholeRow: all of them; 0: no scales
-  bool half = false;    ///< scales and offsets are f16, else f32
+  int64_t group = 0;  ///< channels that share a scale; kWholeRow: all of them; 0: no scales
+  bool half = false;  ///< scales and offsets are f16, else f32
   bool offsets = false;
 
   UM_INLINE constexpr bool operator==(const RowFormat&) const = default;
@@ -103,8 +103,8 @@ inline constexpr RowFormat kBf16Rows{RowType::bf16};
 inline constexpr RowFormat kInt8Rows{RowType::i8, kWholeRow};
 /// Keys, values and latents in an int8 cache.
 inline constexpr RowFormat kInt8CacheRows{RowType::i8, 64};
-/// Weights of W8A8: a scale per output channel.
-inline constexpr RowFormat kW8Rows{RowType::panel8, kWholeRow};
+/// Weights of W8A8: 8.25 bits. (A scale for a whole row loses ten times as much.)
+inline constexpr RowFormat kW8Rows{RowType::panel8, 64, true};
 /// Weights of W4A8: 4.5 bits.
 inline constexpr RowFormat kW4Rows{RowType::panel4, 32, true};
 

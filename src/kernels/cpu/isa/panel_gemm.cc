@@ -198,7 +198,8 @@ void run_tiles(const PanelGemm& g, const PanelCut& cut,
                const Block<typename Dot::Activation>& block, int64_t i, const Panel& panel) {
   for (; i + kRows <= block.rows; i += kRows) tile<Dot, kRows>(g, cut, block, i, panel);
   if constexpr (kRows > 1)
-    if (i < block.rows) run_tiles<Dot, (kRows > 3 ? kRows / 2 : kRows - 1)>(g, cut, block, i, panel);
+    if (i < block.rows)
+      run_tiles<Dot, (kRows > 3 ? kRows / 2 : kRows - 1)>(g, cut, block, i, panel);
 }
 
 /// Panels [first, last) of a block of rows.
