@@ -19,8 +19,22 @@ namespace {
 
 /// What `--dtype auto` means for a model without weights: as its config says, f32 for what we do
 /// not compute with.
-DType stored_type(const ModelConfig& config) {
-  return config.dtype == DType::bf16 ? DType::bf16 : DType::f32;
+RowFormat stored_format(const ModelConfig& config) {
+  return config.dtype == DType::bf16 ? kBf16Rows : kF32Rows;
+}
+
+/// A row of integers that stand for about `spread` times the noise of 16 bits.
+template <class Noise>
+RowCodes cheap_codes(const RowFormat& format, int64_t cols, float spread, const Noise& noise) {
+  const int64_t bits = row_type_bits(format.type);
+  RowCodes row;
+  row.codes.resize(static_cast<size_t>(cols));
+  for (int64_t i = 0; i < cols; ++i)
+    row.codes[static_cast<size_t>(i)] =
+        static_cast<uint8_t>((noise(i) >> (16 - bits)) + (1 << (bits - 1)));
+  row.scales.assign(static_cast<size_t>(format.scales(cols)),
+                    spread * static_cast<float>(1 << (16 - bits)));
+  return row;
 }
 
 /// Weights that are cheap to make, of the right size and without pattern, so that tokens choose
@@ -33,16 +47,22 @@ void fill_cheaply(ParamStore& params, double std) {
     const float mean = param->decay ? 0.0f : 1.0f;
     const float spread = param->decay ? static_cast<float>(std * 1.7 / 32768.0) : 0.0f;
     salt += 0x9e3779b9u;
+    const auto noise = [&](int64_t row, int64_t i) {
+      uint32_t bits = static_cast<uint32_t>(row * cols + i) + salt;
+      bits = (bits ^ (bits >> 16)) * 0x7feb352du;
+      bits = (bits ^ (bits >> 15)) * 0x846ca68bu;
+      return static_cast<int16_t>(bits >> 16);
+    };
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < rows.rows(); ++row) {
-      std::vector<float> values(static_cast<size_t>(cols));
-      for (int64_t i = 0; i < cols; ++i) {
-        uint32_t bits = static_cast<uint32_t>(row * cols + i) + salt;
-        bits = (bits ^ (bits >> 16)) * 0x7feb352du;
-        bits = (bits ^ (bits >> 15)) * 0x846ca68bu;
-        values[static_cast<size_t>(i)] =
-            mean + spread * static_cast<float>(static_cast<int16_t>(bits >> 16));
+      if (rows.format.is_panels()) {
+        rows.write_codes(
+            row, cheap_codes(rows.format, cols, spread, [&](int64_t i) { return noise(row, i); }));
+        continue;
       }
+      std::vector<float> values(static_cast<size_t>(cols));
+      for (int64_t i = 0; i < cols; ++i)
+        values[static_cast<size_t>(i)] = mean + spread * static_cast<float>(noise(row, i));
       rows.write(row, 1, values.data());
     }
   }
@@ -54,7 +74,7 @@ class Streams {
   Streams(const BenchOptions& options, Device& device, int64_t streams, int64_t capacity,
           const std::string& what)
       : config_(read_named_config(options.model)),
-        weights_(weights_of(options.dtype).value_or(stored_type(config_))),
+        weights_(weights_of(options.dtype).value_or(stored_format(config_))),
         streams_(streams) {
     check_fits_memory(config_, weights_, 1, what);
     model_ = make_model(config_, device, weights_);
@@ -67,7 +87,7 @@ class Streams {
   }
 
   const ModelConfig& config() const { return config_; }
-  DType weights() const { return weights_; }
+  std::string weights() const { return format_name(weights_.matrices); }
 
   /// Each stream gets `rows` new rows; logits of its last.
   void forward(int64_t rows, bool prompt, BalanceLoss* observer = nullptr) {
@@ -114,8 +134,8 @@ class Streams {
   /// Bytes of weights that a forward reads when it visits so many experts: all of the others, the
   /// output head too, but of a separate embedding next to nothing.
   double weight_bytes_read(int64_t experts_read) const {
-    const int64_t expert = ExpertCache::expert_bytes(weight_format(weights_), config_.hidden,
-                                                     config_.moe.expert_width);
+    const int64_t expert =
+        ExpertCache::expert_bytes(weights_.matrices, config_.hidden, config_.moe.expert_width);
     int64_t bytes = experts_read * expert;
     for (const auto& param : model_->params().all())
       if (is_read(*param)) bytes += param->weight().bytes();
@@ -133,7 +153,7 @@ class Streams {
   }
 
   ModelConfig config_;
-  DType weights_;
+  WeightTypes weights_;
   int64_t streams_, length_ = 0;
   std::unique_ptr<Model> model_;
   std::unique_ptr<KvPool> pool_;
@@ -191,7 +211,7 @@ void bench_decode(const BenchOptions& options, Device& device) {
   const double rate = batch / median(seconds), ratio = rate * bytes / bandwidth;
   if (options.json)
     print_json({{"model", options.model},
-                {"dtype", dtype_name(streams.weights())},
+                {"dtype", streams.weights()},
                 {"cache_dtype", options.cache_dtype},
                 {"batch", options.batch},
                 {"depth", options.depth},
@@ -204,8 +224,8 @@ void bench_decode(const BenchOptions& options, Device& device) {
     fmt::print(
         "{} in {} on {}, {} at a time: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's "
         "read rate ({:.1f} GB/s); {} read per token\n",
-        options.model, dtype_name(streams.weights()), device.name(), options.batch, rate,
-        rate * bytes / 1e9, 100 * ratio, bandwidth / 1e9, bytes_text(bytes));
+        options.model, streams.weights(), device.name(), options.batch, rate, rate * bytes / 1e9,
+        100 * ratio, bandwidth / 1e9, bytes_text(bytes));
   if (!options.profile) return;
   Meter meter;
   streams.truncate(options.depth);
@@ -243,7 +263,7 @@ void bench_prefill(const BenchOptions& options, Device& device) {
   const double bytes = streams.weight_bytes_read(experts) / tokens, bandwidth = read_bandwidth();
   if (options.json)
     print_json({{"model", options.model},
-                {"dtype", dtype_name(streams.weights())},
+                {"dtype", streams.weights()},
                 {"tokens", options.tokens},
                 {"tokens_per_s", tokens / step},
                 {"bytes_per_token", bytes},
@@ -256,7 +276,7 @@ void bench_prefill(const BenchOptions& options, Device& device) {
     fmt::print(
         "{} in {} on {}: {:.0f} tokens/s in a prompt of {}, {:.1f} GFLOP/s = {:.0f}% of this "
         "machine's f32 matmul ({:.0f} GFLOP/s)\n",
-        options.model, dtype_name(streams.weights()), device.name(), tokens / step, options.tokens,
+        options.model, streams.weights(), device.name(), tokens / step, options.tokens,
         flops / step / 1e9, 100 * ratio, ceiling.flops_per_s() / 1e9);
   if (!options.profile) return;
   Meter meter;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/device.h"
-#include "core/dtype.h"
+#include "nn/module.h"
 
 namespace um {
 
@@ -18,7 +18,7 @@ struct SpeculativeBenchOptions {
   int64_t prompt_tokens = 32;  ///< of each, at most
   int64_t tokens = 128;
   int64_t drafts = -1;           ///< per step; -1: as many as there are MTP heads
-  std::optional<DType> weights;  ///< as for load_model
+  std::optional<WeightTypes> weights;  ///< as for load_model
   int64_t rounds = 5;            ///< over all prompts; the figures are medians
   bool json = false;
 };

@@ -72,16 +72,17 @@ CLI::Option* add_model_option(CLI::App* command, std::string& model) {
 CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype) {
   return command
       ->add_option("--dtype", dtype,
-                   "weights in memory; auto: as they are stored; w8a8: int8, multiplied with "
-                   "activations in int8")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "w8a8"}))
-      ->type_name("auto|f32|bf16|w8a8")
+                   "weights in memory; auto: as they are stored; w8a8, w4a8: integers of 8 and 4 "
+                   "bits, multiplied with activations in int8")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "w8a8", "w4a8"}))
+      ->type_name("auto|f32|bf16|w8a8|w4a8")
       ->capture_default_str();
 }
 
-std::optional<DType> weights_of(const std::string& dtype) {
-  if (dtype == "auto") return std::nullopt;
-  return dtype == "w8a8" ? DType::i8 : dtype_from_name(dtype);
+std::optional<WeightTypes> weights_of(const std::string& dtype) {
+  for (const RowFormat& format : {kF32Rows, kBf16Rows, kW8Rows, kW4Rows})
+    if (dtype == format_name(format)) return WeightTypes(format);
+  return std::nullopt;
 }
 
 void WeightFlags::add_to(CLI::App* command) {
@@ -107,6 +108,7 @@ std::unique_ptr<Model> WeightFlags::load(const std::filesystem::path& path, Devi
         fmt::format("and {} more (see ultramoe inspect)", notes.size() - kShown + 1);
     notes.resize(kShown);
   }
+  notes.push_back(describe_weights(*model));
   notes.push_back(describe_experts(*model));
   for (const std::string& note : notes)
     if (!note.empty()) fmt::print(stderr, "{}\n", dim(note, true));

@@ -59,11 +59,14 @@ OrderedJson to_json(const Conversion& conversion, const Flags& flags) {
 }
 
 void run(const Flags& flags) {
-  const std::optional<BlockType> type =
-      flags.type == "auto" ? std::nullopt : std::optional<BlockType>(block_format(flags.type).type);
+  std::optional<RowFormat> packed;
+  for (const RowFormat& format : {kW8Rows, kW4Rows})
+    if (flags.type == format_name(format)) packed = format;
+  std::optional<BlockType> type;
+  if (flags.type != "auto" && !packed) type = block_format(flags.type).type;
   if (!(flags.shard_gb >= 0 && flags.shard_gb <= 1e6))
     throw UsageError("--shard-size: expected 0 to 1000000 GB");
-  const Conversion conversion(find_model(flags.from), flags.out, type);
+  const Conversion conversion(find_model(flags.from), flags.out, type, packed);
   if (!flags.json) print_plan(conversion, flags);
   if (!flags.dry_run) {
     Progress progress;
@@ -91,10 +94,12 @@ void add_convert(CLI::App& app, Globals& globals) {
       ->required()
       ->type_name("DIR|FILE.gguf");
   command
-      ->add_option("--type", flags->type,
-                   "of matrices; auto: as they are stored, quantised ones in bf16. The last three "
-                   "are for GGUF only")
-      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k"}).description(""))
+      ->add_option(
+          "--type", flags->type,
+          "of matrices; auto: as they are stored, quantised ones in bf16; q8_0, q4_0, q4_k: "
+          "for GGUF only; w8a8, w4a8: for directories, as compressed-tensors has them")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "w8a8", "w4a8"})
+                  .description(""))
       ->type_name("TYPE")
       ->capture_default_str();
   command

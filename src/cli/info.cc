@@ -32,8 +32,9 @@ std::string cpuinfo(const std::string& field) {
 /// The instruction sets that matter here, of those the processor has.
 std::vector<std::string> instruction_sets() {
   std::istringstream flags(cpuinfo("flags"));
-  const std::vector<std::string> wanted = {"avx2",        "fma",         "f16c",     "avx512f",
-                                           "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"};
+  const std::vector<std::string> wanted = {"avx2",        "fma",         "f16c",
+                                           "avx512f",     "avx512_vnni", "avx_vnni",
+                                           "avx512_bf16", "amx_tile",    "amx_bf16"};
   std::vector<std::string> found;
   for (std::string flag; flags >> flag;)
     if (std::find(wanted.begin(), wanted.end(), flag) != wanted.end()) found.push_back(flag);
@@ -69,6 +70,7 @@ OrderedJson to_json(const Globals& globals) {
           {"compiler", __VERSION__},
           {"processor", cpuinfo("model name")},
           {"instruction_sets", instruction_sets()},
+          {"integer_products", integer_products(best_cpu_kernels())},
           {"cores", std::thread::hardware_concurrency()},
           {"threads", globals.thread_count()},
           {"memory_bytes", memory_bytes()},
@@ -102,6 +104,7 @@ void info(const Globals& globals, bool json) {
                            globals.thread_count()));
   row("memory", bytes_text(memory_bytes()));
   row("device", globals.device().name());
+  row("integers", std::string(integer_products(best_cpu_kernels())));
   row("waiting", fmt::format("GOMP_SPINCOUNT={} OMP_WAIT_POLICY={}", environment("GOMP_SPINCOUNT"),
                              environment("OMP_WAIT_POLICY")));
   row("compiler", __VERSION__);

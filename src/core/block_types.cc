@@ -13,23 +13,24 @@
 namespace um {
 namespace {
 
+constexpr bool kOffsets = true, kHalf = true;
 constexpr std::array<BlockFormat, 16> kFormats{{
     {BlockType::f32, "F32", 1, 4},
     {BlockType::f16, "F16", 1, 2},
-    {BlockType::q4_0, "Q4_0", 32, 18},
-    {BlockType::q4_1, "Q4_1", 32, 20},
-    {BlockType::q5_0, "Q5_0", 32, 22},
-    {BlockType::q5_1, "Q5_1", 32, 24},
-    {BlockType::q8_0, "Q8_0", 32, 34},
-    {BlockType::q2_k, "Q2_K", 256, 84},
-    {BlockType::q3_k, "Q3_K", 256, 110},
-    {BlockType::q4_k, "Q4_K", 256, 144},
-    {BlockType::q5_k, "Q5_K", 256, 176},
-    {BlockType::q6_k, "Q6_K", 256, 210},
-    {BlockType::iq4_nl, "IQ4_NL", 32, 18},
-    {BlockType::iq4_xs, "IQ4_XS", 256, 136},
+    {BlockType::q4_0, "Q4_0", 32, 18, 32, -8, 7, !kOffsets, kHalf},
+    {BlockType::q4_1, "Q4_1", 32, 20, 32, 0, 15, kOffsets, kHalf},
+    {BlockType::q5_0, "Q5_0", 32, 22, 32, -16, 15, !kOffsets, kHalf},
+    {BlockType::q5_1, "Q5_1", 32, 24, 32, 0, 31, kOffsets, kHalf},
+    {BlockType::q8_0, "Q8_0", 32, 34, 32, -128, 127, !kOffsets, kHalf},
+    {BlockType::q2_k, "Q2_K", 256, 84, 16, 0, 3, kOffsets, !kHalf},
+    {BlockType::q3_k, "Q3_K", 256, 110, 16, -4, 3, !kOffsets, !kHalf},
+    {BlockType::q4_k, "Q4_K", 256, 144, 32, 0, 15, kOffsets, !kHalf},
+    {BlockType::q5_k, "Q5_K", 256, 176, 32, 0, 31, kOffsets, !kHalf},
+    {BlockType::q6_k, "Q6_K", 256, 210, 16, -32, 31, !kOffsets, !kHalf},
+    {BlockType::iq4_nl, "IQ4_NL", 32, 18, 32, -127, 113, !kOffsets, kHalf},
+    {BlockType::iq4_xs, "IQ4_XS", 256, 136, 32, -127, 113, !kOffsets, !kHalf},
     {BlockType::bf16, "BF16", 1, 2},
-    {BlockType::mxfp4, "MXFP4", 32, 17},
+    {BlockType::mxfp4, "MXFP4", 32, 17, 32, -12, 12, !kOffsets, !kHalf},
 }};
 
 /// Names by number, empty where the number is not in use.
@@ -48,83 +49,87 @@ float half_at(Bytes at) {
   return f32_from_f16(bits);
 }
 
+int8_t small(int value) {
+  return static_cast<int8_t>(value);
+}
+
 // Legacy blocks of 32: element i < 16 is the low nibble of byte i, element 16 + i the high one.
 
-void decode_q4_0(Bytes in, float* out) {
-  const float d = half_at(in);
+void read_nibbles(Bytes in, int less, int8_t* q) {
   for (int i = 0; i < 16; ++i) {
-    out[i] = static_cast<float>((in[2 + i] & 15) - 8) * d;
-    out[i + 16] = static_cast<float>((in[2 + i] >> 4) - 8) * d;
+    q[i] = small((in[i] & 15) - less);
+    q[i + 16] = small((in[i] >> 4) - less);
   }
 }
 
-void decode_q4_1(Bytes in, float* out) {
-  const float d = half_at(in), m = half_at(in + 2);
-  for (int i = 0; i < 16; ++i) {
-    out[i] = static_cast<float>(in[4 + i] & 15) * d + m;
-    out[i + 16] = static_cast<float>(in[4 + i] >> 4) * d + m;
-  }
+void read_q4_0(Bytes in, BlockIntegers& out) {
+  out.scales[0] = half_at(in);
+  read_nibbles(in + 2, 8, out.q.data());
 }
 
-/// The fifth bits of 32 elements lie together in `high`.
-int five_bits(Bytes low, uint32_t high, int i) {
-  const int nibble = i < 16 ? low[i] & 15 : low[i - 16] >> 4;
-  return nibble | static_cast<int>(high >> i & 1) << 4;
+void read_q4_1(Bytes in, BlockIntegers& out) {
+  out.scales[0] = half_at(in);
+  out.offsets[0] = half_at(in + 2);
+  read_nibbles(in + 4, 0, out.q.data());
 }
 
-void decode_q5_0(Bytes in, float* out) {
-  const float d = half_at(in);
+/// The fifth bits of 32 elements lie together before their nibbles.
+void read_five_bits(Bytes in, int less, int8_t* q) {
   uint32_t high;
-  std::memcpy(&high, in + 2, sizeof high);
-  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(five_bits(in + 6, high, i) - 16) * d;
+  std::memcpy(&high, in, sizeof high);
+  read_nibbles(in + 4, less, q);
+  for (int i = 0; i < 32; ++i) q[i] = small(q[i] + static_cast<int>((high >> i & 1) << 4));
 }
 
-void decode_q5_1(Bytes in, float* out) {
-  const float d = half_at(in), m = half_at(in + 2);
-  uint32_t high;
-  std::memcpy(&high, in + 4, sizeof high);
-  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(five_bits(in + 8, high, i)) * d + m;
+void read_q5_0(Bytes in, BlockIntegers& out) {
+  out.scales[0] = half_at(in);
+  read_five_bits(in + 2, 16, out.q.data());
 }
 
-void decode_q8_0(Bytes in, float* out) {
-  const float d = half_at(in);
-  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(static_cast<int8_t>(in[2 + i])) * d;
+void read_q5_1(Bytes in, BlockIntegers& out) {
+  out.scales[0] = half_at(in);
+  out.offsets[0] = half_at(in + 2);
+  read_five_bits(in + 4, 0, out.q.data());
+}
+
+void read_q8_0(Bytes in, BlockIntegers& out) {
+  out.scales[0] = half_at(in);
+  std::memcpy(out.q.data(), in + 2, 32);
 }
 
 // K-quants: 256 elements in sub-blocks of 16 or 32, whose scales are small integers themselves.
 
 /// scales[16] | qs[64] | d | dmin. Each half of 128 elements takes 32 bytes, two bits at a time.
-void decode_q2_k(Bytes in, float* out) {
+void read_q2_k(Bytes in, BlockIntegers& out) {
   const Bytes scales = in, qs = in + 16;
   const float d = half_at(in + 80), dmin = half_at(in + 82);
-  for (int i = 0; i < 256; ++i) {
-    const uint8_t scale = scales[i / 16];
-    const float dl = d * static_cast<float>(scale & 15), ml = dmin * static_cast<float>(scale >> 4);
-    const int q = qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-    out[i] = dl * static_cast<float>(q) - ml;
+  for (size_t j = 0; j < 16; ++j) {
+    out.scales[j] = d * static_cast<float>(scales[j] & 15);
+    out.offsets[j] = -(dmin * static_cast<float>(scales[j] >> 4));
   }
+  for (size_t i = 0; i < 256; ++i)
+    out.q[i] = small(qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3);
 }
 
 /// hmask[32] | qs[64] | scales[12] | d. A scale's low four bits are in bytes 0-7, the high two in
 /// bytes 8-11; a bit of hmask that is not set takes 4 away.
-void decode_q3_k(Bytes in, float* out) {
+void read_q3_k(Bytes in, BlockIntegers& out) {
   const Bytes hmask = in, qs = in + 32, packed = in + 96;
   const float d = half_at(in + 108);
-  std::array<float, 16> scales;
-  for (int j = 0; j < 16; ++j) {
+  for (size_t j = 0; j < 16; ++j) {
     const int low = j < 8 ? packed[j] & 15 : packed[j - 8] >> 4;
     const int high = packed[8 + j % 4] >> (j / 4 * 2) & 3;
-    scales[static_cast<size_t>(j)] = d * static_cast<float>((low | high << 4) - 32);
+    out.scales[j] = d * static_cast<float>((low | high << 4) - 32);
   }
-  for (int i = 0; i < 256; ++i) {
+  for (size_t i = 0; i < 256; ++i) {
     const int low = qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
     const int high = hmask[i % 32] >> (i / 32) & 1;
-    out[i] = scales[static_cast<size_t>(i / 16)] * static_cast<float>(low - (high != 0 ? 0 : 4));
+    out.q[i] = small(low - (high != 0 ? 0 : 4));
   }
 }
 
 /// Scale and minimum of sub-block j in the 12 bytes that Q4_K and Q5_K share: six bits each.
-void scale_min(Bytes s, int j, int& scale, int& min) {
+void scale_min(Bytes s, size_t j, int& scale, int& min) {
   if (j < 4) {
     scale = s[j] & 63;
     min = s[j + 4] & 63;
@@ -136,45 +141,39 @@ void scale_min(Bytes s, int j, int& scale, int& min) {
 
 /// d | dmin | scales[12] | qs[128]: 64 elements to 32 bytes, low nibbles first. Q5_K has qh[32]
 /// before qs, a bit plane for each sub-block.
-void decode_q4_or_q5_k(Bytes in, Bytes high, Bytes qs, float* out) {
+void read_q4_or_q5_k(Bytes in, Bytes high, Bytes qs, BlockIntegers& out) {
   const float d = half_at(in), dmin = half_at(in + 2);
-  for (int j = 0; j < 8; ++j) {
+  for (size_t j = 0; j < 8; ++j) {
     int scale = 0, min = 0;
     scale_min(in + 4, j, scale, min);
-    const float dl = d * static_cast<float>(scale), ml = dmin * static_cast<float>(min);
-    for (int l = 0; l < 32; ++l) {
+    out.scales[j] = d * static_cast<float>(scale);
+    out.offsets[j] = -(dmin * static_cast<float>(min));
+    for (size_t l = 0; l < 32; ++l) {
       const uint8_t both = qs[j / 2 * 32 + l];
       int q = j % 2 == 0 ? both & 15 : both >> 4;
       if (high != nullptr) q |= (high[l] >> j & 1) << 4;
-      out[j * 32 + l] = dl * static_cast<float>(q) - ml;
+      out.q[j * 32 + l] = small(q);
     }
   }
 }
 
-void decode_q4_k(Bytes in, float* out) {
-  decode_q4_or_q5_k(in, nullptr, in + 16, out);
-}
-
-void decode_q5_k(Bytes in, float* out) {
-  decode_q4_or_q5_k(in, in + 16, in + 48, out);
-}
-
 /// ql[128] | qh[64] | scales[16] | d, in two halves of 128 elements.
-void decode_q6_k(Bytes in, float* out) {
+void read_q6_k(Bytes in, BlockIntegers& out) {
   const float d = half_at(in + 208);
-  for (int i = 0; i < 256; ++i) {
-    const int half = i / 128, quarter = i % 128 / 32, l = i % 32;
+  for (size_t j = 0; j < 16; ++j)
+    out.scales[j] = d * static_cast<float>(static_cast<int8_t>(in[192 + j]));
+  for (size_t i = 0; i < 256; ++i) {
+    const size_t half = i / 128, quarter = i % 128 / 32, l = i % 32;
     const uint8_t both = in[half * 64 + quarter % 2 * 32 + l];
     const int low = quarter < 2 ? both & 15 : both >> 4;
     const int high = in[128 + half * 32 + l] >> (quarter * 2) & 3;
-    const auto scale = static_cast<float>(static_cast<int8_t>(in[192 + i / 16]));
-    out[i] = d * scale * static_cast<float>((low | high << 4) - 32);
+    out.q[i] = small((low | high << 4) - 32);
   }
 }
 
 // Four bits that are the number of a value, 32 elements in the order of the legacy blocks.
 
-using Values = std::array<float, 16>;
+using Values = std::array<int8_t, 16>;
 
 /// More of them near zero.
 constexpr Values kNonLinear{-127, -104, -83, -65, -49, -35, -22, -10,
@@ -182,38 +181,45 @@ constexpr Values kNonLinear{-127, -104, -83, -65, -49, -35, -22, -10,
 /// Twice E2M1; the second zero has no sign.
 constexpr Values kTwiceE2m1{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-void decode_values(const Values& values, Bytes in, float scale, float* out) {
+void read_values(const Values& values, Bytes in, int8_t* q) {
   for (int i = 0; i < 16; ++i) {
-    out[i] = scale * values[size_t{in[i]} & 15];
-    out[i + 16] = scale * values[size_t{in[i]} >> 4];
+    q[i] = values[size_t{in[i]} & 15];
+    q[i + 16] = values[size_t{in[i]} >> 4];
   }
 }
 
-void decode_iq4_nl(Bytes in, float* out) {
-  decode_values(kNonLinear, in + 2, half_at(in), out);
+void read_iq4_nl(Bytes in, BlockIntegers& out) {
+  out.scales[0] = half_at(in);
+  read_values(kNonLinear, in + 2, out.q.data());
 }
 
 /// d | high bits of the scales | low bits | qs[128]: sub-blocks of 32 with scales of six bits.
-void decode_iq4_xs(Bytes in, float* out) {
+void read_iq4_xs(Bytes in, BlockIntegers& out) {
   const float d = half_at(in);
   const int highs = in[2] | in[3] << 8;
-  for (int j = 0; j < 8; ++j) {
+  for (size_t j = 0; j < 8; ++j) {
     const int low = in[4 + j / 2] >> (j % 2 * 4) & 15, high = highs >> (2 * j) & 3;
-    const float scale = d * static_cast<float>((low | high << 4) - 32);
-    decode_values(kNonLinear, in + 8 + 16 * j, scale, out + 32 * j);
+    out.scales[j] = d * static_cast<float>((low | high << 4) - 32);
+    read_values(kNonLinear, in + 8 + 16 * j, out.q.data() + 32 * j);
   }
 }
 
 /// The scale is a power of two (E8M0).
-void decode_mxfp4(Bytes in, float* out) {
-  decode_values(kTwiceE2m1, in + 1, std::ldexp(1.0F, in[0] - 128), out);
+void read_mxfp4(Bytes in, BlockIntegers& out) {
+  out.scales[0] = std::ldexp(1.0F, in[0] - 128);
+  read_values(kTwiceE2m1, in + 1, out.q.data());
 }
 
-template <void (*decode)(Bytes, float*)>
-void for_blocks(const BlockFormat& format, const std::byte* source, float* target, size_t count) {
-  const auto* in = reinterpret_cast<Bytes>(source);
-  for (size_t i = 0; i < count / format.elements; ++i)
-    decode(in + i * format.bytes, target + i * format.elements);
+void decode_block(const BlockFormat& format, const BlockIntegers& block, float* out) {
+  for (size_t g = 0; g < format.elements / format.group; ++g) {
+    const float scale = block.scales[g], offset = block.offsets[g];
+    const int8_t* q = block.q.data() + g * format.group;
+    float* to = out + g * format.group;
+    if (format.offsets)
+      for (size_t i = 0; i < format.group; ++i) to[i] = static_cast<float>(q[i]) * scale + offset;
+    else
+      for (size_t i = 0; i < format.group; ++i) to[i] = static_cast<float>(q[i]) * scale;
+  }
 }
 
 }  // namespace
@@ -245,8 +251,43 @@ std::string_view readable_block_types() {
          "IQ4_XS, MXFP4";
 }
 
+void read_block(BlockType type, const std::byte* source, BlockIntegers& out) {
+  const auto* in = reinterpret_cast<Bytes>(source);
+  switch (type) {
+    case BlockType::q4_0:
+      return read_q4_0(in, out);
+    case BlockType::q4_1:
+      return read_q4_1(in, out);
+    case BlockType::q5_0:
+      return read_q5_0(in, out);
+    case BlockType::q5_1:
+      return read_q5_1(in, out);
+    case BlockType::q8_0:
+      return read_q8_0(in, out);
+    case BlockType::q2_k:
+      return read_q2_k(in, out);
+    case BlockType::q3_k:
+      return read_q3_k(in, out);
+    case BlockType::q4_k:
+      return read_q4_or_q5_k(in, nullptr, in + 16, out);
+    case BlockType::q5_k:
+      return read_q4_or_q5_k(in, in + 16, in + 48, out);
+    case BlockType::q6_k:
+      return read_q6_k(in, out);
+    case BlockType::iq4_nl:
+      return read_iq4_nl(in, out);
+    case BlockType::iq4_xs:
+      return read_iq4_xs(in, out);
+    case BlockType::mxfp4:
+      return read_mxfp4(in, out);
+    case BlockType::f32:
+    case BlockType::f16:
+    case BlockType::bf16:
+      return;  // no integers
+  }
+}
+
 void decode_blocks(BlockType type, const std::byte* source, float* target, size_t count) {
-  const BlockFormat& format = block_format(type);
   switch (type) {
     case BlockType::f32:
       return convert_to_f32(DType::f32, source, target, count);
@@ -254,32 +295,14 @@ void decode_blocks(BlockType type, const std::byte* source, float* target, size_
       return convert_to_f32(DType::f16, source, target, count);
     case BlockType::bf16:
       return convert_to_f32(DType::bf16, source, target, count);
-    case BlockType::q4_0:
-      return for_blocks<decode_q4_0>(format, source, target, count);
-    case BlockType::q4_1:
-      return for_blocks<decode_q4_1>(format, source, target, count);
-    case BlockType::q5_0:
-      return for_blocks<decode_q5_0>(format, source, target, count);
-    case BlockType::q5_1:
-      return for_blocks<decode_q5_1>(format, source, target, count);
-    case BlockType::q8_0:
-      return for_blocks<decode_q8_0>(format, source, target, count);
-    case BlockType::q2_k:
-      return for_blocks<decode_q2_k>(format, source, target, count);
-    case BlockType::q3_k:
-      return for_blocks<decode_q3_k>(format, source, target, count);
-    case BlockType::q4_k:
-      return for_blocks<decode_q4_k>(format, source, target, count);
-    case BlockType::q5_k:
-      return for_blocks<decode_q5_k>(format, source, target, count);
-    case BlockType::q6_k:
-      return for_blocks<decode_q6_k>(format, source, target, count);
-    case BlockType::iq4_nl:
-      return for_blocks<decode_iq4_nl>(format, source, target, count);
-    case BlockType::iq4_xs:
-      return for_blocks<decode_iq4_xs>(format, source, target, count);
-    case BlockType::mxfp4:
-      return for_blocks<decode_mxfp4>(format, source, target, count);
+    default:
+      break;
+  }
+  const BlockFormat& format = block_format(type);
+  BlockIntegers block{};
+  for (size_t i = 0; i < count / format.elements; ++i) {
+    read_block(type, source + i * format.bytes, block);
+    decode_block(format, block, target + i * format.elements);
   }
 }
 

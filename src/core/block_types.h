@@ -3,6 +3,7 @@
 // interop.md 3.2.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -34,6 +35,11 @@ struct BlockFormat {
   std::string_view name;  ///< as llama.cpp writes it: "Q4_K"
   size_t elements;        ///< in a block
   size_t bytes;           ///< of a block
+  // Of types that keep integers (elements > 1):
+  size_t group = 0;             ///< elements that share a scale
+  int lowest = 0, highest = 0;  ///< integer
+  bool offsets = false;         ///< groups have an offset beside the scale
+  bool half_scales = false;     ///< f16 holds every scale and offset
 };
 
 /// The format with this number; null for one that we cannot read.
@@ -46,6 +52,16 @@ const BlockFormat& block_format(std::string_view name);
 std::string_view block_type_name(uint32_t type);
 /// All names that we read, with commas.
 std::string_view readable_block_types();
+
+/// A block's elements in integers: element i is q[i] * scales[i / group], plus offsets[i / group]
+/// where the type has offsets; both products and sums in f32.
+struct BlockIntegers {
+  std::array<int8_t, 256> q;
+  std::array<float, 16> scales, offsets;
+};
+
+/// The integers of one block of a type that keeps them. `source` need not be aligned.
+void read_block(BlockType type, const std::byte* source, BlockIntegers& out);
 
 /// Decodes `count` elements, whole blocks, to f32. `source` need not be aligned. Never throws. The
 /// arithmetic is the reference's: products and sums in f32, in its order.

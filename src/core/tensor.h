@@ -75,6 +75,7 @@ class Tensor {
              dtype_name(dtype_), dtype_name(dtype_of<T>()));
     return reinterpret_cast<T*>(raw());
   }
+  std::byte* raw() const;  ///< the same of any type
   float* f32() const { return data<float>(); }
   int32_t* i32() const { return data<int32_t>(); }
   int64_t* i64() const { return data<int64_t>(); }
@@ -95,7 +96,6 @@ class Tensor {
 
  private:
   struct Buffer;
-  std::byte* raw() const;
 
   std::shared_ptr<Buffer> buffer_;
   int64_t offset_ = 0;  ///< bytes

@@ -21,6 +21,14 @@ const Kernels& best_cpu_kernels() {
   return best;
 }
 
+std::string_view integer_products(const Kernels& table) {
+  if (&table == &ref::kTable) return "scalar";
+#ifdef UM_X86
+  if (&table == &avx512::kTable && __builtin_cpu_supports("avx512vnni")) return "AVX-512 VNNI";
+#endif
+  return "AVX2";
+}
+
 const Kernels* find_kernels(std::string_view name) {
   for (const Kernels* table : available_kernels()) {
     if (name == table->name) return table;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/json.h"
+#include "kernels/registry.h"
 #include "models/config.h"
 #include "models/count.h"
 #include "models/expert_files.h"
@@ -28,7 +29,7 @@ void load_piece(const Param& param, const Piece& piece, const StoredWeight& stor
   expected.reserve(static_cast<size_t>(piece.shape.rank()));
   for (int i = 0; i < piece.shape.rank(); ++i) expected.push_back(piece.shape[i]);
   check_weight(stored, piece.name, expected, where);
-  if (!param.value.device().dry()) read_weight(stored, param.weight(), piece.row);
+  if (!param.weight().device().dry()) read_weight(stored, param.weight(), piece.row);
 }
 
 /// Passes values of type `from` on as type `to`.
@@ -62,6 +63,10 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
       load_piece(*param, piece, stored, source.where());
       if (progress) progress(done += stored.bytes, all);
     }
+  for (const auto& param : model.params().all())
+    UM_CHECK(!param->codes || !param->codes.overflown(),
+             "{}: {}: values too large for the scales of {}; load it as bf16 or f32",
+             source.where(), param->name, format_name(param->codes.format));
   connect_experts(model, source, used);
   if (warnings == nullptr) return;
   warnings->insert(warnings->end(), source.warnings().begin(), source.warnings().end());
@@ -73,34 +78,57 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
 
 namespace {
 
-/// The narrowest type that holds a matrix as it is stored: of all its tensors.
-DType stored_type(const Param& matrix, const WeightSource& source) {
-  bool int8 = true, bf16 = true;
+/// The narrowest format that holds a matrix as it is stored: of all its tensors.
+RowFormat stored_format(const Param& matrix, const WeightSource& source) {
+  std::optional<RowFormat> codes;
+  bool same = true, bf16 = true;
   for (const Piece& piece : matrix.pieces) {
     const StoredWeight* stored = source.find(piece.name);
     if (stored == nullptr) continue;
-    int8 = int8 && stored->read_int8;
+    if (!codes) codes = stored->codes.format;
+    same = same && stored->codes.format == *codes;
     bf16 = bf16 && stored->dtype == DType::bf16;
   }
-  if (int8) return DType::i8;
-  return bf16 ? DType::bf16 : DType::f32;
+  if (codes && same && codes->has_scales()) return *codes;
+  return bf16 ? kBf16Rows : kF32Rows;
 }
+
+/// Formats with how many values have them, the most common first.
+class FormatCounts {
+ public:
+  void add(const RowFormat& format, int64_t values) {
+    auto at = std::find_if(counts_.begin(), counts_.end(),
+                           [&](const auto& count) { return count.first == format; });
+    if (at == counts_.end()) at = counts_.insert(at, {format, 0});
+    at->second += values;
+    std::stable_sort(counts_.begin(), counts_.end(),
+                     [](const auto& a, const auto& b) { return a.second > b.second; });
+  }
+  const std::vector<std::pair<RowFormat, int64_t>>& list() const { return counts_; }
+
+ private:
+  std::vector<std::pair<RowFormat, int64_t>> counts_;
+};
 
 }  // namespace
 
 WeightTypes stored_weights(const ModelConfig& config, const WeightSource& source) {
-  const auto model = make_model(config, dry_device(), DType::bf16);
-  WeightTypes types(DType::bf16);
-  std::map<DType, int> seen;
+  const auto model = make_model(config, dry_device(), kBf16Rows);
+  std::map<std::string, RowFormat, std::less<>> formats;
+  FormatCounts counts;
+  bool integers = false, wide = false;
   for (const auto& param : model->params().all()) {
     if (param->value.dtype() != DType::bf16) continue;
-    const DType type = types.others[param->name] = stored_type(*param, source);
-    ++seen[type];
+    const RowFormat format = formats[param->name] = stored_format(*param, source);
+    counts.add(format, param->shape.count());
+    integers = integers || format.has_scales();
+    wide = wide || format == kF32Rows;
   }
-  // Without int8 one type holds all: f32 if one matrix needs it.
-  if (!seen.contains(DType::i8)) return seen.contains(DType::f32) ? DType::f32 : DType::bf16;
-  types.matrices = DType::i8;
-  std::erase_if(types.others, [](const auto& entry) { return entry.second == DType::i8; });
+  // Without integers one type holds all: f32 if one matrix needs it.
+  if (!integers) return wide ? kF32Rows : kBf16Rows;
+  WeightTypes types(counts.list().front().first);
+  std::erase_if(formats, [&](const auto& entry) { return entry.second == types.matrices; });
+  types.others = std::move(formats);
   return types;
 }
 
@@ -178,6 +206,26 @@ int64_t weight_bytes(const ModelConfig& config, const WeightTypes& weights) {
   return make_model(config, dry_device(), weights)->params().bytes();
 }
 
+std::string describe_weights(const Model& model) {
+  FormatCounts counts;
+  int64_t all = 0;
+  bool integers = false;
+  for (const auto& param : model.params().all()) {
+    if (param->shape.rank() == 1) continue;
+    const RowFormat format = param->weight().format;
+    counts.add(format, param->shape.count());
+    all += param->shape.count();
+    integers = integers || format.has_scales();
+  }
+  if (!integers) return {};
+  std::vector<std::string> parts;
+  for (const auto& [format, count] : counts.list())
+    parts.push_back(fmt::format("{} ({:.1f}%)", format_name(format),
+                                100.0 * static_cast<double>(count) / static_cast<double>(all)));
+  return fmt::format("weights in {}; products of integers with {}", fmt::join(parts, ", "),
+                     integer_products(*model.device().kernels()));
+}
+
 int64_t memory_bytes() {
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return std::numeric_limits<int64_t>::max();
@@ -192,7 +240,7 @@ void check_fits_memory(const ModelConfig& config, const WeightTypes& weights, in
   const auto params = static_cast<double>(count_parameters(config).total_with_mtp());
   UM_CHECK(needed <= available,
            "{}: {:.2f} billion parameters in {} need {:.1f} GB{}, this machine has {:.1f} GB", what,
-           params / 1e9, dtype_name(weights.matrices), needed / 1e9,
+           params / 1e9, format_name(weights.matrices), needed / 1e9,
            copies > 1 ? fmt::format(" ({} copies of them)", copies) : "", available / 1e9);
 }
 

@@ -58,6 +58,10 @@ TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
 /// Bytes of a model's weights in memory, MTP heads included, with matrices in `weights`.
 int64_t weight_bytes(const ModelConfig& config, const WeightTypes& weights);
 
+/// Which formats a model's matrices are kept in, with their shares of the values, and what products
+/// of integers are computed with; empty where there are none.
+std::string describe_weights(const Model& model);
+
 /// The machine's memory.
 int64_t memory_bytes();
 

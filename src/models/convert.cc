@@ -12,6 +12,7 @@
 #include "models/digests.h"
 #include "models/gguf_model.h"
 #include "models/model_weights.h"
+#include "models/pack_export.h"
 #include "text/chat_template.h"
 #include "text/tokenizer_hash.h"
 #include "text/vocabulary_export.h"
@@ -104,12 +105,17 @@ std::string name_of(const fs::path& from) {
 
 }  // namespace
 
-Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<BlockType> type)
+Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<BlockType> type,
+                       std::optional<RowFormat> packed)
     : from_(from),
       to_(to),
       to_gguf_(to.extension() == ".gguf"),
       config_(config_of(from)),
-      source_(weights_of(from, config_)) {
+      source_(weights_of(from, config_)),
+      packed_(packed) {
+  UM_CHECK(!packed || !to_gguf_,
+           "{}: {} is a form of directories; for a GGUF file choose q8_0, q4_0 or q4_k",
+           to.string(), format_name(*packed));
   UM_CHECK(!type || can_encode(*type), "{}: this type can be read, not written",
            block_format(*type).name);
   complete_ids();
@@ -129,19 +135,22 @@ void Conversion::complete_ids() {
   add_token_ids(config_, tokenizer);
 }
 
-void Conversion::count(const StoredWeight& weight, std::string_view format, uint64_t bytes) {
+void Conversion::count(const StoredWeight& weight, std::string_view format, uint64_t bytes,
+                       bool exact) {
   ConvertStep& step =
       steps_[{weight.format.empty() ? "computed" : weight.format, std::string(format)}];
   ++step.tensors;
   step.bytes += bytes;
-  step.exact = step.exact && widens(weight.format, format);
+  step.exact = step.exact && exact;
 }
 
 void Conversion::plan_gguf_file(std::optional<BlockType> type) {
   gguf_ = plan_gguf(config_, source_, name_of(from_));
   choose_types(gguf_, type);
-  for (const GgufOutput& output : gguf_.tensors)
-    count(output.weight, block_format(output.spec.type).name, output.spec.byte_size());
+  for (const GgufOutput& output : gguf_.tensors) {
+    const std::string_view format = block_format(output.spec.type).name;
+    count(output.weight, format, output.spec.byte_size(), widens(output.weight.format, format));
+  }
   lost_ = gguf_.lost;
   if (const size_t ends = ends_for_others().size(); ends > kGgufEnds)
     notes_.push_back(
@@ -157,6 +166,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
   // Two variables: gcc 12 takes an optional one for uninitialised.
   const bool chosen = type.has_value();
   const DType wanted = chosen ? dtype_of_block(*type) : resolved.dtype;
+  std::vector<std::string> ignored;  // matrices that stay as they are
   for (const auto& [name, weight] : source_.tensors()) {
     if (!name.starts_with("model.") && name != "lm_head.weight") {
       lost_.push_back(name);
@@ -164,17 +174,38 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
     }
     UM_CHECK(weight.read, "{}: tensor {}: {} cannot be converted", source_.where(), name,
              weight.format);
+    if (packed_ && is_packed(name, weight, *packed_)) {
+      plan_packed(name, weight);
+      continue;
+    }
+    if (packed_ && weight.shape.size() == 2 && name.ends_with(".weight"))
+      ignored.push_back(name.substr(0, name.rfind('.')));
     TensorSpec spec{name, published_type(name, weight, resolved.dtype), weight.shape};
     if (chosen && !name.ends_with("e_score_correction_bias")) spec.dtype = wanted;
-    count(weight, dtype_file_name(spec.dtype), spec.byte_size());
+    const std::string_view format = dtype_file_name(spec.dtype);
+    count(weight, format, spec.byte_size(), widens(weight.format, format));
     // Values were looked at: going back to the model's type loses nothing.
-    if (!chosen && weight.exact)
-      steps_[{weight.format, std::string(dtype_file_name(spec.dtype))}].exact = true;
+    if (!chosen && weight.exact) steps_[{weight.format, std::string(format)}].exact = true;
     tensors_.push_back(std::move(spec));
+  }
+  if (packed_) {
+    UM_CHECK(!packed_parts_.empty(), "{}: no matrix has rows of whole groups of {}",
+             source_.where(), packed_->group);
+    config_["quantization_config"] = packed_config(*packed_, ignored);
   }
   config_.erase("dtype");
   const bool quantised = !source_.tensors().empty() && !source_.tensors().begin()->second.exact;
   config_["torch_dtype"] = dtype_config_name(!chosen && quantised ? DType::bf16 : wanted);
+}
+
+void Conversion::plan_packed(const std::string& name, const StoredWeight& weight) {
+  uint64_t bytes = 0;
+  for (TensorSpec& part : packed_specs(name, weight, *packed_)) {
+    bytes += part.byte_size();
+    packed_parts_[part.name] = name;
+    tensors_.push_back(std::move(part));
+  }
+  count(weight, format_name(*packed_), bytes, weight.codes.format == *packed_);
 }
 
 uint64_t Conversion::bytes() const {
@@ -241,7 +272,11 @@ void Conversion::write_directory(uint64_t shard_bytes,
   write_checkpoint(
       to_, tensors_,
       [&](const TensorSpec& spec, const TensorSink& sink) {
-        write_rows(source_.at(spec.name), spec.dtype, sink);
+        const auto packed = packed_parts_.find(spec.name);
+        if (packed != packed_parts_.end())
+          write_packed(source_.at(packed->second), *packed_, spec, sink);
+        else
+          write_rows(source_.at(spec.name), spec.dtype, sink);
         done(spec.byte_size());
       },
       shard_bytes);

@@ -29,9 +29,10 @@ struct ConvertStep {
 class Conversion {
  public:
   /// Opens `from` (a directory or a .gguf file) and plans files of type `type` (nothing: as stored)
-  /// at `to`: GGUF if it ends in .gguf, else a directory. Throws Error if it cannot be done.
+  /// at `to`: GGUF if it ends in .gguf, else a directory, whose matrices may be `packed` integers
+  /// (pack_export.h). Throws Error if it cannot be done.
   Conversion(const std::filesystem::path& from, const std::filesystem::path& to,
-             std::optional<BlockType> type);
+             std::optional<BlockType> type, std::optional<RowFormat> packed = {});
 
   bool to_gguf() const { return to_gguf_; }
   const WeightSource& source() const { return source_; }
@@ -50,7 +51,8 @@ class Conversion {
   void complete_ids();
   void plan_gguf_file(std::optional<BlockType> type);
   void plan_directory(std::optional<BlockType> type);
-  void count(const StoredWeight& weight, std::string_view format, uint64_t bytes);
+  void plan_packed(const std::string& name, const StoredWeight& weight);
+  void count(const StoredWeight& weight, std::string_view format, uint64_t bytes, bool exact);
   std::vector<int32_t> ends_for_others() const;
   Vocabulary vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const;
   void write_gguf_file(const std::function<void(uint64_t)>& done) const;
@@ -62,7 +64,9 @@ class Conversion {
   nlohmann::json config_;
   WeightSource source_;
   GgufPlan gguf_;
-  std::vector<TensorSpec> tensors_;  // of a directory
+  std::optional<RowFormat> packed_;
+  std::vector<TensorSpec> tensors_;                  // of a directory
+  std::map<std::string, std::string> packed_parts_;  // a part's name to its matrix
   std::map<std::pair<std::string, std::string>, ConvertStep> steps_;
   Ends ends_;
   std::vector<std::string> stops_, lost_, notes_;

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "models/checkpoint.h"
 #include "models/count.h"
+#include "ops/devices.h"
 
 namespace um {
 namespace {
@@ -34,6 +36,25 @@ struct ExpertFiles {
 
 }  // namespace
 
+namespace {
+
+/// The one format of all layers' experts; bf16 where a file has several.
+RowFormat expert_format(const ModelConfig& config, const WeightTypes& weights) {
+  const auto model = make_model(config, dry_device(), weights);
+  std::optional<RowFormat> format;
+  for (const auto& param : model->params().all()) {
+    if (!param->name.ends_with("experts.gate_up_proj") &&
+        !param->name.ends_with("experts.down_proj"))
+      continue;
+    const RowFormat here = weights.of(param->name);
+    if (format && *format != here) return kBf16Rows;
+    format = here;
+  }
+  return format.value_or(weights.matrices);
+}
+
+}  // namespace
+
 int64_t expert_bytes_of(double gigabytes) {
   if (gigabytes <= 0) return kExpertsThatFit;
   return static_cast<int64_t>(std::clamp(1e9 * gigabytes, 1.0, 1e15));
@@ -43,8 +64,8 @@ std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& dev
                                           const WeightTypes& weights, int64_t expert_bytes,
                                           const std::string& what) {
   if (config.moe.experts == 0 || expert_bytes == kAllExperts) return nullptr;
-  const int64_t one = ExpertCache::expert_bytes(weight_format(weights.matrices), config.hidden,
-                                                config.moe.expert_width);
+  const RowFormat format = expert_format(config, weights);
+  const int64_t one = ExpertCache::expert_bytes(format, config.hidden, config.moe.expert_width);
   const int64_t layers = moe_layers(config), all = layers * config.moe.experts;
   const int64_t others = weight_bytes(config, weights) - all * one;
   const auto memory = static_cast<int64_t>(kShareOfMemory * static_cast<double>(memory_bytes()));
@@ -61,8 +82,8 @@ std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& dev
       "layers; there are {:.3f} GB for experts, {:.1f} GB in all",
       what, gigabytes(others), gigabytes(layers * one), layers,
       gigabytes(std::max<int64_t>(room, 0)), gigabytes(memory));
-  return std::make_unique<ExpertCache>(device, weight_format(weights.matrices), slots,
-                                       config.hidden, config.moe.expert_width);
+  return std::make_unique<ExpertCache>(device, format, slots, config.hidden,
+                                       config.moe.expert_width);
 }
 
 void connect_experts(Model& model, const WeightSource& source, std::set<std::string_view>& used) {
@@ -95,8 +116,8 @@ std::string describe_experts(const Model& model) {
   const ExpertCache* cache = model.params().expert_cache();
   if (cache == nullptr) return {};
   const ModelConfig& config = model.config();
-  const int64_t one = ExpertCache::expert_bytes(weight_format(model.params().weights_dtype()),
-                                                config.hidden, config.moe.expert_width);
+  const int64_t one =
+      ExpertCache::expert_bytes(cache->format(), config.hidden, config.moe.expert_width);
   return fmt::format("room for {} of {} routed experts, {:.2f} GB; the others stay on disk",
                      cache->slots(), moe_layers(config) * config.moe.experts,
                      static_cast<double>(cache->slots() * one) / 1e9);

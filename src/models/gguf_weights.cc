@@ -17,6 +17,37 @@ DType kept_type(BlockType type) {
   return type == BlockType::f16 ? DType::f16 : DType::bf16;
 }
 
+/// The narrowest panels that hold a block type's integers.
+RowFormat panel_format(const BlockFormat& blocks) {
+  const bool four =
+      blocks.offsets ? blocks.highest < 16 : blocks.lowest >= -8 && blocks.highest < 8;
+  return {four ? RowType::panel4 : RowType::panel8, static_cast<int64_t>(blocks.group),
+          blocks.half_scales, blocks.offsets};
+}
+
+/// The integers of a tensor in blocks, `columns` to a row.
+StoredWeight::Codes block_codes(const BlockFormat& blocks, const std::byte* data, int64_t columns) {
+  const RowFormat format = panel_format(blocks);
+  const size_t count = static_cast<size_t>(columns) / blocks.elements;
+  const size_t groups = blocks.elements / blocks.group;
+  return {format, [=](int64_t row, RowCodes& out) {
+            out.codes.resize(count * blocks.elements);
+            out.scales.resize(count * groups);
+            out.offsets.resize(blocks.offsets ? count * groups : 0);
+            const std::byte* from = data + static_cast<size_t>(row) * count * blocks.bytes;
+            BlockIntegers block{};
+            for (size_t b = 0; b < count; ++b, from += blocks.bytes) {
+              read_block(blocks.type, from, block);
+              for (size_t i = 0; i < blocks.elements; ++i)
+                out.codes[b * blocks.elements + i] =
+                    static_cast<uint8_t>(block.q[i] + format.middle());
+              std::copy_n(block.scales.begin(), groups, out.scales.data() + b * groups);
+              if (blocks.offsets)
+                std::copy_n(block.offsets.begin(), groups, out.offsets.data() + b * groups);
+            }
+          }};
+}
+
 StoredWeight stored_weight(const Gguf& file, const GgufTensor& tensor) {
   const std::span<const std::byte> bytes = file.contents(tensor);
   for (const int64_t extent : tensor.shape)
@@ -32,6 +63,7 @@ StoredWeight stored_weight(const Gguf& file, const GgufTensor& tensor) {
   weight.bytes = bytes.size();
   if (format.elements == 1) weight.plain = bytes;
   const int64_t columns = weight.columns();
+  if (format.elements > 1) weight.codes = block_codes(format, bytes.data(), columns);
   const size_t row_bytes = static_cast<size_t>(columns) / format.elements * format.bytes;
   weight.read = [type, data = bytes.data(), row_bytes, columns](int64_t row, int64_t count,
                                                                 float* out) {

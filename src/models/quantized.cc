@@ -93,6 +93,8 @@ class Module {
   PerBlock per_block(const TensorView& view, const char* kind, int64_t rows, int64_t columns) const;
   PerBlock scales(int64_t rows, int64_t columns) const;
   std::optional<PerBlock> zeros(int64_t rows, int64_t columns, int bits) const;
+  void add_values(StoredWeight& weight, StoredWeight::Read q, int bits, const PerBlock& scale,
+                  const std::optional<PerBlock>& zero) const;
   StoredWeight scaled(const TensorView& stored) const;
   StoredWeight unpacked(const TensorView& packed) const;
   std::array<int64_t, 2> packed_shape() const;
@@ -193,14 +195,39 @@ bool is_zero(const StoredWeight& zero) {
   return true;
 }
 
-/// The integers as they lie, and the scale of each row, one for `rows_per_scale` rows.
-StoredWeight::ReadInt8 int8_rows(const TensorView& stored, int64_t columns, StoredWeight scale,
-                                 int64_t rows_per_scale) {
-  return
-      [=, data = stored.bytes.data()](int64_t row, int64_t count, int8_t* values, float* scales) {
-        std::memcpy(values, data + row * columns, static_cast<size_t>(count * columns));
-        for (int64_t r = 0; r < count; ++r) scale.read((row + r) / rows_per_scale, 1, scales + r);
-      };
+/// Gives `weight` its values (q - zero) · scale and, where q are integers of `bits` bits with a
+/// sign (0: they are not) in groups that kernels take, those.
+void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, const PerBlock& scale,
+                        const std::optional<PerBlock>& zero) const {
+  const int64_t columns = weight.columns(), block = scale.blocks.columns;
+  const std::vector<int32_t> order = column_groups(columns, scale);
+  weight.read = dequantize(q, columns, scale.values, scale.blocks,
+                           zero ? std::optional(zero->values) : std::nullopt,
+                           zero ? zero->blocks : ScaleBlocks{}, order);
+  const bool whole = block == columns;
+  const bool taken = whole || block == kPanelDepth / 2 || block % kPanelDepth == 0;
+  const bool same = !zero || zero->blocks.columns == block;
+  if (bits == 0 || !order.empty() || !taken || !same) return;
+  const RowFormat format{.type = bits <= 4 ? RowType::panel4 : RowType::panel8,
+                         .group = whole ? kWholeRow : block,
+                         .half = !zero && scale.values.dtype == DType::f16,
+                         .offsets = zero.has_value()};
+  weight.codes = {format, [=](int64_t row, RowCodes& out) {
+                    const int middle = format.type == RowType::panel4 ? 8 : 128;
+                    std::vector<float> values(static_cast<size_t>(columns));
+                    q(row, 1, values.data());
+                    out.codes.resize(values.size());
+                    for (size_t c = 0; c < values.size(); ++c)
+                      out.codes[c] = static_cast<uint8_t>(static_cast<int>(values[c]) + middle);
+                    out.scales.resize(static_cast<size_t>(scale.values.columns()));
+                    scale.values.read(row / scale.blocks.rows, 1, out.scales.data());
+                    out.offsets.resize(zero ? out.scales.size() : 0);
+                    if (!zero) return;
+                    zero->values.read(row / zero->blocks.rows, 1, out.offsets.data());
+                    for (size_t g = 0; g < out.offsets.size(); ++g)
+                      out.offsets[g] =
+                          -(out.offsets[g] + static_cast<float>(middle)) * out.scales[g];
+                  }};
 }
 
 /// Integers of less than 8 bits are kept as I8, too: none may be larger than they can be.
@@ -234,11 +261,7 @@ StoredWeight Module::scaled(const TensorView& stored) const {
   weight.bytes += scale.values.bytes;
   weight.format = fmt::format("{} with scales per {} × {}", weight.format, scale.blocks.rows,
                               scale.blocks.columns);
-  if (stored.dtype == DType::i8 && scale.blocks.columns == columns && !zero)
-    weight.read_int8 = int8_rows(stored, columns, scale.values, scale.blocks.rows);
-  weight.read = dequantize(weight.read, columns, scale.values, scale.blocks,
-                           zero ? std::optional(zero->values) : std::nullopt,
-                           zero ? zero->blocks : ScaleBlocks{}, column_groups(columns, scale));
+  add_values(weight, weight.read, floats ? 0 : 8, scale, zero);
   return weight;
 }
 
@@ -376,9 +399,7 @@ StoredWeight Module::unpacked(const TensorView& packed) const {
   weight.exact = false;
   weight.bytes = packed.bytes.size() + scale.values.bytes;
   weight.format = fmt::format("packed int{} in groups of {}", bits, scale.blocks.columns);
-  weight.read = dequantize(values, columns, scale.values, scale.blocks,
-                           zero ? std::optional(zero->values) : std::nullopt,
-                           zero ? zero->blocks : ScaleBlocks{}, column_groups(columns, scale));
+  add_values(weight, values, bits, scale, zero);
   return weight;
 }
 

@@ -44,7 +44,7 @@ int64_t product(std::span<const int64_t> shape) {
 StoredWeight view_of(const StoredWeight& weight, std::vector<int64_t> shape) {
   StoredWeight view = weight;
   view.plain = {};
-  view.read_int8 = {};
+  view.codes = {};
   view.shape = std::move(shape);
   const auto whole = static_cast<double>(std::max<int64_t>(1, product(weight.shape)));
   view.bytes = static_cast<uint64_t>(std::llround(static_cast<double>(weight.bytes) / whole *
@@ -108,9 +108,13 @@ void read_rows(const StoredWeight& weight, int64_t row, int64_t count, const Row
                 elements * sizeof(uint16_t));
     return;
   }
-  if (to.is_int8() && weight.read_int8) {
-    const Rows part = to.row_range(at, at + count);
-    return weight.read_int8(row, count, part.values.data<int8_t>(), part.scales.f32());
+  if (to.format.is_panels() && to.format == weight.codes.format) {
+    RowCodes codes;
+    for (int64_t i = 0; i < count; ++i) {
+      weight.codes.read(row + i, codes);
+      to.write_codes(at + i, codes);
+    }
+    return;
   }
   std::vector<float> wide(elements);
   weight.read(row, count, wide.data());
@@ -160,11 +164,10 @@ StoredWeight row_slice(const StoredWeight& weight, int64_t begin, std::vector<in
   slice.read = [read = weight.read, begin](int64_t row, int64_t count, float* out) {
     read(begin + row, count, out);
   };
-  if (weight.read_int8)
-    slice.read_int8 = [read = weight.read_int8, begin](int64_t row, int64_t count, int8_t* values,
-                                                       float* scales) {
-      read(begin + row, count, values, scales);
-    };
+  if (weight.codes.read)
+    slice.codes = {
+        weight.codes.format,
+        [read = weight.codes.read, begin](int64_t row, RowCodes& out) { read(begin + row, out); }};
   if (!weight.plain.empty()) {
     const auto row_bytes = static_cast<size_t>(weight.columns()) * dtype_size(weight.dtype);
     slice.plain = weight.plain.subspan(static_cast<size_t>(begin) * row_bytes,
@@ -177,7 +180,7 @@ StoredWeight stack(const std::vector<StoredWeight>& weights) {
   UM_CHECK(!weights.empty(), "nothing to stack");
   StoredWeight all = weights.front();
   all.plain = {};
-  all.read_int8 = {};
+  all.codes = {};
   all.bytes = 0;
   std::vector<StoredWeight::Read> parts;
   for (const StoredWeight& weight : weights) {
@@ -203,10 +206,13 @@ StoredWeight stack(const std::vector<StoredWeight>& weights) {
 
 StoredWeight reorder_rows(const StoredWeight& weight, std::function<int64_t(int64_t)> order) {
   StoredWeight view = view_of(weight, weight.shape);
-  view.read = [read = weight.read, order = std::move(order), columns = weight.columns()](
-                  int64_t row, int64_t count, float* out) {
+  view.read = [read = weight.read, order, columns = weight.columns()](int64_t row, int64_t count,
+                                                                      float* out) {
     for (int64_t i = 0; i < count; ++i) read(order(row + i), 1, out + i * columns);
   };
+  if (weight.codes.read)
+    view.codes = {weight.codes.format, [read = weight.codes.read, order](
+                                           int64_t row, RowCodes& out) { read(order(row), out); }};
   return view;
 }
 

@@ -30,10 +30,13 @@ struct StoredWeight {
   std::string format;        ///< how the file stores it: "BF16", "Q4_K"
   uint64_t bytes = 0;        ///< of it in the file
   Read read;                 ///< empty for a type that has no values in f32 (BOOL)
-  /// Writes the rows' own integers and a scale for each row. Like `read`; empty for a weight that
-  /// is not stored so.
-  using ReadInt8 = std::function<void(int64_t row, int64_t count, int8_t* values, float* scales)>;
-  ReadInt8 read_int8;
+  /// The integers that the file keeps, in the narrowest format of panels that holds them all; no
+  /// format where it keeps none, or none of a kind that kernels take.
+  struct Codes {
+    RowFormat format;
+    std::function<void(int64_t row, RowCodes& out)> read;  ///< like `read`
+  };
+  Codes codes;
   /// The values themselves in `dtype`, where they lie in the file like that; else empty.
   std::span<const std::byte> plain;
 

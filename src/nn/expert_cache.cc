@@ -57,8 +57,8 @@ void ExpertCache::Layer::load(const std::vector<int64_t>& experts) {
 #pragma omp parallel for schedule(dynamic, 1)
   for (size_t i = 0; i < experts.size(); ++i) {
     const int64_t slot = first + slot_of(experts[i]);
-    const auto part = [slot](const Rows& all) {
-      const int64_t rows = all.values.shape()[1];
+    const auto part = [&](const Rows& all) {
+      const int64_t rows = all.rows() / cache_.slots_;
       return all.row_range(slot * rows, (slot + 1) * rows);
     };
     cache_.load_(index_, experts[i], part(cache_.gate_up_), part(cache_.down_));
@@ -98,15 +98,20 @@ ExpertSlots::Fetched ExpertCache::Layer::fetch(const Tensor& offsets, int64_t be
 ExpertCache::ExpertCache(Device& device, RowFormat format, int64_t slots, int64_t hidden,
                          int64_t width)
     : device_(device),
-      gate_up_(Rows::empty(device, {slots, 2 * width, hidden}, format)),
-      down_(Rows::empty(device, {slots, hidden, width}, format)) {
+      slots_(slots),
+      gate_up_(Rows::empty(device, {slots, 2 * width, hidden}, format, width)),
+      down_(Rows::empty(device, {slots, hidden, width}, format, hidden)) {
   UM_CHECK(slots > 0, "a cache of {} experts: expected at least one", slots);
 }
 
 ExpertCache::~ExpertCache() = default;
 
 int64_t ExpertCache::expert_bytes(RowFormat format, int64_t hidden, int64_t width) {
-  return 2 * width * format.row_bytes(hidden) + hidden * format.row_bytes(width);
+  const auto rows = [&](int64_t count) {
+    if (!format.is_panels()) return count;
+    return (count + kPanelRows - 1) / kPanelRows * kPanelRows;
+  };
+  return 2 * rows(width) * format.row_bytes(hidden) + rows(hidden) * format.row_bytes(width);
 }
 
 ExpertSlots* ExpertCache::add_layer(std::string prefix, int64_t experts) {

@@ -43,12 +43,14 @@ class ExpertCache {
   /// Must be set before the first forward.
   void set_load(Load load) { load_ = std::move(load); }
   Stats stats() const { return stats_; }
-  int64_t slots() const { return gate_up_.values.shape()[0]; }
+  int64_t slots() const { return slots_; }
+  RowFormat format() const { return gate_up_.format; }
 
  private:
   class Layer;
 
   Device& device_;
+  int64_t slots_;
   Rows gate_up_, down_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::string> prefixes_;

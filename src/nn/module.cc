@@ -1,6 +1,8 @@
 // See module.h.
 #include "nn/module.h"
 
+#include <numeric>
+
 #include "core/rng.h"
 #include "kernels/args/matmul.h"
 #include "nn/expert_cache.h"
@@ -8,32 +10,20 @@
 namespace um {
 
 void Param::set_trainable(bool on) {
-  UM_CHECK(!on || value.dtype() == DType::f32,
+  UM_CHECK(!on || (value && value.dtype() == DType::f32),
            "parameter {} is {}: only f32 weights train; load the model with f32 weights", name,
-           dtype_name(value.dtype()));
+           format_name(weight().format));
   trainable = on;
-  value.set_slot(on ? &slot : nullptr);
+  if (value) value.set_slot(on ? &slot : nullptr);
 }
 
-Rows Param::weight() const {
-  if (value.dtype() != DType::i8) return value;
-  Rows rows;
-  rows.values = value;
-  rows.scales = scales;
-  rows.format = kInt8Rows;
-  return rows;
-}
-
-DType WeightTypes::of(std::string_view param) const {
+RowFormat WeightTypes::of(std::string_view param) const {
   const auto found = others.find(param);
   return found == others.end() ? matrices : found->second;
 }
 
 ParamStore::ParamStore(Device& device, WeightTypes weights)
-    : device_(&device), weights_(std::move(weights)) {
-  weight_format(weights_.matrices);  // throws for a type that has none
-  for (const auto& [name, type] : weights_.others) weight_format(type);
-}
+    : device_(&device), weights_(std::move(weights)) {}
 
 ParamStore::~ParamStore() = default;
 
@@ -41,21 +31,36 @@ void ParamStore::set_expert_cache(std::unique_ptr<ExpertCache> cache) {
   expert_cache_ = std::move(cache);
 }
 
+namespace {
+
+/// Rows of which every piece of a matrix begins a panel.
+int64_t panel_unit(int64_t rows, const std::vector<Piece>& pieces) {
+  int64_t unit = rows;
+  for (const Piece& piece : pieces)
+    if (piece.row % kPanelRows != 0) unit = std::gcd(unit, piece.row);
+  return unit;
+}
+
+}  // namespace
+
 Param* ParamStore::create(const std::string& name, Shape shape, std::vector<Piece> pieces,
-                          Init init, DType dtype) {
+                          Init init, RowFormat format) {
   UM_CHECK(find(name) == nullptr, "parameter {} exists twice", name);
-  UM_CHECK(dtype != DType::i8 || shape[-1] <= kMaxInt8Depth,
+  UM_CHECK(!format.is_panels() || shape[-1] <= kMaxInt8Depth,
            "parameter {}: rows of {} values are too long for int8 products (at most {})", name,
            shape[-1], kMaxInt8Depth);
   auto param = std::make_unique<Param>();
   param->name = name;
-  const Rows rows = dtype == DType::f32 ? Rows(Tensor::empty(*device_, shape))
-                                        : Rows::empty(*device_, shape, weight_format(dtype));
-  param->value = rows.values;
-  param->scales = rows.scales;
+  param->shape = shape;
+  if (format.is_panels())
+    param->codes =
+        Rows::empty(*device_, shape, format, panel_unit(shape.count() / shape[-1], pieces));
+  else
+    param->value =
+        Tensor::empty(*device_, shape, format.type == RowType::bf16 ? DType::bf16 : DType::f32);
   param->init = init;
   param->pieces = std::move(pieces);
-  param->set_trainable(weights_.matrices == DType::f32);
+  param->set_trainable(weights_.matrices == kF32Rows && weights_.others.empty());
   params_.push_back(std::move(param));
   return params_.back().get();
 }
@@ -63,11 +68,11 @@ Param* ParamStore::create(const std::string& name, Shape shape, std::vector<Piec
 Param* ParamStore::stacked(const std::string& name, Shape shape, std::vector<Piece> pieces,
                            Init init) {
   return create(name, shape, std::move(pieces), init,
-                shape.rank() > 1 ? weights_.of(name) : DType::f32);
+                shape.rank() > 1 ? weights_.of(name) : kF32Rows);
 }
 
 Param* ParamStore::add(const std::string& name, Shape shape, Init init, bool decay) {
-  Param* param = create(name, shape, {Piece{name, 0, shape}}, init, DType::f32);
+  Param* param = create(name, shape, {Piece{name, 0, shape}}, init, kF32Rows);
   param->decay = decay;
   return param;
 }
@@ -79,8 +84,9 @@ Param* ParamStore::matrix(const std::string& name, int64_t out, int64_t in, doub
 
 Param* ParamStore::two_sided_matrix(const std::string& name, int64_t out, int64_t in, double std) {
   const Shape shape{out, in};
+  const RowFormat format = weights_.of(name);
   return create(name, shape, {Piece{name, 0, shape}}, {0, std},
-                weights_.of(name) == DType::i8 ? DType::bf16 : weights_.of(name));
+                format.is_panels() ? kBf16Rows : format);
 }
 
 Param* ParamStore::vector(const std::string& name, int64_t n, double mean) {
@@ -102,7 +108,7 @@ Param* ParamStore::find(std::string_view name) const {
 
 int64_t ParamStore::count() const {
   int64_t sum = 0;
-  for (const auto& param : params_) sum += param->value.count();
+  for (const auto& param : params_) sum += param->shape.count();
   return sum;
 }
 
@@ -118,7 +124,8 @@ namespace {
 void draw_rows(const Param& param, uint64_t seed, int64_t begin, int64_t end, float* to) {
   const RandomStream random(seed, hash_name(param.name));
   const Init& init = param.init;
-  for (int64_t i = begin * param.value.cols(); i < end * param.value.cols(); ++i)
+  const int64_t cols = param.shape[-1];
+  for (int64_t i = begin * cols; i < end * cols; ++i)
     *to++ = static_cast<float>(
         init.std == 0 ? init.mean : init.mean + init.std * random.normal(static_cast<uint64_t>(i)));
 }

@@ -35,8 +35,9 @@ struct Init {
 /// One weight: value, gradient slot, initialiser, how it is stored, whether it decays and trains.
 struct Param {
   std::string name;
-  Tensor value;   ///< carries the slot, so that ops record its gradient; maybe i8, with
-  Tensor scales;  ///< f32 [rows, 1]
+  Shape shape;
+  Tensor value;  ///< f32 or bf16; carries the slot, so that ops record its gradient
+  Rows codes;    ///< in place of `value`: a matrix in integers
   GradSlot slot;
   Init init;
   std::vector<Piece> pieces;
@@ -45,7 +46,7 @@ struct Param {
   bool buffer = false;    ///< never trained by gradient, always stored as f32 (router bias)
 
   /// A matrix as ops take it.
-  Rows weight() const;
+  Rows weight() const { return codes ? codes : Rows(value); }
   /// Stops or restarts gradients to this parameter. Throws Error for one that is not f32.
   void set_trainable(bool on);
 };
@@ -57,21 +58,21 @@ inline Tensor value_of(const Param* param) {
 
 class ExpertCache;
 
-/// The types that a model's matrices are kept in.
+/// The formats that a model's matrices are kept in.
 struct WeightTypes {
-  DType matrices = DType::f32;
-  std::map<std::string, DType, std::less<>> others = {};  ///< of parameters, by name, where another
+  RowFormat matrices = kF32Rows;
+  std::map<std::string, RowFormat, std::less<>> others = {};  ///< of parameters, by name
 
-  WeightTypes(DType matrices = DType::f32) : matrices(matrices) {}
-  DType of(std::string_view param) const;
+  WeightTypes(RowFormat matrices = kF32Rows) : matrices(matrices) {}
+  WeightTypes(DType matrices) : matrices(weight_format(matrices)) {}
+  RowFormat of(std::string_view param) const;
   bool operator==(const WeightTypes&) const = default;
 };
 
 class ParamStore {
  public:
   /// Matrices are kept in `weights`: f32, or for a model that only runs (its parameters do not
-  /// train) bf16 or i8 with a scale per row. Gains, biases and routers are f32 always. Throws Error
-  /// for another type.
+  /// train) bf16 or panels of integers. Gains, biases and routers are f32 always.
   explicit ParamStore(Device& device, WeightTypes weights = {});
   ~ParamStore();
   ParamStore(const ParamStore&) = delete;
@@ -83,14 +84,13 @@ class ParamStore {
 
   Device& device() const { return *device_; }
   const WeightTypes& weights() const { return weights_; }
-  DType weights_dtype() const { return weights_.matrices; }
 
   /// A parameter in f32, stored under its own name.
   Param* add(const std::string& name, Shape shape, Init init, bool decay);
   /// A matrix [out, in] in the weights' type: decays.
   Param* matrix(const std::string& name, int64_t out, int64_t in, double std);
-  /// The same for one that is also multiplied from its other side, where a scale per row is of no
-  /// use: bf16 in place of i8.
+  /// The same for one that is also multiplied from its other side, where scales per row are of no
+  /// use: bf16 in place of integers.
   Param* two_sided_matrix(const std::string& name, int64_t out, int64_t in, double std);
   /// A gain or bias [n]: does not decay.
   Param* vector(const std::string& name, int64_t n, double mean);
@@ -112,7 +112,7 @@ class ParamStore {
 
  private:
   Param* create(const std::string& name, Shape shape, std::vector<Piece> pieces, Init init,
-                DType dtype);
+                RowFormat format);
 
   Device* device_;
   WeightTypes weights_;

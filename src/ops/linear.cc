@@ -20,16 +20,17 @@ struct LinearNode {
 }  // namespace
 
 RowsView LinearInput::for_weight(const Rows& weight) const {
-  if (!weight.is_int8()) return rows_view(rows_);
-  if (!int8_) int8_ = Rows::quantized(rows_, kInt8Rows);
-  return int8_.view();
+  if (!weight.format.is_panels()) return rows_view(rows_);
+  const RowFormat format = activation_format(weight.format);
+  for (const Rows& made : int8_)
+    if (made.format == format) return made.view();
+  return int8_.emplace_back(Rows::quantized(rows_, format)).view();
 }
 
 Tensor detail::linear_forward(const LinearInput& input, const Rows& weight, const Tensor& bias) {
   const Tensor& x = input.rows();
   const int64_t out = weight.rows(), in = weight.cols();
-  UM_CHECK(x.cols() == in, "linear: input {} against weight {}", x.shape().text(),
-           weight.values.shape().text());
+  UM_CHECK(x.cols() == in, "linear: input {} against weight [{}, {}]", x.shape().text(), out, in);
   Tensor y = Tensor::empty(x.device(), {x.rows(), out});
   launch(x.device(), Matmul{.m = x.rows(),
                             .n = out,

@@ -5,8 +5,8 @@
 
 namespace um {
 
-/// What weights are multiplied with: f32 rows [T, in], and their form for int8 weights, which is
-/// made when the first of them asks and shared by all that read the same rows.
+/// What weights are multiplied with: f32 rows [T, in], and their int8 form for weights in integers,
+/// which is made when the first of them asks and shared by all that read the same rows.
 class LinearInput {
  public:
   LinearInput(const Tensor& rows) : rows_(rows) {}
@@ -16,11 +16,11 @@ class LinearInput {
 
  private:
   Tensor rows_;
-  mutable Rows int8_;
+  mutable std::vector<Rows> int8_;  // of different groups
 };
 
-/// x [T, in], weight [out, in], bias [out] or undefined → [T, out]. Weights in int8 make it a
-/// product of integers (W8A8), without gradient: throws Error where one is wanted.
+/// x [T, in], weight [out, in], bias [out] or undefined → [T, out]. Weights in integers
+/// make it a product of integers, without gradient: throws Error where one is wanted.
 Tensor linear(const LinearInput& x, const Rows& weight, const Tensor& bias = {});
 
 namespace detail {

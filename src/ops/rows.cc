@@ -2,6 +2,9 @@
 #include "ops/rows.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
 
 #include "ops/launch.h"
 
@@ -15,9 +18,33 @@ DType values_type(RowType type) {
     case RowType::bf16:
       return DType::bf16;
     case RowType::i8:
+    case RowType::panel8:
+    case RowType::panel4:
       return DType::i8;
   }
   return DType::f32;
+}
+
+int64_t padded(int64_t rows) {
+  return (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+}
+
+void check_panels(const RowFormat& format, int64_t rows, int64_t unit) {
+  const int64_t group = format.group;
+  UM_CHECK(
+      group == kWholeRow || group == kPanelDepth / 2 || (group > 0 && group % kPanelDepth == 0),
+      "rows in panels with a scale for {} channels: expected 16, a multiple of 32, or one for "
+      "the row",
+      group);
+  UM_CHECK(unit > 0 && rows % unit == 0, "{} rows in units of {}", rows, unit);
+}
+
+/// numbers[at] = value, in the tensor's type.
+void put_number(const Tensor& numbers, int64_t at, float value) {
+  if (numbers.dtype() == DType::f16)
+    reinterpret_cast<uint16_t*>(numbers.raw())[at] = f16_from_f32(value);
+  else
+    numbers.f32()[at] = value;
 }
 
 /// The kernel that puts `count` f32 rows, `ld` elements apart, into `to`.
@@ -44,12 +71,30 @@ Rows::Rows(const Tensor& plain) : values(plain) {
   format = plain.dtype() == DType::bf16 ? kBf16Rows : kF32Rows;
 }
 
-Rows Rows::empty(Device& device, Shape shape, RowFormat format) {
+Rows Rows::empty(Device& device, Shape shape, RowFormat format, int64_t unit) {
   Rows rows;
-  rows.values = Tensor::empty(device, shape, values_type(format.type));
   rows.format = format;
-  if (format.has_scales())
-    rows.scales = Tensor::empty(device, {rows.rows(), format.scales(rows.cols())});
+  int64_t stored = 1;
+  for (int i = 0; i + 1 < shape.rank(); ++i) stored *= shape[i];
+  const int64_t cols = shape[-1];
+  if (format.is_panels()) {
+    rows.rows_ = stored;
+    rows.cols_ = cols;
+    rows.unit_ = unit > 0 ? unit : std::max<int64_t>(stored, 1);
+    check_panels(format, stored, rows.unit_);
+    stored = padded(panel_row(stored, rows.unit_));
+    shape = {stored, format.value_bytes(cols)};
+  }
+  rows.values = Tensor::empty(device, shape, values_type(format.type));
+  const Shape scales{stored, format.scales(cols)};
+  const DType type = format.half ? DType::f16 : DType::f32;
+  // Zeros in panels, so that padding is no number of its own.
+  const auto numbers = [&] {
+    return format.is_panels() ? Tensor::zeros(device, scales, type)
+                              : Tensor::empty(device, scales, type);
+  };
+  if (format.has_scales()) rows.scales = numbers();
+  if (format.offsets) rows.offsets = numbers();
   return rows;
 }
 
@@ -60,45 +105,194 @@ Rows Rows::quantized(const Tensor& x, RowFormat format) {
 }
 
 const Tensor& Rows::trained() const {
-  UM_CHECK(!is_int8(), "no gradient goes through int8 weights; load them as f32");
+  UM_CHECK(!format.has_scales(), "no gradient goes through {} weights; load them as f32",
+           format_name(format));
   return values;
 }
 
 int64_t Rows::bytes() const {
-  return static_cast<int64_t>(values.bytes() + (scales ? scales.bytes() : 0));
+  int64_t sum = 0;
+  for (const Tensor* part : {&values, &scales, &offsets})
+    if (*part) sum += static_cast<int64_t>(part->bytes());
+  return sum;
 }
 
 Rows Rows::row_range(int64_t begin, int64_t end) const {
   Rows part = *this;
-  part.values = values.reshape({rows(), cols()}).row_range(begin, end);
-  if (scales) part.scales = scales.row_range(begin, end);
+  if (format.is_panels()) {
+    part.rows_ = end - begin;
+    part.unit_ = std::min(unit_, std::max<int64_t>(part.rows_, 1));
+    begin = panel_row(begin, unit_);
+    end = begin + padded(panel_row(part.rows_, unit_));
+  }
+  const auto cut = [&](Tensor& all) {
+    if (all) all = all.reshape({all.rows(), all.cols()}).row_range(begin, end);
+  };
+  cut(part.values);
+  cut(part.scales);
+  cut(part.offsets);
   return part;
 }
 
 RowsView Rows::view() const {
-  if (!is_int8()) return rows_view(values);
-  return {values.data<int8_t>(), values.ld(), format, scales.f32(), scales.ld()};
+  if (!format.has_scales()) return rows_view(values);
+  RowsView view(values.data<int8_t>(), values.ld(), format, nullptr, scales.ld());
+  view.scales = scales.raw();
+  view.offsets = offsets ? offsets.raw() : nullptr;
+  view.unit = unit_;
+  return view;
+}
+
+bool Rows::overflown() const {
+  if (!format.half || device().dry()) return false;
+  const auto* halves = reinterpret_cast<const uint16_t*>(scales.raw());
+  return std::any_of(halves, halves + scales.count(),
+                     [](uint16_t bits) { return (bits & 0x7fff) == 0x7c00; });
+}
+
+void Rows::write_codes(int64_t row, const RowCodes& from) const {
+  const int64_t stored = panel_row(row, unit_), in_panel = stored % kPanelRows;
+  const int64_t first = stored - in_panel;
+  auto* bytes = reinterpret_cast<uint8_t*>(values.data<int8_t>()) + first * values.ld();
+  const int64_t all = format.value_bytes(cols_) * 8 / row_type_bits(format.type);
+  const int64_t step = format.type == RowType::panel8 ? 4 : 8;
+  for (int64_t c = 0; c < all; c += step) {
+    std::array<uint8_t, 8> codes{};
+    if (c < cols_) std::copy_n(from.codes.begin() + c, std::min(step, cols_ - c), codes.begin());
+    uint8_t* to = bytes + panel_byte(format.type, in_panel, c);
+    for (size_t i = 0; i < 4; ++i)
+      to[i] = static_cast<uint8_t>(step == 4 ? codes[i] : codes[i] | codes[i + 4] << 4);
+  }
+  for (int64_t g = 0; g < scales.cols(); ++g) {
+    const int64_t at = first * scales.ld() + g * kPanelRows + in_panel;
+    put_number(scales, at, from.scales[static_cast<size_t>(g)]);
+    if (format.offsets) put_number(offsets, at, from.offsets[static_cast<size_t>(g)]);
+  }
 }
 
 void Rows::write(int64_t row, int64_t count, const float* from) const {
-  const Rows to = row_range(row, row + count);
   const auto elements = static_cast<size_t>(count * cols());
   switch (format.type) {
     case RowType::f32:
-      std::copy_n(from, elements, to.values.f32());
+      std::copy_n(from, elements, row_range(row, row + count).values.f32());
       return;
     case RowType::bf16:
-      return convert_from_f32(DType::bf16, from, to.values.data<uint16_t>(), elements);
+      return convert_from_f32(DType::bf16, from,
+                              row_range(row, row + count).values.data<uint16_t>(), elements);
     case RowType::i8:
-      device().kernels()->quantize_rows(quantize_into(to, from, cols(), count));
+      device().kernels()->quantize_rows(
+          quantize_into(row_range(row, row + count), from, cols(), count));
+      return;
+    case RowType::panel8:
+    case RowType::panel4:
+      for (int64_t r = 0; r < count; ++r)
+        write_codes(row + r, round_row(*device().kernels(), from + r * cols(), cols(), format));
   }
+}
+
+namespace {
+
+/// The codes -8 … 7 of n values at a scale, plus 8; their squared error.
+double round_group(const float* x, int64_t n, float scale, uint8_t* codes) {
+  const float inverse = scale == 0 ? 0.0f : 1 / scale;
+  double error = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float q = std::nearbyint(std::clamp(x[i] * inverse, -8.0f, 7.0f));
+    codes[i] = static_cast<uint8_t>(static_cast<int32_t>(q) + 8);
+    const double off = double{x[i]} - double{scale} * double{q};
+    error += off * off;
+  }
+  return error;
+}
+
+/// The scale as it is kept.
+float stored_scale(float scale, bool half) {
+  return half ? f32_from_f16(f16_from_f32(scale)) : scale;
+}
+
+/// Codes of -8 … 7: from a few scales on, the least-squares scale of the codes and the codes of
+/// that scale in turn; the best of all.
+float search_scale(const float* x, int64_t n, bool half, uint8_t* codes) {
+  constexpr int kRounds = 6;
+  float extreme = 0;
+  for (int64_t i = 0; i < n; ++i)
+    if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
+  std::vector<uint8_t> tried(static_cast<size_t>(n));
+  double best = std::numeric_limits<double>::infinity();
+  float chosen = 0;
+  const auto attempt = [&](float scale) {
+    const double error = round_group(x, n, scale, tried.data());
+    if (error >= best) return false;
+    best = error;
+    chosen = scale;
+    std::copy_n(tried.data(), n, codes);
+    return true;
+  };
+  for (const float steps : {-8.0f, -7.0f, 6.6f, 7.5f}) {
+    float scale = stored_scale(extreme / steps, half);
+    for (int round = 0; round < kRounds && attempt(scale); ++round) {
+      double product = 0, squares = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        const double q = codes[i] - 8;
+        product += x[i] * q;
+        squares += q * q;
+      }
+      if (squares == 0) break;
+      scale = stored_scale(static_cast<float>(product / squares), half);
+    }
+  }
+  return std::isinf(best) ? std::numeric_limits<float>::infinity() : chosen;
+}
+
+}  // namespace
+
+RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowFormat format) {
+  const int64_t groups = format.scales(cols), group = std::min(format.group, cols);
+  RowCodes row;
+  row.codes.resize(static_cast<size_t>(cols));
+  row.scales.resize(static_cast<size_t>(groups));
+  // At 8 bits these are the codes; at 4 they show which groups are finite.
+  std::vector<int8_t> eight(static_cast<size_t>(cols));
+  kernels.quantize_rows({.rows = 1,
+                         .width = cols,
+                         .group = format.group,
+                         .x = x,
+                         .values = eight.data(),
+                         .scales = row.scales.data()});
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t begin = g * group, n = std::min(group, cols - begin);
+    uint8_t* codes = row.codes.data() + begin;
+    float& scale = row.scales[static_cast<size_t>(g)];
+    if (format.type == RowType::panel8)
+      for (int64_t i = 0; i < n; ++i) codes[i] = static_cast<uint8_t>(eight[begin + i] + 128);
+    else if (std::isfinite(scale))
+      scale = search_scale(x + begin, n, format.half, codes);
+    if (format.offsets) row.offsets.push_back((format.type == RowType::panel8 ? -128 : -8) * scale);
+  }
+  return row;
+}
+
+std::string format_name(const RowFormat& format) {
+  if (format == kF32Rows) return "f32";
+  if (format == kBf16Rows) return "bf16";
+  if (format == kW8Rows) return "w8a8";
+  if (format == kW4Rows) return "w4a8";
+  return fmt::format(
+      "int{} {}{}", row_type_bits(format.type),
+      format.group == kWholeRow ? "by rows" : fmt::format("in groups of {}", format.group),
+      format.offsets ? " with offsets" : "");
 }
 
 RowFormat weight_format(DType dtype) {
   UM_CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::i8,
            "weights of type {}: expected f32, bf16 or i8", dtype_name(dtype));
-  if (dtype == DType::i8) return kInt8Rows;
+  if (dtype == DType::i8) return kW8Rows;
   return dtype == DType::bf16 ? kBf16Rows : kF32Rows;
+}
+
+RowFormat activation_format(const RowFormat& weights) {
+  if (weights.group == kWholeRow) return kInt8Rows;
+  return {RowType::i8, std::max(weights.group, kPanelDepth)};
 }
 
 RowFormat cache_format(DType dtype) {

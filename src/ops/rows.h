@@ -2,44 +2,77 @@
 // cache keeps, and activations on their way into an int8 product all are Rows.
 #pragma once
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include "core/tensor.h"
 #include "kernels/args/row_format.h"
 #include "kernels/args/rows_view.h"
 
 namespace um {
 
+struct Kernels;
+
+/// A row in the integers of a format with scales.
+struct RowCodes {
+  std::vector<uint8_t> codes;          ///< one for each channel, as a panel keeps them
+  std::vector<float> scales, offsets;  ///< one for each group; offsets where the format has them
+};
+
 struct Rows {
-  Tensor values;  ///< f32, bf16 or i8 [..., cols]
-  Tensor scales;  ///< f32 [rows, groups] where the format has scales, else undefined
+  Tensor values;   ///< f32, bf16 or i8 [..., cols]; of panels i8 [padded rows, bytes of a row]
+  Tensor scales;   ///< f32 or f16 [rows, groups] where the format has scales, else undefined
+  Tensor offsets;  ///< likewise, where it has offsets
   RowFormat format = {};
 
   Rows() = default;
   /// f32 and bf16 rows. Throws Error for a tensor of another type.
   Rows(const Tensor& plain);
-  /// New memory, contents unspecified.
-  static Rows empty(Device& device, Shape shape, RowFormat format);
-  /// f32 rows [rows, cols] in `format`, which has scales.
+  /// New memory, contents unspecified. Of panels each `unit` of rows (0: all) begins a new one, so
+  /// that a view or a range may begin there. Throws Error for a format that no kernel takes.
+  static Rows empty(Device& device, Shape shape, RowFormat format, int64_t unit = 0);
+  /// f32 rows [rows, cols] in i8 with scales.
   static Rows quantized(const Tensor& x, RowFormat format);
 
   explicit operator bool() const { return values.defined(); }
-  int64_t rows() const { return values.rows(); }
-  int64_t cols() const { return values.cols(); }
+  int64_t rows() const { return format.is_panels() ? rows_ : values.rows(); }
+  int64_t cols() const { return format.is_panels() ? cols_ : values.cols(); }
   Device& device() const { return values.device(); }
   bool is_int8() const { return format.type == RowType::i8; }
   /// Where the gradient of plain rows is gathered; null where none is wanted.
   GradSlot* slot() const { return values.slot(); }
-  /// The values of rows that a gradient goes through. Throws Error for int8 ones.
+  /// The values of rows that a gradient goes through. Throws Error for quantised ones.
   const Tensor& trained() const;
   int64_t bytes() const;
   /// The rows [begin, end), sharing memory; of stacked matrices counted through all of them.
   Rows row_range(int64_t begin, int64_t end) const;
   RowsView view() const;
-  /// Puts `count` rows of f32 from `row` on into the format. Host memory; several threads may.
+  /// Puts `count` rows of f32 from `row` on into the format. Host memory; several threads may, with
+  /// other rows.
   void write(int64_t row, int64_t count, const float* from) const;
+  /// Whether a scale is infinite: values that are too large for f16 scales.
+  bool overflown() const;
+  /// Puts a row's integers, scales and offsets into panels. As `write`.
+  void write_codes(int64_t row, const RowCodes& from) const;
+
+ private:
+  int64_t rows_ = 0, cols_ = 0, unit_ = 0;  // of panels
 };
 
-/// The format of weights and of cached rows kept in f32, bf16 or i8. Throws Error for other types.
+/// A row of f32 in the nearest integers: at 8 bits the scale is the largest magnitude / 127 (as
+/// f16 it may be off by 1/4096: 0.03 steps); at 4
+/// the one of smallest squared error that SSZ finds (least squares in turn
+/// with rounding). A group with a NaN or Inf becomes NaN.
+RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowFormat format);
+
+/// "f32", "w4a8": what `--dtype` and messages call a format of weights; formats that only files
+/// have by their parts ("int4 in groups of 64").
+std::string format_name(const RowFormat& format);
+/// The format of weights, and of cached rows, in f32, bf16 or i8. Throws Error for other types.
 RowFormat weight_format(DType dtype);
+/// How activations are kept that are multiplied with weights of this format.
+RowFormat activation_format(const RowFormat& weights);
 RowFormat cache_format(DType dtype);
 
 /// to[slots[t]] = from[t] for the rows of `from` [T, cols]; slots i32. `to` is f32 or int8.

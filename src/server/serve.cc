@@ -69,8 +69,8 @@ class Joined {
 
 /// Loads the model on a thread of its own, so that signals still end the process, and says how far
 /// it has come.
-void load(Service& service, Device& device, std::optional<DType> weights, const Signals& signals,
-          const Note& note, const LoadProgress& progress) {
+void load(Service& service, Device& device, std::optional<WeightTypes> weights,
+          const Signals& signals, const Note& note, const LoadProgress& progress) {
   std::atomic<bool> loaded{false};
   std::exception_ptr failure;
   std::vector<std::string> warnings;
@@ -97,8 +97,11 @@ void load(Service& service, Device& device, std::optional<DType> weights, const 
   for (const std::string& warning : warnings) note("warning: " + warning);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   if (service.base_model()) note(fmt::format("{}; the page offers completions", kBaseModel));
-  const std::string experts = describe_experts(service.model());
-  note(fmt::format("loaded in {:.1f} s{}{}", took.count(), experts.empty() ? "" : "; ", experts));
+  std::string line = fmt::format("loaded in {:.1f} s", took.count());
+  for (const std::string& more :
+       {describe_weights(service.model()), describe_experts(service.model())})
+    if (!more.empty()) line += "; " + more;
+  note(line);
 }
 
 std::string url_of(const ServeOptions& options, int port) {
@@ -110,7 +113,7 @@ std::string url_of(const ServeOptions& options, int port) {
 }  // namespace
 
 void serve(const ServeOptions& options, const std::filesystem::path& directory, Device& device,
-           std::optional<DType> weights, const Note& note, const LoadProgress& progress) {
+           std::optional<WeightTypes> weights, const Note& note, const LoadProgress& progress) {
   const Signals signals;
   Service service(options, directory);
   Routes routes(service);

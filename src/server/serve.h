@@ -20,6 +20,6 @@ using Note = std::function<void(const std::string&)>;
 /// `progress` is called several times a second. Throws Error if the port or the model cannot be
 /// had.
 void serve(const ServeOptions& options, const std::filesystem::path& directory, Device& device,
-           std::optional<DType> weights, const Note& note, const LoadProgress& progress);
+           std::optional<WeightTypes> weights, const Note& note, const LoadProgress& progress);
 
 }  // namespace um

@@ -153,7 +153,7 @@ Service::~Service() {
   stop();
 }
 
-void Service::load(Device& device, std::optional<DType> weights,
+void Service::load(Device& device, std::optional<WeightTypes> weights,
                    std::vector<std::string>* warnings) {
   tokenizer_ = Tokenizer::load(directory_);
   if (warnings != nullptr)

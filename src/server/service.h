@@ -75,7 +75,7 @@ class Service {
   ~Service();
 
   /// Reads the checkpoint and starts the engine. Throws Error.
-  void load(Device& device, std::optional<DType> weights, std::vector<std::string>* warnings);
+  void load(Device& device, std::optional<WeightTypes> weights, std::vector<std::string>* warnings);
   /// Refuses what is new, and waits until all that runs has finished, or so many seconds.
   void drain(double seconds);
   /// Ends everything that still runs.

@@ -9,9 +9,9 @@ namespace um {
 
 Optimizer::Optimizer(ParamStore& params, const AdamWOptions& options)
     : params_(params), options_(options) {
-  UM_CHECK(params.weights_dtype() == DType::f32,
+  UM_CHECK(params.weights() == WeightTypes(),
            "the model's weights are {}: only f32 weights train; load the model with f32 weights",
-           dtype_name(params.weights_dtype()));
+           format_name(params.weights().matrices));
   for (const auto& param : params.all())
     states_[param.get()] = {Tensor::zeros(params.device(), param->value.shape()),
                             Tensor::zeros(params.device(), param->value.shape())};

@@ -219,57 +219,6 @@ TEST(GroupedMatmul, Bf16IsItsF32ToTheBit) {
   }
 }
 
-/// int8 rows: each slot has the bits of the dense int8 product, its activation those of f32's.
-TEST(GroupedMatmul, Int8HasTheReferencesBitsAndThoseOfDense) {
-  const int64_t n = 74, k = 133, groups = 5, tokens = 40;
-  const std::vector<int64_t> offsets = {0, 1, 1, 30, 34, 70};
-  const int64_t slots = offsets.back();
-  std::mt19937 rng(3);
-  std::vector<int8_t> a(tokens * k), b(groups * n * k);
-  for (int8_t& value : a) value = static_cast<int8_t>(rng());
-  for (int8_t& value : b) value = static_cast<int8_t>(rng());
-  const std::vector<float> scales_a = noise(tokens, 1), scales_b = noise(groups * n, 2);
-  std::vector<int32_t> gather, places = {4, 2, 0, 1, 3};
-  for (int64_t i = 0; i < slots; ++i) gather.push_back(static_cast<int32_t>(i * 7 % tokens));
-  std::vector<float> c(slots * n), act(slots * n / 2);
-  GroupedMatmul args;
-  args.groups = groups;
-  args.rows = slots;
-  args.n = n;
-  args.k = k;
-  args.offsets = offsets.data();
-  args.a = {a.data(), k, kInt8Rows, scales_a.data(), 1};
-  args.gather_a = gather.data();
-  args.b = {b.data(), k, kInt8Rows, scales_b.data(), 1};
-  args.slots = places.data();
-  args.c = c.data();
-  args.ldc = n;
-  args.swiglu = act.data();
-  ref::kTable.grouped_matmul(args);
-  const std::vector<float> expected = c, expected_act = act;
-  for (const Kernels* table : vector_tables()) {
-    std::fill(c.begin(), c.end(), 0.0f);
-    table->grouped_matmul(args);
-    ASSERT_EQ(c, expected) << table->name;
-    for (size_t i = 0; i < act.size(); ++i)
-      ASSERT_NEAR(act[i], expected_act[i], 1e-5f * std::abs(expected_act[i]) + 1e-30f);
-    for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t slot = offsets[g]; slot < offsets[g + 1]; ++slot) {
-        std::vector<float> row(n);
-        table->matmul({.m = 1,
-                       .n = n,
-                       .k = k,
-                       .a = args.a.from_row(gather[slot]),
-                       .b = args.b.from_row(places[g] * n),
-                       .trans_b = true,
-                       .c = row.data(),
-                       .ldc = n});
-        ASSERT_TRUE(std::equal(row.begin(), row.end(), c.begin() + slot * n)) << table->name;
-      }
-    }
-  }
-}
-
 /// Experts that nobody chose are not read: here their weights are pages that nobody may touch.
 TEST(GroupedMatmul, OnlyChosenExpertsAreRead) {
   constexpr int64_t kN = 64, kK = 96, kGroups = 5, kChosen = 2;

@@ -41,7 +41,8 @@ class Bf16Test : public ::testing::TestWithParam<std::string> {
     }
     save_model(*copy, directory_);
   }
-  std::unique_ptr<Model> load(std::optional<DType> weights, std::string_view kernels = "") const {
+  std::unique_ptr<Model> load(std::optional<WeightTypes> weights,
+                              std::string_view kernels = "") const {
     Device& device = kernels.empty() ? cpu_device() : cpu_device(kernels);
     return load_model(directory_, device, nullptr, weights);
   }
@@ -54,7 +55,7 @@ class Bf16Test : public ::testing::TestWithParam<std::string> {
 TEST_P(Bf16Test, LogitsAreThoseOfTheRoundedF32Model) {
   save(DType::bf16);
   const auto wide = load(DType::f32), narrow = load(DType::bf16);
-  EXPECT_EQ(narrow->params().weights_dtype(), DType::bf16);
+  EXPECT_EQ(narrow->params().weights().matrices, kBf16Rows);
   const std::vector<float> expected = full_logits(*wide, ids_);
   EXPECT_EQ(full_logits(*narrow, ids_), expected);
   // The rounding is visible, so the comparison means something.
@@ -79,7 +80,7 @@ TEST_P(Bf16Test, NormsRoutersAndBiasesStayF32) {
   const auto narrow = make_model(model_->config(), dry_device(), DType::bf16);
   int64_t matrices = 0;
   for (const auto& param : narrow->params().all()) {
-    const bool kept = param->value.shape().rank() == 1 || param->name.ends_with("mlp.gate.weight");
+    const bool kept = param->shape.rank() == 1 || param->name.ends_with("mlp.gate.weight");
     EXPECT_EQ(param->value.dtype(), kept ? DType::f32 : DType::bf16) << param->name;
     if (!kept) matrices += param->value.count();
   }
@@ -91,9 +92,9 @@ TEST_P(Bf16Test, NormsRoutersAndBiasesStayF32) {
 
 TEST_P(Bf16Test, AutoKeepsWhatIsStored) {
   save(DType::bf16);
-  EXPECT_EQ(load(std::nullopt)->params().weights_dtype(), DType::bf16);
+  EXPECT_EQ(load(std::nullopt)->params().weights().matrices, kBf16Rows);
   save(DType::f32);
-  EXPECT_EQ(load(std::nullopt)->params().weights_dtype(), DType::f32);
+  EXPECT_EQ(load(std::nullopt)->params().weights().matrices, kF32Rows);
 }
 
 TEST_P(Bf16Test, ReferenceKernelsAgree) {

@@ -2,7 +2,8 @@
 
 Standard input: {"write": directory, "cases": [{format, weights}]}: each case becomes
 directory/INDEX with a config.json and a random matrix; standard output [[f32 bits of the matrix as
-the package reads it back]].  Or {"match": [[module, entry]]}: [whether the entry means that Linear].
+the package reads it back]].  {"read": file.safetensors, "modules": [name], "bits", "group"}: [f32 bits
+of each as the package unpacks it].  Or {"match": [[module, entry]]}: [whether the entry means that Linear].
 Exit code 77: a package is missing.
 """
 import json
@@ -15,6 +16,7 @@ try:
     from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
     from compressed_tensors.utils.match import is_match
+    from safetensors import safe_open
     from safetensors.torch import save_file
 except ImportError:
     sys.exit(77)
@@ -50,11 +52,28 @@ def write(folder, case):
     return weight.to(torch.float32).numpy().view(np.uint32).ravel().tolist()
 
 
+def read(request):
+    args = QuantizationArgs(num_bits=request["bits"], strategy="group", group_size=request["group"])
+    scheme = QuantizationScheme(targets=["Linear"], weights=args, format="pack-quantized")
+    compressor = BaseCompressor.get_value_from_registry("pack-quantized")
+    out = []
+    with safe_open(request["read"], "pt") as file:
+        for module in request["modules"]:
+            parts = ("weight_packed", "weight_scale", "weight_shape")
+            state = {part: file.get_tensor(f"{module}.{part}") for part in parts}
+            state["weight_scale"] = state["weight_scale"].to(torch.float32)
+            weight = compressor.decompress(state, scheme)["weight"]
+            out.append(weight.to(torch.float32).numpy().view(np.uint32).ravel().tolist())
+    return out
+
+
 request = json.load(sys.stdin)
 torch.manual_seed(1)
 if "match" in request:
     linear = torch.nn.Linear(1, 1)
     json.dump([is_match(module, linear, [entry]) for module, entry in request["match"]], sys.stdout)
+elif "read" in request:
+    json.dump(read(request), sys.stdout)
 else:
     base = pathlib.Path(request["write"])
     json.dump([write(base / str(i), case) for i, case in enumerate(request["cases"])], sys.stdout)

@@ -5,12 +5,15 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <bit>
 #include <filesystem>
+#include <numeric>
 #include <set>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "kernels/registry.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/gguf_model.h"
@@ -83,6 +86,20 @@ class ConvertTest : public ::testing::Test {
 
   fs::path base_;
 };
+
+/// All values of rows in panels.
+std::vector<float> panel_values(const Rows& rows) {
+  std::vector<int32_t> ids(static_cast<size_t>(rows.rows()));
+  std::iota(ids.begin(), ids.end(), 0);
+  std::vector<float> values(static_cast<size_t>(rows.rows() * rows.cols()));
+  best_cpu_kernels().embedding({.tokens = rows.rows(),
+                                .cols = rows.cols(),
+                                .vocab = rows.rows(),
+                                .ids = ids.data(),
+                                .table = rows.view(),
+                                .y = values.data()});
+  return values;
+}
 
 struct Case {
   const char* preset;
@@ -228,9 +245,67 @@ TEST_F(ConvertTest, QuantisedFilesRunAndSayWhatTheyLose) {
   EXPECT_FALSE(fs::exists(base_ / "q8.gguf"));  // planning writes nothing
   plan.write(0, {});
   EXPECT_EQ(stored_weights(read_config(base_ / "q8.gguf"), open_weights(base_ / "q8.gguf")),
-            DType::bf16);
+            (RowFormat{RowType::panel8, 32, true}));
   EXPECT_THROW(Conversion(hf, base_ / "dir", BlockType::q8_0), Error);  // safetensors
   EXPECT_THROW(Conversion(hf, base_ / "x.gguf", BlockType::q6_k), Error);
+}
+
+/// Directories of packed integers: what loads is what `--dtype` would have made, the file says what
+/// it is, and a conversion from the same integers changes no value.
+TEST_F(ConvertTest, PackedIntegersAreThoseOfLoading) {
+  const fs::path hf = save("tiny-pro", DType::bf16);
+  for (const RowFormat& format : {kW8Rows, kW4Rows}) {
+    const fs::path out = base_ / format_name(format);
+    Conversion(hf, out, {}, format).write(0, {});
+    const Json config = read_json_file(out / "config.json");
+    EXPECT_EQ(config["quantization_config"]["config_groups"]["group_0"]["weights"]["num_bits"],
+              row_type_bits(format.type));
+    const auto packed = load_model(out, cpu_device(), nullptr, std::nullopt);
+    const auto made = load_model(hf, cpu_device(), nullptr, WeightTypes(format));
+    EXPECT_EQ(packed->params().weights().matrices, format);
+    size_t compared = 0;
+    for (const auto& param : packed->params().all()) {
+      if (!param->codes) continue;
+      const Rows& expected = made->params().find(param->name)->codes;
+      EXPECT_EQ(panel_values(param->codes), panel_values(expected)) << param->name;
+      ++compared;
+    }
+    EXPECT_GT(compared, 10u);
+    Conversion again(out, base_ / (format_name(format) + "-again"), {}, format);
+    for (const auto& [types, step] : again.steps()) EXPECT_TRUE(step.exact) << types.first;
+    again.write(0, {});
+    expect_same(out, base_ / (format_name(format) + "-again"));
+    EXPECT_THROW(Conversion(hf, base_ / "x.gguf", {}, format), Error);
+  }
+}
+
+TEST_F(ConvertTest, TheCompressedTensorsPackageReadsPackedIntegersSlow) {
+  const fs::path hf = save("tiny-embedded", DType::f32);
+  for (const RowFormat& format : {kW8Rows, kW4Rows}) {
+    const fs::path out = base_ / format_name(format);
+    Conversion(hf, out, {}, format).write(0, {});
+    const WeightSource source = open_weights(out);
+    std::vector<std::string> modules;
+    for (const auto& [name, weight] : source.tensors())
+      if (weight.codes.read) modules.push_back(name.substr(0, name.rfind('.')));
+    ASSERT_GT(modules.size(), 5u);
+    const auto reply = ask_python("../models/compressed_tensors_peer.py",
+                                  {{"read", (out / "model.safetensors").string()},
+                                   {"modules", modules},
+                                   {"bits", row_type_bits(format.type)},
+                                   {"group", format.group}});
+    if (!reply)
+      GTEST_SKIP() << "Python or its package compressed-tensors is missing (set UM_PYTHON)";
+    for (size_t i = 0; i < modules.size(); ++i) {
+      const StoredWeight& weight = source.at(modules[i] + ".weight");
+      std::vector<float> found(static_cast<size_t>(weight.rows() * weight.columns()));
+      weight.read(0, weight.rows(), found.data());
+      const std::vector<uint32_t> bits = (*reply)[i];
+      ASSERT_EQ(found.size(), bits.size());
+      for (size_t at = 0; at < bits.size(); ++at)
+        ASSERT_EQ(found[at], std::bit_cast<float>(bits[at])) << modules[i] << " " << at;
+    }
+  }
 }
 
 TEST_F(ConvertTest, ChatTemplatesTravel) {

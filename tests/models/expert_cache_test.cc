@@ -21,7 +21,7 @@ namespace {
 void copy_bits(const Rows& from, const Rows& to) {
   const RowsView source = from.view(), target = to.view();
   std::memcpy(const_cast<void*>(target.values), source.values, to.values.bytes());
-  if (to.scales) std::memcpy(to.scales.f32(), source.scales, to.scales.bytes());
+  if (to.scales) std::memcpy(to.scales.raw(), source.scales, to.scales.bytes());
 }
 
 /// Copies an expert out of a model that has all of them.
@@ -46,11 +46,10 @@ ModelConfig config_of(const char* preset) {
 
 std::unique_ptr<Model> with_cache(const Model& whole, int64_t slots) {
   const ModelConfig& config = whole.config();
-  auto cache =
-      std::make_unique<ExpertCache>(whole.device(), weight_format(whole.params().weights_dtype()),
-                                    slots, config.hidden, config.moe.expert_width);
+  auto cache = std::make_unique<ExpertCache>(whole.device(), whole.params().weights().matrices,
+                                             slots, config.hidden, config.moe.expert_width);
   ExpertCache& kept = *cache;
-  auto model = make_model(config, whole.device(), whole.params().weights_dtype(), std::move(cache));
+  auto model = make_model(config, whole.device(), whole.params().weights(), std::move(cache));
   kept.set_load(from_model(whole, kept));
   for (const auto& param : model->params().all()) {
     copy_bits(whole.params().find(param->name)->weight(), param->weight());

@@ -8,9 +8,12 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
 
 #include "core/error.h"
 #include "core/gguf_write.h"
+#include "kernels/kernels.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/gguf_names.h"
@@ -111,6 +114,49 @@ TEST_F(GgufModelTest, LlamaRowsAreInHalves) {
   for (int64_t row = 0; row < 96; ++row) {
     EXPECT_EQ(half_row(interleaved_row(row, 12), 12), row);
     EXPECT_EQ(interleaved_row(half_row(row, 12), 12), row);
+  }
+}
+
+/// The integers of every block type in panels stand for the very values that it decodes to.
+TEST_F(GgufModelTest, BlocksOfEveryTypeFitPanels) {
+  constexpr int64_t kRows = 20, kColumns = 512;
+  std::vector<GgufTensorSpec> specs;
+  for (uint32_t type = 0; type < 64; ++type) {
+    const BlockFormat* format = find_block_format(type);
+    if (format != nullptr && format->elements > 1)
+      specs.push_back({std::string(format->name), {kRows, kColumns}, format->type});
+  }
+  ASSERT_EQ(specs.size(), 13u);
+  std::mt19937 random(1);
+  write_gguf(directory_ / "model.gguf", metadata("llama"), specs,
+             [&](const GgufTensorSpec& spec, const GgufSink& sink) {
+               std::vector<std::byte> bytes(spec.byte_size());
+               for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+               sink(bytes);
+             });
+  const WeightSource source = open_weights(directory_ / "model.gguf");
+  for (const GgufTensorSpec& spec : specs) {
+    const StoredWeight& weight = source.at(spec.name);
+    const Rows panels = Rows::empty(cpu_device(), {kRows, kColumns}, weight.codes.format);
+    read_weight(weight, panels, 0);
+    std::vector<float> expected(static_cast<size_t>(kRows * kColumns));
+    weight.read(0, kRows, expected.data());
+    std::vector<int32_t> ids(kRows);
+    std::iota(ids.begin(), ids.end(), 0);
+    std::vector<float> found(expected.size());
+    ref::kTable.embedding({.tokens = kRows,
+                           .cols = kColumns,
+                           .vocab = kRows,
+                           .ids = ids.data(),
+                           .table = panels.view(),
+                           .y = found.data()});
+    size_t compared = 0;
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (!std::isfinite(expected[i])) continue;  // a scale that is no number
+      ASSERT_EQ(found[i], expected[i]) << spec.name << " " << i;
+      ++compared;
+    }
+    EXPECT_GT(compared, found.size() / 2) << spec.name;
   }
 }
 

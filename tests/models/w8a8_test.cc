@@ -1,14 +1,16 @@
-// Weights in int8 with a scale per row, multiplied with activations in int8: close to the f32
-// model, a quarter of its memory, and the integers of a checkpoint that is stored so.
+// Weights in integers of 8 and 4 bits, multiplied with activations in int8: close to the f32 model,
+// a quarter or an eighth of its memory, and the integers of a checkpoint that is stored so.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <random>
 
 #include "core/files.h"
 #include "core/safetensors.h"
+#include "kernels/kernels.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
@@ -19,6 +21,21 @@ namespace um {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr RowFormat kByRows{RowType::panel8, kWholeRow};
+
+/// Row `row` as numbers.
+std::vector<float> row_of(const Rows& rows, int64_t row) {
+  std::vector<float> values(static_cast<size_t>(rows.cols()));
+  const auto id = static_cast<int32_t>(row);
+  ref::kTable.embedding({.tokens = 1,
+                         .cols = rows.cols(),
+                         .vocab = rows.rows(),
+                         .ids = &id,
+                         .table = rows.view(),
+                         .y = values.data()});
+  return values;
+}
 
 class W8A8Test : public ::testing::TestWithParam<std::string> {
  protected:
@@ -52,20 +69,22 @@ TEST_P(W8A8Test, LogitsAreCloseToThoseOfF32) {
   EXPECT_LT(std::sqrt(error / size), 0.25) << "random weights amplify: a router's choice changes";
 }
 
-TEST_P(W8A8Test, MatricesTakeAByteAndRowsAScale) {
+TEST_P(W8A8Test, MatricesTakeAByteAndGroupsAScale) {
   const auto narrow = make_model(model_->config(), dry_device(), DType::i8);
   int64_t bytes = 0;
   for (const auto& param : narrow->params().all()) {
-    const int64_t count = param->value.count();
-    if (param->value.dtype() == DType::i8)
-      bytes += count + 4 * param->value.rows();
+    const Rows rows = param->weight();
+    const int64_t padded = rows.cols() + (32 - rows.cols() % 32) % 32;
+    const int64_t groups = (rows.cols() + 63) / 64;
+    if (rows.format == kW8Rows)
+      bytes += rows.values.rows() * (padded + 2 * groups);
     else
-      bytes += count * static_cast<int64_t>(dtype_size(param->value.dtype()));
-    const bool plain = param->value.shape().rank() == 1 || param->name.ends_with("mlp.gate.weight");
-    const DType expected = plain                                       ? DType::f32
-                           : param->name.ends_with("kv_b_proj.weight") ? DType::bf16
-                                                                       : DType::i8;
-    EXPECT_EQ(param->value.dtype(), expected) << param->name;
+      bytes += rows.values.count() * static_cast<int64_t>(dtype_size(rows.values.dtype()));
+    const bool plain = param->shape.rank() == 1 || param->name.ends_with("mlp.gate.weight");
+    const RowFormat expected = plain                                       ? kF32Rows
+                               : param->name.ends_with("kv_b_proj.weight") ? kBf16Rows
+                                                                           : kW8Rows;
+    EXPECT_EQ(rows.format, expected) << param->name;
   }
   EXPECT_EQ(weight_bytes(model_->config(), DType::i8), bytes);
 }
@@ -73,16 +92,20 @@ TEST_P(W8A8Test, MatricesTakeAByteAndRowsAScale) {
 TEST_P(W8A8Test, EachValueIsWithinHalfAStep) {
   const auto narrow = load(DType::i8);
   for (const auto& param : narrow->params().all()) {
-    if (param->value.dtype() != DType::i8) continue;
+    if (!param->codes) continue;
     const Tensor& wide = model_->params().find(param->name)->value;
-    const float* scales = param->scales.f32();
-    for (int64_t row = 0; row < wide.rows(); ++row)
-      for (int64_t c = 0; c < wide.cols(); ++c) {
-        const int64_t i = row * wide.cols() + c;
-        ASSERT_NEAR(static_cast<float>(param->value.data<int8_t>()[i]) * scales[row], wide.f32()[i],
-                    0.5001f * scales[row])
-            << param->name;
+    for (int64_t row = 0; row < wide.rows(); ++row) {
+      const float* expected = wide.f32() + row * wide.cols();
+      const std::vector<float> found = row_of(param->codes, row);
+      for (int64_t begin = 0; begin < wide.cols(); begin += 64) {
+        float largest = 0;
+        const int64_t end = std::min(wide.cols(), begin + 64);
+        for (int64_t c = begin; c < end; ++c) largest = std::max(largest, std::abs(expected[c]));
+        for (int64_t c = begin; c < end; ++c)  // f16 scales add a little
+          ASSERT_NEAR(found[static_cast<size_t>(c)], expected[c], 0.57f * largest / 127)
+              << param->name;
       }
+    }
   }
 }
 
@@ -91,7 +114,7 @@ TEST_P(W8A8Test, ExpertsOnDiskHaveTheSameBits) {
   if (config.moe.experts == 0) GTEST_SKIP() << "no experts";
   const std::vector<int32_t> ids = random_ids(40, config.vocab);
   const std::vector<float> expected = full_logits(*load(DType::i8), ids);
-  const int64_t one = ExpertCache::expert_bytes(kInt8Rows, config.hidden, config.moe.expert_width);
+  const int64_t one = ExpertCache::expert_bytes(kW8Rows, config.hidden, config.moe.expert_width);
   const auto few = load(DType::i8, 3 * model_->moe_layers() * one);
   ASSERT_NE(few->params().expert_cache(), nullptr);
   EXPECT_EQ(full_logits(*few, ids), expected);
@@ -104,6 +127,7 @@ TEST_P(W8A8Test, StoredIntegersAreKept) {
   std::vector<TensorView> views;
   std::vector<std::vector<float>> floats;
   std::vector<std::vector<int8_t>> integers;
+  std::mt19937 random(1);
   const auto add = [&](const std::string& name, DType dtype, std::vector<int64_t> shape,
                        const void* data, size_t bytes) {
     TensorView view;
@@ -118,20 +142,17 @@ TEST_P(W8A8Test, StoredIntegersAreKept) {
   for (const auto& param : made->params().all())
     for (const Piece& piece : param->pieces) {
       const bool head = param->name == "lm_head.weight";
-      if (param->value.dtype() != DType::i8 || head) {
+      if (!param->codes || head) {
         views.push_back(reader.at(piece.name));
         continue;
       }
-      // -128 and scales that rounding would not choose.
+      // -128, and scales that rounding would not choose.
       const auto count = static_cast<size_t>(piece.shape.count());
-      const auto rows = static_cast<size_t>(piece.shape[0]);
-      std::vector<int8_t>& q =
-          integers.emplace_back(param->value.data<int8_t>() + piece.begin(param->value),
-                                param->value.data<int8_t>() + piece.begin(param->value) + count);
+      std::vector<int8_t>& q = integers.emplace_back(count);
+      for (int8_t& value : q) value = static_cast<int8_t>(random());
       q[0] = -128;
-      std::vector<float>& s = floats.emplace_back(param->scales.f32() + piece.row,
-                                                  param->scales.f32() + piece.row + rows);
-      for (float& scale : s) scale *= 1.25f;
+      std::vector<float>& s = floats.emplace_back(static_cast<size_t>(piece.shape[0]));
+      for (float& scale : s) scale = 1e-3F + 1e-6F * static_cast<float>(random() % 1000);
       add(piece.name, DType::i8, {piece.shape[0], piece.shape[1]}, q.data(), q.size());
       const std::string base = piece.name.substr(0, piece.name.size() - 6);
       add(base + "weight_scale", DType::f32, {piece.shape[0], 1}, s.data(), 4 * s.size());
@@ -143,20 +164,43 @@ TEST_P(W8A8Test, StoredIntegersAreKept) {
   fs::copy_file(directory_ / "config.json", stored / "config.json");
 
   const auto model = load_model(stored, cpu_device(), nullptr, std::nullopt);
-  EXPECT_EQ(model->params().weights_dtype(), DType::i8);
+  EXPECT_EQ(model->params().weights().matrices, kByRows);
   size_t i = 0;
   for (const auto& param : model->params().all())
     for (const Piece& piece : param->pieces) {
       if (std::find(kept.begin(), kept.end(), piece.name) == kept.end()) continue;
-      ASSERT_EQ(param->value.dtype(), DType::i8) << param->name;
-      const int8_t* q = param->value.data<int8_t>() + piece.begin(param->value);
-      ASSERT_TRUE(std::equal(integers[i].begin(), integers[i].end(), q)) << piece.name;
-      ASSERT_TRUE(std::equal(floats[i].begin(), floats[i].end(), param->scales.f32() + piece.row));
+      ASSERT_EQ(param->weight().format, kByRows) << param->name;
+      const int64_t cols = piece.shape[1];
+      for (int64_t row = 0; row < piece.shape[0]; ++row) {
+        const std::vector<float> found = row_of(param->codes, piece.row + row);
+        for (int64_t c = 0; c < cols; ++c)
+          ASSERT_EQ(found[static_cast<size_t>(c)],
+                    static_cast<float>(integers[i][static_cast<size_t>(row * cols + c)]) *
+                        floats[i][static_cast<size_t>(row)])
+              << piece.name;
+      }
       ++i;
     }
   EXPECT_EQ(i, kept.size());
   if (!model->config().tie_embeddings) {
     EXPECT_EQ(model->head().format.type, RowType::f32) << "as it is stored";
+  }
+}
+
+TEST_P(W8A8Test, ValuesTooLargeForTheScalesAreRefused) {
+  model_->params().find("model.layers.0.self_attn.o_proj.weight")->value.f32()[0] = 1e30F;
+  fs::remove_all(directory_);
+  save_model(*model_, directory_);
+  EXPECT_NO_THROW(load(DType::f32));
+  for (const RowFormat& format : {kW8Rows, kW4Rows}) {
+    try {
+      load(WeightTypes(format));
+      FAIL() << format_name(format);
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("o_proj.weight: values too large"),
+                std::string::npos)
+          << error.what();
+    }
   }
 }
 

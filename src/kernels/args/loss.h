@@ -8,7 +8,7 @@
 
 namespace um {
 
-/// y[t] = table[ids[t]], the table f32, bf16 or int8 (kInt8Rows). An id outside [0, vocab) gives a
+/// y[t] = table[ids[t]], the table f32, bf16 or panels. An id outside [0, vocab) gives a
 /// row of zeros (callers check their input).
 struct Embedding {
   int64_t tokens = 0, cols = 0, vocab = 0;

@@ -11,9 +11,12 @@ namespace um {
 /// C[m,n] (+)= op(A)[m,k] · op(B)[k,n] + bias[n], for each of `batch` independent problems.
 /// op(A) is A stored [m,k], or [k,m] when `trans_a`; op(B) is B stored [k,n], or [n,k] when
 /// `trans_b`. The forward of a linear layer is trans_b (weights are [out,in]). a is f32, b f32 or
-/// bf16; or both are int8 rows of the format kInt8Rows in a forward without `accumulate` and batch:
-///   C[i,j] = fma(float(Σ_k a[i,k] b[j,k]), scale_a[i] * scale_b[j], bias[j])
-/// with the sum in int32 (k at most kMaxInt8Depth).
+/// bf16; or, in a forward without `accumulate` and batch, a is i8 and b lies in panels. Both then
+/// have scales per group of channels (one group divides the other), and
+///   C[i,j] = bias[j], then for each group of channels g, the smaller ones, in order
+///   C[i,j] = fma(float(Σ_{k in g} a[i,k] b[j,k]), scale_a[i,g] * scale_b[j,g], C[i,j])
+///   C[i,j] = fma(float(Σ_{k in g} a[i,k]) * scale_a[i,g], offset_b[j,g], C[i,j])  with offsets
+/// with sums in int32 (k at most kMaxInt8Depth).
 struct Matmul {
   int64_t m = 0, n = 0, k = 0;
   RowsView a{};
@@ -32,7 +35,7 @@ struct Matmul {
 inline constexpr int64_t kMaxInt8Depth = (int64_t{1} << 31) / (128 * 128) - 1;
 
 /// Matmuls over rows grouped by expert: group g owns the rows offsets[g] .. offsets[g+1]-1
-/// ("slots"). b is [groups, n, k]; types as in Matmul, int8 in the forward. Empty groups are
+/// ("slots"). b is [groups, n, k]; types as in Matmul, panels in the forward. Empty groups are
 /// ordinary (grad_weight then writes zeros, or adds nothing).
 struct GroupedMatmul {
   enum class Kind {

@@ -15,8 +15,11 @@ struct RowsView {
   const void* values = nullptr;
   int64_t row_bytes = 0;  ///< from row to row
   RowFormat format = {};
-  const float* scales = nullptr;  ///< [rows, scale_stride], where the format has scales
+  const void* scales = nullptr;   ///< f32 or f16 [rows, scale_stride], where the format has scales;
+                                  ///< of panels [panels, scale_stride, kPanelRows]
+  const void* offsets = nullptr;  ///< likewise
   int64_t scale_stride = 0;
+  int64_t unit = 0;  ///< of panels: rows that begin a new one (panel_row)
 
   UM_INLINE RowsView() {}
   /// f32 and bf16 rows, `ld` elements apart.
@@ -41,16 +44,27 @@ struct RowsView {
   UM_INLINE const int8_t* i8() const {
     return static_cast<const int8_t*>(values);
   }
+  UM_INLINE const uint8_t* codes() const {
+    return static_cast<const uint8_t*>(values);
+  }
+  UM_INLINE const float* f32_scales() const {
+    return static_cast<const float*>(scales);
+  }
   /// Elements from row to row, of types of whole bytes.
   UM_INLINE int64_t ld() const {
     return row_bytes * 8 / row_type_bits(format.type);
   }
 
-  /// The rows from `row` on; null stays null (a dry device).
+  /// The rows from `row` on, of panels the first of one; null stays null (a dry device).
   UM_INLINE RowsView from_row(int64_t row) const {
+    if (format.is_panels()) row = panel_row(row, unit);
+    const auto moved_by = [](const void* p, int64_t bytes) -> const void* {
+      return p == nullptr ? p : static_cast<const char*>(p) + bytes;
+    };
     RowsView moved = *this;
-    if (values != nullptr) moved.values = static_cast<const char*>(values) + row * row_bytes;
-    if (scales != nullptr) moved.scales = scales + row * scale_stride;
+    moved.values = moved_by(values, row * row_bytes);
+    moved.scales = moved_by(scales, row * scale_stride * format.scale_bytes());
+    moved.offsets = moved_by(offsets, row * scale_stride * format.scale_bytes());
     return moved;
   }
 #undef UM_INLINE

@@ -52,7 +52,7 @@ struct HeadView {
   }
   double int8(const RowsView& rows, int64_t j, int64_t channel) const {
     return float(rows.i8()[key_row(j) * rows.ld() + channel]) *
-           rows.scales[key_row(j) * rows.scale_stride + channel / kInt8Group];
+           rows.f32_scales()[key_row(j) * rows.scale_stride + channel / kInt8Group];
   }
 
   double score(int64_t query, int64_t key_index) const {

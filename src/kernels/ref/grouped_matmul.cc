@@ -20,7 +20,7 @@ void forward_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
   float* c = args.c + slot * args.ldc;
   for (int64_t j = 0; j < args.n; ++j) {
     if (args.a.type() == RowType::i8) {
-      c[j] = int8_product(args.a, row, w, j, args.k, 0);
+      c[j] = integer_product(args.a, row, w, j, args.k, 0);
       continue;
     }
     double sum = 0;

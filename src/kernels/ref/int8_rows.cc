@@ -38,7 +38,7 @@ void dequantize_rows(const DequantizeRows& args) {
     const int64_t from = args.slots ? args.slots[row] : row;
     for (int64_t c = 0; c < args.width; ++c)
       args.y[row * args.ldy + c] = static_cast<float>(args.x.i8()[from * args.x.ld() + c]) *
-                                   args.x.scales[from * args.x.scale_stride + c / kInt8Group];
+                                   args.x.f32_scales()[from * args.x.scale_stride + c / kInt8Group];
   }
 }
 

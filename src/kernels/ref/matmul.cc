@@ -6,17 +6,17 @@
 namespace um::ref {
 namespace {
 
-void int8_matmul(const Matmul& args) {
+void integer_matmul(const Matmul& args) {
   for (int64_t i = 0; i < args.m; ++i)
     for (int64_t j = 0; j < args.n; ++j)
       args.c[i * args.ldc + j] =
-          int8_product(args.a, i, args.b, j, args.k, args.bias != nullptr ? args.bias[j] : 0.0f);
+          integer_product(args.a, i, args.b, j, args.k, args.bias != nullptr ? args.bias[j] : 0.0f);
 }
 
 }  // namespace
 
 void matmul(const Matmul& args) {
-  if (args.a.type() == RowType::i8) return int8_matmul(args);
+  if (args.a.type() == RowType::i8) return integer_matmul(args);
   const int64_t lda = args.a.ld();
   for (int64_t p = 0; p < args.batch; ++p) {
     const float* a = args.a.f32() + p * args.stride_a;

@@ -1,6 +1,7 @@
 // Reading rows in any format, for the reference kernels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/dtype.h"
@@ -8,29 +9,53 @@
 
 namespace um::ref {
 
-inline float value_at(const RowsView& rows, int64_t row, int64_t col) {
-  const RowsView from = rows.from_row(row);
-  switch (from.type()) {
-    case RowType::f32:
-      return from.f32()[col];
-    case RowType::bf16:
-      return f32_from_bf16(from.bf16()[col]);
-    case RowType::i8:
-      return static_cast<float>(from.i8()[col]) *
-             from.scales[from.format.group == kWholeRow ? 0 : col / from.format.group];
+/// Scale or offset of the group of channel `col`.
+inline float group_number(const RowsView& rows, const void* numbers, int64_t row, int64_t col) {
+  const int64_t group = rows.format.group == kWholeRow ? 0 : col / rows.format.group;
+  int64_t at = row * rows.scale_stride + group;
+  if (rows.format.is_panels()) {
+    row = panel_row(row, rows.unit);
+    at = (row / kPanelRows * rows.scale_stride + group) * kPanelRows + row % kPanelRows;
   }
-  return 0;
+  if (rows.format.half) return f32_from_f16(static_cast<const uint16_t*>(numbers)[at]);
+  return static_cast<const float*>(numbers)[at];
 }
 
-/// Row `i` of a times row `j` of b over k channels, both int8 with a scale per row: the sum of the
-/// integers is exact, and is rounded when it becomes a float.
-inline float int8_product(const RowsView& a, int64_t i, const RowsView& b, int64_t j, int64_t k,
-                          float bias) {
-  const int8_t *x = a.from_row(i).i8(), *y = b.from_row(j).i8();
-  int32_t sum = 0;
-  for (int64_t l = 0; l < k; ++l) sum += int32_t{x[l]} * y[l];
-  const float scale = a.scales[i * a.scale_stride] * b.scales[j * b.scale_stride];
-  return std::fma(static_cast<float>(sum), scale, bias);
+/// The stored integer of rows in i8 or panels.
+inline int32_t integer_at(const RowsView& rows, int64_t row, int64_t col) {
+  if (!rows.format.is_panels()) return rows.from_row(row).i8()[col];
+  row = panel_row(row, rows.unit);
+  const int64_t panel = row / kPanelRows * kPanelRows * rows.row_bytes;
+  const int64_t byte = panel + panel_byte(rows.type(), row % kPanelRows, col);
+  return panel_code(rows.type(), rows.codes()[byte], col) - rows.format.middle();
+}
+
+inline float value_at(const RowsView& rows, int64_t row, int64_t col) {
+  if (rows.type() == RowType::f32) return rows.from_row(row).f32()[col];
+  if (rows.type() == RowType::bf16) return f32_from_bf16(rows.from_row(row).bf16()[col]);
+  const auto q = static_cast<float>(integer_at(rows, row, col));
+  const float value = q * group_number(rows, rows.scales, row, col);
+  return rows.format.offsets ? value + group_number(rows, rows.offsets, row, col) : value;
+}
+
+/// Row `i` of a, in i8, times row `j` of b, in panels, over k channels (um::Matmul). The sum of a
+/// group's integers is exact, and is rounded when it becomes a float.
+inline float integer_product(const RowsView& a, int64_t i, const RowsView& b, int64_t j, int64_t k,
+                             float bias) {
+  const int64_t step = std::min(a.format.group, b.format.group);
+  float c = bias;
+  for (int64_t begin = 0; begin < k; begin += std::min(step, k)) {
+    int32_t sum = 0, sum_a = 0;
+    for (int64_t l = begin; l < std::min(k, begin + std::min(step, k)); ++l) {
+      sum += integer_at(a, i, l) * integer_at(b, j, l);
+      sum_a += integer_at(a, i, l);
+    }
+    const float scale_a = group_number(a, a.scales, i, begin);
+    c = std::fma(static_cast<float>(sum), scale_a * group_number(b, b.scales, j, begin), c);
+    if (b.format.offsets)
+      c = std::fma(static_cast<float>(sum_a) * scale_a, group_number(b, b.offsets, j, begin), c);
+  }
+  return c;
 }
 
 }  // namespace um::ref

@@ -329,7 +329,7 @@ struct HeadRows {
              float* to, int64_t ld) const {
     for (int64_t j = 0; j < count; j++) {
       const RowsView row = from.from_row(key_row(key) + j);
-      widen_int8(row.i8(), row.scales, begin, width, to + j * ld);
+      widen_int8(row.i8(), row.f32_scales(), begin, width, to + j * ld);
     }
   }
 

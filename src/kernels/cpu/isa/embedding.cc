@@ -5,22 +5,45 @@
 
 namespace um::UM_ISA {
 
-static void copy_row(const RowsView& row, int64_t cols, float* y) {
+namespace {
+
+/// A row of a table in panels: 4 bytes of every 64.
+void copy_panel_row(const RowsView& table, int64_t row, int64_t cols, float* y) {
+  row = panel_row(row, table.unit);
+  const RowFormat format = table.format;
+  const int64_t in_panel = row % kPanelRows;
+  const uint8_t* codes = table.codes() + (row - in_panel) * table.row_bytes;
+  const auto number = [&](const void* numbers, int64_t group) {
+    const int64_t at = (row - in_panel) * table.scale_stride + group * kPanelRows + in_panel;
+    if (!format.half) return static_cast<const float*>(numbers)[at];
+    return _cvtsh_ss(static_cast<const uint16_t*>(numbers)[at]);
+  };
+  for (int64_t begin = 0, group = 0; begin < cols; begin += format.group, ++group) {
+    const float scale = number(table.scales, group);
+    const float offset = format.offsets ? number(table.offsets, group) : 0.0f;
+    const int64_t end = cols - begin < format.group ? cols : begin + format.group;
+    for (int64_t c = begin; c < end; ++c) {
+      const uint8_t byte = codes[panel_byte(format.type, in_panel, c)];
+      const auto q = static_cast<float>(panel_code(format.type, byte, c) - format.middle());
+      y[c] = format.offsets ? q * scale + offset : q * scale;
+    }
+  }
+}
+
+void copy_row(const RowsView& table, int64_t id, int64_t cols, float* y) {
+  if (table.format.is_panels()) return copy_panel_row(table, id, cols, y);
+  const RowsView row = table.from_row(id);
   if (row.type() == RowType::f32) {
     std::memcpy(y, row.values, static_cast<size_t>(cols) * sizeof(float));
     return;
   }
-  int64_t i = 0;
-  if (row.type() == RowType::i8) {
-    const float scale = row.scales[0];
-    for (; i + kWidth <= cols; i += kWidth) store(y + i, load(row.i8() + i) * splat(scale));
-    for (; i < cols; ++i) y[i] = static_cast<float>(row.i8()[i]) * scale;
-    return;
-  }
   const uint16_t* values = row.bf16();
+  int64_t i = 0;
   for (; i + kWidth <= cols; i += kWidth) store(y + i, load(values + i));
   store_part(y + i, load_part(values + i, cols - i), cols - i);
 }
+
+}  // namespace
 
 void embedding(const Embedding& a) {
   const auto bytes = static_cast<size_t>(a.cols) * sizeof(float);
@@ -31,7 +54,7 @@ void embedding(const Embedding& a) {
       if (id < 0 || id >= a.vocab) {
         std::memset(y, 0, bytes);
       } else {
-        copy_row(a.table.from_row(id), a.cols, y);
+        copy_row(a.table, id, a.cols, y);
       }
     }
   });

@@ -1,6 +1,6 @@
 // The expert matmuls of the kernel table: each group is one product over its own rows.
 #include "kernels/cpu/isa/gemm.h"
-#include "kernels/cpu/isa/int8_gemm.h"
+#include "kernels/cpu/isa/panel_gemm.h"
 #include "kernels/kernels.h"
 
 namespace um::UM_ISA {
@@ -19,7 +19,7 @@ RowsView weights_of(const GroupedMatmul& args, int64_t group) {
   return args.b.from_row((args.slots != nullptr ? args.slots[group] : group) * args.n);
 }
 
-Int8Gemm int8_group_problem(const void* p, int64_t group) {
+PanelGemm panel_group_problem(const void* p, int64_t group) {
   const GroupedMatmul& args = *static_cast<const GroupedMatmul*>(p);
   const int64_t first = args.offsets[group];
   return {.m = args.offsets[group + 1] - first,
@@ -67,7 +67,7 @@ Gemm group_problem(const void* p, int64_t group) {
 }  // namespace
 
 void grouped_matmul(const GroupedMatmul& args) {
-  if (args.a.type() == RowType::i8) return int8_gemm_batch(args.groups, int8_group_problem, &args);
+  if (args.b.format.is_panels()) return panel_gemm_batch(args.groups, panel_group_problem, &args);
   gemm_batch(args.groups, group_problem, &args);
 }
 

@@ -56,7 +56,7 @@ void dequantize_rows(const DequantizeRows& args) {
     for (int64_t r = begin; r < end; r++) {
       const int64_t from = args.slots ? args.slots[r] : r;
       const RowsView row = args.x.from_row(from);
-      widen_int8(row.i8(), row.scales, 0, args.width, args.y + r * args.ldy);
+      widen_int8(row.i8(), row.f32_scales(), 0, args.width, args.y + r * args.ldy);
     }
   });
 }

@@ -2,7 +2,7 @@
 // summation order, so that a row has the same bits in a decode step and in a training batch. Large
 // gradients, whose shapes come back every step, are oneDNN's.
 #include "kernels/cpu/isa/gemm.h"
-#include "kernels/cpu/isa/int8_gemm.h"
+#include "kernels/cpu/isa/panel_gemm.h"
 #include "kernels/cpu/onednn_matmul.h"
 #include "kernels/kernels.h"
 
@@ -15,7 +15,7 @@ static bool is_large_gradient(const Matmul& args) {
          args.m * args.n * args.k >= (int64_t{1} << 24);
 }
 
-static Int8Gemm int8_problem(const void* p, int64_t) {
+static PanelGemm panel_problem(const void* p, int64_t) {
   const Matmul& args = *static_cast<const Matmul*>(p);
   return {.m = args.m,
           .n = args.n,
@@ -28,7 +28,7 @@ static Int8Gemm int8_problem(const void* p, int64_t) {
 }
 
 void matmul(const Matmul& args) {
-  if (args.a.type() == RowType::i8) return int8_gemm_batch(1, int8_problem, &args);
+  if (args.b.format.is_panels()) return panel_gemm_batch(1, panel_problem, &args);
   if (is_large_gradient(args) && onednn_matmul(args)) return;
   const auto problem = [](const void* p, int64_t i) {
     const Matmul& args = *static_cast<const Matmul*>(p);

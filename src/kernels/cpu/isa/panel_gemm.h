@@ -1,5 +1,6 @@
-// The product of int8 rows, C = A·Bᵀ with a scale per row of A and of B (um::Matmul): what W8A8
-// models compute in. Integer sums are exact, so a row's bits depend on nothing but itself.
+// The product of int8 activations with weights in panels, C = A·Bᵀ (um::Matmul): what models of 8
+// and 4 bits compute in. Sums of integers are exact and groups are added in order, so a row's bits
+// depend on nothing but itself, and all instruction sets give the same.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@ namespace um::UM_ISA {
 
 /// One product C[m,n]. gather_a replaces A's row index. `swiglu` also gets silu(C[:, :n/2]) *
 /// C[:, n/2:], row stride n/2.
-struct Int8Gemm {
+struct PanelGemm {
   int64_t m = 0, n = 0, k = 0;
   RowsView a;
   const int32_t* gather_a = nullptr;
@@ -22,7 +23,7 @@ struct Int8Gemm {
 };
 
 /// Runs products get(args, 0 … count-1), which write disjoint outputs, on all threads.
-void int8_gemm_batch(int64_t count, Int8Gemm (*get)(const void* args, int64_t problem),
-                     const void* args);
+void panel_gemm_batch(int64_t count, PanelGemm (*get)(const void* args, int64_t problem),
+                      const void* args);
 
 }  // namespace um::UM_ISA

@@ -1,0 +1,105 @@
+// See pack_export.h.
+#include "models/pack_export.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/registry.h"
+
+namespace um {
+namespace {
+
+constexpr int64_t kRowsAtOnce = 256;
+
+/// Rows [begin, begin + count) in integers.
+std::vector<RowCodes> codes_of(const StoredWeight& weight, const RowFormat& format, int64_t begin,
+                               int64_t count) {
+  std::vector<RowCodes> rows(static_cast<size_t>(count));
+#pragma omp parallel for schedule(dynamic, 4)
+  for (int64_t i = 0; i < count; ++i) {
+    RowCodes& row = rows[static_cast<size_t>(i)];
+    if (weight.codes.format == format) {
+      weight.codes.read(begin + i, row);
+      continue;
+    }
+    std::vector<float> values(static_cast<size_t>(weight.columns()));
+    weight.read(begin + i, 1, values.data());
+    row = round_row(best_cpu_kernels(), values.data(), weight.columns(), format);
+  }
+  return rows;
+}
+
+/// Element i in the bits from i * bits on.
+std::vector<uint32_t> words_of(const RowCodes& row, int64_t bits, int64_t words) {
+  std::vector<uint32_t> packed(static_cast<size_t>(words), 0);
+  for (size_t i = 0; i < row.codes.size(); ++i) {
+    const size_t bit = i * static_cast<size_t>(bits);
+    packed[bit / 32] |= uint32_t{row.codes[i]} << (bit % 32);
+  }
+  return packed;
+}
+
+std::vector<uint16_t> halves_of(const std::vector<float>& scales) {
+  std::vector<uint16_t> halves(scales.size());
+  std::transform(scales.begin(), scales.end(), halves.begin(), f16_from_f32);
+  return halves;
+}
+
+}  // namespace
+
+bool is_packed(const std::string& name, const StoredWeight& weight, const RowFormat& format) {
+  const auto ends = [&](const char* end) { return name.ends_with(end); };
+  if (weight.shape.size() != 2 || !ends(".weight") || weight.columns() % format.group != 0)
+    return false;
+  return !ends("embed_tokens.weight") && !ends("lm_head.weight") && !ends("mlp.gate.weight") &&
+         !ends("kv_b_proj.weight");
+}
+
+std::array<TensorSpec, 3> packed_specs(const std::string& name, const StoredWeight& weight,
+                                       const RowFormat& format) {
+  const int64_t rows = weight.rows(), columns = weight.columns();
+  const int64_t words = (columns * row_type_bits(format.type) + 31) / 32;
+  return {TensorSpec{name + "_packed", DType::i32, {rows, words}},
+          TensorSpec{name + "_scale", DType::f16, {rows, format.scales(columns)}},
+          TensorSpec{name + "_shape", DType::i64, {2}}};
+}
+
+void write_packed(const StoredWeight& weight, const RowFormat& format, const TensorSpec& part,
+                  const TensorSink& sink) {
+  if (part.name.ends_with("_shape")) {
+    const std::array<int64_t, 2> shape{weight.rows(), weight.columns()};
+    return sink(std::as_bytes(std::span(shape)));
+  }
+  const bool scales = part.name.ends_with("_scale");
+  for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
+    const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
+    for (const RowCodes& row : codes_of(weight, format, begin, count)) {
+      if (scales) {
+        const std::vector<uint16_t> halves = halves_of(row.scales);
+        sink(std::as_bytes(std::span(halves)));
+      } else {
+        const std::vector<uint32_t> words =
+            words_of(row, row_type_bits(format.type), part.shape.back());
+        sink(std::as_bytes(std::span(words)));
+      }
+    }
+  }
+}
+
+nlohmann::json packed_config(const RowFormat& format, const std::vector<std::string>& ignored) {
+  const nlohmann::json weights = {{"num_bits", row_type_bits(format.type)},
+                                  {"type", "int"},
+                                  {"symmetric", true},
+                                  {"strategy", "group"},
+                                  {"group_size", format.group},
+                                  {"dynamic", false}};
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "pack-quantized"},
+          {"quantization_status", "compressed"},
+          {"config_groups",
+           {{"group_0",
+             {{"targets", {"Linear"}}, {"weights", weights}, {"input_activations", nullptr}}}}},
+          {"ignore", ignored}};
+}
+
+}  // namespace um
