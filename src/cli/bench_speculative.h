@@ -17,9 +17,9 @@ struct SpeculativeBenchOptions {
   int64_t prompts = 8;         ///< at most
   int64_t prompt_tokens = 32;  ///< of each, at most
   int64_t tokens = 128;
-  int64_t drafts = -1;           ///< per step; -1: as many as there are MTP heads
+  int64_t drafts = -1;                 ///< per step; -1: as many as there are MTP heads
   std::optional<WeightTypes> weights;  ///< as for load_model
-  int64_t rounds = 5;            ///< over all prompts; the figures are medians
+  int64_t rounds = 5;                  ///< over all prompts; the figures are medians
   bool json = false;
 };
 

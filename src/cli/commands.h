@@ -37,8 +37,8 @@ void run_with(CLI::App* command, const Globals& globals, std::function<void()> a
 inline constexpr const char* kModelType = "DIR|FILE.gguf";
 /// --model: a checkpoint.
 CLI::Option* add_model_option(CLI::App* command, std::string& model);
-/// --dtype auto|f32|bf16|w8a8|w4a8: the format in which a model keeps its matrices; `weights_of` gives what
-/// load_model takes (nothing: as the checkpoint stores them).
+/// --dtype auto|f32|bf16|w8a8|w4a8: the format in which a model keeps its matrices; `weights_of`
+/// gives what load_model takes (nothing: as the checkpoint stores them).
 CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype);
 std::optional<WeightTypes> weights_of(const std::string& dtype);
 /// --dtype and --expert-memory, of the commands that run a model.
