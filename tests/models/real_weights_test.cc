@@ -130,5 +130,17 @@ TEST_F(RealWeights, LossOfAText) {
   }
 }
 
+/// In the file's own integers, with activations in int8 by groups of 32, as llama.cpp computes.
+TEST_F(RealWeights, LossInTheFilesIntegers) {
+  const Ids ids = Tokenizer::load(path_).encode(kText);
+  const auto model = load_model(path_, cpu_device(), nullptr, std::nullopt);
+  EXPECT_EQ(model->params().weights().matrices, (RowFormat{RowType::panel4, 32, true, true}));
+  const auto vocab = static_cast<size_t>(model->config().vocab);
+  const double perplexity =
+      std::exp(nats(full_logits(*model, ids), ids, vocab) / static_cast<double>(kTokens - 1));
+  EXPECT_NEAR(perplexity / 23.9095, 1, 5e-3);
+  RecordProperty("perplexity", fmt::format("{:.4f}", perplexity));
+}
+
 }  // namespace
 }  // namespace um
