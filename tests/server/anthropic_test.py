@@ -138,7 +138,7 @@ class Anthropic(unittest.TestCase):
         self.assertEqual(caught.exception.body["error"]["type"], "invalid_request_error")
         self.assertIn("messages[0].content", caught.exception.body["error"]["message"])
         for bad in ({"messages": []}, {"messages": [{"role": "root", "content": "x"}]}, {"tool_choice": {"type": "any"}}, {"extra_body": {"temperature": -1}},
-                    {"max_tokens": -1}, {"max_tokens": 0}, {"extra_body": {"max_completion_tokens": -1}}, {"top_k": -1},
+                    {"max_tokens": -1}, {"max_tokens": 0}, {"extra_body": {"max_completion_tokens": -1}}, {"extra_body": {"top_k": -1}},
                     {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, {"thinking": {"type": "x"}},
                     {"messages": [{"role": "user", "content": []}]}):
             with self.assertRaises(anthropic.BadRequestError, msg=bad):
