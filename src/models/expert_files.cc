@@ -34,23 +34,28 @@ struct ExpertFiles {
   }
 };
 
-}  // namespace
-
-namespace {
+bool is_experts(const Param& param) {
+  return param.name.ends_with("experts.gate_up_proj") || param.name.ends_with("experts.down_proj");
+}
 
 /// The one format of all layers' experts; bf16 where a file has several.
-RowFormat expert_format(const ModelConfig& config, const WeightTypes& weights) {
-  const auto model = make_model(config, dry_device(), weights);
+RowFormat expert_format(const Model& model) {
   std::optional<RowFormat> format;
-  for (const auto& param : model->params().all()) {
-    if (!param->name.ends_with("experts.gate_up_proj") &&
-        !param->name.ends_with("experts.down_proj"))
-      continue;
-    const RowFormat here = weights.of(param->name);
+  for (const auto& param : model.params().all()) {
+    if (!is_experts(*param)) continue;
+    const RowFormat here = param->weight().format;
     if (format && *format != here) return kBf16Rows;
     format = here;
   }
-  return format.value_or(weights.matrices);
+  return format.value_or(kBf16Rows);
+}
+
+/// Memory of what every token uses.
+int64_t bytes_of_others(const Model& model) {
+  int64_t sum = 0;
+  for (const auto& param : model.params().all())
+    if (!is_experts(*param)) sum += param->weight().bytes();
+  return sum;
 }
 
 }  // namespace
@@ -64,14 +69,15 @@ std::unique_ptr<ExpertCache> plan_experts(const ModelConfig& config, Device& dev
                                           const WeightTypes& weights, int64_t expert_bytes,
                                           const std::string& what) {
   if (config.moe.experts == 0 || expert_bytes == kAllExperts) return nullptr;
-  const RowFormat format = expert_format(config, weights);
+  const auto model = make_model(config, dry_device(), weights);
+  const RowFormat format = expert_format(*model);
   const int64_t one = ExpertCache::expert_bytes(format, config.hidden, config.moe.expert_width);
   const int64_t layers = moe_layers(config), all = layers * config.moe.experts;
-  const int64_t others = weight_bytes(config, weights) - all * one;
+  const int64_t others = bytes_of_others(*model);
   const auto memory = static_cast<int64_t>(kShareOfMemory * static_cast<double>(memory_bytes()));
   int64_t room = expert_bytes;
   if (expert_bytes == kExpertsThatFit) {
-    if (others + all * one <= memory) return nullptr;
+    if (model->params().bytes() <= memory) return nullptr;
     room = memory - others;
   }
   const int64_t slots = std::min(room / one, all);
