@@ -205,7 +205,7 @@ void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, co
                            zero ? std::optional(zero->values) : std::nullopt,
                            zero ? zero->blocks : ScaleBlocks{}, order);
   const bool whole = block == columns;
-  const bool taken = whole || block == kPanelDepth / 2 || block % kPanelDepth == 0;
+  const bool taken = whole || is_panel_group(block);
   const bool same = !zero || zero->blocks.columns == block;
   if (bits == 0 || !order.empty() || !taken || !same) return;
   const RowFormat format{.type = bits <= 4 ? RowType::panel4 : RowType::panel8,
@@ -213,7 +213,7 @@ void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, co
                          .half = !zero && scale.values.dtype == DType::f16,
                          .offsets = zero.has_value()};
   weight.codes = {format, [=](int64_t row, RowCodes& out) {
-                    const int middle = format.type == RowType::panel4 ? 8 : 128;
+                    const int32_t middle = format.code_middle();
                     std::vector<float> values(static_cast<size_t>(columns));
                     q(row, 1, values.data());
                     out.codes.resize(values.size());

@@ -107,10 +107,7 @@ ExpertCache::ExpertCache(Device& device, RowFormat format, int64_t slots, int64_
 ExpertCache::~ExpertCache() = default;
 
 int64_t ExpertCache::expert_bytes(RowFormat format, int64_t hidden, int64_t width) {
-  const auto rows = [&](int64_t count) {
-    if (!format.is_panels()) return count;
-    return (count + kPanelRows - 1) / kPanelRows * kPanelRows;
-  };
+  const auto rows = [&](int64_t count) { return format.is_panels() ? panel_rows(count) : count; };
   return 2 * rows(width) * format.row_bytes(hidden) + rows(hidden) * format.row_bytes(width);
 }
 

@@ -25,17 +25,11 @@ DType values_type(RowType type) {
   return DType::f32;
 }
 
-int64_t padded(int64_t rows) {
-  return (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
-}
-
 void check_panels(const RowFormat& format, int64_t rows, int64_t unit) {
-  const int64_t group = format.group;
-  UM_CHECK(
-      group == kWholeRow || group == kPanelDepth / 2 || (group > 0 && group % kPanelDepth == 0),
-      "rows in panels with a scale for {} channels: expected 16, a multiple of 32, or one for "
-      "the row",
-      group);
+  UM_CHECK(is_panel_group(format.group),
+           "rows in panels with a scale for {} channels: expected 16, a multiple of 32, or one for "
+           "the row",
+           format.group);
   UM_CHECK(unit > 0 && rows % unit == 0, "{} rows in units of {}", rows, unit);
 }
 
@@ -82,7 +76,7 @@ Rows Rows::empty(Device& device, Shape shape, RowFormat format, int64_t unit) {
     rows.cols_ = cols;
     rows.unit_ = unit > 0 ? unit : std::max<int64_t>(stored, 1);
     check_panels(format, stored, rows.unit_);
-    stored = padded(panel_row(stored, rows.unit_));
+    stored = panel_rows(panel_row(stored, rows.unit_));
     shape = {stored, format.value_bytes(cols)};
   }
   rows.values = Tensor::empty(device, shape, values_type(format.type));
@@ -123,7 +117,7 @@ Rows Rows::row_range(int64_t begin, int64_t end) const {
     part.rows_ = end - begin;
     part.unit_ = std::min(unit_, std::max<int64_t>(part.rows_, 1));
     begin = panel_row(begin, unit_);
-    end = begin + padded(panel_row(part.rows_, unit_));
+    end = begin + panel_rows(panel_row(part.rows_, unit_));
   }
   const auto cut = [&](Tensor& all) {
     if (all) all = all.reshape({all.rows(), all.cols()}).row_range(begin, end);
@@ -264,10 +258,11 @@ RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowForm
     uint8_t* codes = row.codes.data() + begin;
     float& scale = row.scales[static_cast<size_t>(g)];
     if (format.type == RowType::panel8)
-      for (int64_t i = 0; i < n; ++i) codes[i] = static_cast<uint8_t>(eight[begin + i] + 128);
+      for (int64_t i = 0; i < n; ++i)
+        codes[i] = static_cast<uint8_t>(eight[begin + i] + format.code_middle());
     else if (std::isfinite(scale))
       scale = search_scale(x + begin, n, format.half, codes);
-    if (format.offsets) row.offsets.push_back((format.type == RowType::panel8 ? -128 : -8) * scale);
+    if (format.offsets) row.offsets.push_back(static_cast<float>(-format.code_middle()) * scale);
   }
   return row;
 }

@@ -12,6 +12,7 @@
 #include "ops/devices.h"
 #include "ops/rows.h"
 #include "tests/kernels/harness_util.h"
+#include "tests/kernels/rows_util.h"
 
 namespace um {
 namespace {
@@ -108,19 +109,6 @@ double activation(const Problem& p, int64_t row, int64_t col) {
          p.a.view.f32_scales()[row * p.a.view.scale_stride + col / group];
 }
 
-std::vector<float> rows_of(const Kernels& table, const Rows& rows) {
-  std::vector<int32_t> ids(static_cast<size_t>(rows.rows()));
-  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
-  std::vector<float> values(static_cast<size_t>(rows.rows() * rows.cols()));
-  table.embedding({.tokens = rows.rows(),
-                   .cols = rows.cols(),
-                   .vocab = rows.rows(),
-                   .ids = ids.data(),
-                   .table = rows.view(),
-                   .y = values.data()});
-  return values;
-}
-
 TEST(Panels, RowsAreTheCodesTimesTheirScales) {
   std::mt19937 random(3);
   for (const RowFormat& format : kFormats) {
@@ -145,9 +133,9 @@ TEST(Panels, RowsAreTheCodesTimesTheirScales) {
         }
         panels.write_codes(row, codes);
       }
-      EXPECT_EQ(rows_of(ref::kTable, panels), expected) << format_name(format) << " unit " << unit;
+      EXPECT_EQ(values_of(panels), expected) << format_name(format) << " unit " << unit;
       for (const Kernels* table : vector_tables())
-        EXPECT_EQ(rows_of(*table, panels), expected) << table->name << format_name(format);
+        EXPECT_EQ(values_of(panels, *table), expected) << table->name << format_name(format);
     }
   }
 }
@@ -170,7 +158,7 @@ TEST(PanelMatmul, TheReferenceIsTheProductOfTheValues) {
   for (const RowFormat& format : kFormats) {
     const int64_t m = 3, n = 21, k = 330;
     Problem problem(format, m, n, k, true);
-    const std::vector<float> found = problem.run(ref::kTable), b = rows_of(ref::kTable, problem.b);
+    const std::vector<float> found = problem.run(ref::kTable), b = values_of(problem.b);
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j) {
         double sum = problem.bias[static_cast<size_t>(j)], size = std::abs(sum);
@@ -286,7 +274,7 @@ TEST(Panels, FourBitScalesBeatTheLargestMagnitudes) {
   for (float& value : x) value = normal(random);
   const Rows panels = Rows::empty(cpu_device(), {rows, cols}, kW4Rows);
   panels.write(0, rows, x.data());
-  const std::vector<float> kept = rows_of(ref::kTable, panels);
+  const std::vector<float> kept = values_of(panels);
   double error = 0, plain = 0;
   for (int64_t begin = 0; begin < rows * cols; begin += 32) {
     float largest = 0;
@@ -308,7 +296,7 @@ TEST(Panels, WhatIsNotFiniteStaysSo) {
     x[40] = std::nanf("");
     const Rows panels = Rows::empty(cpu_device(), {1, 128}, format);
     panels.write(0, 1, x.data());
-    const std::vector<float> kept = rows_of(ref::kTable, panels);
+    const std::vector<float> kept = values_of(panels);
     EXPECT_TRUE(std::isnan(kept[40])) << format_name(format);
     EXPECT_EQ(std::isnan(kept[0]), format.group > 40) << format_name(format);
     EXPECT_EQ(std::isnan(kept[100]), format.group == kWholeRow) << format_name(format);

@@ -7,19 +7,18 @@
 
 #include <bit>
 #include <filesystem>
-#include <numeric>
 #include <set>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
-#include "kernels/registry.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/gguf_model.h"
 #include "models/model_texts.h"
 #include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
+#include "tests/kernels/rows_util.h"
 #include "tests/text/byte_tokenizer_util.h"
 #include "tests/text/jinja_cases_util.h"
 #include "tests/text/peer_util.h"
@@ -86,20 +85,6 @@ class ConvertTest : public ::testing::Test {
 
   fs::path base_;
 };
-
-/// All values of rows in panels.
-std::vector<float> panel_values(const Rows& rows) {
-  std::vector<int32_t> ids(static_cast<size_t>(rows.rows()));
-  std::iota(ids.begin(), ids.end(), 0);
-  std::vector<float> values(static_cast<size_t>(rows.rows() * rows.cols()));
-  best_cpu_kernels().embedding({.tokens = rows.rows(),
-                                .cols = rows.cols(),
-                                .vocab = rows.rows(),
-                                .ids = ids.data(),
-                                .table = rows.view(),
-                                .y = values.data()});
-  return values;
-}
 
 struct Case {
   const char* preset;
@@ -267,7 +252,7 @@ TEST_F(ConvertTest, PackedIntegersAreThoseOfLoading) {
     for (const auto& param : packed->params().all()) {
       if (!param->codes) continue;
       const Rows& expected = made->params().find(param->name)->codes;
-      EXPECT_EQ(panel_values(param->codes), panel_values(expected)) << param->name;
+      EXPECT_EQ(values_of(param->codes), values_of(expected)) << param->name;
       ++compared;
     }
     EXPECT_GT(compared, 10u);

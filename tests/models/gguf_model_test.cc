@@ -8,16 +8,15 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <random>
 
 #include "core/error.h"
 #include "core/gguf_write.h"
-#include "kernels/kernels.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/gguf_names.h"
 #include "ops/devices.h"
+#include "tests/kernels/rows_util.h"
 
 namespace um {
 namespace {
@@ -141,15 +140,7 @@ TEST_F(GgufModelTest, BlocksOfEveryTypeFitPanels) {
     read_weight(weight, panels, 0);
     std::vector<float> expected(static_cast<size_t>(kRows * kColumns));
     weight.read(0, kRows, expected.data());
-    std::vector<int32_t> ids(kRows);
-    std::iota(ids.begin(), ids.end(), 0);
-    std::vector<float> found(expected.size());
-    ref::kTable.embedding({.tokens = kRows,
-                           .cols = kColumns,
-                           .vocab = kRows,
-                           .ids = ids.data(),
-                           .table = panels.view(),
-                           .y = found.data()});
+    const std::vector<float> found = values_of(panels);
     size_t compared = 0;
     for (size_t i = 0; i < found.size(); ++i) {
       if (!std::isfinite(expected[i])) continue;  // a scale that is no number

@@ -10,12 +10,12 @@
 
 #include "core/files.h"
 #include "core/safetensors.h"
-#include "kernels/kernels.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
 #include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
+#include "tests/kernels/rows_util.h"
 
 namespace um {
 namespace {
@@ -23,19 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr RowFormat kByRows{RowType::panel8, kWholeRow};
-
-/// Row `row` as numbers.
-std::vector<float> row_of(const Rows& rows, int64_t row) {
-  std::vector<float> values(static_cast<size_t>(rows.cols()));
-  const auto id = static_cast<int32_t>(row);
-  ref::kTable.embedding({.tokens = 1,
-                         .cols = rows.cols(),
-                         .vocab = rows.rows(),
-                         .ids = &id,
-                         .table = rows.view(),
-                         .y = values.data()});
-  return values;
-}
 
 class W8A8Test : public ::testing::TestWithParam<std::string> {
  protected:
@@ -94,16 +81,16 @@ TEST_P(W8A8Test, EachValueIsWithinHalfAStep) {
   for (const auto& param : narrow->params().all()) {
     if (!param->codes) continue;
     const Tensor& wide = model_->params().find(param->name)->value;
+    const std::vector<float> all = values_of(param->codes);
     for (int64_t row = 0; row < wide.rows(); ++row) {
       const float* expected = wide.f32() + row * wide.cols();
-      const std::vector<float> found = row_of(param->codes, row);
+      const float* found = all.data() + row * wide.cols();
       for (int64_t begin = 0; begin < wide.cols(); begin += 64) {
         float largest = 0;
         const int64_t end = std::min(wide.cols(), begin + 64);
         for (int64_t c = begin; c < end; ++c) largest = std::max(largest, std::abs(expected[c]));
         for (int64_t c = begin; c < end; ++c)  // f16 scales add a little
-          ASSERT_NEAR(found[static_cast<size_t>(c)], expected[c], 0.57f * largest / 127)
-              << param->name;
+          ASSERT_NEAR(found[c], expected[c], 0.57f * largest / 127) << param->name;
       }
     }
   }
@@ -171,12 +158,12 @@ TEST_P(W8A8Test, StoredIntegersAreKept) {
       if (std::find(kept.begin(), kept.end(), piece.name) == kept.end()) continue;
       ASSERT_EQ(param->weight().format, kByRows) << param->name;
       const int64_t cols = piece.shape[1];
+      const std::vector<float> all = values_of(param->codes);
       for (int64_t row = 0; row < piece.shape[0]; ++row) {
-        const std::vector<float> found = row_of(param->codes, piece.row + row);
+        const float* found = all.data() + (piece.row + row) * cols;
         for (int64_t c = 0; c < cols; ++c)
-          ASSERT_EQ(found[static_cast<size_t>(c)],
-                    static_cast<float>(integers[i][static_cast<size_t>(row * cols + c)]) *
-                        floats[i][static_cast<size_t>(row)])
+          ASSERT_EQ(found[c], static_cast<float>(integers[i][static_cast<size_t>(row * cols + c)]) *
+                                  floats[i][static_cast<size_t>(row)])
               << piece.name;
       }
       ++i;

@@ -71,18 +71,26 @@ struct RowFormat {
   UM_INLINE constexpr int64_t row_bytes(int64_t cols) const {
     return value_bytes(cols) + (offsets ? 2 : 1) * scale_bytes() * scales(cols);
   }
-  /// What is taken off a stored code: the middle of the codes' range.
-  UM_INLINE constexpr int32_t middle() const {
-    if (!is_panels() || offsets) return 0;
-    return type == RowType::panel8 ? 128 : 8;
-  }
+  /// The middle of the range of panels' codes.
+  UM_INLINE constexpr int32_t code_middle() const { return type == RowType::panel8 ? 128 : 8; }
+  /// What is taken off a stored integer before it is scaled.
+  UM_INLINE constexpr int32_t middle() const { return is_panels() && !offsets ? code_middle() : 0; }
 };
+
+/// Rows as panels hold them: whole panels.
+UM_INLINE constexpr int64_t panel_rows(int64_t rows) {
+  return (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+}
+/// Whether panels may have a scale for so many channels.
+UM_INLINE constexpr bool is_panel_group(int64_t group) {
+  return group == kWholeRow || group == kPanelDepth / 2 || (group > 0 && group % kPanelDepth == 0);
+}
 
 /// Where row `row` of a matrix lies among the rows of its panels, when each `unit` of rows begins a
 /// panel.
 UM_INLINE constexpr int64_t panel_row(int64_t row, int64_t unit) {
   if (unit % kPanelRows == 0) return row;
-  return row / unit * ((unit + kPanelRows - 1) / kPanelRows * kPanelRows) + row % unit;
+  return row / unit * panel_rows(unit) + row % unit;
 }
 /// The byte of channel `col` in a panel's row `row` (0 … 15).
 UM_INLINE constexpr int64_t panel_byte(RowType type, int64_t row, int64_t col) {
