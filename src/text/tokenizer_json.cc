@@ -174,7 +174,7 @@ void read_surfaces(Impl& impl, const Decoder& decoder) {
     if (!silent && !impl.pieces[id].empty())
       impl.surfaces[id] = decoder.surface(impl.pieces[id], scratch, room);
     else if (decoder.joins() && !impl.surfaces[id].empty())  // an added token
-      impl.surfaces[id].insert(0, " ");
+      impl.surfaces[id].insert(0, 1, ' ');
   }
   impl.joins = decoder.joins();
   impl.strip_first_space = decoder.strips_first_space();
