@@ -33,23 +33,26 @@ uint32_t random_bits(const std::filesystem::path& path) {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const InputFile file(path);
-  size_ = static_cast<size_t>(file.size());
-  if (size_ == 0) return;
-  void* map = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+MappedFile::MappedFile(const std::filesystem::path& path, bool keep_open)
+    : path_(path), file_(std::make_unique<InputFile>(path)) {
+  size_ = static_cast<size_t>(file_->size());
+  void* map =
+      size_ == 0 ? nullptr : ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file_->descriptor(), 0);
   UM_CHECK(map != MAP_FAILED, "{}: cannot map {}: {}", path.string(),
            bytes_text(static_cast<double>(size_)), std::strerror(errno));
   data_ = static_cast<const std::byte*>(map);
+  if (!keep_open) file_.reset();
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
+      file_(std::move(other.file_)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
@@ -57,6 +60,15 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+bool MappedFile::holds(std::span<const std::byte> part) const {
+  const std::less_equal<const std::byte*> ordered;
+  return ordered(data_, part.data()) && ordered(part.data() + part.size(), data_ + size_);
+}
+
+void MappedFile::read(std::span<const std::byte> part, std::byte* to) const {
+  file_->read_at(static_cast<uint64_t>(part.data() - data_), to, part.size());
 }
 
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {

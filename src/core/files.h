@@ -10,14 +10,16 @@
 #include <string>
 #include <string_view>
 
+#include "core/input_file.h"
+
 namespace um {
 
 /// A read-only memory map of a whole file. Movable; unmapped on destruction.
 class MappedFile {
  public:
   /// Maps `path`. Throws Error naming the file and the system's reason. An empty file is an empty
-  /// span.
-  explicit MappedFile(const std::filesystem::path& path);
+  /// span. `keep_open`: for read().
+  explicit MappedFile(const std::filesystem::path& path, bool keep_open = false);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   MappedFile(const MappedFile&) = delete;
@@ -25,10 +27,15 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  bool holds(std::span<const std::byte> part) const;
+  /// Copies a part of bytes() out of the file itself: where that has become shorter, this throws
+  /// Error, and the map would end the process. Several threads may.
+  void read(std::span<const std::byte> part, std::byte* to) const;
   const std::filesystem::path& path() const { return path_; }
 
  private:
   std::filesystem::path path_;
+  std::unique_ptr<InputFile> file_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };

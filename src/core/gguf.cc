@@ -100,7 +100,8 @@ class Gguf::Reader {
   size_t at_ = 0;
 };
 
-Gguf::Gguf(const std::filesystem::path& path) : file_(MappedFile(path)), name_(path.string()) {
+Gguf::Gguf(const std::filesystem::path& path)
+    : file_(std::in_place, path, true), name_(path.string()) {
   bytes_ = file_->bytes();
   read();
 }

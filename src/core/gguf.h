@@ -67,6 +67,8 @@ class Gguf {
   /// The bytes of one of these tensors. Throws Error if its type is not one that we read, its rows
   /// are no whole blocks, or it does not lie inside the file.
   std::span<const std::byte> contents(const GgufTensor& tensor) const;
+  /// Null if it was made of bytes.
+  const MappedFile* file() const { return file_ ? &*file_ : nullptr; }
 
  private:
   /// Where a value lies; for arrays `element` and `count` describe it.

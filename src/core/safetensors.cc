@@ -167,7 +167,7 @@ SafetensorsContents parse_safetensors(std::span<const std::byte> bytes, std::str
 }
 
 SafetensorsFile::SafetensorsFile(const fs::path& path)
-    : file_(path), contents_(parse_safetensors(file_.bytes(), path.string())) {}
+    : file_(path, true), contents_(parse_safetensors(file_.bytes(), path.string())) {}
 
 const TensorView* SafetensorsFile::find(std::string_view name) const {
   const auto at = std::lower_bound(

@@ -52,6 +52,7 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return contents_.metadata; }
   /// The tensor of this name, or null.
   const TensorView* find(std::string_view name) const;
+  const MappedFile& file() const { return file_; }
 
  private:
   MappedFile file_;
@@ -72,6 +73,7 @@ class CheckpointReader {
   const std::map<std::string, const TensorView*, std::less<>>& tensors() const { return tensors_; }
   /// Harmless oddities: tensors in a shard that the index does not map, a wrong total size.
   const std::vector<std::string>& warnings() const { return warnings_; }
+  const std::vector<std::unique_ptr<SafetensorsFile>>& files() const { return files_; }
   /// Bytes of all tensors.
   uint64_t total_bytes() const;
   const std::filesystem::path& path() const { return path_; }

@@ -32,6 +32,23 @@ void load_piece(const Param& param, const Piece& piece, const StoredWeight& stor
   if (!param.weight().device().dry()) read_weight(stored, param.weight(), piece.row);
 }
 
+/// Whether two matrices have the same values, however they are stored.
+bool same_values(const StoredWeight& one, const StoredWeight& other) {
+  if (one.shape != other.shape || !one.read || !other.read) return false;
+  const int64_t rows = one.rows(), columns = std::max<int64_t>(1, one.columns());
+  const int64_t step = std::max<int64_t>(1, static_cast<int64_t>(kChunk) / columns);
+  bool same = true;
+#pragma omp parallel for schedule(dynamic) reduction(&& : same)
+  for (int64_t row = 0; row < rows; row += step) {
+    const int64_t count = std::min(step, rows - row);
+    std::vector<float> a(static_cast<size_t>(count * columns)), b(a.size());
+    one.read(row, count, a.data());
+    other.read(row, count, b.data());
+    same = same && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  }
+  return same;
+}
+
 /// Passes values of type `from` on as type `to`.
 void write_values(DType from, std::span<const std::byte> values, DType to, const TensorSink& sink) {
   if (from == to) return sink(values);
@@ -70,10 +87,16 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
   connect_experts(model, source, used);
   if (warnings == nullptr) return;
   warnings->insert(warnings->end(), source.warnings().begin(), source.warnings().end());
-  for (const auto& [name, stored] : source.tensors())
-    if (!used.contains(name) && !is_redundant(name, model.config()))
+  for (const auto& [name, stored] : source.tensors()) {
+    if (used.contains(name)) continue;
+    const auto copied = copied_tensor(name, model.config());
+    if (!is_redundant(name, model.config()))
       warnings->push_back(
           fmt::format("{}: tensor {} is not part of the model", source.where(), name));
+    else if (copied && !same_values(stored, source.at(*copied)))
+      warnings->push_back(fmt::format("{}: tensor {} is no copy of {}, which is used in its place",
+                                      source.where(), name, *copied));
+  }
 }
 
 namespace {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "models/model.h"
 #include "ops/devices.h"
 
@@ -46,6 +47,15 @@ class OtherForms {
  public:
   OtherForms(const ModelConfig& config, WeightSource& source) : config_(config), source_(source) {}
 
+  /// Throws Error if a tensor that is there is in another form, too: nothing says which is meant.
+  void check_only_form(const std::string& name) const {
+    for (const std::string& other : {other_bias(name), separate_query(name), fused_experts(name)})
+      UM_CHECK(other.empty() || source_.find(other) == nullptr,
+               "{}: tensors {} and {}: expected one of the two, found both; remove the one that is "
+               "not meant, or fetch the checkpoint again",
+               source_.where(), quote(name), quote(other));
+  }
+
   /// Adds the tensor of this name if there is such a form.
   void add(const std::string& name) {
     std::optional<StoredWeight> found = router_bias(name);
@@ -66,22 +76,35 @@ class OtherForms {
     return weight;
   }
 
-  /// Beside the gate (Pangu) or its child (DeepSeek).
-  std::optional<StoredWeight> router_bias(const std::string& name) {
+  /// Names in the other form, empty where there is none: of a router's bias, which stands beside
+  /// the gate (Pangu) or is its child (DeepSeek), of q, k and v in one, of one expert.
+  static std::string other_bias(const std::string& name) {
     const std::string child = "gate.e_score_correction_bias", sibling = "e_score_correction_bias";
-    auto mlp = before(name, child);
-    const StoredWeight* weight = nullptr;
-    if (mlp)
-      weight = take(*mlp + sibling);
-    else if ((mlp = before(name, sibling)))
-      weight = take(*mlp + child);
+    if (const auto mlp = before(name, child)) return *mlp + sibling;
+    if (const auto mlp = before(name, sibling)) return *mlp + child;
+    return {};
+  }
+  static std::string separate_query(const std::string& name) {
+    const auto attention = before(name, "qkv_proj.weight");
+    return attention ? *attention + "q_proj.weight" : "";
+  }
+  static std::string fused_experts(const std::string& name) {
+    const size_t at = name.rfind(".experts.");
+    if (at == std::string::npos) return {};
+    const bool down = name.ends_with(".down_proj.weight");
+    return name.substr(0, at + 9) + (down ? "down_proj" : "gate_up_proj");
+  }
+
+  std::optional<StoredWeight> router_bias(const std::string& name) {
+    const std::string other = other_bias(name);
+    const StoredWeight* weight = other.empty() ? nullptr : take(other);
     return weight == nullptr ? std::nullopt : std::optional(*weight);
   }
 
   /// q, k and v apart.
   std::optional<StoredWeight> joined_qkv(const std::string& name) {
     const auto attention = before(name, "qkv_proj.weight");
-    if (!attention || source_.find(*attention + "q_proj.weight") == nullptr) return {};
+    if (!attention || source_.find(separate_query(name)) == nullptr) return {};
     std::optional<StoredWeight> all;
     for (const char* part : {"q_proj.weight", "k_proj.weight", "v_proj.weight"}) {
       StoredWeight next = source_.at(*attention + part);
@@ -98,12 +121,11 @@ class OtherForms {
   /// All experts of a layer in two tensors, as transformers 5 has them in memory.
   std::optional<StoredWeight> expert(const std::string& name) {
     const int64_t E = config_.moe.experts, F = config_.moe.expert_width, D = config_.hidden;
-    const size_t at = name.rfind(".experts.");
-    if (at == std::string::npos) return {};
-    const std::string experts = name.substr(0, at + 9), rest = name.substr(at + 9);
+    const std::string fused = fused_experts(name);
+    if (fused.empty()) return {};
+    const std::string rest = name.substr(name.rfind(".experts.") + 9);
     const int64_t e = std::stoll(rest);  // of a name of ours: "12.up_proj.weight"
     const bool down = rest.ends_with(".down_proj.weight"), up = rest.ends_with(".up_proj.weight");
-    const std::string fused = experts + (down ? "down_proj" : "gate_up_proj");
     const StoredWeight* all = take(fused);
     if (all == nullptr) return {};
     check_weight(*all, fused,
@@ -126,8 +148,12 @@ void use_family_names(const ModelConfig& config, WeightSource& source) {
   const auto model = make_model(config, dry_device());
   OtherForms forms(config, source);
   for (const auto& param : model->params().all())
-    for (const Piece& piece : param->pieces)
-      if (source.find(piece.name) == nullptr) forms.add(piece.name);
+    for (const Piece& piece : param->pieces) {
+      if (source.find(piece.name) == nullptr)
+        forms.add(piece.name);
+      else
+        forms.check_only_form(piece.name);
+    }
   forms.finish();
 }
 
@@ -138,6 +164,12 @@ bool is_redundant(std::string_view name, const ModelConfig& config) {
   if (config.tie_embeddings && name == "lm_head.weight") return true;
   return name.starts_with("model.layers.") &&
          (name.ends_with(".embed_tokens.weight") || name.ends_with(".shared_head.head.weight"));
+}
+
+std::optional<std::string> copied_tensor(std::string_view name, const ModelConfig& config) {
+  if (!is_redundant(name, config) || name.ends_with(".rotary_emb.inv_freq")) return {};
+  const bool head = name.ends_with("head.weight") && !config.tie_embeddings;
+  return head ? "lm_head.weight" : "model.embed_tokens.weight";
 }
 
 WeightSource open_model_weights(const std::filesystem::path& path, ModelConfig& config,

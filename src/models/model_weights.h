@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,5 +23,7 @@ WeightSource open_model_weights(const std::filesystem::path& path, ModelConfig& 
 /// Tensors that published checkpoints carry and nobody needs: rotary tables, the MTP heads' copies
 /// of the trunk's embedding and head, a head beside tied embeddings.
 bool is_redundant(std::string_view name, const ModelConfig& config);
+/// The tensor that such a one is a copy of; nothing where it is none (`inv_freq`).
+std::optional<std::string> copied_tensor(std::string_view name, const ModelConfig& config);
 
 }  // namespace um

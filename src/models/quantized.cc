@@ -27,6 +27,9 @@ constexpr std::array kSideTensors{"weight_scale",      "weight_scale_inv", "weig
                                   "weight_packed",     "input_scale",      "input_zero_point",
                                   "input_offset",      "quant_bias",       "deq_scale"};
 
+/// What has the values of a matrix X, by itself or with side tensors; GPTQ and AWQ have the last.
+constexpr std::array kStorageForms{"weight", "weight_packed", "qweight"};
+
 /// Everything before ".KIND" if the name ends so.
 std::optional<std::string> base_of(const std::string& name, std::string_view kind) {
   if (name.size() <= kind.size() + 1 || !name.ends_with(kind)) return {};
@@ -37,6 +40,18 @@ std::optional<std::string> base_of(const std::string& name, std::string_view kin
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
+}
+
+/// Throws Error for a matrix that is stored in more than one form: nothing says which is meant.
+void check_stored_once(const CheckpointReader& reader, const std::string& base,
+                       const std::string& where) {
+  std::vector<std::string> found;
+  for (const char* form : kStorageForms)
+    if (reader.find(base + "." + form) != nullptr) found.push_back(quote(base + "." + form));
+  UM_CHECK(found.size() < 2,
+           "{}: tensors {}: expected one matrix {}, found it stored {} times; remove the form that "
+           "is not meant, or fetch the checkpoint again",
+           where, fmt::join(found, " and "), quote(base), found.size());
 }
 
 /// One quantised matrix of a checkpoint.
@@ -51,6 +66,7 @@ class Module {
         where_(std::move(where)) {}
 
   StoredWeight weight() {
+    check_alone();
     const TensorView* packed = find("weight_packed");
     const char* stored = packed != nullptr ? "weight_packed" : "weight";
     agree(said_.quantised, stored, "quantised", "not quantised");
@@ -81,6 +97,17 @@ class Module {
         where_, name(kind), found, said, said_.where);
   }
 
+  /// Throws Error where two tensors say the same thing, since only one of them could be read.
+  void check_alone() const {
+    check_stored_once(reader_, base_, where_);
+    for (const auto& [one, other] : {std::pair("weight_scale", "weight_scale_inv"),
+                                     std::pair("weight_zero_point", "weight_offset")})
+      UM_CHECK(
+          find(one) == nullptr || find(other) == nullptr,
+          "{}: tensors {} and {}: expected one of the two, found both; remove the one that the "
+          "weights were not made with, or fetch the checkpoint again",
+          where_, name(one), name(other));
+  }
   /// A side tensor as numbers.
   StoredWeight numbers(const TensorView& view, const char* kind) const {
     StoredWeight weight = plain_weight(view);
@@ -98,6 +125,7 @@ class Module {
   StoredWeight scaled(const TensorView& stored) const;
   StoredWeight unpacked(const TensorView& packed) const;
   std::array<int64_t, 2> packed_shape() const;
+  std::array<int64_t, 2> said_shape() const;
   int packed_bits(const TensorView& packed, int64_t rows, int64_t columns) const;
   std::vector<int32_t> column_groups(int64_t columns, const PerBlock& scale) const;
   void check_range(const TensorView& stored) const;
@@ -142,7 +170,7 @@ Module::PerBlock Module::per_block(const TensorView& view, const char* kind, int
   if (vector)
     values.read = [dtype = view.dtype, data = view.bytes.data()](int64_t row, int64_t n,
                                                                  float* out) {
-      convert_to_f32(dtype, data + static_cast<size_t>(row) * dtype_size(dtype), out,
+      convert_to_f32(dtype, in_place(data) + static_cast<size_t>(row) * dtype_size(dtype), out,
                      static_cast<size_t>(n));
     };
   return {values, blocks};
@@ -150,7 +178,7 @@ Module::PerBlock Module::per_block(const TensorView& view, const char* kind, int
 
 Module::PerBlock Module::scales(int64_t rows, int64_t columns) const {
   const TensorView *scale = find("weight_scale"), *inverse = find("weight_scale_inv");
-  UM_CHECK((scale == nullptr) != (inverse == nullptr),
+  UM_CHECK(scale != nullptr || inverse != nullptr,
            "{}: tensor {}: expected weight_scale or weight_scale_inv beside it", where_,
            name("weight"));
   // The published name notwithstanding, weight_scale_inv is a factor, too.
@@ -200,6 +228,9 @@ bool is_zero(const StoredWeight& zero) {
 void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, const PerBlock& scale,
                         const std::optional<PerBlock>& zero) const {
   const int64_t columns = weight.columns(), block = scale.blocks.columns;
+  for (const auto* side : {&scale, zero ? &*zero : nullptr})
+    if (side != nullptr)
+      weight.parts.insert(weight.parts.end(), side->values.parts.begin(), side->values.parts.end());
   const std::vector<int32_t> order = column_groups(columns, scale);
   weight.read = dequantize(q, columns, scale.values, scale.blocks,
                            zero ? std::optional(zero->values) : std::nullopt,
@@ -252,6 +283,10 @@ StoredWeight Module::scaled(const TensorView& stored) const {
       where_, name("weight"), found, fmt::join(stored.shape, ", "));
   check_range(stored);
   const int64_t rows = stored.shape[0], columns = stored.shape[1];
+  if (find("weight_shape") != nullptr)
+    UM_CHECK(said_shape() == (std::array{rows, columns}),
+             "{}: tensor {}: [{}], expected [{}, {}], the shape of {}", where_,
+             name("weight_shape"), fmt::join(said_shape(), ", "), rows, columns, name("weight"));
   const PerBlock scale = scales(rows, columns);
   const std::optional<PerBlock> zero = zeros(rows, columns, 0);
   StoredWeight weight = plain_weight(stored);
@@ -296,7 +331,9 @@ std::optional<Module::PerBlock> Module::zeros(int64_t rows, int64_t columns, int
     UM_CHECK(view->shape == expected, "{}: tensor {}: shape [{}], expected packed [{}]", where_,
              name(kind), fmt::join(view->shape, ", "), fmt::join(expected, ", "));
     zero.values.shape = {scale_rows, groups};
-    zero.values.read = [=, data = view->bytes.data()](int64_t row, int64_t count, float* out) {
+    zero.values.parts = {view->bytes};
+    zero.values.read = [=, mapped = view->bytes.data()](int64_t row, int64_t count, float* out) {
+      const std::byte* data = in_place(mapped);
       for (int64_t r = row; r < row + count; ++r)
         for (int64_t g = 0; g < groups; ++g)
           *out++ = value_at(data, r / per_word * groups + g, r % per_word, bits);
@@ -345,10 +382,17 @@ std::vector<int32_t> Module::column_groups(int64_t columns, const PerBlock& scal
 
 /// Rows and columns of a packed matrix.
 std::array<int64_t, 2> Module::packed_shape() const {
-  const TensorView* shape = find("weight_shape");
-  UM_CHECK(shape != nullptr && find("weight_scale") != nullptr && shape->elements() == 2,
-           "{}: tensor {}: expected weight_shape of 2 values and weight_scale beside it", where_,
+  UM_CHECK(find("weight_shape") != nullptr && find("weight_scale") != nullptr,
+           "{}: tensor {}: expected weight_shape and weight_scale beside it", where_,
            name("weight_packed"));
+  return said_shape();
+}
+
+/// What weight_shape says.
+std::array<int64_t, 2> Module::said_shape() const {
+  const TensorView* shape = find("weight_shape");
+  UM_CHECK(shape->elements() == 2, "{}: tensor {}: expected 2 values, found {}", where_,
+           name("weight_shape"), shape->elements());
   float extents[2] = {0, 0};
   numbers(*shape, "weight_shape").read(0, 1, extents);
   for (const float extent : extents)
@@ -387,8 +431,9 @@ StoredWeight Module::unpacked(const TensorView& packed) const {
   const PerBlock scale = scales(rows, columns);
   const std::optional<PerBlock> zero = zeros(rows, columns, bits);
   const int64_t per_word = 32 / bits, words = packed.shape[1];
-  const auto values = [=, columns = columns, data = packed.bytes.data()](int64_t row, int64_t count,
-                                                                         float* out) {
+  const auto values = [=, columns = columns, mapped = packed.bytes.data()](
+                          int64_t row, int64_t count, float* out) {
+    const std::byte* data = in_place(mapped);
     for (int64_t r = row; r < row + count; ++r)
       for (int64_t c = 0; c < columns; ++c)
         *out++ = value_at(data, r * words + c / per_word, c % per_word, bits);
@@ -398,6 +443,7 @@ StoredWeight Module::unpacked(const TensorView& packed) const {
   weight.dtype = DType::bf16;
   weight.exact = false;
   weight.bytes = packed.bytes.size() + scale.values.bytes;
+  weight.parts = {packed.bytes};
   weight.format = fmt::format("packed int{} in groups of {}", bits, scale.blocks.columns);
   add_values(weight, values, bits, scale, zero);
   return weight;
@@ -487,6 +533,9 @@ void add_safetensors_weights(const CheckpointReader& reader, const fs::path& pat
     for (const char* kind : {"weight_scale", "weight_scale_inv", "weight_packed"})
       if (auto base = base_of(name, kind)) bases.insert(std::move(*base));
   std::set<std::string> done;
+  for (const auto& [name, view] : reader.tensors())
+    for (const char* form : {"weight_packed", "qweight"})
+      if (const auto base = base_of(name, form)) check_stored_once(reader, *base, path.string());
   for (const std::string& base : bases) {
     Module module(reader, base, config, path.string());
     source.add(base + ".weight", module.weight());

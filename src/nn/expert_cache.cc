@@ -2,6 +2,8 @@
 #include "nn/expert_cache.h"
 
 #include <algorithm>
+#include <exception>
+#include <utility>
 
 namespace um {
 
@@ -26,6 +28,7 @@ class ExpertCache::Layer : public ExpertSlots {
   int32_t& slot_of(int64_t expert) { return slot_of_[static_cast<size_t>(expert)]; }
   void place(int64_t expert);
   void load(const std::vector<int64_t>& experts);
+  void forget(const std::vector<int64_t>& experts);
 
   ExpertCache& cache_;
   const int64_t index_;
@@ -54,6 +57,7 @@ void ExpertCache::Layer::place(int64_t expert) {
 
 void ExpertCache::Layer::load(const std::vector<int64_t>& experts) {
   const int64_t first = first_slot();
+  std::exception_ptr fault;
 #pragma omp parallel for schedule(dynamic, 1)
   for (size_t i = 0; i < experts.size(); ++i) {
     const int64_t slot = first + slot_of(experts[i]);
@@ -61,8 +65,22 @@ void ExpertCache::Layer::load(const std::vector<int64_t>& experts) {
       const int64_t rows = all.rows() / cache_.slots_;
       return all.row_range(slot * rows, (slot + 1) * rows);
     };
-    cache_.load_(index_, experts[i], part(cache_.gate_up_), part(cache_.down_));
+    try {
+      cache_.load_(index_, experts[i], part(cache_.gate_up_), part(cache_.down_));
+    } catch (...) {
+#pragma omp critical
+      fault = std::current_exception();
+    }
   }
+  if (!fault) return;
+  forget(experts);
+  std::rethrow_exception(fault);
+}
+
+/// Their slots have nothing in them.
+void ExpertCache::Layer::forget(const std::vector<int64_t>& experts) {
+  for (const int64_t expert : experts)
+    held_[static_cast<size_t>(std::exchange(slot_of(expert), -1))] = {};
 }
 
 ExpertSlots::Fetched ExpertCache::Layer::fetch(const Tensor& offsets, int64_t begin) {

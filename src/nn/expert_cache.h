@@ -15,8 +15,8 @@ namespace um {
 
 class ExpertCache {
  public:
-  /// Reads an expert of an MoE layer: gate_up [2F, D] and down [D, F], in the cache's format. Never
-  /// throws; called by several threads.
+  /// Reads an expert of an MoE layer: gate_up [2F, D] and down [D, F], in the cache's format. May
+  /// throw; called by several threads.
   using Load =
       std::function<void(int64_t layer, int64_t expert, const Rows& gate_up, const Rows& down)>;
   struct Stats {

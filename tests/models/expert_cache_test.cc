@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "ops/devices.h"
@@ -172,6 +174,53 @@ TEST_F(ExpertFilesTest, ACheckpointRunsFromDisk) {
   EXPECT_EQ(warnings, std::vector<std::string>{}) << "experts count as used";
   EXPECT_EQ(full_logits(*model, ids_), expected_);
   EXPECT_NE(describe_experts(*model).find("stay on disk"), std::string::npos);
+}
+
+/// As the file has them, and converted: to bf16, and from integers.
+TEST_F(ExpertFilesTest, EveryTypeIsReadAsFromTheMap) {
+  for (const bool file_in_bf16 : {false, true}) {
+    if (file_in_bf16) {
+      ModelConfig config = config_of("nano-ultra");
+      config.dtype = DType::bf16;
+      const auto model = make_model(config, cpu_device());
+      model->params().initialize(4);
+      save_model(*model, directory_);
+    }
+    for (const DType type : {DType::f32, DType::bf16, DType::i8}) {
+      const auto whole = load_model(directory_, cpu_device(), nullptr, type, kAllExperts);
+      const RowFormat format = whole->params().weights().matrices;
+      const int64_t one = ExpertCache::expert_bytes(format, whole->config().hidden,
+                                                    whole->config().moe.expert_width);
+      const auto cached = load_model(directory_, cpu_device(), nullptr, type, 2 * layers_ * one);
+      ASSERT_NE(cached->params().expert_cache(), nullptr);
+      EXPECT_EQ(full_logits(*cached, ids_), full_logits(*whole, ids_)) << static_cast<int>(type);
+    }
+  }
+}
+
+/// A file that becomes shorter is an error of who wants an expert from there, and of nobody else.
+TEST_F(ExpertFilesTest, AShortenedFileIsAnErrorAndNotTheEnd) {
+  const std::filesystem::path file = directory_ / "model.safetensors";
+  const std::string whole = read_file(file);
+  for (const DType type : {DType::f32, DType::bf16, DType::i8}) {
+    const auto model = load_model(directory_, cpu_device(), nullptr, type, layers_ * one_);
+    EXPECT_EQ(full_logits(*model, ids_).size(), expected_.size());
+    std::filesystem::resize_file(file, 4096);
+    for (int i = 0; i < 2; ++i) try {
+        full_logits(*model, ids_);
+        ADD_FAILURE() << "read from a file that is not there";
+      } catch (const Error& error) {
+        const std::string text = error.what();
+        EXPECT_NE(text.find(file.string() + ": expected "), std::string::npos) << text;
+        EXPECT_NE(text.find("found the end of the file"), std::string::npos) << text;
+      }
+    std::ofstream(file, std::ios::binary | std::ios::in) << whole;  // the same file again
+    const auto again = full_logits(*model, ids_);
+    EXPECT_EQ(again, full_logits(*load_model(directory_, cpu_device(), nullptr, type), ids_));
+    std::filesystem::remove(file);  // it stays open
+    EXPECT_EQ(full_logits(*model, ids_), again);
+    std::ofstream(file, std::ios::binary) << whole;
+  }
 }
 
 TEST_F(ExpertFilesTest, AllThatFitAreInMemory) {

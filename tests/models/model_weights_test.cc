@@ -78,6 +78,12 @@ class Tensors {
     EXPECT_EQ(at, matrix.bytes.end());
   }
   std::vector<int64_t> shape(const std::string& name) const { return all_.at(name).shape; }
+  /// Those of `from` with this in their name.
+  void copy(const Tensors& from, std::string_view text) {
+    for (const std::string& name : from.names_with(text)) all_[name] = from.all_.at(name);
+  }
+  /// The lowest of the first byte.
+  void flip_bit(const std::string& name) { all_.at(name).bytes.at(0) ^= std::byte{1}; }
 
  private:
   struct Stored {
@@ -225,6 +231,49 @@ TEST_F(ModelWeightsTest, AllExpertsInTwoTensors) {
   tensors.fuse({fused}, fused, shape);
   const std::string error = error_of(changed("qwen3_moe", tensors));
   EXPECT_NE(error.find(fused + ": expected shape"), std::string::npos) << error;
+}
+
+/// In both of its forms a tensor would be read in one and passed over in the other.
+TEST_F(ModelWeightsTest, ATensorInTwoFormsIsRefused) {
+  const auto refused = [&](const std::string& name, const Tensors& tensors,
+                           const std::string& other) {
+    const std::string error = error_of(changed(name, tensors));
+    EXPECT_NE(error.find(other), std::string::npos) << error;
+    EXPECT_NE(error.find("expected one of the two, found both"), std::string::npos) << error;
+  };
+  const ModelConfig config = read_config(golden("qwen3_moe"));
+  Tensors fused(golden("qwen3_moe"));
+  fuse_experts(config, fused);
+  Tensors both = fused;
+  both.copy(Tensors(golden("qwen3_moe")), "mlp.experts.1.");
+  refused("qwen3_moe", both, "experts.gate_up_proj");
+
+  Tensors biases(golden("deepseek_v3_mtp"));
+  const std::string bias = biases.names_with("gate.e_score_correction_bias").front();
+  Tensors sibling = biases;
+  sibling.rename(bias, bias.substr(0, bias.find("gate.")) + "e_score_correction_bias");
+  sibling.copy(biases, bias);
+  refused("deepseek_v3_mtp", sibling, "e_score_correction_bias");
+}
+
+/// What is taken for a copy is one, or there is a warning.
+TEST_F(ModelWeightsTest, CopiesThatAreNone) {
+  const std::string name = "llama_tied", head = "lm_head.weight",
+                    embedding = "model.embed_tokens.weight";
+  const Tensors golden_tensors(golden(name));
+  Tensors tensors = golden_tensors;
+  if (tensors.names_with(head).empty()) {
+    tensors.rename(embedding, head);
+    tensors.copy(golden_tensors, embedding);
+  }
+  Names warnings;
+  load_model(changed(name, tensors), cpu_device(), &warnings);
+  EXPECT_EQ(warnings, Names{});
+  tensors.flip_bit(head);
+  load_model(changed(name, tensors), cpu_device(), &warnings);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("tensor lm_head.weight is no copy of " + embedding), std::string::npos)
+      << warnings[0];
 }
 
 TEST_F(ModelWeightsTest, WithoutItsMtpLayerAModelRunsWithoutDrafts) {

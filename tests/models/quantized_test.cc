@@ -388,6 +388,54 @@ TEST_F(Checkpoint, PackedWordsThatAreNotWhatTheConfigSays) {
   open(compressed(group));
 }
 
+/// Only one of two tensors that say the same could be read; the other would be passed over.
+TEST_F(Checkpoint, WhatIsStoredTwiceIsRefused) {
+  const auto refused = [&](const std::string& one, const std::string& other) {
+    expect_refused([&] { open(); }, {directory_.string(), "model.x." + one, "model.x." + other,
+                                     "expected one", "found", "remove the"});
+  };
+  constexpr int64_t kRows = 4, kColumns = 32;
+  const std::vector<float> plain = random_floats(kRows * kColumns), scale = random_floats(kRows);
+  const auto words = random_integers<int32_t>(kRows * kColumns / 8, 0, 1 << 30);
+  const auto bytes = random_integers<int8_t>(kRows * kColumns, -127, 127);
+  add("model.x.weight_packed", DType::i32, {kRows, kColumns / 8}, words);
+  add("model.x.weight_shape", DType::i64, {2}, std::vector<int64_t>{kRows, kColumns});
+  add("model.x.weight_scale", DType::f32, {kRows, 1}, scale);
+  EXPECT_EQ(open().tensors().size(), 1u);
+  for (const bool integers : {false, true}) {
+    if (integers)
+      add("model.x.weight", DType::i8, {kRows, kColumns}, bytes);
+    else
+      add("model.x.weight", DType::f32, {kRows, kColumns}, plain);
+    refused("weight", "weight_packed");
+  }
+  drop("model.x.weight");
+  add("model.x.qweight", DType::i32, {kColumns / 8, kRows}, words);
+  refused("weight_packed", "qweight");
+  drop("model.x.weight_packed");
+  add("model.x.weight", DType::i8, {kRows, kColumns}, bytes);
+  refused("weight", "qweight");
+  drop("model.x.qweight");
+  EXPECT_EQ(open().tensors().size(), 1u);
+  add("model.x.weight_scale_inv", DType::f32, {kRows, 1}, scale);
+  refused("weight_scale", "weight_scale_inv");
+  drop("model.x.weight_scale_inv");
+  add("model.x.weight_offset", DType::f32, {kRows, 1}, scale);
+  add("model.x.weight_zero_point", DType::f32, {kRows, 1}, scale);
+  refused("weight_zero_point", "weight_offset");
+  drop("model.x.weight_offset");
+  drop("model.x.weight_zero_point");
+  add("model.x.weight_shape", DType::i64, {2}, std::vector<int64_t>{kRows, kColumns + 1});
+  expect_refused([&] { open(); }, {"model.x.weight_shape", "[4, 33]", "expected [4, 32]"});
+  // Without scales, too.
+  drop("model.x.weight_scale");
+  drop("model.x.weight_shape");
+  add("model.x.weight", DType::f32, {kRows, kColumns}, plain);
+  EXPECT_EQ(open().tensors().size(), 1u);
+  add("model.x.qweight", DType::i32, {kColumns / 8, kRows}, words);
+  refused("weight", "qweight");
+}
+
 TEST_F(Checkpoint, OrdersOfColumns) {
   const auto words = random_integers<int32_t>(32, 0, 1 << 30);
   const std::vector<float> scale = random_floats(8);
