@@ -4,11 +4,13 @@
 
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/paths.h"
 #include "embedded/report_page.h"  // made by CMake from report_page/
 #include "train/report_data.h"
 
@@ -29,6 +31,16 @@ std::string_view part_of(std::string_view key, std::string_view suffix) {
   return key.substr(0, key.size() - suffix.size());
 }
 
+/// The message of the Error that this throws; empty if it throws none.
+std::string fault_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return {};
+}
+
 /// A scalar as text for the page; empty for anything else.
 std::string scalar_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
@@ -45,12 +57,16 @@ void set_part(Json& parts, std::string_view name, const char* field, const Json&
   if (parts.size() < kMaxFacts) parts.push_back({{"name", name}, {field, count}});
 }
 
-/// The flat card, sorted into what the page shows where. A damaged or missing card is an empty one.
+/// The flat card, sorted into what the page shows where. A missing card is an empty one, one that
+/// cannot be read says so.
 Json read_card(const std::filesystem::path& path) {
   Json card = {{"parts", Json::array()}, {"data", Json::array()}, {"facts", Json::array()}};
-  if (!std::filesystem::is_regular_file(path) || std::filesystem::file_size(path) > kMaxCardBytes)
-    return card;
-  const Json flat = Json::parse(read_file(path, kMaxCardBytes), nullptr, false);
+  Json flat = Json::object();
+  const std::string fault = fault_of([&] {
+    if (path_exists(path)) flat = Json::parse(read_file(path, kMaxCardBytes), nullptr, false);
+    UM_CHECK(flat.is_object(), "{}: expected a JSON object", path.string());
+  });
+  if (!fault.empty()) card["facts"].push_back({"Unreadable", fault});
   if (!flat.is_object()) return card;
   for (const auto& [key, value] : flat.items()) {
     const bool text =
@@ -73,15 +89,18 @@ Json read_card(const std::filesystem::path& path) {
   return card;
 }
 
-/// run.toml as text, cut at a limit with a note.
+/// run.toml as text, cut at a limit with a note; or a note that it cannot be read.
 std::string read_config(const std::filesystem::path& path) {
-  if (!std::filesystem::is_regular_file(path)) return {};
-  const MappedFile file(path);
-  const auto bytes = file.bytes();
-  const size_t shown = std::min<size_t>(bytes.size(), kMaxConfigBytes);
-  std::string text(reinterpret_cast<const char*>(bytes.data()), shown);
-  if (shown < bytes.size()) text += fmt::format("\n# … {} more bytes", bytes.size() - shown);
-  return text;
+  std::string text;
+  const std::string fault = fault_of([&] {
+    if (!path_exists(path)) return;
+    const MappedFile file(path);
+    const auto bytes = file.bytes();
+    const size_t shown = std::min<size_t>(bytes.size(), kMaxConfigBytes);
+    text.assign(reinterpret_cast<const char*>(bytes.data()), shown);
+    if (shown < bytes.size()) text += fmt::format("\n# … {} more bytes", bytes.size() - shown);
+  });
+  return fault.empty() ? text : "# " + fault;
 }
 
 std::string escape_html(std::string_view text) {

@@ -244,6 +244,23 @@ TEST_F(ReportTest, EmptyDirectoryAndMissingDirectory) {
   EXPECT_THROW(write_report(run / "missing"), Error);
 }
 
+/// What is there and cannot be read is not shown as if nothing were there.
+TEST_F(ReportTest, UnreadableFilesAreNamed) {
+  const fs::path run = make("unreadable");
+  fs::create_directory(run / "run.toml");
+  fs::create_symlink("nowhere", run / "model_card.json");
+  nlohmann::json data = page(run);
+  EXPECT_EQ(data["config"],
+            "# " + (run / "run.toml").string() + ": expected a regular file, found a directory");
+  EXPECT_NE(data["card"]["facts"].dump().find("a symbolic link that leads nowhere"),
+            std::string::npos)
+      << data["card"];
+  fs::remove(run / "model_card.json");
+  write_file_atomic(run / "model_card.json", "[1]");
+  data = page(run);
+  EXPECT_NE(data["card"]["facts"].dump().find("expected a JSON object"), std::string::npos);
+}
+
 TEST_F(ReportTest, OneStepWithoutAnythingOptional) {
   const fs::path run = make("one_step");
   StepMetrics m;
