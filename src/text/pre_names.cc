@@ -79,6 +79,16 @@ constexpr const char* kDeepSeekV3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)"
     R"( ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+// AFMoE: digits by three from the right; letters of scripts without spaces by themselves.
+constexpr const char* kThreesFromRight = R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))";
+constexpr const char* kAsianScripts =
+    R"([\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{F900}-\x{FAFF}\x{3040}-\x{30FF}\x{FF65}-\x{FF9F})"
+    R"(\x{2F00}-\x{2FDF}\x{E40}-\x{EFF}\x{1780}-\x{17FF}\x{1000}-\x{109F}\x{AA60}-\x{AA7F})"
+    R"(\x{A9E0}-\x{A9FF}\x{AC00}-\x{D7AF}\x{1100}-\x{11FF}]+)";
+// Gemma 4: whole lines, with ▁ for the space. SuperBPE: all but numbers, those by three.
+constexpr const char* kLines = R"([^\n]+|[\n]+)";
+constexpr const char* kBeforeThrees = R"((?=(\d{3})+(?!\d)))";
+
 // DeepSeek-LLM and V2: the cased letters of an early Unicode, written out in the file.
 constexpr const char* kDeepSeekLetters =
     R"(\s?[A-Za-z\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF})"
@@ -156,7 +166,10 @@ const std::vector<NamedSplitter>& splitters() {
       {{"bailingmoe", "bailingmoe2", "llada-moe"}, {kBailing}},
       {{"exaone-moe"}, {kExaoneMoe}},
       {{"jais-2"}, {kJais2}},
-      {{"laguna"}, {R"([^\n]+|[\n]+)", kWords1}},
+      {{"laguna"}, {kLines, kWords1}},
+      {{"tiny_aya", "cohere2moe"}, {R"(\d{1,3}(?=(?:\d{3})*\b))", kGpt4o}},
+      {{"superbpe"}, {R"(\p{N}+)", kBeforeThrees}},
+      {{"afmoe"}, {kThreesFromRight, kAsianScripts, kDeepSeekV3}},
       {{"minicpm5"}, {R"(\p{N}{1,3})", kWordsAnyDigits}, true},
       {{"starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"},
        {kDigit, kGpt2}},
@@ -177,8 +190,29 @@ constexpr std::string_view kGpt2Names[] = {
     "jina-v2-de", "jina-v1-en", "mpt",      "jina-v2-code",   "roberta-bpe",
     "gigachat",   "a.x-4.0",    "mellum",   "exaone4",        "modern-bert",
     "olmo",       "jais",       "trillion", "granite-docling"};
+/// Their vocabularies have texts for pieces and ▁ for the space.
+constexpr std::string_view kMarkedSpaceNames[] = {"gemma4", "granite-embed-multi-311m",
+                                                  "sarvam-moe"};
 /// The text comes to their models in NFC.
 constexpr std::string_view kNfcNames[] = {"qwen2", "qwen35", "deepseek-r1-qwen", "megrez"};
+
+Json replaced(const char* from, const char* to) {
+  return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+}
+
+/// Pieces that are texts.
+PreTokenizerParts raw_parts(const char* expression, bool marked_space) {
+  PreTokenizerParts parts;
+  parts.raw = true;
+  parts.pre_tokenizer = split(expression);
+  Json steps = Json::array({{{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
+  if (marked_space) {
+    parts.normalizer = replaced(" ", "▁");
+    steps.insert(steps.begin(), replaced("▁", " "));
+  }
+  parts.decoder = {{"type", "Sequence"}, {"decoders", std::move(steps)}};
+  return parts;
+}
 
 template <class List>
 bool lists(const List& names, std::string_view name) {
@@ -188,6 +222,8 @@ bool lists(const List& names, std::string_view name) {
 }  // namespace
 
 std::optional<PreTokenizerParts> pre_tokenizer_parts(std::string_view pre) {
+  if (lists(kMarkedSpaceNames, pre)) return raw_parts(kLines, true);
+  if (pre == "whitespace") return raw_parts(R"(\S+)", false);
   PreTokenizerParts parts;
   if (lists(kNfcNames, pre)) parts.normalizer = {{"type", "NFC"}};
   if (lists(kGpt2Names, pre)) {

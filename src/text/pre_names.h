@@ -13,6 +13,7 @@ struct PreTokenizerParts {
   Json normalizer, pre_tokenizer;
   bool ignore_merges = false;
   bool add_bos = false;  ///< where the file does not say
+  bool raw = false;      ///< pieces are text, with `<0x0A>` for bytes, not ByteLevel's letters
   Json decoder = {{"type", "ByteLevel"},
                   {"add_prefix_space", false},
                   {"trim_offsets", true},

@@ -79,7 +79,7 @@ std::string sentencepiece_model(const Vocabulary& v) {
   return out.text();
 }
 
-Json json_model(const Vocabulary& v, bool ignore_merges, const std::string& name) {
+Json json_model(const Vocabulary& v, const PreTokenizerParts& parts, const std::string& name) {
   Json vocab = Json::object();
   for (size_t id = 0; id < v.tokens.size(); ++id) {
     UM_CHECK(vocab.emplace(v.tokens[id], id).second, "{}: token {} appears twice", name,
@@ -88,7 +88,8 @@ Json json_model(const Vocabulary& v, bool ignore_merges, const std::string& name
   return {{"type", "BPE"},
           {"vocab", std::move(vocab)},
           {"merges", v.merges},
-          {"ignore_merges", ignore_merges}};
+          {"ignore_merges", parts.ignore_merges},
+          {"byte_fallback", parts.raw}};
 }
 
 std::string tokenizer_json(const Vocabulary& v, const PreTokenizerParts& parts,
@@ -110,7 +111,7 @@ std::string tokenizer_json(const Vocabulary& v, const PreTokenizerParts& parts,
                   {"normalizer", parts.normalizer},
                   {"pre_tokenizer", parts.pre_tokenizer},
                   {"decoder", parts.decoder},
-                  {"model", json_model(v, parts.ignore_merges, name)}});
+                  {"model", json_model(v, parts, name)}});
 }
 
 /// tokenizer_config.json, so far as the vocabulary says.
@@ -166,9 +167,13 @@ void check(const Vocabulary& v, const std::string& name) {
   }
 }
 
+bool has_merges(const Vocabulary& v) {
+  return v.model == "gpt2" || v.model == "gemma4" || v.model == "whitespace";
+}
+
 /// A pre-tokenizer that nobody knows is the default one, with a warning: most texts come out right.
-Tokenizer make_byte_level(const Vocabulary& v, Json config, const std::string& name) {
-  auto parts = pre_tokenizer_parts(v.pre);
+Tokenizer make_byte_pairs(const Vocabulary& v, Json config, const std::string& name) {
+  auto parts = pre_tokenizer_parts(v.model == "gemma4" ? v.model : v.pre);
   std::vector<std::string> warnings;
   if (!parts) {
     warnings.push_back(fmt::format(
@@ -230,11 +235,11 @@ Vocabulary read_vocabulary(const Gguf& file) {
 Tokenizer make_tokenizer(const Vocabulary& v, const std::string& name) {
   check(v, name);
   Json config = tokenizer_config(v);
-  if (v.model == "gpt2" && !v.json.empty())
-    return Tokenizer::from_json(v.json, to_text(config), name);
-  if (v.model == "gpt2") return make_byte_level(v, std::move(config), name);
-  UM_CHECK(v.model == "llama", "{}: vocabulary of model {}, expected \"llama\" or \"gpt2\"", name,
-           quote(v.model));
+  if (has_merges(v) && !v.json.empty()) return Tokenizer::from_json(v.json, to_text(config), name);
+  if (has_merges(v)) return make_byte_pairs(v, std::move(config), name);
+  UM_CHECK(v.model == "llama",
+           "{}: vocabulary of model {}, expected \"llama\", \"gpt2\", \"gemma4\" or \"whitespace\"",
+           name, quote(v.model));
   UM_CHECK(v.scores.size() == v.tokens.size(), "{}: {} tokens but {} scores", name, v.tokens.size(),
            v.scores.size());
   config["added_tokens_decoder"] = added_tokens_decoder(v);

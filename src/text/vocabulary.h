@@ -24,7 +24,7 @@ inline constexpr const char* kCarriedFields[] = {"tokenizer_class", "legacy", "a
 /// The keys `tokenizer.ggml.*`.
 struct Vocabulary {
   enum TokenType { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
-  std::string model;                // "llama" (SentencePiece BPE) or "gpt2" (byte-level BPE)
+  std::string model;                // "llama" (SentencePiece BPE), or "gpt2" and its like (merges)
   std::string pre;                  // name of the pre-tokenizer, for "gpt2"
   std::vector<std::string> tokens;  // by id
   std::vector<float> scores;        // by id, for "llama"

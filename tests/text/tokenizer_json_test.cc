@@ -731,16 +731,57 @@ TEST(TokenizersPeer, AgreesOnRealVocabularies) {
 TEST(TokenizersPeer, AgreesOnEveryNamedPreTokenizer) {
   std::vector<Job> jobs;
   for (const char* pre :
-       {"default",    "llama-bpe",    "glm4",       "qwen2",          "qwen35",       "smollm",
-        "starcoder",  "falcon",       "gpt-4o",     "tekken",         "kimi-k2",      "youtu",
-        "seed-coder", "bailingmoe",   "exaone-moe", "jais-2",         "laguna",       "minicpm5",
-        "chameleon",  "bloom",        "viking",     "deepseek-v3",    "gpt-2",        "hunyuan",
-        "llama4",     "deepseek-llm", "command-r",  "deepseek-coder", "hunyuan-dense"}) {
+       {"default",    "llama-bpe",    "glm4",       "qwen2",          "qwen35",        "smollm",
+        "starcoder",  "falcon",       "gpt-4o",     "tekken",         "kimi-k2",       "youtu",
+        "seed-coder", "bailingmoe",   "exaone-moe", "jais-2",         "laguna",        "minicpm5",
+        "chameleon",  "bloom",        "viking",     "deepseek-v3",    "gpt-2",         "hunyuan",
+        "llama4",     "deepseek-llm", "command-r",  "deepseek-coder", "hunyuan-dense", "tiny_aya",
+        "cohere2moe", "superbpe",     "afmoe"}) {
     const auto vocabulary = gpt2_vocabulary(pre);
     if (!vocabulary) GTEST_SKIP() << "no GPT-2 vocabulary";
     jobs.push_back({make_tokenizer(*vocabulary, pre), random_texts(100, jobs.size())});
     EXPECT_TRUE(jobs.back().tokenizer.warnings().empty()) << pre;
   }
+  expect_peer_agrees(jobs, false);
+}
+
+/// A vocabulary whose pieces are texts, as a GGUF file has it.
+Vocabulary raw_vocabulary(const char* model, const char* pre) {
+  Vocabulary v;
+  v.model = model, v.pre = pre;
+  const auto add = [&](const std::string& token, int32_t type) {
+    v.tokens.push_back(token);
+    v.types.push_back(type);
+  };
+  for (int byte = 0; byte < 256; ++byte) add(fmt::format("<0x{:02X}>", byte), Vocabulary::kByte);
+  for (const char* c : {"▁", "t", "h", "e", "l", "o", "鸭", "é", "\n"}) add(c, Vocabulary::kNormal);
+  for (const auto& [a, b] : std::vector<std::pair<std::string, std::string>>{
+           {"▁", "t"}, {"h", "e"}, {"▁t", "he"}, {"▁", "▁"}, {"l", "l"}, {"\n", "\n"}}) {
+    v.merges.push_back(a + " " + b);
+    add(a + b, Vocabulary::kNormal);
+  }
+  return v;
+}
+
+TEST(PreNames, WhosePiecesAreTexts) {
+  std::vector<Job> jobs;
+  for (const auto& [model, pre] :
+       {std::pair("gemma4", "default"), std::pair("gpt2", "gemma4"),
+        std::pair("gpt2", "granite-embed-multi-311m"), std::pair("gpt2", "sarvam-moe")}) {
+    const Tokenizer t = make_tokenizer(raw_vocabulary(model, pre), pre);
+    EXPECT_TRUE(t.warnings().empty()) << pre;
+    const std::string text = " the  hello\n\nthe 鸭é☃";
+    std::vector<std::string> pieces;
+    for (const int32_t id : t.encode(text)) pieces.emplace_back(t.piece(id));
+    EXPECT_EQ(pieces, (std::vector<std::string>{"▁the", "▁▁", "he", "ll", "o", "\n\n", "t", "he",
+                                                "▁", "鸭", "é", "<0xE2>", "<0x98>", "<0x83>"}))
+        << pre;
+    EXPECT_EQ(t.decode(t.encode(text)), text) << pre;
+    jobs.push_back({t, random_texts(60, jobs.size())});
+  }
+  const Tokenizer words = make_tokenizer(raw_vocabulary("whitespace", "whitespace"), "words");
+  EXPECT_EQ(words.decode(words.encode("the 鸭")), "the 鸭") << "a space is a byte here";
+  jobs.push_back({words, random_texts(60, 9)});
   expect_peer_agrees(jobs, false);
 }
 
