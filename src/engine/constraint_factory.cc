@@ -252,8 +252,19 @@ std::unique_ptr<Constraint> ConstraintFactory::json_form(const JsonForm& form) {
     key += fmt::format(" {} {}", text.size(), text);
   };
   for (const std::string* text : {&form.open, &form.between, &form.close}) add(*text);
-  for (const JsonForm::Piece& piece : form.pieces)
-    for (const std::string* text : {&piece.before, &piece.schema, &piece.after}) add(*text);
+  for (const JsonForm::Piece& piece : form.pieces) {
+    for (const std::string* text :
+         {&piece.before, &piece.schema, &piece.after, &piece.name, &piece.separator})
+      add(*text);
+    key += fmt::format(" {}{}", piece.many_values ? 'v' : 's', piece.values.size());
+    for (const JsonForm::Value& value : piece.values) {
+      for (const std::string* text : {&value.before, &value.schema, &value.after, &value.name})
+        add(*text);
+      key += fmt::format(" {}{}{}", value.required ? 'r' : 'o', value.plain ? 'p' : 'j',
+                         value.choices.size());
+      for (const std::string& choice : value.choices) add(choice);
+    }
+  }
   return make(std::move(key), [&] { return form_grammar(form); });
 }
 

@@ -89,24 +89,62 @@ unsigned ArgumentTypes::types(const Json& schema, int depth) const {
   }
 }
 
-unsigned ArgumentTypes::types_of(const std::string& name) const {
-  if (!root_.is_object() || !root_.contains("properties")) return kAll;
-  const Json& properties = root_["properties"];
-  if (!properties.is_object() || !properties.contains(name)) return kAll;
-  const unsigned found = types(properties[name], 0);
+/// Behind references; null where they lead nowhere.
+const Json* ArgumentTypes::resolved(const Json* schema) const {
+  for (int depth = 0; schema != nullptr && depth < kMaxDepth; ++depth) {
+    if (!schema->is_object()) return nullptr;
+    if (!schema->contains("$ref")) return schema;
+    const Json& to = (*schema)["$ref"];
+    if (!to.is_string() || !to.get<std::string>().starts_with('#')) return nullptr;
+    try {
+      schema = &root_.at(Json::json_pointer(to.get<std::string>().substr(1)));
+    } catch (const nlohmann::json::exception&) {
+      return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+ArgumentTypes::Place ArgumentTypes::place(const std::string& name) const {
+  return member({&root_}, name);
+}
+
+ArgumentTypes::Place ArgumentTypes::member(Place place, const std::string& name) const {
+  const Json* schema = resolved(place.schema);
+  if (schema == nullptr) return {};
+  if (schema->contains("properties") && (*schema)["properties"].is_object()) {
+    const Json& properties = (*schema)["properties"];
+    if (properties.contains(name)) return {&properties[name]};
+  }
+  if (!schema->contains("additionalProperties")) return {};
+  return {&(*schema)["additionalProperties"]};
+}
+
+ArgumentTypes::Place ArgumentTypes::element(Place place) const {
+  const Json* schema = resolved(place.schema);
+  if (schema == nullptr || !schema->contains("items")) return {};
+  return {&(*schema)["items"]};
+}
+
+unsigned ArgumentTypes::types_of(Place place) const {
+  const unsigned found = place.schema == nullptr ? unsigned{kAll} : types(*place.schema, 0);
   return found == 0 ? kAll : found;
 }
 
 bool ArgumentTypes::only_text(const std::string& name) const {
-  return types_of(name) == kString;
+  return types_of(place(name)) == kString;
 }
 
 bool ArgumentTypes::may_be_text(const std::string& name) const {
-  return (types_of(name) & kString) != 0;
+  return (types_of(place(name)) & kString) != 0;
 }
 
 std::string ArgumentTypes::json(const std::string& name, std::string_view written) const {
-  const unsigned allowed = types_of(name);
+  return json(place(name), written);
+}
+
+std::string ArgumentTypes::json(Place place, std::string_view written) const {
+  const unsigned allowed = types_of(place);
   const std::string_view text = constant(trimmed(written));
   const Json value = allowed == kString ? Json() : Json::parse(text, nullptr, false);
   const bool fits = !value.is_discarded() && !value.is_string() && (type_of(value) & allowed) != 0;

@@ -22,9 +22,19 @@ class ArgumentTypes {
   /// may be and nothing else fits. Python's True, False and None are read, too.
   std::string json(const std::string& name, std::string_view written) const;
 
+  /// The schema of an argument, or of what is in it: a member, or an element of a list.
+  struct Place {
+    const Json* schema = nullptr;  ///< null where nothing is said
+  };
+  Place place(const std::string& name) const;
+  Place member(Place place, const std::string& name) const;
+  Place element(Place place) const;
+  std::string json(Place place, std::string_view written) const;
+
  private:
-  unsigned types_of(const std::string& name) const;
+  unsigned types_of(Place place) const;
   unsigned types(const Json& schema, int depth) const;
+  const Json* resolved(const Json* schema) const;
 
   Json root_;
 };

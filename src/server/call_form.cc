@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "core/error.h"
 
@@ -55,6 +56,15 @@ CallForm with_between(CallForm form, std::string between) {
   return form;
 }
 
+/// Arguments as they stand in a program: KEY key_close LITERAL, with `between` between them.
+CallForm literal(CallForm form, std::string key_close, std::string between, std::string quote) {
+  form.kind = Kind::kLiteral;
+  form.key_close = std::move(key_close);
+  form.value_close = std::move(between);
+  form.quote = std::move(quote);
+  return form;
+}
+
 /// DeepSeek V3.2 and V4.
 CallForm dsml(std::string name, const std::string& section) {
   return tagged(named(std::move(name), "<｜DSML｜" + section + ">\n", "</｜DSML｜" + section + ">",
@@ -82,7 +92,9 @@ std::vector<CallForm> json_forms() {
   apertus.kind = Kind::kKeyed;
   CallForm llama = objects("llama", "", "", false, false);
   llama.arguments_key = "parameters", llama.other_open = "<|python_tag|>", llama.between = "; ";
-  forms.insert(forms.end(), {command, apertus, llama});
+  CallForm action = objects("command-r", "Action:\n```json\n", "\n```", true, true);
+  action.name_key = "tool_name", action.arguments_key = "parameters";
+  forms.insert(forms.end(), {command, action, apertus, llama});
   return forms;
 }
 
@@ -121,6 +133,11 @@ std::vector<CallForm> tagged_forms() {
                   {"<param name=\"", "\">", "</param>"}),
            "\n");
   minicpm.cdata = true;
+  const std::string ns = "]<]minimax[>[";
+  CallForm minimax = tagged(named("minimax-m3", ns + "<tool_call>\n", ns + "</tool_call>",
+                                  ns + "<invoke name=\"", "\">", ns + "</invoke>\n"),
+                            {ns + "<", ">", ns + "</\x03>"});
+  minimax.item = "item";
   return {
       each(tagged(block("qwen-coder", "<tool_call>\n", "</tool_call>"),
                   {"<parameter=", ">\n", "\n</parameter>\n"}),
@@ -132,6 +149,7 @@ std::vector<CallForm> tagged_forms() {
       tagged(named("minimax-m2", "<minimax:tool_call>\n", "</minimax:tool_call>", "<invoke name=\"",
                    "\">\n", "</invoke>\n"),
              {"<parameter name=\"", "\">", "</parameter>\n"}),
+      minimax,
       dsml("deepseek-v3.2", "function_calls"),
       dsml("deepseek-v4", "tool_calls"),
       glm("glm", "\n"),
@@ -142,18 +160,28 @@ std::vector<CallForm> tagged_forms() {
   };
 }
 
+std::vector<CallForm> literal_forms() {
+  CallForm python = literal(named("lfm2", "<|tool_call_start|>", "<|tool_call_end|>", "", "(", ")"),
+                            "=", ", ", "");
+  python.list = true;
+  python.between = ", ";
+  return {python,
+          literal(each(named("gemma-4", "<|tool_call>", "<tool_call|>", "call:", "{", "}"), ""),
+                  ":", ",", "<|\"|>")};
+}
+
 std::vector<CallForm> all_forms() {
   std::vector<CallForm> forms = tagged_forms();
-  for (auto more : {named_forms(), json_forms()})
+  for (auto more : {literal_forms(), named_forms(), json_forms()})
     forms.insert(forms.end(), more.begin(), more.end());
   return forms;
 }
 
 /// The texts of a form in which marks may stand.
-std::array<std::string*, 11> texts(CallForm& form) {
-  return {&form.open,      &form.close,       &form.other_open,    &form.between,
-          &form.begin,     &form.middle,      &form.end,           &form.key_open,
-          &form.key_close, &form.value_close, &form.text_key_close};
+std::array<std::string*, 12> texts(CallForm& form) {
+  return {&form.open,           &form.close, &form.other_open, &form.between,   &form.begin,
+          &form.middle,         &form.end,   &form.key_open,   &form.key_close, &form.value_close,
+          &form.text_key_close, &form.quote};
 }
 
 /// Puts `by` in the place of `old`; how often.
@@ -174,6 +202,28 @@ bool may_be_mark(std::string_view token) {
 
 std::string value_text(const OrderedJson& value) {
   return value.is_string() ? value.get<std::string>() : json_text(value);
+}
+
+bool is_word(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '_' || c >= 0x80;
+  });
+}
+
+/// A value of kLiteral. JSON is one, too.
+std::string literal_text(const CallForm& form, const OrderedJson& value) {
+  if (form.quote.empty()) return json_text(value);
+  if (value.is_string() && value.get<std::string>().find(form.quote) == std::string::npos)
+    return form.quote + value.get<std::string>() + form.quote;
+  std::string text;
+  const bool object = value.is_object();
+  if (!object && !value.is_array()) return json_text(value);
+  for (const auto& [key, each] : value.items()) {
+    if (!text.empty()) text += form.value_close;
+    if (object) text += (is_word(key) ? key : json_text(key)) + form.key_close;
+    text += literal_text(form, each);
+  }
+  return object ? "{" + text + "}" : "[" + text + "]";
 }
 
 std::string id_filled(std::string text, std::string_view id) {
@@ -204,9 +254,16 @@ std::string written(const CallForm& form, const Call& call, std::string_view id)
         if (form.cdata && value.is_string() && shown.find_first_of("<&\n") != std::string::npos)
           shown = "<![CDATA[" + shown + "]]>";
         text += form.key_open + key + (own ? form.text_key_close : form.key_close) + shown +
-                form.value_close;
+                form.close_of(key);
       }
       return text + form.end;
+    }
+    case Kind::kLiteral: {
+      std::string text;
+      for (const auto& [key, value] : call.arguments.items())
+        text += (text.empty() ? "" : form.value_close) + key + form.key_close +
+                literal_text(form, value);
+      return form.begin + call.name + form.middle + text + form.end;
     }
     case Kind::kNone:
       break;
@@ -235,6 +292,12 @@ std::string mark_text(size_t index) {
 std::string_view CallForm::opener() const {
   const std::string_view text = trimmed(open.empty() ? begin : open);
   return text.substr(0, text.find(kAnyId));
+}
+
+std::string CallForm::close_of(const std::string& key) const {
+  std::string mark = value_close;
+  replace_all(mark, std::string_view(&kSameKey, 1), key);
+  return mark;
 }
 
 int32_t CallForm::token_of(std::string_view text) const {

@@ -19,14 +19,17 @@ namespace um {
 inline constexpr char kMarkByte = '\xff';
 /// In `begin` and `middle`: an id of the call, which means nothing to us.
 inline constexpr char kAnyId = '\x02';
+/// In `value_close`: the argument's key once more.
+inline constexpr char kSameKey = '\x03';
 
 struct CallForm {
   enum class Kind {
-    kNone,    ///< calls cannot be read
-    kObject,  ///< {"name": …, "arguments": {…}}
-    kKeyed,   ///< {"NAME": {…}}
-    kNamed,   ///< begin NAME middle {…} end
-    kTagged,  ///< begin NAME middle, then key and value of each argument between marks, end
+    kNone,     ///< calls cannot be read
+    kObject,   ///< {"name": …, "arguments": {…}}
+    kKeyed,    ///< {"NAME": {…}}
+    kNamed,    ///< begin NAME middle {…} end
+    kTagged,   ///< begin NAME middle, then key and value of each argument between marks, end
+    kLiteral,  ///< begin NAME middle KEY key_close LITERAL value_close … end, as in Python
   };
   std::string name = {};  ///< of the form, as docs/templates.md has it
   Kind kind = Kind::kNone;
@@ -34,7 +37,7 @@ struct CallForm {
   std::string other_open = {};        ///< what may stand in place of `open`
   bool many = false;  ///< several calls stand between one pair; else each has a pair of its own
   std::string between = {};  ///< between two calls, or two pairs
-  bool list = false;         ///< kObject, kKeyed: the calls are a JSON list
+  bool list = false;         ///< kObject, kKeyed, kLiteral: the calls stand in [ ]
   std::string name_key = "name", arguments_key = "arguments", id_key = {};  ///< kObject
   std::string begin = {}, middle = {}, end = {};
   /// kTagged: key_open KEY key_close VALUE value_close. Texts are written as they are, other values
@@ -42,6 +45,8 @@ struct CallForm {
   std::string key_open = {}, key_close = {}, value_close = {};
   std::string text_key_close = {};  ///< in place of key_close before texts, where these differ
   bool cdata = false;               ///< a text may stand in <![CDATA[ ]]>
+  std::string item = {};   ///< kTagged: values in values stand between marks, too; of list elements
+  std::string quote = {};  ///< kLiteral: around texts as they are, in place of quotes
   /// The marks that are tokens, once for_tokenizer() has found them: mark i is mark_text(i).
   struct Mark {
     int32_t id;
@@ -52,6 +57,8 @@ struct CallForm {
   bool readable() const { return kind != Kind::kNone; }
   /// The calls begin with no mark: they are the whole answer.
   bool bare() const { return open.empty() && begin.empty(); }
+  /// kTagged: what stands behind this argument's value.
+  std::string close_of(const std::string& key) const;
   /// What calls begin with.
   std::string_view opener() const;
   /// The token that is all of `text` but white space; -1 if there is none.

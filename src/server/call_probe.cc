@@ -13,9 +13,11 @@ namespace {
 constexpr size_t kMaxIdLength = 64;
 
 const Call& probe() {
-  static const Call call{"probe_name", {{"probe_key", "probe_value"}, {"probe_count", 7}}};
+  static const Call call{"probe_name", {{"probe_count", 7}, {"probe_key", "probe_value"}}};
   return call;
 }
+
+// Its arguments are in order: some templates sort them.
 
 /// A conversation in which that tool is called, or only its beginning. Some templates write calls
 /// only beside `content` that is null, or with arguments that are their JSON text.
@@ -91,7 +93,8 @@ std::vector<std::string> pieces_of(CallForm form, bool spaces) {
 
 /// Whether what the template wrote has this form. `start`: what it writes in front of an answer.
 bool writes(const std::string& text, const std::string& start, const CallForm& form, bool spaces) {
-  const std::string shown = spaces ? text : without_space(text);
+  std::string shown = spaces ? text : without_space(text);
+  if (form.kind == CallForm::Kind::kLiteral) std::replace(shown.begin(), shown.end(), '\'', '"');
   const size_t at = find_pieces(shown, pieces_of(form, spaces));
   if (at == std::string::npos) return false;
   if (!form.bare()) return true;
@@ -107,7 +110,9 @@ bool in_source(const std::string& source, const CallForm& form) {
     const bool whole = end != std::string_view::npos && mark[end] != '\n' && mark[end] != kAnyId;
     return source.find(mark.substr(0, whole ? end + 1 : end)) != std::string::npos;
   };
-  if (form.bare()) return has(form.other_open) || has("<|start_header_id|>");
+  // Without a mark of calls, the family's mark of turns, in a template that writes no calls itself.
+  if (form.bare())
+    return has(form.other_open) || (has("<|start_header_id|>") && !has("tool_calls"));
   for (const std::string* mark : {&form.open, &form.close, &form.begin, &form.middle,
                                   &form.key_open, &form.value_close, &form.end})
     if (!has(*mark)) return false;

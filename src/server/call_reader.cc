@@ -17,7 +17,9 @@ bool is_space(char c) {
 
 std::unique_ptr<CallReader> CallReader::make(const CallForm& form, const std::vector<Tool>& tools) {
   const bool objects = form.kind == CallForm::Kind::kObject || form.kind == CallForm::Kind::kKeyed;
-  return objects ? make_object_reader(form, tools) : make_named_reader(form, tools);
+  if (objects) return make_object_reader(form, tools);
+  const bool literal = form.kind == CallForm::Kind::kLiteral;
+  return literal ? make_literal_reader(form, tools) : make_named_reader(form, tools);
 }
 
 CallReader::State CallReader::push(std::string_view text, std::vector<ToolCallDelta>& out) {

@@ -73,6 +73,8 @@ class CallReader {
 };
 
 std::unique_ptr<CallReader> make_named_reader(const CallForm& form, const std::vector<Tool>& tools);
+std::unique_ptr<CallReader> make_literal_reader(const CallForm& form,
+                                                const std::vector<Tool>& tools);
 std::unique_ptr<CallReader> make_object_reader(const CallForm& form,
                                                const std::vector<Tool>& tools);
 

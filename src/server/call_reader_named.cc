@@ -190,20 +190,24 @@ class NamedReader : public CallReader {
   const std::string& last_mark() const { return form_.end.empty() ? form_.close : form_.end; }
 
   Step parameter(std::vector<ToolCallDelta>& out) {
-    const Match opens = take(form_.key_open);
-    if (opens == Match::kYes) {
-      if (!unfinished()) start(out);
-      return go(Place::kKey);
-    }
-    const Match ends = take(last_mark());
+    const Match ends = take(last_mark());  // the mark of a key may be its beginning
     if (ends == Match::kYes) {
       if (!unfinished()) start(out);
       end_call(first_ ? "{}" : "}", out);
       const bool closed = form_.end.empty() || form_.open.empty();
       return closed ? Step::kClosed : go(Place::kBegin);
     }
-    const bool partly = opens == Match::kPartly || ends == Match::kPartly;
-    return partly ? Step::kMore : Step::kFault;
+    if (ends == Match::kPartly) return Step::kMore;
+    switch (take(form_.key_open)) {
+      case Match::kYes:
+        if (!unfinished()) start(out);
+        return go(Place::kKey);
+      case Match::kPartly:
+        return Step::kMore;
+      case Match::kNo:
+        break;
+    }
+    return Step::kFault;
   }
 
   void start(std::vector<ToolCallDelta>& out) {
@@ -241,6 +245,8 @@ class NamedReader : public CallReader {
     first_ = false;
     looked_ = at_;
     line_ = form_.key_close.ends_with('\n');
+    value_close_ = form_.close_of(key_);
+    depth_ = 0;
     return go(Place::kValue);
   }
 
@@ -252,13 +258,14 @@ class NamedReader : public CallReader {
       looked_ = at_;
     }
     size_t end = 0;
-    const Match found = find_end(end);
+    const Match found = !form_.item.empty() && !as_text_ ? find_outer_end(end) : find_end(end);
     if (found == Match::kYes) {
       const size_t mark = looked_;
       finish_value(mark, out);
       at_ = end;
       return go(Place::kParameter);
     }
+    if (found == Match::kNo) return Step::kFault;
     if (as_text_ && !form_.cdata) show_text(std::max(at_, safe_end()), out);
     return Step::kMore;
   }
@@ -266,7 +273,7 @@ class NamedReader : public CallReader {
   /// Looks from `looked_` on for the mark that ends the value, which another parameter or the end
   /// of the call must follow; then `looked_` is where it begins and `end` where it ends.
   Match find_end(size_t& end) {
-    const std::string_view mark = trimmed(form_.value_close);
+    const std::string_view mark = trimmed(value_close_);
     for (;; ++looked_) {
       looked_ = text_.find(mark[0], looked_);
       if (looked_ == std::string::npos) {
@@ -281,13 +288,39 @@ class NamedReader : public CallReader {
     }
   }
 
+  /// The like for a value with values between marks in it.
+  Match find_outer_end(size_t& end) {
+    const std::string& open = form_.key_open;
+    for (;; looked_ += open.size()) {
+      const size_t at = text_.find(open, looked_);
+      if (at == std::string::npos || at + open.size() == text_.size()) {
+        const size_t cut = text_.size() - std::min(text_.size(), open.size() - 1);
+        looked_ = std::max(looked_, std::min(at, cut));
+        return Match::kPartly;
+      }
+      looked_ = at;
+      if (text_[at + open.size()] != '/') {
+        ++depth_;
+        continue;
+      }
+      if (depth_-- > 0) continue;
+      end = at;
+      const Match found = match(value_close_, end);
+      if (found == Match::kPartly) ++depth_;
+      return found;
+    }
+  }
+
   Match followed(size_t at) const {
     while (at < text_.size() && std::string_view(" \t\r\n").find(text_[at]) != std::string::npos)
       ++at;
     Match best = Match::kNo;
     for (const std::string* mark : {&form_.key_open, &last_mark()}) {
       size_t end = at;
-      const Match found = match(*mark, end);
+      Match found = match(*mark, end);
+      // Where values stand in values, what closes begins as what opens.
+      if (found == Match::kYes && !form_.item.empty() && mark == &form_.key_open)
+        found = end == text_.size() ? Match::kPartly : text_[end] == '/' ? Match::kNo : Match::kYes;
       if (found == Match::kYes) return found;
       if (found == Match::kPartly) best = found;
     }
@@ -318,8 +351,51 @@ class NamedReader : public CallReader {
     const std::string text = form_.plain(value);
     at_ = end;
     if (as_text_) return add(to_text(text).substr(1), out);
+    if (!form_.item.empty()) return add(nested(value, types_.place(key_), 0), out);
     const bool json = said_ == Said::kJson && Json::accept(text);
     add(json ? text : cdata || said_ == Said::kJson ? to_text(text) : types_.json(key_, text), out);
+  }
+
+  /// The JSON of a value that may have values between marks in it: a list of elements, or an
+  /// object.
+  std::string nested(std::string_view value, ArgumentTypes::Place place, int depth) const {
+    std::vector<std::pair<std::string, std::string_view>> parts;
+    if (depth > kMaxNesting || !cut(value, parts) || parts.empty())
+      return types_.json(place, form_.plain(value));
+    const bool list = std::all_of(parts.begin(), parts.end(),
+                                  [&](const auto& part) { return part.first == form_.item; });
+    std::string text;
+    for (const auto& [key, inner] : parts) {
+      const auto below = list ? types_.element(place) : types_.member(place, key);
+      text += (text.empty() ? "" : ", ") + (list ? "" : to_text(key) + ": ") +
+              nested(inner, below, depth + 1);
+    }
+    return list ? "[" + text + "]" : "{" + text + "}";
+  }
+
+  /// Cuts it into its values with their keys. False if it is not all of such.
+  bool cut(std::string_view value,
+           std::vector<std::pair<std::string, std::string_view>>& parts) const {
+    const std::string& open = form_.key_open;
+    for (value = trimmed(value); !value.empty(); value = trimmed(value)) {
+      const size_t stop = value.find(form_.key_close);
+      if (!value.starts_with(open) || stop == std::string_view::npos) return false;
+      const std::string_view key = value.substr(open.size(), stop - open.size());
+      const std::string close = form_.close_of(std::string(key));
+      const size_t begin = stop + form_.key_close.size();
+      size_t at = begin;
+      int depth = 0;
+      for (; (at = value.find(open, at)) != std::string_view::npos; at += open.size()) {
+        if (!value.substr(at + open.size()).starts_with('/'))
+          ++depth;
+        else if (depth-- == 0)
+          break;
+      }
+      if (at == std::string_view::npos || !value.substr(at).starts_with(close)) return false;
+      parts.emplace_back(form_.plain(key), value.substr(begin, at - begin));
+      value.remove_prefix(at + close.size());
+    }
+    return true;
   }
 
   /// Gives out a text up to there.
@@ -331,6 +407,7 @@ class NamedReader : public CallReader {
   }
 
   static constexpr std::string_view kCdata = "<![CDATA[", kCdataEnd = "]]>";
+  static constexpr int kMaxNesting = 64;
   enum class Said { kNothing, kText, kJson };
 
   WithId begin_, middle_;
@@ -342,6 +419,8 @@ class NamedReader : public CallReader {
   Said said_ = Said::kNothing;  // what the mark in front of the value said of it
   bool line_ = false;           // a line end may follow the mark
   size_t looked_ = 0;           // where the end of the value is looked for
+  std::string value_close_;     // what stands behind the value
+  int depth_ = 0;               // of values in values there
 };
 
 }  // namespace

@@ -17,10 +17,14 @@ using Piece = JsonForm::Piece;
 const std::string kSpace(1, kFormSpace);
 const std::string kId = "000000000";  // as long as Mistral's
 
-/// Where the form has JSON around the calls, any white space that JSON has may stand.
+/// Whether the form has JSON around the calls, or what looks like it: then any white space that
+/// JSON has may stand there.
+bool is_spaced(const CallForm& form) {
+  return form.kind == Kind::kObject || form.kind == Kind::kKeyed || form.list;
+}
+
 std::string around(const CallForm& form, const std::string& text) {
-  const bool json = form.kind == Kind::kObject || form.kind == Kind::kKeyed;
-  return json ? std::string(trimmed(text)) : text;
+  return is_spaced(form) ? std::string(trimmed(text)) : text;
 }
 
 std::string with_id(std::string text) {
@@ -48,10 +52,12 @@ std::string parameter_schema(const OrderedJson& schema, const OrderedJson& param
 JsonForm::Value value_of(const CallForm& form, const std::string& key, const OrderedJson& schema,
                          const OrderedJson& parameters, const ArgumentTypes& types) {
   JsonForm::Value value;
-  value.plain = types.may_be_text(key);
+  const bool literal = form.kind == Kind::kLiteral;
+  value.plain = types.may_be_text(key) && !(literal && form.quote.empty());
   const bool own = value.plain && !form.text_key_close.empty();
   value.before = form.key_open + key + (own ? form.text_key_close : form.key_close);
-  value.after = form.value_close;
+  value.after = literal ? "" : form.close_of(key);
+  if (literal && value.plain) value.before += form.quote, value.after = form.quote;
   if (!value.plain) value.schema = parameter_schema(schema, parameters);
   if (!value.plain || !schema.is_object() || !schema.contains("enum")) return value;
   for (const auto& choice : schema["enum"])
@@ -63,7 +69,8 @@ JsonForm::Value value_of(const CallForm& form, const std::string& key, const Ord
 Piece tagged_piece(const CallForm& form, const Tool& tool) {
   Piece piece{.before = with_id(form.begin) + tool.name + with_id(form.middle),
               .after = form.end,
-              .many_values = true};
+              .many_values = true,
+              .separator = form.kind == Kind::kLiteral ? form.value_close : ""};
   const auto parameters = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
   if (!parameters.is_object() || !parameters.contains("properties")) return piece;
   if (!parameters["properties"].is_object()) return piece;
@@ -86,7 +93,7 @@ std::string arguments_schema(const Tool& tool) {
 }
 
 Piece piece_of(const CallForm& form, const Tool& tool) {
-  if (form.kind == Kind::kTagged) return tagged_piece(form, tool);
+  if (form.kind == Kind::kTagged || form.kind == Kind::kLiteral) return tagged_piece(form, tool);
   Piece piece = form.kind == Kind::kNamed
                     ? Piece{.before = with_id(form.begin) + tool.name + with_id(form.middle),
                             .after = form.end}
@@ -100,8 +107,8 @@ Piece piece_of(const CallForm& form, const Tool& tool) {
 
 JsonForm call_rules(const CallForm& form, const std::vector<Tool>& tools, const ToolChoice& choice,
                     bool parallel, bool begun) {
-  const bool json = form.kind == Kind::kObject || form.kind == Kind::kKeyed;
-  const std::string space = json ? kSpace : std::string();
+  const bool spaced = is_spaced(form);
+  const std::string space = spaced ? kSpace : std::string();
   const std::string open = around(form, form.open) + space + (form.list ? "[" + space : ""),
                     last = form.list ? space + "]" : "",
                     close = last + (form.close.empty() ? "" : space + around(form, form.close));
@@ -110,7 +117,7 @@ JsonForm call_rules(const CallForm& form, const std::vector<Tool>& tools, const 
   if (ends_by_token) rules.close = last + space;
   rules.repeat = parallel && choice.kind != ToolChoice::kNamed && !form.bare() &&
                  (form.many || !ends_by_token);
-  rules.between = form.list ? "," + space : json && form.many ? space : form.between;
+  rules.between = form.list ? "," + space : spaced && form.many ? space : form.between;
   if (!form.many) rules.between = close + rules.between + open;
   for (const Tool& tool : tools) {
     if (choice.kind == ToolChoice::kNamed && tool.name != choice.name) continue;

@@ -69,9 +69,10 @@ std::vector<std::string> fragments() {
                                     "<|im_en",
                                     "&"};
   for (const CallForm& form : call_forms())
-    for (const std::string* mark : {&form.open, &form.close, &form.begin, &form.middle, &form.end,
-                                    &form.key_open, &form.key_close, &form.value_close})
-      if (!mark->empty() && mark->find(kAnyId) == std::string::npos) found.push_back(*mark);
+    for (const std::string* mark :
+         {&form.open, &form.close, &form.begin, &form.middle, &form.end, &form.key_open,
+          &form.key_close, &form.value_close, &form.quote})
+      if (!mark->empty() && mark->find_first_of("") == std::string::npos) found.push_back(*mark);
   return found;
 }
 
@@ -127,9 +128,10 @@ bool ambiguous(const CallForm& form, const Call& call) {
   if (form.kind != CallForm::Kind::kTagged) return false;
   for (const auto& [key, value] : call.arguments.items()) {
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    if (!form.item.empty() && text.find(form.key_open) != std::string::npos) return true;
     if (form.cdata && text.find("<![CDATA[") != std::string::npos) return true;
     if (form.cdata && text.find("]]>") != std::string::npos) return true;
-    const std::string mark(trimmed(form.value_close));
+    const std::string mark(trimmed(form.close_of(key)));
     for (size_t at = 0; (at = text.find(mark, at)) != std::string::npos; ++at) {
       const std::string_view rest = trimmed(std::string_view(text).substr(at + mark.size()));
       const std::string_view last = trimmed(form.end.empty() ? form.close : form.end);
@@ -158,8 +160,8 @@ struct Model {
     std::vector<std::string> found = {"<|im_end|>"};
     if (!tokens) return found;
     found.insert(found.end(), {"<think>", "</think>"});
-    for (const std::string* text :
-         {&form.open, &form.close, &form.begin, &form.middle, &form.end, &form.other_open})
+    for (const std::string* text : {&form.open, &form.close, &form.begin, &form.middle, &form.end,
+                                    &form.other_open, &form.quote})
       for (size_t at = 0; (at = text->find_first_of("<[", at)) != std::string::npos;) {
         const size_t end = text->find((*text)[at] == '<' ? '>' : ']', at);
         if (end == std::string::npos) break;
@@ -266,7 +268,8 @@ TEST_P(EachForm, TextThatIsNoCallComesOutByteForByte) {
     EXPECT_EQ(run(m, text).shown(), "|" + text);
   const std::string call = write_calls(form(), {{Call{"look", {{"text", "x"}}}}});
   EXPECT_EQ(run(m, "<think>" + call + "</think>yes").shown(), call + "|yes");
-  if (form().bare()) return;
+  // A mark that opens a block of code opens one where it is none of a call.
+  if (form().bare() || opener.find("```") != std::string::npos) return;
   EXPECT_EQ(run(m, opener + " is no call. " + call).shown(),
             "|" + opener + " is no call. |look{\"text\": \"x\"}");
 }
@@ -474,7 +477,12 @@ TEST(CallForms, OfPublishedTemplates) {
       {"GLM-4.7-Flash", "glm-4.7"},
       {"GigaChat3.1-10B-A1.8B", "gigachat"},
       {"Kimi-K2-Instruct", "kimi-k2"},
-      {"LFM2.5-8B-A1B", ""},
+      {"CohereForAI-c4ai-command-r-plus-tool_use", "command-r"},
+      {"LFM2-8B-A1B", ""},
+      {"LFM2.5-8B-A1B", "lfm2"},
+      {"Kimi-K3", ""},
+      {"MiniMax-M3", "minimax-m3"},
+      {"meetkai-functionary-medium-v3.2", ""},
       {"MiniMax-M1", "minimax-m1"},
       {"MiniMax-M2", "minimax-m2"},
       {"Mistral-Small-3.2-24B-Instruct-2506", "mistral-v11-id"},
@@ -493,7 +501,8 @@ TEST(CallForms, OfPublishedTemplates) {
       {"deepseek-ai-DeepSeek-V3.1", "deepseek-v3.1"},
       {"deepseek-ai-DeepSeek-V3.2", "deepseek-v3.2"},
       {"deepseek-ai-DeepSeek-V4", "deepseek-v4"},
-      {"google-gemma-4-31B-it", ""},
+      {"google-gemma-4-31B-it", "gemma-4"},
+      {"google-gemma-4-31B-it-interleaved", "gemma-4"},
       {"ibm-granite-granite-4.0", "hermes"},
       {"meetkai-functionary-medium-v3.1", "functionary"},
       {"meta-llama-Llama-3.1-8B-Instruct", "llama"},
@@ -515,6 +524,83 @@ TEST(CallForms, OfPublishedTemplates) {
     if (!source.str().empty()) {
       EXPECT_EQ(form_of(source.str()), form) << name;
     }
+  }
+}
+
+/// What models write in the forms whose values are no JSON.
+TEST(CallForms, LiteralsOfPrograms) {
+  const auto read = [](const char* name, const std::string& arguments) {
+    const CallForm& form = call_form_named(name);
+    const std::string text = form.open + (form.list ? "[" : "") + form.begin + "look" +
+                             form.middle + arguments + form.end + (form.list ? "]" : "") +
+                             form.close;
+    return run(Model(form, true), text).shown();
+  };
+  const auto python = [&](const std::string& text) { return read("lfm2", text); };
+  EXPECT_EQ(python(""), "||look{}");
+  EXPECT_EQ(python("text='it\\'s', count = 3"), R"(||look{"text": "it's", "count": 3})");
+  EXPECT_EQ(python("text='it's (fine)'"), R"_(||look{"text": "it's (fine)"})_");
+  EXPECT_EQ(python(R"(text="a\tb\n\x41\u00e9\U0001F600\ud83d\ude00\q")"),
+            "||look{\"text\": \"a\\tb\\nAé😀😀\\\\q\"}");
+  EXPECT_EQ(python("flag=True, ratio=None, list=[1, 'b', (False, -2.5e3,), {}]"),
+            R"(||look{"flag": true, "ratio": null, "list": [1, "b", [false, -2.5e3], {}]})");
+  EXPECT_EQ(python(R"_(tree={'a': {"b": [true, null]}, 'c': "d)"},)_"),
+            R"_(||look{"tree": {"a": {"b": [true, null]}, "c": "d)"}})_");
+  for (const char* none : {"text", "text=", "text=b", "text=print(1)", "=3", "a b", "text=[1",
+                           "text='a", "count=1 2", "**{'a': 1}"}) {
+    const std::string shown = python(none);
+    EXPECT_TRUE(shown.find("|look{") == std::string::npos || shown.ends_with("…"))
+        << none << ": " << shown;
+  }
+  const auto gemma = [&](const std::string& text) { return read("gemma-4", text); };
+  EXPECT_EQ(gemma(R"(count:3,text:<|"|>a "b", {c}<|"|>)"),
+            R"(||look{"count": 3, "text": "a \"b\", {c}"})");
+  EXPECT_EQ(gemma(R"(list:[<|"|>x<|"|>,1,[]],tree:{a:{b:<|"|><|"|>},<|"|>c d<|"|>:true})"),
+            R"(||look{"list": ["x", 1, []], "tree": {"a": {"b": ""}, "c d": true}})");
+  EXPECT_EQ(gemma(R"(text: "json" , flag : false)"), R"(||look{"text": "json", "flag": false})");
+}
+
+TEST(CallForms, ValuesBetweenMarksInValues) {
+  const Model m(call_form_named("minimax-m3"), true);
+  const auto read = [&](const std::string& schema, std::string value) {
+    AnswerOptions given = options();
+    given.known = {{"f", "", R"({"properties":{"k":)" + schema + "}}"}};
+    const std::string ns = "]<]minimax[>[";
+    for (size_t at = 0; (at = value.find('<', at)) != std::string::npos; at += ns.size() + 1)
+      value.insert(at, ns);
+    const Answer answer = run(m,
+                              m.ids(ns + "<tool_call>\n" + ns + "<invoke name=\"f\">" + ns + "<k>" +
+                                    value + ns + "</k>" + ns + "</invoke>\n" + ns + "</tool_call>"),
+                              given);
+    return answer.calls.empty() ? std::string() : answer.calls[0].arguments;
+  };
+  EXPECT_EQ(read(R"({"type":"string"})", "7"), R"({"k": "7"})");
+  EXPECT_EQ(read(R"({"type":"integer"})", "7"), R"({"k": 7})");
+  EXPECT_EQ(read(R"({"type":"array","items":{"type":"string"}})", "<item>7</item><item>a</item>"),
+            R"({"k": ["7", "a"]})");
+  EXPECT_EQ(read("{}", "<a>7</a><b><item>true</item><item>x</item></b>"),
+            R"({"k": {"a": 7, "b": [true, "x"]}})");
+  EXPECT_EQ(read(R"({"type":"object","properties":{"a":{"type":"string"},"k":{"type":"object",)"
+                 R"("additionalProperties":{"type":"string"}}}})",
+                 "<a>7</a><k><k>8</k></k>"),
+            R"({"k": {"a": "7", "k": {"k": "8"}}})");
+  EXPECT_EQ(read(R"({"type":"array"})", "[1, {\"a\": 2}]"), R"({"k": [1, {"a": 2}]})");
+  EXPECT_EQ(read(R"({"type":"string"})", ""), R"({"k": ""})");
+}
+
+/// A constraint that was compiled for other arguments of a tool of the same name is not reused.
+TEST(CallForms, EveryRequestHasItsOwnConstraint) {
+  const CallForm& form = call_form_named("qwen-coder");
+  const Model m(form, true);
+  Formats formats(m.tokenizer, m.marks, {m.marks.turn_closes[0]});
+  ChatRequest request;
+  request.tool_choice.kind = ToolChoice::kRequired;
+  for (const char* name : {"first", "second"}) {
+    request.tools = {{"f", "",
+                      R"({"type":"object","properties":{")" + std::string(name) +
+                          R"(":{"type":"integer"}},"required":[")" + name + R"("]})"}};
+    const std::string text = write_calls(form, {{Call{"f", {{name, 1}}}}});
+    EXPECT_EQ(allowed(m, formats.of_chat(request), text + "<|im_end|>"), std::string::npos) << text;
   }
 }
 

@@ -36,7 +36,10 @@ class FormWriter {
     State at = grammar_.add_state();
     text(from, piece.before, at);
     if (!piece.many_values) at = value(at, piece.schema, piece.name);
-    for (const JsonForm::Value& each : piece.values) at = value(at, each);
+    if (piece.separator.empty())
+      for (const JsonForm::Value& each : piece.values) at = value(at, each);
+    else
+      at = separated(at, piece);
     text(at, piece.after, to);
   }
 
@@ -57,6 +60,30 @@ class FormWriter {
         value.plain ? plain(begin, value) : this->value(begin, value.schema, value.name);
     text(after, value.after, end);
     if (!value.required) grammar_.add_empty(from, end);
+    return end;
+  }
+
+  /// Values with a separator in front of all but the first that is written.
+  State separated(State none, const JsonForm::Piece& piece) {
+    State some = grammar_.add_state();
+    for (const JsonForm::Value& each : piece.values) {
+      const State begin = grammar_.add_state();
+      grammar_.add_empty(none, begin);
+      text(some, piece.separator, begin);
+      JsonForm::Value one = each;
+      one.required = true;
+      const State written = value(begin, one), next = grammar_.add_state();
+      const State still_none = grammar_.add_state();
+      grammar_.add_empty(written, next);
+      if (!each.required) {
+        grammar_.add_empty(some, next);
+        grammar_.add_empty(none, still_none);
+      }
+      some = next, none = still_none;
+    }
+    const State end = grammar_.add_state();
+    grammar_.add_empty(none, end);
+    grammar_.add_empty(some, end);
     return end;
   }
 

@@ -28,6 +28,7 @@ struct JsonForm {
     std::string name = {};           ///< of the schema, in errors
     std::vector<Value> values = {};  ///< these in their order, in place of `schema`
     bool many_values = false;        ///< `values` counts, even where there are none
+    std::string separator = {};      ///< between two values
   };
   std::string open = {};
   std::vector<Piece> pieces = {};  ///< one of these, ...
