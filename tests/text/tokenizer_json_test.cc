@@ -749,17 +749,12 @@ TEST(TokenizersPeer, AgreesOnEveryNamedPreTokenizer) {
 Vocabulary raw_vocabulary(const char* model, const char* pre) {
   Vocabulary v;
   v.model = model, v.pre = pre;
-  const auto add = [&](const std::string& token, int32_t type) {
-    v.tokens.push_back(token);
-    v.types.push_back(type);
-  };
-  for (int byte = 0; byte < 256; ++byte) add(fmt::format("<0x{:02X}>", byte), Vocabulary::kByte);
-  for (const char* c : {"▁", "t", "h", "e", "l", "o", "鸭", "é", "\n"}) add(c, Vocabulary::kNormal);
-  for (const auto& [a, b] : std::vector<std::pair<std::string, std::string>>{
-           {"▁", "t"}, {"h", "e"}, {"▁t", "he"}, {"▁", "▁"}, {"l", "l"}, {"\n", "\n"}}) {
-    v.merges.push_back(a + " " + b);
-    add(a + b, Vocabulary::kNormal);
-  }
+  for (int byte = 0; byte < 256; ++byte) v.tokens.push_back(fmt::format("<0x{:02X}>", byte));
+  v.types.assign(v.tokens.size(), Vocabulary::kByte);
+  v.tokens.insert(v.tokens.end(), {"▁", "t", "h", "e", "l", "o", "鸭", "é", "\n"});
+  v.merges = {"▁ t", "h e", "▁t he", "▁ ▁", "l l", "\n \n"};
+  v.tokens.insert(v.tokens.end(), {"▁t", "he", "▁the", "▁▁", "ll", "\n\n"});
+  v.types.resize(v.tokens.size(), Vocabulary::kNormal);
   return v;
 }
 
