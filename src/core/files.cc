@@ -62,13 +62,14 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-bool MappedFile::holds(std::span<const std::byte> part) const {
-  const std::less_equal<const std::byte*> ordered;
-  return ordered(data_, part.data()) && ordered(part.data() + part.size(), data_ + size_);
-}
-
-void MappedFile::read(std::span<const std::byte> part, std::byte* to) const {
-  file_->read_at(static_cast<uint64_t>(part.data() - data_), to, part.size());
+void MappedFile::check_whole() const {
+  struct stat now {};
+  UM_CHECK(::fstat(file_->descriptor(), &now) == 0, "{}: cannot look at it: {}", path_.string(),
+           std::strerror(errno));
+  UM_CHECK(static_cast<uint64_t>(now.st_size) >= size_,
+           "{}: expected {} bytes, found {}; it was shortened while in use: put the whole file "
+           "back, and restart",
+           path_.string(), size_, now.st_size);
 }
 
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {

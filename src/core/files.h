@@ -18,7 +18,7 @@ namespace um {
 class MappedFile {
  public:
   /// Maps `path`. Throws Error naming the file and the system's reason. An empty file is an empty
-  /// span. `keep_open`: for read().
+  /// span. `keep_open`: for check_whole().
   explicit MappedFile(const std::filesystem::path& path, bool keep_open = false);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -27,10 +27,9 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
-  bool holds(std::span<const std::byte> part) const;
-  /// Copies a part of bytes() out of the file itself: where that has become shorter, this throws
-  /// Error, and the map would end the process. Several threads may.
-  void read(std::span<const std::byte> part, std::byte* to) const;
+  /// Throws Error if the file has become shorter since it was mapped: reading bytes() would end the
+  /// process (SIGBUS). Needs `keep_open`. Several threads may.
+  void check_whole() const;
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -63,18 +63,4 @@ size_t InputFile::read(char* buffer, size_t capacity) {
   }
 }
 
-void InputFile::read_at(uint64_t offset, std::byte* to, size_t size) const {
-  while (size > 0) {
-    const ssize_t got = ::pread(fd_, to, size, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    UM_CHECK(got >= 0, "{}: cannot read: {}", path_.string(), std::strerror(errno));
-    UM_CHECK(got > 0,
-             "{}: expected {} more bytes at {}, found the end of the file; it was shortened while "
-             "in use: put the whole file back, and restart",
-             path_.string(), size, offset);
-    const auto done = static_cast<size_t>(got);
-    offset += done, to += done, size -= done;
-  }
-}
-
 }  // namespace um

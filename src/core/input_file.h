@@ -22,9 +22,6 @@ class InputFile {
   int descriptor() const { return fd_; }
   /// The next bytes, at most `capacity`; 0 at the end. Throws Error.
   size_t read(char* buffer, size_t capacity);
-  /// `size` bytes from `offset` on, wherever read() stands; several threads may. Throws Error, also
-  /// where the file has become shorter.
-  void read_at(uint64_t offset, std::byte* to, size_t size) const;
 
  private:
   std::filesystem::path path_;

@@ -18,44 +18,8 @@ int64_t moe_layers(const ModelConfig& config) {
   return config.layers - config.dense_layers + config.mtp_layers;
 }
 
-/// A matrix of an expert, and what it is read from.
-struct ExpertWeight {
-  StoredWeight stored;
-  std::vector<const MappedFile*> files;  // of its parts
-};
-
 /// gate, up and down of one expert.
-using ExpertWeights = std::array<ExpertWeight, 3>;
-
-/// Whether the file has the matrix as `to` will.
-bool as_stored(const StoredWeight& stored, const Rows& to) {
-  const RowType type = stored.dtype == DType::bf16 ? RowType::bf16 : RowType::f32;
-  return !stored.plain.empty() && stored.dtype != DType::f16 && to.format.type == type;
-}
-
-/// Into `to` from row `begin` on, read from the files and not from their maps. Throws Error.
-void read_expert(const ExpertWeight& weight, const Rows& to, int64_t begin) {
-  const StoredWeight& stored = weight.stored;
-  const bool known = std::ranges::find(weight.files, nullptr) == weight.files.end();
-  if (!known || weight.files.empty()) return read_weight(stored, to, begin);
-  if (as_stored(stored, to)) {
-    auto* rows = static_cast<std::byte*>(to.values.raw());
-    return weight.files[0]->read(
-        stored.plain, rows + static_cast<size_t>(begin * to.cols()) * dtype_size(stored.dtype));
-  }
-  thread_local std::vector<std::byte> room;  // making it takes longer than reading into it
-  size_t size = 0;
-  for (const auto& part : stored.parts) size += part.size();
-  if (room.size() < size) room.resize(size);
-  std::vector<StandIns::Copy> copies;
-  std::byte* at = room.data();
-  for (size_t i = 0; i < stored.parts.size(); at += stored.parts[i++].size()) {
-    weight.files[i]->read(stored.parts[i], at);
-    copies.push_back({stored.parts[i], at});
-  }
-  const StandIns stand_ins(copies);
-  read_weight(stored, to, begin);
-}
+using ExpertWeights = std::array<StoredWeight, 3>;
 
 /// Experts of all layers, and what they are read from.
 struct ExpertFiles {
@@ -64,9 +28,10 @@ struct ExpertFiles {
 
   void load(int64_t layer, int64_t expert, const Rows& gate_up, const Rows& down) const {
     const auto& [gate, up, back] = layers[static_cast<size_t>(layer)][static_cast<size_t>(expert)];
-    read_expert(gate, gate_up, 0);
-    read_expert(up, gate_up, gate_up.rows() / 2);
-    read_expert(back, down, 0);
+    source.check_whole();
+    read_weight(gate, gate_up, 0);
+    read_weight(up, gate_up, gate_up.rows() / 2);
+    read_weight(back, down, 0);
   }
 };
 
@@ -143,9 +108,7 @@ void connect_experts(Model& model, const WeightSource& source, std::set<std::str
         const StoredWeight& stored = source.at(prefix + name);
         check_weight(stored, prefix + name, shape, source.where());
         used.insert(found->first);
-        ExpertWeight weight{stored, {}};
-        for (const auto& part : stored.parts) weight.files.push_back(source.file_of(part));
-        return weight;
+        return stored;
       };
       experts.push_back({take("gate_proj.weight", {F, D}), take("up_proj.weight", {F, D}),
                          take("down_proj.weight", {D, F})});

@@ -30,22 +30,22 @@ StoredWeight::Codes block_codes(const BlockFormat& blocks, const std::byte* data
   const RowFormat format = panel_format(blocks);
   const size_t count = static_cast<size_t>(columns) / blocks.elements;
   const size_t groups = blocks.elements / blocks.group;
-  return {
-      format, [=](int64_t row, RowCodes& out) {
-        out.codes.resize(count * blocks.elements);
-        out.scales.resize(count * groups);
-        out.offsets.resize(blocks.offsets ? count * groups : 0);
-        const std::byte* from = in_place(data) + static_cast<size_t>(row) * count * blocks.bytes;
-        BlockIntegers block{};
-        for (size_t b = 0; b < count; ++b, from += blocks.bytes) {
-          read_block(blocks.type, from, block);
-          for (size_t i = 0; i < blocks.elements; ++i)
-            out.codes[b * blocks.elements + i] = static_cast<uint8_t>(block.q[i] + format.middle());
-          std::copy_n(block.scales.begin(), groups, out.scales.data() + b * groups);
-          if (blocks.offsets)
-            std::copy_n(block.offsets.begin(), groups, out.offsets.data() + b * groups);
-        }
-      }};
+  return {format, [=](int64_t row, RowCodes& out) {
+            out.codes.resize(count * blocks.elements);
+            out.scales.resize(count * groups);
+            out.offsets.resize(blocks.offsets ? count * groups : 0);
+            const std::byte* from = data + static_cast<size_t>(row) * count * blocks.bytes;
+            BlockIntegers block{};
+            for (size_t b = 0; b < count; ++b, from += blocks.bytes) {
+              read_block(blocks.type, from, block);
+              for (size_t i = 0; i < blocks.elements; ++i)
+                out.codes[b * blocks.elements + i] =
+                    static_cast<uint8_t>(block.q[i] + format.middle());
+              std::copy_n(block.scales.begin(), groups, out.scales.data() + b * groups);
+              if (blocks.offsets)
+                std::copy_n(block.offsets.begin(), groups, out.offsets.data() + b * groups);
+            }
+          }};
 }
 
 StoredWeight stored_weight(const Gguf& file, const GgufTensor& tensor) {
@@ -61,14 +61,13 @@ StoredWeight stored_weight(const Gguf& file, const GgufTensor& tensor) {
   weight.exact = format.elements == 1;
   weight.format = format.name;
   weight.bytes = bytes.size();
-  weight.parts = {bytes};
   if (format.elements == 1) weight.plain = bytes;
   const int64_t columns = weight.columns();
   if (format.elements > 1) weight.codes = block_codes(format, bytes.data(), columns);
   const size_t row_bytes = static_cast<size_t>(columns) / format.elements * format.bytes;
   weight.read = [type, data = bytes.data(), row_bytes, columns](int64_t row, int64_t count,
                                                                 float* out) {
-    decode_blocks(type, in_place(data) + static_cast<size_t>(row) * row_bytes, out,
+    decode_blocks(type, data + static_cast<size_t>(row) * row_bytes, out,
                   static_cast<size_t>(count * columns));
   };
   return weight;

@@ -170,7 +170,7 @@ Module::PerBlock Module::per_block(const TensorView& view, const char* kind, int
   if (vector)
     values.read = [dtype = view.dtype, data = view.bytes.data()](int64_t row, int64_t n,
                                                                  float* out) {
-      convert_to_f32(dtype, in_place(data) + static_cast<size_t>(row) * dtype_size(dtype), out,
+      convert_to_f32(dtype, data + static_cast<size_t>(row) * dtype_size(dtype), out,
                      static_cast<size_t>(n));
     };
   return {values, blocks};
@@ -228,9 +228,6 @@ bool is_zero(const StoredWeight& zero) {
 void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, const PerBlock& scale,
                         const std::optional<PerBlock>& zero) const {
   const int64_t columns = weight.columns(), block = scale.blocks.columns;
-  for (const auto* side : {&scale, zero ? &*zero : nullptr})
-    if (side != nullptr)
-      weight.parts.insert(weight.parts.end(), side->values.parts.begin(), side->values.parts.end());
   const std::vector<int32_t> order = column_groups(columns, scale);
   weight.read = dequantize(q, columns, scale.values, scale.blocks,
                            zero ? std::optional(zero->values) : std::nullopt,
@@ -331,9 +328,7 @@ std::optional<Module::PerBlock> Module::zeros(int64_t rows, int64_t columns, int
     UM_CHECK(view->shape == expected, "{}: tensor {}: shape [{}], expected packed [{}]", where_,
              name(kind), fmt::join(view->shape, ", "), fmt::join(expected, ", "));
     zero.values.shape = {scale_rows, groups};
-    zero.values.parts = {view->bytes};
-    zero.values.read = [=, mapped = view->bytes.data()](int64_t row, int64_t count, float* out) {
-      const std::byte* data = in_place(mapped);
+    zero.values.read = [=, data = view->bytes.data()](int64_t row, int64_t count, float* out) {
       for (int64_t r = row; r < row + count; ++r)
         for (int64_t g = 0; g < groups; ++g)
           *out++ = value_at(data, r / per_word * groups + g, r % per_word, bits);
@@ -431,9 +426,8 @@ StoredWeight Module::unpacked(const TensorView& packed) const {
   const PerBlock scale = scales(rows, columns);
   const std::optional<PerBlock> zero = zeros(rows, columns, bits);
   const int64_t per_word = 32 / bits, words = packed.shape[1];
-  const auto values = [=, columns = columns, mapped = packed.bytes.data()](
-                          int64_t row, int64_t count, float* out) {
-    const std::byte* data = in_place(mapped);
+  const auto values = [=, columns = columns, data = packed.bytes.data()](int64_t row, int64_t count,
+                                                                         float* out) {
     for (int64_t r = row; r < row + count; ++r)
       for (int64_t c = 0; c < columns; ++c)
         *out++ = value_at(data, r * words + c / per_word, c % per_word, bits);
@@ -443,7 +437,6 @@ StoredWeight Module::unpacked(const TensorView& packed) const {
   weight.dtype = DType::bf16;
   weight.exact = false;
   weight.bytes = packed.bytes.size() + scale.values.bytes;
-  weight.parts = {packed.bytes};
   weight.format = fmt::format("packed int{} in groups of {}", bits, scale.blocks.columns);
   add_values(weight, values, bits, scale, zero);
   return weight;

@@ -79,19 +79,8 @@ const StoredWeight& WeightSource::at(std::string_view name) const {
   return *weight;
 }
 
-const MappedFile* WeightSource::file_of(std::span<const std::byte> part) const {
-  const auto at = std::ranges::find_if(files_, [&](const auto* file) { return file->holds(part); });
-  return at == files_.end() ? nullptr : *at;
-}
-
-const std::byte* in_place(const std::byte* mapped) {
-  if (StandIns::innermost == nullptr) return mapped;
-  for (const StandIns::Copy& copy : StandIns::innermost->copies_) {
-    const auto offset =
-        reinterpret_cast<uintptr_t>(mapped) - reinterpret_cast<uintptr_t>(copy.mapped.data());
-    if (offset < copy.mapped.size()) return copy.bytes + offset;
-  }
-  return mapped;
+void WeightSource::check_whole() const {
+  for (const MappedFile* file : mapped_) file->check_whole();
 }
 
 uint64_t WeightSource::total_bytes() const {
@@ -118,10 +107,9 @@ void read_rows(const StoredWeight& weight, int64_t row, int64_t count, const Row
     return weight.read(row, count, to.values.f32() + at * columns);
   const auto elements = static_cast<size_t>(count * columns);
   if (to.format.type == RowType::bf16 && weight.dtype == DType::bf16 && !weight.plain.empty()) {
-    std::memcpy(
-        to.values.data<uint16_t>() + at * columns,
-        in_place(weight.plain.data()) + static_cast<size_t>(row * columns) * sizeof(uint16_t),
-        elements * sizeof(uint16_t));
+    std::memcpy(to.values.data<uint16_t>() + at * columns,
+                weight.plain.data() + static_cast<size_t>(row * columns) * sizeof(uint16_t),
+                elements * sizeof(uint16_t));
     return;
   }
   if (to.format.is_panels() && to.format == weight.codes.format) {
@@ -157,7 +145,6 @@ StoredWeight plain_weight(const TensorView& view) {
   weight.shape = view.shape;
   weight.format = dtype_file_name(view.dtype);
   weight.bytes = view.bytes.size();
-  weight.parts = {view.bytes};
   if (!has_values(view.dtype)) return weight;
   const bool kept = view.dtype == DType::bf16 || view.dtype == DType::f16;
   if (kept) weight.dtype = view.dtype;
@@ -167,7 +154,7 @@ StoredWeight plain_weight(const TensorView& view) {
   weight.read = [dtype = view.dtype, data = view.bytes.data(), columns = weight.columns()](
                     int64_t row, int64_t count, float* out) {
     const auto begin = static_cast<size_t>(row * columns);
-    convert_to_f32(dtype, in_place(data) + begin * dtype_size(dtype), out,
+    convert_to_f32(dtype, data + begin * dtype_size(dtype), out,
                    static_cast<size_t>(count * columns));
   };
   return weight;
@@ -185,12 +172,6 @@ StoredWeight row_slice(const StoredWeight& weight, int64_t begin, std::vector<in
     slice.codes = {
         weight.codes.format,
         [read = weight.codes.read, begin](int64_t row, RowCodes& out) { read(begin + row, out); }};
-  if (weight.parts.size() == 1 && weight.rows() > 0) {
-    const std::span whole = weight.parts[0];
-    const size_t row_bytes = whole.size() / static_cast<size_t>(weight.rows());
-    slice.parts = {whole.subspan(static_cast<size_t>(begin) * row_bytes,
-                                 static_cast<size_t>(slice.rows()) * row_bytes)};
-  }
   if (!weight.plain.empty()) {
     const auto row_bytes = static_cast<size_t>(weight.columns()) * dtype_size(weight.dtype);
     slice.plain = weight.plain.subspan(static_cast<size_t>(begin) * row_bytes,
@@ -205,12 +186,10 @@ StoredWeight stack(const std::vector<StoredWeight>& weights) {
   all.plain = {};
   all.codes = {};
   all.bytes = 0;
-  all.parts = {};
   std::vector<StoredWeight::Read> parts;
   for (const StoredWeight& weight : weights) {
     UM_CHECK(weight.shape == weights.front().shape, "tensors of different shapes to stack");
     all.bytes += weight.bytes;
-    all.parts.insert(all.parts.end(), weight.parts.begin(), weight.parts.end());
     all.exact = all.exact && weight.exact;
     if (weight.dtype != all.dtype) all.dtype = DType::f32;
     parts.push_back(weight.read);
@@ -279,7 +258,6 @@ StoredWeight join_middle(const StoredWeight& first, const StoredWeight& second) 
   const int64_t a = first.shape[1], b = second.shape[1], columns = first.shape[2];
   StoredWeight view = view_of(first, {first.shape[0], a + b, columns});
   view.bytes = first.bytes + second.bytes;
-  view.parts.insert(view.parts.end(), second.parts.begin(), second.parts.end());
   view.exact = first.exact && second.exact;
   if (first.dtype != second.dtype) view.dtype = DType::f32;
   view.read = [first = first.read, second = second.read, a, b, columns](int64_t row, int64_t count,

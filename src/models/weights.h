@@ -11,7 +11,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "core/dtype.h"
@@ -24,7 +23,6 @@ namespace um {
 /// A tensor that can be read: row-major, seen as a matrix of the last extent's columns.
 struct StoredWeight {
   /// Writes rows [row, row + count) as f32. Never throws, and may be called by several threads.
-  /// What it reads of the files it reads through in_place().
   using Read = std::function<void(int64_t row, int64_t count, float* out)>;
 
   std::vector<int64_t> shape;
@@ -42,8 +40,6 @@ struct StoredWeight {
   Codes codes;
   /// The values themselves in `dtype`, where they lie in the file like that; else empty.
   std::span<const std::byte> plain;
-  /// All that `read` and `codes` read of the files, as far as they are known.
-  std::vector<std::span<const std::byte>> parts;
 
   int64_t columns() const;  ///< the last extent; of a vector its length
   int64_t rows() const;     ///< product of the others
@@ -59,11 +55,11 @@ class WeightSource {
   void add(const std::string& name, StoredWeight weight);
   void remove(const std::string& name) { tensors_.erase(name); }
   /// Keeps something alive as long as this source and its copies: the open file.
-  void keep(std::shared_ptr<const void> file) { kept_.push_back(std::move(file)); }
-  /// A file of these tensors, which is kept.
-  void add_file(const MappedFile& file) { files_.push_back(&file); }
-  /// The file that these bytes are from, or null.
-  const MappedFile* file_of(std::span<const std::byte> part) const;
+  void keep(std::shared_ptr<const void> file) { files_.push_back(std::move(file)); }
+  /// A file of these tensors, which is kept and stays open.
+  void add_file(const MappedFile& file) { mapped_.push_back(&file); }
+  /// Throws Error if one of the files has become shorter (MappedFile::check_whole).
+  void check_whole() const;
   void warn(std::string text) { warnings_.push_back(std::move(text)); }
 
   /// The tensor of this name, or null.
@@ -79,8 +75,8 @@ class WeightSource {
 
  private:
   std::string where_;
-  std::vector<std::shared_ptr<const void>> kept_;
-  std::vector<const MappedFile*> files_;
+  std::vector<std::shared_ptr<const void>> files_;
+  std::vector<const MappedFile*> mapped_;
   std::map<std::string, StoredWeight, std::less<>> tensors_;
   std::vector<std::string> warnings_;
 };
@@ -90,31 +86,6 @@ class WeightSource {
 WeightSource open_weights(const std::filesystem::path& path);
 /// Whether open_weights would find files of weights there.
 bool has_weights(const std::filesystem::path& path);
-
-/// While it lives, what the thread's readers of weights find under an address of a map comes from a
-/// copy: a map ends the process where its file has become shorter, a copy can be made without
-/// that (MappedFile::read).
-class StandIns {
- public:
-  struct Copy {
-    std::span<const std::byte> mapped;
-    const std::byte* bytes;
-  };
-  explicit StandIns(std::span<const Copy> copies)
-      : copies_(copies), outer_(std::exchange(innermost, this)) {}
-  StandIns(const StandIns&) = delete;
-  StandIns& operator=(const StandIns&) = delete;
-  ~StandIns() { innermost = outer_; }
-
- private:
-  friend const std::byte* in_place(const std::byte* mapped);
-  static inline constinit thread_local const StandIns* innermost = nullptr;
-
-  std::span<const Copy> copies_;
-  const StandIns* outer_;
-};
-/// Where the thread has the bytes at this address of a map.
-const std::byte* in_place(const std::byte* mapped);
 
 /// Throws Error unless the weight has this shape and can be read as numbers.
 void check_weight(const StoredWeight& weight, std::string_view name,
