@@ -11,11 +11,6 @@
 namespace um {
 namespace {
 
-/// Rows per block of logits: about 8 MB of them.
-int64_t block_rows(int64_t vocab) {
-  return std::clamp<int64_t>((int64_t{2} << 20) / vocab, 16, 1024);
-}
-
 double ratio(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
@@ -34,7 +29,7 @@ void append_argmax(const std::vector<float>& logits, int64_t vocab, std::vector<
 /// The model's first choice after every row.
 std::vector<int32_t> choices(const Model& model, const Tensor& hidden) {
   std::vector<int32_t> out;
-  const int64_t vocab = model.config().vocab, block = block_rows(vocab);
+  const int64_t vocab = model.config().vocab, block = logit_block_rows(vocab);
   for (int64_t begin = 0; begin < hidden.rows(); begin += block) {
     const int64_t end = std::min(hidden.rows(), begin + block);
     append_argmax(model.logits(hidden.row_range(begin, end)).to_vector(), vocab, out);
@@ -63,6 +58,10 @@ double EvalResult::acceptance_given_earlier(size_t k) const {
   return ratio(static_cast<double>(chained[k]), static_cast<double>(reached[k]));
 }
 
+int64_t logit_block_rows(int64_t vocab) {
+  return std::clamp<int64_t>((int64_t{2} << 20) / vocab, 16, 1024);
+}
+
 double bits_per_byte(double nats, double bytes) {
   return ratio(nats / std::numbers::ln2, bytes);
 }
@@ -87,7 +86,7 @@ void Evaluator::add(const Batch& batch) {
 
 std::vector<int32_t> Evaluator::score_trunk(const Tensor& hidden, const Batch& batch) {
   Device& device = model_.device();
-  const int64_t vocab = model_.config().vocab, block = block_rows(vocab);
+  const int64_t vocab = model_.config().vocab, block = logit_block_rows(vocab);
   std::vector<int32_t> first_choices;
   for (int64_t begin = 0; begin < hidden.rows(); begin += block) {
     const int64_t end = std::min(hidden.rows(), begin + block), rows = end - begin;

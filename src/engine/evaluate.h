@@ -34,6 +34,9 @@ struct EvalResult {
   double acceptance_given_earlier(size_t k) const;
 };
 
+/// Rows whose logits are made together: about 8 MB of them.
+int64_t logit_block_rows(int64_t vocab);
+
 /// `nats` spread over the UTF-8 bytes of the text they predict; a figure that does not depend on
 /// the tokenizer.
 double bits_per_byte(double nats, double bytes);
