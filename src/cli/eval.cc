@@ -1,15 +1,18 @@
 // `ultramoe eval`: loss, perplexity and bits per byte on any text, and how often the MTP heads
-// would be right.
+// would be right; or beside a base (eval_base.h).
 #include <cmath>
+#include <optional>
 
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/eval_base.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/paths.h"
 #include "data/loader.h"
 #include "data/text_file.h"
+#include "engine/base_file.h"
 #include "engine/evaluate.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
@@ -25,6 +28,7 @@ constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
 struct Flags {
   WeightFlags weights;
+  BaseFlags base;
   std::string model, data, split = "val";
   std::vector<std::string> texts;
   int64_t max_tokens = 0, seq_len = 512, stride = 0, batch_tokens = 4096;
@@ -174,11 +178,46 @@ void print_scored(const Scored& scored, bool json) {
                           bytes_text(scored.bytes), short_count(r.tokens_per_s())));
 }
 
+/// Refuses options that say nothing where a base file is written or read.
+void check_base(const Flags& flags) {
+  if (!flags.base.given()) {
+    if (flags.base.chunks != 0) throw UsageError("--chunks goes with --save-logits or --kl-base");
+    return;
+  }
+  if (!flags.base.save.empty() && !flags.base.compare.empty())
+    throw UsageError("expected either --save-logits FILE or --kl-base FILE");
+  if (!flags.data.empty() || flags.stride > 0 || flags.max_tokens > 0)
+    throw UsageError("--data, --stride and --max-tokens do not go with a base file");
+  if (!flags.base.save.empty() && flags.texts.size() != 1)
+    throw UsageError("--save-logits: expected one --text FILE");
+  if (!flags.base.compare.empty() && !flags.texts.empty())
+    throw UsageError("--kl-base FILE has the text: expected no --text");
+  if (flags.base.chunks < 0) throw UsageError("--chunks: expected a positive number");
+  if (flags.base.compare.empty() && flags.seq_len < kLeastContext)
+    throw UsageError(fmt::format("--seq-len {}: a chunk of a base file has at least {} tokens",
+                                 flags.seq_len, kLeastContext));
+}
+
+void run_base(const Flags& flags, const Globals& globals) {
+  std::optional<BaseFile> base;  // a damaged one is found before the model is loaded
+  if (!flags.base.compare.empty()) base.emplace(flags.base.compare);
+  const fs::path directory = find_model(flags.model);
+  const auto model = flags.weights.load(directory, globals.device());
+  const int64_t context = std::min(flags.seq_len, model->config().max_positions);
+  const BaseRun run = {*model, directory, context, flags.batch_tokens, flags.json};
+  if (base)
+    compare_base(run, *base, flags.base.chunks);
+  else
+    save_base(run, flags.base, flags.texts[0]);
+}
+
 void run_eval(const Flags& flags, const Globals& globals) {
-  if (flags.texts.empty() == flags.data.empty())
-    throw UsageError("expected either --text FILE... or --data DIR");
+  check_base(flags);
   if (flags.seq_len < 1 || flags.batch_tokens < 1 || flags.max_tokens < 0)
     throw UsageError("--seq-len, --batch-tokens and --max-tokens: expected positive numbers");
+  if (flags.base.given()) return run_base(flags, globals);
+  if (flags.texts.empty() == flags.data.empty())
+    throw UsageError("expected either --text FILE... or --data DIR");
   if (flags.stride > 0 && !flags.data.empty())
     throw UsageError("--stride is for --text; packed documents are cut without overlap");
   const fs::path directory = find_model(flags.model);
@@ -208,7 +247,9 @@ void add_eval(CLI::App& app, Globals& globals) {
       ->capture_default_str();
   command->add_option("--max-tokens", flags->max_tokens, "stop after so many (0: all)")
       ->type_name("N");
-  command->add_option("--seq-len", flags->seq_len, "tokens that the model sees at once")
+  command
+      ->add_option("--seq-len,--context", flags->seq_len,
+                   "tokens that the model sees at once; the length of a base file's chunks")
       ->type_name("N")
       ->capture_default_str();
   command
@@ -218,6 +259,7 @@ void add_eval(CLI::App& app, Globals& globals) {
   command->add_option("--batch-tokens", flags->batch_tokens, "tokens run together")
       ->type_name("N")
       ->capture_default_str();
+  flags->base.add_to(command);
   add_json_flag(command, flags->json);
   run_with(command, globals, [flags, &globals] { run_eval(*flags, globals); });
 }

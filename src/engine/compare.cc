@@ -40,32 +40,41 @@ struct ScoredRows {
   }
 };
 
-/// The scored rows of a chunk of the batch, block after block.
-void for_each_block(const Model& model, const Tensor& hidden_TD, const Batch& batch, size_t chunk,
-                    const std::function<void(const ScoredRows&)>& use) {
+/// Takes rows; returns the mean of -ln p so far.
+using UseRows = std::function<double(const ScoredRows&)>;
+
+/// The scored rows of a chunk of the batch, block after block; returns what `use` returned last.
+double for_each_block(const Model& model, const Tensor& hidden_TD, const Batch& batch, size_t chunk,
+                      const UseRows& use) {
   const int64_t end = batch.seq_offsets[chunk + 1], block = logit_block_rows(model.config().vocab);
   int64_t begin = batch.seq_offsets[chunk];
+  double nats = 0;
   while (batch.targets[static_cast<size_t>(begin)] < 0) ++begin;
   for (; begin < end; begin += block) {
     const int64_t rows = std::min(block, end - begin);
     const std::vector<float> logits =
         model.logits(hidden_TD.row_range(begin, begin + rows)).to_vector();
-    use({logits,
+    nats = use(
+        {logits,
          std::span(batch.targets).subspan(static_cast<size_t>(begin), static_cast<size_t>(rows))});
   }
+  return nats;
 }
 
-void for_each_scored(const Model& model, const ChunkedText& text, int64_t batch_tokens,
-                     const std::function<void(const ScoredRows&)>& use) {
-  const int64_t together = std::max<int64_t>(1, batch_tokens / text.context);
+void for_each_scored(const Model& model, const ChunkedText& text, const CompareOptions& options,
+                     const UseRows& use) {
+  const int64_t together = std::max<int64_t>(1, options.batch_tokens / text.context);
   for (int64_t begin = 0; begin < text.chunks(); begin += together) {
-    const Batch batch = batch_of(text, begin, std::min(begin + together, text.chunks()));
+    const int64_t end = std::min(begin + together, text.chunks());
+    const Batch batch = batch_of(text, begin, end);
     const Ragged rows = Ragged::full(model.device(), batch.seq_offsets, batch.positions);
     const Tensor tokens =
         Tensor::from(model.device(), {rows.rows}, std::span<const int32_t>(batch.tokens));
     const Tensor hidden_TD = model.trunk(tokens, rows, {}).hidden;
+    double nats = 0;
     for (size_t chunk = 0; chunk < static_cast<size_t>(batch.sequences()); ++chunk)
-      for_each_block(model, hidden_TD, batch, chunk, use);
+      nats = for_each_block(model, hidden_TD, batch, chunk, use);
+    if (options.progress) options.progress(end * scored_rows(text.context), text.scored(), nats);
   }
 }
 
@@ -73,9 +82,11 @@ void check_fits(const Model& model, const ChunkedText& text) {
   const ModelConfig& config = model.config();
   UM_CHECK(text.context <= config.max_positions, "chunks of {} tokens: the model has {} positions",
            text.context, config.max_positions);
+  UM_CHECK(text.bos < config.vocab, "BOS {}: the model's vocabulary has {}", text.bos,
+           config.vocab);
   for (const int32_t id : text.tokens)
-    UM_CHECK(id < config.vocab, "token {} of the text: the model's vocabulary has {}", id,
-             config.vocab);
+    UM_CHECK(id >= 0 && id < config.vocab, "token {} of the text: the model's vocabulary has {}",
+             id, config.vocab);
 }
 
 }  // namespace
@@ -99,7 +110,7 @@ Estimate save_base_file(const Model& model, const ChunkedText& text,
   const uint64_t row_bytes = base_row_bytes(vocab);
   BaseFileWriter writer(path, text.context, vocab, text.tokens);
   Moments all;
-  for_each_scored(model, text, options.batch_tokens, [&](const ScoredRows& rows) {
+  for_each_scored(model, text, options, [&](const ScoredRows& rows) {
     std::vector<std::byte> bytes(static_cast<size_t>(rows.size()) * row_bytes);
     std::vector<double> nats(static_cast<size_t>(rows.size()));
 #pragma omp parallel for
@@ -117,7 +128,7 @@ Estimate save_base_file(const Model& model, const ChunkedText& text,
       all.add(x);
     }
     writer.add(bytes);
-    if (options.progress) options.progress(all.count(), text.scored(), all.mean());
+    return all.mean();
   });
   writer.commit();
   const Estimate mean = all.estimate();
@@ -136,7 +147,7 @@ DivergenceReport compare_with_base(const Model& model, const BaseFile& base, int
   const auto vocab = static_cast<size_t>(base.vocab());
   Divergence all;
   double nats = 0;
-  for_each_scored(model, text, options.batch_tokens, [&](const ScoredRows& rows) {
+  for_each_scored(model, text, options, [&](const ScoredRows& rows) {
     std::vector<BaseRow> base_rows;
     for (int64_t r = 0; r < rows.size(); ++r) base_rows.push_back(base.row(all.tokens() + r));
     std::vector<RowDivergence> compared(base_rows.size());
@@ -152,8 +163,7 @@ DivergenceReport compare_with_base(const Model& model, const BaseFile& base, int
       }
     }
     for (const RowDivergence& row : compared) all.add(row), nats += row.nats;
-    if (options.progress)
-      options.progress(all.tokens(), text.scored(), nats / static_cast<double>(all.tokens()));
+    return nats / static_cast<double>(all.tokens());
   });
   return all.report();
 }

@@ -45,8 +45,9 @@ Estimate save_base_file(const Model& model, const ChunkedText& text,
 
 /// Compares the model with the base whose file this is, on the file's text or its first
 /// `max_chunks` (0: all) chunks. `bos` is that of the model's tokenizer (-1: none); it begins each
-/// chunk if it begins the file's text. Throws Error as above, and unless the vocabularies are the
-/// same.
+/// chunk if it begins the file's text. The report's base_perplexity is that of the file, in which
+/// the rarest tokens are likelier than they were: save_base_file has the exact one. Throws Error as
+/// above, and unless the vocabularies are the same.
 DivergenceReport compare_with_base(const Model& model, const BaseFile& base, int32_t bos,
                                    int64_t max_chunks = 0, const CompareOptions& options = {});
 

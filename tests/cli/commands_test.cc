@@ -162,6 +162,42 @@ TEST_F(Commands, EvalStopsAtTheExactToken) {
   EXPECT_EQ(data["tokens"], 100);
 }
 
+TEST_F(Commands, EvalComparesWithABase) {
+  const std::string base = path("base"), model = path("model");
+  const Json saved = run_json({"eval", "--model", model, "--text", path("corpus.txt"),
+                               "--save-logits", base, "--context", "32", "--chunks", "20"});
+  EXPECT_EQ(saved["chunks"], 20);
+  EXPECT_EQ(saved["tokens"], 20 * 15);
+  EXPECT_EQ(saved["bytes"], 20 + 20 * 32 * 4 + 20 * 15 * (8 + 2 * 512));
+  const Json same = run_json({"eval", "--model", model, "--kl-base", base});
+  EXPECT_EQ(same["tokens"], saved["tokens"]);
+  EXPECT_NEAR(same["perplexity"]["value"].get<double>(), saved["perplexity"].get<double>(), 1e-6);
+  EXPECT_LT(same["kl"]["max"].get<double>(), 1e-4);
+  const Json rounded =
+      run_json({"eval", "--model", model, "--dtype", "w4a8", "--kl-base", base, "--chunks", "10"});
+  EXPECT_EQ(rounded["tokens"], 10 * 15);
+  EXPECT_GT(rounded["kl"]["mean"]["value"].get<double>(),
+            10 * std::abs(same["kl"]["mean"]["value"].get<double>()));
+  const ProgramResult table = run_program({"eval", "--model", model, "--kl-base", base});
+  EXPECT_EQ(table.code, 0);
+  EXPECT_EQ(table.err.find("warning"), std::string::npos) << table.err;
+  for (const char* part : {"KL(base‖model)", "99.9 %", "300 tokens"})
+    EXPECT_NE(table.out.find(part), std::string::npos) << table.out;
+}
+
+TEST_F(Commands, ABaseOfAnotherTokenizerIsWarnedOf) {
+  run_ok({"tokenizer", "train", "--input", path("corpus.txt"), "--vocab-size", "300", "--out",
+          path("tokenizer300")});
+  run_ok({"init", "--preset", "nano-ultra", "--out", path("model300"), "--tokenizer",
+          path("tokenizer300")});
+  run_ok({"eval", "--model", path("model300"), "--text", path("corpus.txt"), "--save-logits",
+          path("base300"), "--seq-len", "64", "--chunks", "2"});
+  const ProgramResult result =
+      run_program({"eval", "--model", path("model"), "--kl-base", path("base300")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_NE(result.err.find("another tokenizer"), std::string::npos) << result.err;
+}
+
 TEST_F(Commands, GenerateIsReproducible) {
   const std::vector<std::string> arguments = {"generate", "--model",      path("model"), "--prompt",
                                               "the",      "--max-tokens", "20",          "--seed",

@@ -72,6 +72,11 @@ TEST_F(CliErrors, WrongUsage) {
   expect_error({"generate", "--model", "x", "--max-tokens", "many"}, 2, {"--max-tokens", "many"});
   expect_error({"generate", "--model", "x", "more"}, 2, {"unexpected argument \"more\""});
   expect_error({"eval", "--model", "nano-ultra"}, 2, {"--text", "--data"});
+  expect_error({"eval", "--model", "m", "--save-logits", "b"}, 2, {"one --text FILE"});
+  expect_error({"eval", "--model", "m", "--save-logits", "b", "--kl-base", "b"}, 2, {"either"});
+  expect_error({"eval", "--model", "m", "--kl-base", "b", "--text", "t"}, 2, {"no --text"});
+  expect_error({"eval", "--model", "m", "--text", "t", "--chunks", "3"}, 2, {"--kl-base"});
+  expect_error({"eval", "--model", "m", "--kl-base", "b", "--stride", "3"}, 2, {"--stride"});
   expect_error({"inspect", "nano-ultra", "--threads", "-3"}, 2, {"--threads"});
   expect_error({"tokenizer", "decode", "--tokenizer", "x", "1", "zwei"}, 1, {"x"});
 }

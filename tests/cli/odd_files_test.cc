@@ -74,6 +74,7 @@ TEST_F(OddFiles, GivenOnTheCommandLine) {
                    odd);
     expect_refused({"train", "--config", odd}, odd);
     expect_refused({"eval", "--model", model, "--text", odd}, odd);
+    expect_refused({"eval", "--model", model, "--kl-base", odd}, odd);
     expect_refused({"debug", "logits", "--model", model, "--tokens", odd, "--out", scratch_ / "o"},
                    odd);
   }
