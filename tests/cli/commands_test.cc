@@ -186,14 +186,14 @@ TEST_F(Commands, EvalComparesWithABase) {
 }
 
 TEST_F(Commands, ABaseOfAnotherTokenizerIsWarnedOf) {
-  run_ok({"tokenizer", "train", "--input", path("corpus.txt"), "--vocab-size", "300", "--out",
-          path("tokenizer300")});
-  run_ok({"init", "--preset", "nano-ultra", "--out", path("model300"), "--tokenizer",
-          path("tokenizer300")});
-  run_ok({"eval", "--model", path("model300"), "--text", path("corpus.txt"), "--save-logits",
-          path("base300"), "--seq-len", "64", "--chunks", "2"});
+  run_ok({"tokenizer", "train", "--input", path("corpus.txt"), "--vocab-size", "380", "--out",
+          path("tokenizer380")});
+  run_ok({"init", "--preset", "nano-ultra", "--out", path("model380"), "--tokenizer",
+          path("tokenizer380")});
+  run_ok({"eval", "--model", path("model380"), "--text", path("corpus.txt"), "--save-logits",
+          path("base380"), "--seq-len", "64", "--chunks", "2"});
   const ProgramResult result =
-      run_program({"eval", "--model", path("model"), "--kl-base", path("base300")});
+      run_program({"eval", "--model", path("model"), "--kl-base", path("base380")});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.err.find("another tokenizer"), std::string::npos) << result.err;
 }
