@@ -14,6 +14,8 @@
 namespace um {
 
 struct Kernels;  // kernels/kernels.h
+struct Matmul;   // kernels/args/matmul.h
+struct GroupedMatmul;
 
 /// What one kernel did, summed over its calls.
 struct MeterEntry {
@@ -32,6 +34,14 @@ class Meter {
 
  private:
   std::map<std::string, MeterEntry, std::less<>> entries_;
+};
+
+/// Sees the arguments of every matrix product before it runs: what weights are multiplied with.
+class ProductObserver {
+ public:
+  virtual ~ProductObserver() = default;
+  virtual void see(const Matmul& product) = 0;
+  virtual void see(const GroupedMatmul& product) = 0;
 };
 
 /// Size-class caching allocator of 64-byte aligned host memory. Classes are powers of two in four
@@ -92,6 +102,10 @@ class Device {
   void set_meter(Meter* meter) { meter_ = meter; }
   Meter* meter() const { return meter_; }
 
+  /// Attaches an observer (not owned) of the matrix products that run here; null detaches.
+  void set_observer(ProductObserver* observer) { observer_ = observer; }
+  ProductObserver* observer() const { return observer_; }
+
   /// While on, every launch looks for NaN and Inf in what it wrote and throws Error naming the
   /// kernel.
   void set_finite_check(bool on) { finite_check_ = on; }
@@ -102,6 +116,7 @@ class Device {
   const Kernels* kernels_;
   Allocator allocator_;
   Meter* meter_ = nullptr;
+  ProductObserver* observer_ = nullptr;
   bool finite_check_ = false;
 };
 
@@ -112,6 +127,20 @@ class Metering {
   Metering(const Metering&) = delete;
   Metering& operator=(const Metering&) = delete;
   ~Metering() { device_.set_meter(nullptr); }
+
+ private:
+  Device& device_;
+};
+
+/// An observer on a device for as long as this lives.
+class Observing {
+ public:
+  Observing(Device& device, ProductObserver& observer) : device_(device) {
+    device.set_observer(&observer);
+  }
+  Observing(const Observing&) = delete;
+  Observing& operator=(const Observing&) = delete;
+  ~Observing() { device_.set_observer(nullptr); }
 
  private:
   Device& device_;

@@ -102,6 +102,13 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorSpec
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
+/// "model-00002-of-00007.safetensors": shard `index` from 0.
+std::string shard_name(size_t index, size_t count);
+/// Writes model.safetensors.index.json: the shard of each tensor, and the bytes of all. A single
+/// model.safetensors, which would hide it, goes.
+void write_shard_index(const std::filesystem::path& directory,
+                       const std::map<std::string, std::string>& shard_of, uint64_t bytes);
+
 /// Writes `model.safetensors`, or, when the tensors take more than `max_shard_bytes` (0 = no
 /// limit), shards filled in the given order, then the index. What was there before is replaced; an
 /// old index goes first, so that no index ever names a mix of old and new shards. A run that must

@@ -95,6 +95,17 @@ void write_safetensors(const fs::path& path, const std::vector<TensorView>& tens
       metadata);
 }
 
+std::string shard_name(size_t index, size_t count) {
+  return fmt::format("model-{:05}-of-{:05}.safetensors", index + 1, count);
+}
+
+void write_shard_index(const fs::path& directory,
+                       const std::map<std::string, std::string>& shard_of, uint64_t bytes) {
+  const Json index{{"metadata", {{"total_size", bytes}}}, {"weight_map", shard_of}};
+  write_file_atomic(directory / kIndexFile, to_text(index, 2) + "\n");
+  remove_if_there(directory / kSingleFile);
+}
+
 void write_checkpoint(const fs::path& directory, const std::vector<TensorSpec>& tensors,
                       const TensorSource& source, uint64_t max_shard_bytes) {
   make_directories(directory);
@@ -102,20 +113,18 @@ void write_checkpoint(const fs::path& directory, const std::vector<TensorSpec>& 
   const auto shards = split(tensors, max_shard_bytes);
   if (shards.size() == 1) return write_safetensors(directory / kSingleFile, tensors, source);
 
-  Json weight_map = Json::object();
+  std::map<std::string, std::string> shard_of;
   uint64_t total = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    const std::string name = shard_name(i, shards.size());
     for (const TensorSpec& tensor : shards[i]) {
-      UM_CHECK(weight_map.emplace(tensor.name, name).second, "{}: tensor {} is given twice",
+      UM_CHECK(shard_of.emplace(tensor.name, name).second, "{}: tensor {} is given twice",
                directory.string(), quote(tensor.name));
       total += tensor.byte_size();
     }
     write_safetensors(directory / name, shards[i], source);
   }
-  const Json index{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
-  write_file_atomic(directory / kIndexFile, to_text(index, 2) + "\n");
-  remove_if_there(directory / kSingleFile);  // it would hide the index
+  write_shard_index(directory, shard_of, total);
 }
 
 }  // namespace um

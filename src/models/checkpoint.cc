@@ -65,6 +65,11 @@ void write_values(DType from, std::span<const std::byte> values, DType to, const
 
 }  // namespace
 
+void load_param(const Param& param, const WeightSource& source) {
+  for (const Piece& piece : param.pieces)
+    load_piece(param, piece, source.at(piece.name), source.where());
+}
+
 void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings,
                   const LoadProgress& progress) {
   std::set<std::string_view> used;

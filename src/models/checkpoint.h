@@ -36,6 +36,9 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& dev
 /// more to begin with), else f32, which loses nothing.
 WeightTypes stored_weights(const ModelConfig& config, const WeightSource& source);
 
+/// Fills one parameter. Throws Error naming a tensor that is missing or of another shape.
+void load_param(const Param& param, const WeightSource& source);
+
 /// Fills a model's weights from an opened checkpoint.
 void load_weights(Model& model, const WeightSource& source,
                   std::vector<std::string>* warnings = nullptr, const LoadProgress& progress = {});

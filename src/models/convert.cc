@@ -208,6 +208,12 @@ void Conversion::plan_packed(const std::string& name, const StoredWeight& weight
   count(weight, format_name(*packed_), bytes, weight.codes.format == *packed_);
 }
 
+ModelConfig Conversion::resolved_config() const {
+  Json config = config_;
+  config.erase("quantization_config");  // converted when they are read
+  return load_config(config, source_.where());
+}
+
 uint64_t Conversion::bytes() const {
   uint64_t total = 0;
   for (const auto& [types, step] : steps_) total += step.bytes;
@@ -260,6 +266,15 @@ void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) cons
   });
 }
 
+const std::string* Conversion::packed_matrix(const std::string& part) const {
+  const auto found = packed_parts_.find(part);
+  return found == packed_parts_.end() ? nullptr : &found->second;
+}
+
+void Conversion::write_plain(const TensorSpec& tensor, const TensorSink& sink) const {
+  write_rows(source_.at(tensor.name), tensor.dtype, sink);
+}
+
 void Conversion::write_texts() const {
   copy_model_texts(from_, to_);
   write_file_atomic(to_ / "config.json", config_.dump(2) + "\n");
@@ -269,14 +284,14 @@ void Conversion::write_texts() const {
 void Conversion::write_directory(uint64_t shard_bytes,
                                  const std::function<void(uint64_t)>& done) const {
   CheckpointDirectory output(to_);
+  PackWriter packs;
   write_checkpoint(
       to_, tensors_,
       [&](const TensorSpec& spec, const TensorSink& sink) {
-        const auto packed = packed_parts_.find(spec.name);
-        if (packed != packed_parts_.end())
-          write_packed(source_.at(packed->second), *packed_, spec, sink);
+        if (const std::string* matrix = packed_matrix(spec.name))
+          packs.write(*matrix, source_.at(*matrix), *packed_, spec, sink);
         else
-          write_rows(source_.at(spec.name), spec.dtype, sink);
+          write_plain(spec, sink);
         done(spec.byte_size());
       },
       shard_bytes);

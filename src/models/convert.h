@@ -36,12 +36,22 @@ class Conversion {
 
   bool to_gguf() const { return to_gguf_; }
   const WeightSource& source() const { return source_; }
+  /// The model that the new files describe.
+  ModelConfig resolved_config() const;
   /// By the types on both sides.
   const std::map<std::pair<std::string, std::string>, ConvertStep>& steps() const { return steps_; }
   uint64_t bytes() const;
   /// What the new files will not have: tensors by name, and other things in words.
   const std::vector<std::string>& lost_tensors() const { return lost_; }
   const std::vector<std::string>& notes() const { return notes_; }
+
+  /// The tensors of a directory, by name, and the matrix that one is a part of in packed form
+  /// (null: none). For who writes the tensors of a directory in an order of its own: what they
+  /// hold, and the files beside them.
+  const std::vector<TensorSpec>& tensors() const { return tensors_; }
+  const std::string* packed_matrix(const std::string& part) const;
+  void write_plain(const TensorSpec& tensor, const TensorSink& sink) const;
+  void write_texts() const;
 
   /// Writes the files; a directory in shards of at most `shard_bytes` (0: one file). `progress`
   /// hears of every tensor that is done: bytes of all.
@@ -57,7 +67,6 @@ class Conversion {
   Vocabulary vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const;
   void write_gguf_file(const std::function<void(uint64_t)>& done) const;
   void write_directory(uint64_t shard_bytes, const std::function<void(uint64_t)>& done) const;
-  void write_texts() const;
 
   std::filesystem::path from_, to_;
   bool to_gguf_ = false;

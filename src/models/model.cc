@@ -16,8 +16,8 @@
 namespace um {
 
 Model::Model(ModelConfig config, Device& device, WeightTypes weights,
-             std::unique_ptr<ExpertCache> experts)
-    : config_(std::move(config)), params_(device, std::move(weights)) {
+             std::unique_ptr<ExpertCache> experts, ParamMemory memory)
+    : config_(std::move(config)), params_(device, std::move(weights), memory) {
   params_.set_expert_cache(std::move(experts));
   embed_ = params_.matrix("model.embed_tokens.weight", config_.vocab, config_.hidden,
                           config_.embedding_init_std);
@@ -132,21 +132,6 @@ Tensor Model::run_streams(const DecoderLayer& layer, const Tensor& streams, Pass
   return recompute(block, {streams})[0];
 }
 
-/// Several streams, all of them the embedding at first.
-Tensor Model::streams_trunk(const Tensor& embedded, const Pass& pass,
-                            const ForwardOptions& options) const {
-  const int64_t S = config_.streams, T = embedded.rows();
-  const std::vector<float> ones(static_cast<size_t>(T * S), 1.0f);
-  Tensor streams =
-      mix_streams(embedded, {}, Tensor::from(device(), {T, S}, std::span<const float>(ones)), 1);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    streams = run_streams(*layers_[i], streams, pass, static_cast<int64_t>(i), options.recompute);
-    if (options.states != nullptr) options.states->push_back(detach(streams));
-  }
-  return rmsnorm(merge_->before(streams).x, final_norm_->value,
-                 static_cast<float>(config_.norm_eps));
-}
-
 namespace {
 
 void check_view(const KvView* view, const Ragged& rows) {
@@ -168,25 +153,57 @@ Pass Model::pass_for(const Ragged& rows, const Ragged& seen, const ForwardOption
   return {seen, rope_for(rows), options.cache, options.balance, nullptr, options.expert_ids, convs};
 }
 
+TrunkState Model::enter(const Tensor& tokens) const {
+  const Tensor embedded = embedding(tokens, embed_->weight());
+  TrunkState state;
+  if (config_.streams == 1) {
+    state.stream.y = embedded;
+    state.stream.z =
+        rmsnorm(embedded, layers_.front()->input_gain(), static_cast<float>(config_.norm_eps));
+    return state;
+  }
+  // Several streams, all of them the embedding at first.
+  const int64_t S = config_.streams, T = embedded.rows();
+  const std::vector<float> ones(static_cast<size_t>(T * S), 1.0f);
+  state.streams =
+      mix_streams(embedded, {}, Tensor::from(device(), {T, S}, std::span<const float>(ones)), 1);
+  return state;
+}
+
+TrunkState Model::after_layer(int64_t layer, const TrunkState& state, const Pass& pass,
+                              bool recompute_layer) const {
+  const auto i = static_cast<size_t>(layer);
+  if (config_.streams > 1)
+    return {{}, run_streams(*layers_[i], state.streams, pass, layer, recompute_layer)};
+  const Tensor& next_gain =
+      i + 1 < layers_.size() ? layers_[i + 1]->input_gain() : final_norm_->value;
+  return {run_layer(*layers_[i], state.stream, next_gain, pass, layer, recompute_layer), {}};
+}
+
+TrunkState Model::run_trunk_layer(int64_t layer, const TrunkState& state,
+                                  const Ragged& rows) const {
+  Ragged with;
+  return after_layer(layer, state, pass_for(rows, with_sinks(rows, with), {}), false);
+}
+
+TrunkOutput Model::leave(const TrunkState& state) const {
+  if (config_.streams == 1) return {state.stream.z};
+  return {rmsnorm(merge_->before(state.streams).x, final_norm_->value,
+                  static_cast<float>(config_.norm_eps))};
+}
+
 TrunkOutput Model::trunk(const Tensor& tokens, const Ragged& rows,
                          const ForwardOptions& options) const {
   check_view(options.cache, rows);
   Ragged with;
-  const Ragged& seen = with_sinks(rows, with);
-  const Pass pass = pass_for(rows, seen, options);
-  const Tensor embedded = embedding(tokens, embed_->weight());
-  if (config_.streams > 1) return {streams_trunk(embedded, pass, options)};
-  Residual stream;
-  stream.y = embedded;
-  stream.z = rmsnorm(stream.y, layers_.front()->input_gain(), static_cast<float>(config_.norm_eps));
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Tensor& next_gain =
-        i + 1 < layers_.size() ? layers_[i + 1]->input_gain() : final_norm_->value;
-    stream =
-        run_layer(*layers_[i], stream, next_gain, pass, static_cast<int64_t>(i), options.recompute);
-    if (options.states != nullptr) options.states->push_back(detach(stream.y));
+  const Pass pass = pass_for(rows, with_sinks(rows, with), options);
+  TrunkState state = enter(tokens);
+  for (int64_t i = 0; i < trunk_layers(); ++i) {
+    state = after_layer(i, state, pass, options.recompute);
+    if (options.states != nullptr)
+      options.states->push_back(detach(config_.streams > 1 ? state.streams : state.stream.y));
   }
-  return {stream.z};
+  return leave(state);
 }
 
 Tensor Model::logits(const Tensor& hidden) const {

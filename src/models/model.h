@@ -19,6 +19,12 @@ struct MtpHead {
   std::unique_ptr<DecoderLayer> layer;
 };
 
+/// What is handed from layer to layer of the trunk.
+struct TrunkState {
+  Residual stream;  ///< of one stream: it and its norm
+  Tensor streams;   ///< of several: [T, S*D]
+};
+
 /// What a forward leaves behind, one row per token.
 struct TrunkOutput {
   Tensor hidden;  ///< [T, D] after the final norm: the head's input
@@ -40,7 +46,7 @@ class Model {
  public:
   /// With `experts` the routed experts are no parameters: the cache has them.
   Model(ModelConfig config, Device& device, WeightTypes weights = {},
-        std::unique_ptr<ExpertCache> experts = nullptr);
+        std::unique_ptr<ExpertCache> experts = nullptr, ParamMemory memory = ParamMemory::all);
 
   const ModelConfig& config() const { return config_; }
   /// Changes the base of the rotary positions (a long-context phase); checkpoints then carry it.
@@ -52,6 +58,11 @@ class Model {
   /// Token ids i32 [T] in the layout `rows` → the trunk's output. With a cache, `rows` is
   /// Ragged::batch of the same sequences as the view; throws Error otherwise.
   TrunkOutput trunk(const Tensor& tokens, const Ragged& rows, const ForwardOptions& options) const;
+  /// The same in parts, without a cache, for who runs one layer at a time: what enters the first
+  /// layer, what leaves a layer, and the output.
+  TrunkState enter(const Tensor& tokens) const;
+  TrunkState run_trunk_layer(int64_t layer, const TrunkState& state, const Ragged& rows) const;
+  TrunkOutput leave(const TrunkState& state) const;
   /// Logits [T, V] of any rows of an output's `hidden`.
   Tensor logits(const Tensor& hidden) const;
   /// Head k (from 0): `state` is the trunk's hidden for k = 0, else head k-1's state; `tokens` i32
@@ -62,6 +73,7 @@ class Model {
 
   /// The output head [V, D] (the embedding when tied).
   Rows head() const { return head_->weight(); }
+  int64_t trunk_layers() const { return static_cast<int64_t>(layers_.size()); }
   int64_t mtp_heads() const { return static_cast<int64_t>(mtp_.size()); }
   /// MoE layers of the trunk, and of the trunk with its MTP heads.
   int64_t trunk_moe_layers() const { return trunk_moe_layers_; }
@@ -86,8 +98,8 @@ class Model {
   Tensor run_streams(const DecoderLayer& layer, const Tensor& streams, Pass pass, int64_t index,
                      bool recompute_layer) const;
   Pass pass_for(const Ragged& rows, const Ragged& seen, const ForwardOptions& options) const;
-  Tensor streams_trunk(const Tensor& embedded, const Pass& pass,
-                       const ForwardOptions& options) const;
+  TrunkState after_layer(int64_t layer, const TrunkState& state, const Pass& pass,
+                         bool recompute_layer) const;
   Tensor rope_for(const Ragged& rows) const;
   /// The rows as attention sees them: the same, or in `with` behind the model's sinks.
   const Ragged& with_sinks(const Ragged& rows, Ragged& with) const;
@@ -108,6 +120,7 @@ class Model {
 /// `weights`: f32, or bf16 for a model that only runs. `experts`: see Model.
 std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device,
                                   WeightTypes weights = {},
-                                  std::unique_ptr<ExpertCache> experts = nullptr);
+                                  std::unique_ptr<ExpertCache> experts = nullptr,
+                                  ParamMemory memory = ParamMemory::all);
 
 }  // namespace um

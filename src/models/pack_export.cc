@@ -2,9 +2,11 @@
 #include "models/pack_export.h"
 
 #include <algorithm>
-#include <cstring>
+#include <iterator>
 
+#include "core/error.h"
 #include "kernels/registry.h"
+#include "ops/rounding.h"
 
 namespace um {
 namespace {
@@ -39,12 +41,6 @@ std::vector<uint32_t> words_of(const RowCodes& row, int64_t bits, int64_t words)
   return packed;
 }
 
-std::vector<uint16_t> halves_of(const std::vector<float>& scales) {
-  std::vector<uint16_t> halves(scales.size());
-  std::transform(scales.begin(), scales.end(), halves.begin(), f16_from_f32);
-  return halves;
-}
-
 }  // namespace
 
 bool is_packed(const std::string& name, const StoredWeight& weight, const RowFormat& format) {
@@ -64,26 +60,34 @@ std::array<TensorSpec, 3> packed_specs(const std::string& name, const StoredWeig
           TensorSpec{name + "_shape", DType::i64, {2}}};
 }
 
-void write_packed(const StoredWeight& weight, const RowFormat& format, const TensorSpec& part,
-                  const TensorSink& sink) {
+void PackWriter::write_codes(const std::string& name, const StoredWeight& weight,
+                             const RowFormat& format, const TensorSpec& part,
+                             const TensorSink& sink) {
+  std::vector<uint16_t>& scales = scales_[name];
+  scales.clear();
+  for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
+    const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
+    for (const RowCodes& row : codes_of(weight, format, begin, count)) {
+      const std::vector<uint32_t> words =
+          words_of(row, row_type_bits(format.type), part.shape.back());
+      sink(std::as_bytes(std::span(words)));
+      std::transform(row.scales.begin(), row.scales.end(), std::back_inserter(scales),
+                     f16_from_f32);
+    }
+  }
+}
+
+void PackWriter::write(const std::string& name, const StoredWeight& weight, const RowFormat& format,
+                       const TensorSpec& part, const TensorSink& sink) {
   if (part.name.ends_with("_shape")) {
     const std::array<int64_t, 2> shape{weight.rows(), weight.columns()};
     return sink(std::as_bytes(std::span(shape)));
   }
-  const bool scales = part.name.ends_with("_scale");
-  for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
-    const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
-    for (const RowCodes& row : codes_of(weight, format, begin, count)) {
-      if (scales) {
-        const std::vector<uint16_t> halves = halves_of(row.scales);
-        sink(std::as_bytes(std::span(halves)));
-      } else {
-        const std::vector<uint32_t> words =
-            words_of(row, row_type_bits(format.type), part.shape.back());
-        sink(std::as_bytes(std::span(words)));
-      }
-    }
-  }
+  if (part.name.ends_with("_packed")) return write_codes(name, weight, format, part, sink);
+  const auto scales = scales_.find(name);
+  UM_CHECK(scales != scales_.end(), "{}: its scales are written before its integers", name);
+  sink(std::as_bytes(std::span(scales->second)));
+  scales_.erase(scales);
 }
 
 nlohmann::json packed_config(const RowFormat& format, const std::vector<std::string>& ignored) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -18,10 +19,20 @@ bool is_packed(const std::string& name, const StoredWeight& weight, const RowFor
 /// NAME_packed, NAME_scale and NAME_shape of the matrix NAME.
 std::array<TensorSpec, 3> packed_specs(const std::string& name, const StoredWeight& weight,
                                        const RowFormat& format);
-/// The contents of one of those: the weight's own integers where it has them in this format, else
-/// the nearest (round_row).
-void write_packed(const StoredWeight& weight, const RowFormat& format, const TensorSpec& part,
-                  const TensorSink& sink);
+/// Writes the contents of those: the weight's own integers where it has them in this format, else
+/// the nearest (round_row). Integers come before scales, as safetensors files have them: the scales
+/// are kept until they are asked for, so that each matrix is rounded once.
+class PackWriter {
+ public:
+  void write(const std::string& name, const StoredWeight& weight, const RowFormat& format,
+             const TensorSpec& part, const TensorSink& sink);
+
+ private:
+  void write_codes(const std::string& name, const StoredWeight& weight, const RowFormat& format,
+                   const TensorSpec& part, const TensorSink& sink);
+
+  std::map<std::string, std::vector<uint16_t>> scales_;  ///< of matrices whose integers are written
+};
 /// What config.json says of it as `quantization_config`; `ignored`: matrices that are not packed.
 nlohmann::json packed_config(const RowFormat& format, const std::vector<std::string>& ignored);
 

@@ -36,8 +36,9 @@ std::string_view architecture_name(Family family) {
 }
 
 std::unique_ptr<Model> make_model(const ModelConfig& config, Device& device, WeightTypes weights,
-                                  std::unique_ptr<ExpertCache> experts) {
-  auto model = std::make_unique<Model>(config, device, std::move(weights), std::move(experts));
+                                  std::unique_ptr<ExpertCache> experts, ParamMemory memory) {
+  auto model =
+      std::make_unique<Model>(config, device, std::move(weights), std::move(experts), memory);
   architecture(config.family).build(*model);
   return model;
 }

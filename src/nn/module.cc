@@ -9,28 +9,6 @@
 
 namespace um {
 
-void Param::set_trainable(bool on) {
-  UM_CHECK(!on || (value && value.dtype() == DType::f32),
-           "parameter {} is {}: only f32 weights train; load the model with f32 weights", name,
-           format_name(weight().format));
-  trainable = on;
-  if (value) value.set_slot(on ? &slot : nullptr);
-}
-
-RowFormat WeightTypes::of(std::string_view param) const {
-  const auto found = others.find(param);
-  return found == others.end() ? matrices : found->second;
-}
-
-ParamStore::ParamStore(Device& device, WeightTypes weights)
-    : device_(&device), weights_(std::move(weights)) {}
-
-ParamStore::~ParamStore() = default;
-
-void ParamStore::set_expert_cache(std::unique_ptr<ExpertCache> cache) {
-  expert_cache_ = std::move(cache);
-}
-
 namespace {
 
 /// Rows of which every piece of a matrix begins a panel.
@@ -43,6 +21,41 @@ int64_t panel_unit(int64_t rows, const std::vector<Piece>& pieces) {
 
 }  // namespace
 
+void Param::set_trainable(bool on) {
+  UM_CHECK(!on || format == kF32Rows,
+           "parameter {} is {}: only f32 weights train; load the model with f32 weights", name,
+           format_name(format));
+  trainable = on;
+  if (value) value.set_slot(on ? &slot : nullptr);
+}
+
+void Param::allocate(Device& device) {
+  if (format.is_panels())
+    codes = Rows::empty(device, shape, format, panel_unit(shape.count() / shape[-1], pieces));
+  else
+    value = Tensor::empty(device, shape, format.type == RowType::bf16 ? DType::bf16 : DType::f32);
+  if (trainable && value) value.set_slot(&slot);
+}
+
+void Param::release() {
+  value = {};
+  codes = {};
+}
+
+RowFormat WeightTypes::of(std::string_view param) const {
+  const auto found = others.find(param);
+  return found == others.end() ? matrices : found->second;
+}
+
+ParamStore::ParamStore(Device& device, WeightTypes weights, ParamMemory memory)
+    : device_(&device), weights_(std::move(weights)), memory_(memory) {}
+
+ParamStore::~ParamStore() = default;
+
+void ParamStore::set_expert_cache(std::unique_ptr<ExpertCache> cache) {
+  expert_cache_ = std::move(cache);
+}
+
 Param* ParamStore::create(const std::string& name, Shape shape, std::vector<Piece> pieces,
                           Init init, RowFormat format) {
   UM_CHECK(find(name) == nullptr, "parameter {} exists twice", name);
@@ -52,14 +65,10 @@ Param* ParamStore::create(const std::string& name, Shape shape, std::vector<Piec
   auto param = std::make_unique<Param>();
   param->name = name;
   param->shape = shape;
-  if (format.is_panels())
-    param->codes =
-        Rows::empty(*device_, shape, format, panel_unit(shape.count() / shape[-1], pieces));
-  else
-    param->value =
-        Tensor::empty(*device_, shape, format.type == RowType::bf16 ? DType::bf16 : DType::f32);
+  param->format = format;
   param->init = init;
   param->pieces = std::move(pieces);
+  if (memory_ == ParamMemory::all || shape.rank() == 1) param->allocate(*device_);
   param->set_trainable(weights_.matrices == kF32Rows && weights_.others.empty());
   params_.push_back(std::move(param));
   return params_.back().get();

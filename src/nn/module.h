@@ -36,6 +36,7 @@ struct Init {
 struct Param {
   std::string name;
   Shape shape;
+  RowFormat format;
   Tensor value;  ///< f32 or bf16; carries the slot, so that ops record its gradient
   Rows codes;    ///< in place of `value`: a matrix in integers
   GradSlot slot;
@@ -49,6 +50,9 @@ struct Param {
   Rows weight() const { return codes ? codes : Rows(value); }
   /// Stops or restarts gradients to this parameter. Throws Error for one that is not f32.
   void set_trainable(bool on);
+  /// Gives it memory, contents unspecified; takes it away.
+  void allocate(Device& device);
+  void release();
 };
 
 /// The value of a parameter that a module may not have: undefined without one.
@@ -69,11 +73,16 @@ struct WeightTypes {
   bool operator==(const WeightTypes&) const = default;
 };
 
+/// Which parameters have memory from the start: all, or only vectors. Of a model that never has
+/// all of its layers in memory, matrices come and go (models/layer_walk.h).
+enum class ParamMemory { all, vectors };
+
 class ParamStore {
  public:
   /// Matrices are kept in `weights`: f32, or for a model that only runs (its parameters do not
   /// train) bf16 or panels of integers. Gains, biases and routers are f32 always.
-  explicit ParamStore(Device& device, WeightTypes weights = {});
+  explicit ParamStore(Device& device, WeightTypes weights = {},
+                      ParamMemory memory = ParamMemory::all);
   ~ParamStore();
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
@@ -116,6 +125,7 @@ class ParamStore {
 
   Device* device_;
   WeightTypes weights_;
+  ParamMemory memory_;
   std::vector<std::unique_ptr<Param>> params_;
   std::unique_ptr<ExpertCache> expert_cache_;
 };

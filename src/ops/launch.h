@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <type_traits>
 
 #include "core/device.h"
 #include "core/error.h"
@@ -28,9 +29,16 @@ void check_finite(const char* name, const Args& args) {
 }
 
 template <class Args>
+void show_product(Device& device, const Args& args) {
+  if constexpr (std::is_same_v<Args, Matmul> || std::is_same_v<Args, GroupedMatmul>)
+    if (device.observer() != nullptr) device.observer()->see(args);
+}
+
+template <class Args>
 void launch_kernel(Device& device, const char* name, void (*kernel)(const Args&),
                    const Args& args) {
   UM_CHECK(device.dry() || kernel != nullptr, "device {} has no kernel `{}`", device.name(), name);
+  show_product(device, args);
   if (device.meter() == nullptr) {
     if (!device.dry()) kernel(args);
   } else {

@@ -3,10 +3,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
 
 #include "ops/launch.h"
+#include "ops/rounding.h"
 
 namespace um {
 namespace {
@@ -182,89 +181,6 @@ void Rows::write(int64_t row, int64_t count, const float* from) const {
       for (int64_t r = 0; r < count; ++r)
         write_codes(row + r, round_row(*device().kernels(), from + r * cols(), cols(), format));
   }
-}
-
-namespace {
-
-/// The codes -8 … 7 of n values at a scale, plus 8; their squared error.
-double round_group(const float* x, int64_t n, float scale, uint8_t* codes) {
-  const float inverse = scale == 0 ? 0.0f : 1 / scale;
-  double error = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const float q = std::nearbyint(std::clamp(x[i] * inverse, -8.0f, 7.0f));
-    codes[i] = static_cast<uint8_t>(static_cast<int32_t>(q) + 8);
-    const double off = double{x[i]} - double{scale} * double{q};
-    error += off * off;
-  }
-  return error;
-}
-
-/// The scale as it is kept.
-float stored_scale(float scale, bool half) {
-  return half ? f32_from_f16(f16_from_f32(scale)) : scale;
-}
-
-/// Codes of -8 … 7: from a few scales on, the least-squares scale of the codes and the codes of
-/// that scale in turn; the best of all.
-float search_scale(const float* x, int64_t n, bool half, uint8_t* codes) {
-  constexpr int kRounds = 6;
-  float extreme = 0;
-  for (int64_t i = 0; i < n; ++i)
-    if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
-  std::vector<uint8_t> tried(static_cast<size_t>(n));
-  double best = std::numeric_limits<double>::infinity();
-  float chosen = 0;
-  const auto attempt = [&](float scale) {
-    const double error = round_group(x, n, scale, tried.data());
-    if (error >= best) return false;
-    best = error;
-    chosen = scale;
-    std::copy_n(tried.data(), n, codes);
-    return true;
-  };
-  for (const float steps : {-8.0f, -7.0f, 6.6f, 7.5f}) {
-    float scale = stored_scale(extreme / steps, half);
-    for (int round = 0; round < kRounds && attempt(scale); ++round) {
-      double product = 0, squares = 0;
-      for (int64_t i = 0; i < n; ++i) {
-        const double q = codes[i] - 8;
-        product += x[i] * q;
-        squares += q * q;
-      }
-      if (squares == 0) break;
-      scale = stored_scale(static_cast<float>(product / squares), half);
-    }
-  }
-  return std::isinf(best) ? std::numeric_limits<float>::infinity() : chosen;
-}
-
-}  // namespace
-
-RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowFormat format) {
-  const int64_t groups = format.scales(cols), group = std::min(format.group, cols);
-  RowCodes row;
-  row.codes.resize(static_cast<size_t>(cols));
-  row.scales.resize(static_cast<size_t>(groups));
-  // At 8 bits these are the codes; at 4 they show which groups are finite.
-  std::vector<int8_t> eight(static_cast<size_t>(cols));
-  kernels.quantize_rows({.rows = 1,
-                         .width = cols,
-                         .group = format.group,
-                         .x = x,
-                         .values = eight.data(),
-                         .scales = row.scales.data()});
-  for (int64_t g = 0; g < groups; ++g) {
-    const int64_t begin = g * group, n = std::min(group, cols - begin);
-    uint8_t* codes = row.codes.data() + begin;
-    float& scale = row.scales[static_cast<size_t>(g)];
-    if (format.type == RowType::panel8)
-      for (int64_t i = 0; i < n; ++i)
-        codes[i] = static_cast<uint8_t>(eight[begin + i] + format.code_middle());
-    else if (std::isfinite(scale))
-      scale = search_scale(x + begin, n, format.half, codes);
-    if (format.offsets) row.offsets.push_back(static_cast<float>(-format.code_middle()) * scale);
-  }
-  return row;
 }
 
 std::string format_name(const RowFormat& format) {

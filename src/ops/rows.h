@@ -12,8 +12,6 @@
 
 namespace um {
 
-struct Kernels;
-
 /// A row in the integers of a format with scales.
 struct RowCodes {
   std::vector<uint8_t> codes;          ///< one for each channel, as a panel keeps them
@@ -59,12 +57,6 @@ struct Rows {
  private:
   int64_t rows_ = 0, cols_ = 0, unit_ = 0;  // of panels
 };
-
-/// A row of f32 in the nearest integers: at 8 bits the scale is the largest magnitude / 127 (as
-/// f16 it may be off by 1/4096: 0.03 steps); at 4
-/// the one of smallest squared error that SSZ finds (least squares in turn
-/// with rounding). A group with a NaN or Inf becomes NaN.
-RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowFormat format);
 
 /// "f32", "w4a8": what `--dtype` and messages call a format of weights; formats that only files
 /// have by their parts ("int4 in groups of 64").

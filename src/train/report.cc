@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/html_page.h"
 #include "core/paths.h"
 #include "embedded/report_page.h"  // made by CMake from report_page/
 #include "train/report_data.h"
@@ -101,62 +102,6 @@ std::string read_config(const std::filesystem::path& path) {
     if (shown < bytes.size()) text += fmt::format("\n# … {} more bytes", bytes.size() - shown);
   });
   return fault.empty() ? text : "# " + fault;
-}
-
-std::string escape_html(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    if (c == '&') {
-      out += "&amp;";
-    } else if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else if (c == '"') {
-      out += "&quot;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
-/// JSON that may stand inside <script>: ASCII only, and no `<`, `>` or `&` that could end or open
-/// anything. Invalid UTF-8 becomes U+FFFD.
-std::string script_json(const Json& json) {
-  const std::string text = json.dump(-1, ' ', true, Json::error_handler_t::replace);
-  std::string out;
-  out.reserve(text.size() + text.size() / 16);
-  for (char c : text) {
-    if (c == '<' || c == '>' || c == '&') {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
-/// Replaces each {{name}} of `page` in one pass: what is put in is never looked at again.
-std::string fill_page(std::string_view page,
-                      const std::vector<std::pair<std::string_view, std::string_view>>& values) {
-  std::string out;
-  while (true) {
-    const size_t open = page.find("{{");
-    out += page.substr(0, open);
-    if (open == std::string_view::npos) return out;
-    const size_t close = page.find("}}", open);
-    UM_CHECK(close != std::string_view::npos, "report page: {{{{ without }}}}");
-    const std::string_view name = page.substr(open + 2, close - open - 2);
-    bool found = false;
-    for (const auto& [key, value] : values) {
-      if (key != name) continue;
-      out += value;
-      found = true;
-    }
-    UM_CHECK(found, "report page: unknown placeholder {}", name);
-    page.remove_prefix(close + 2);
-  }
 }
 
 }  // namespace

@@ -1,0 +1,59 @@
+// A checkpoint run layer by layer over many sequences, with the matrices of one layer in memory at
+// a time: how models are measured that are larger than memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "models/weights.h"
+
+namespace um {
+
+class LayerWalk {
+ public:
+  /// Batches of whole sequences. What enters the next layer is kept for all of them: f32 [T, D], of
+  /// several streams [T, S*D].
+  struct Batch {
+    std::vector<int32_t> tokens;
+    std::vector<int64_t> offsets;  ///< [sequences + 1]
+  };
+
+  /// Loads what is no matrix of a layer. Throws Error naming a tensor that is missing.
+  LayerWalk(const ModelConfig& config, const WeightSource& source, Device& device,
+            std::vector<Batch> batches);
+
+  /// Layers of the trunk, with the MTP heads behind them.
+  int64_t layers() const;
+  /// The matrices of a layer, whether loaded or not.
+  std::vector<const Param*> matrices(int64_t layer) const;
+  /// Loads the next layer in f32.
+  void load();
+  /// Runs all batches through it.
+  void run();
+  /// Forgets its matrices; the one behind it is the next.
+  void release();
+  size_t batches() const { return batches_.size(); }
+  /// Once the trunk has run: its output, [T, D] (Model::trunk's).
+  Tensor output(size_t batch) const { return model_->leave(states_[batch]).hidden; }
+
+  /// Bytes of the largest layer's matrices, with the embedding where it is needed with one.
+  static int64_t largest_layer_bytes(const ModelConfig& config);
+
+ private:
+  void set_memory(int64_t layer, bool loaded);
+  void run_batch(size_t batch);
+  void run_mtp(size_t batch, int64_t head);
+
+  WeightSource source_;
+  std::unique_ptr<Model> model_;
+  std::vector<Batch> batches_;
+  std::vector<Ragged> rows_;
+  std::vector<TrunkState> states_;  ///< of batches, in the trunk
+  std::vector<Tensor> mtp_states_;  ///< of batches, what the next MTP head reads
+  int64_t layer_ = 0;
+};
+
+}  // namespace um

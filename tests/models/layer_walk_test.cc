@@ -1,0 +1,66 @@
+// A checkpoint run layer by layer gives the same bits as the whole model, with one layer's matrices
+// in memory.
+#include "models/layer_walk.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "models/checkpoint.h"
+#include "models/model_weights.h"
+#include "ops/devices.h"
+#include "tests/engine/tiny_model_util.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+class LayerWalkTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(LayerWalkTest, GivesTheModelsBits) {
+  const auto model = random_model(GetParam());
+  const fs::path folder =
+      fs::path(testing::TempDir()) / fmt::format("layer_walk_{}_{}", ::getpid(), GetParam());
+  save_model(*model, folder);
+  ModelConfig config = model->config();
+  const auto whole = load_model(folder, cpu_device());
+  const WeightSource source = open_model_weights(folder, config);
+
+  std::vector<LayerWalk::Batch> batches;
+  for (const std::vector<int64_t>& offsets :
+       {std::vector<int64_t>{0, 9, 20}, std::vector<int64_t>{0, 31}})
+    batches.push_back({random_ids(static_cast<size_t>(offsets.back()), config.vocab), offsets});
+  Device device("walk", cpu_device().kernels());
+  LayerWalk walk(config, source, device, batches);
+  ASSERT_EQ(walk.layers(), config.layers + config.mtp_layers);
+  const size_t without_layers = device.allocator().used_bytes();
+  for (int64_t layer = 0; layer < walk.layers(); ++layer) {
+    for (const Param* param : walk.matrices(layer)) EXPECT_EQ(param->weight().bytes(), 0);
+    walk.load();
+    for (const Param* param : walk.matrices(layer)) EXPECT_GT(param->weight().bytes(), 0);
+    walk.run();
+    walk.release();
+  }
+  EXPECT_LT(device.allocator().peak_bytes(),
+            2 * (without_layers + static_cast<size_t>(LayerWalk::largest_layer_bytes(config))) +
+                (size_t{16} << 20));
+
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const Ragged rows = Ragged::full(cpu_device(), batches[i].offsets);
+    const Tensor tokens =
+        Tensor::from(cpu_device(), {rows.rows}, std::span<const int32_t>(batches[i].tokens));
+    EXPECT_EQ(walk.output(i).to_vector(), whole->trunk(tokens, rows, {}).hidden.to_vector());
+  }
+  EXPECT_THROW(walk.load(), Error);
+  fs::remove_all(folder);
+}
+
+INSTANTIATE_TEST_SUITE_P(Presets, LayerWalkTest,
+                         ::testing::Values("tiny-embedded", "tiny-ultra", "tiny-pro", "nano-ultra",
+                                           "nano-openpangu2"),
+                         preset_test_name);
+
+}  // namespace
+}  // namespace um
