@@ -233,6 +233,29 @@ TEST_F(Commands, DebugWritesLogitsAndGradients) {
   EXPECT_NE(grads.find("grad.lm_head.weight"), nullptr);
 }
 
+/// Quantised with calibration text: a model that loads, the report, and what was measured is what
+/// `eval` measures; without text the integers of `convert`.
+TEST_F(Commands, QuantizeWritesAModelAndItsReport) {
+  const Json report = run_json({"quantize", path("model"), "--out", path("quantized"), "--calib",
+                                path("corpus.txt"), "--scheme", "w8a8", "--context", "64",
+                                "--calib-tokens", "2048", "--eval-tokens", "512"});
+  EXPECT_EQ(report["settings"]["method"], "gptq");
+  EXPECT_EQ(report["settings"]["calibration_tokens"], 2048);
+  EXPECT_GT(report["matrices"].size(), 10u);
+  EXPECT_LT(report["quality"]["kl"]["mean"]["value"], 0.01);
+  EXPECT_TRUE(fs::exists(path("quantized/quantization.html")));
+  EXPECT_FALSE(fs::exists(path("quantized/quantize_base.tmp")));
+  EXPECT_FALSE(fs::exists(path("quantized/quantize_state.json")));
+  const Json eval = run_json(
+      {"eval", "--model", path("quantized"), "--text", path("corpus.txt"), "--max-tokens", "64"});
+  EXPECT_GT(eval["perplexity"], 1);
+
+  const Json plain = run_json({"quantize", path("model"), "--out", path("quantized4")});
+  EXPECT_EQ(plain["settings"]["method"], "ssz");
+  EXPECT_TRUE(plain["quality"].is_null());
+  EXPECT_NE(plain["quality_note"].get<std::string>().find("no text"), std::string::npos);
+}
+
 /// A trained model ends its texts where the corpus' documents end, also as GGUF; its report and
 /// `eval` agree on bits per byte.
 TEST_F(Commands, ATrainedModelKnowsItsEnd) {

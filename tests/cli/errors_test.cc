@@ -77,6 +77,9 @@ TEST_F(CliErrors, WrongUsage) {
   expect_error({"eval", "--model", "m", "--kl-base", "b", "--text", "t"}, 2, {"no --text"});
   expect_error({"eval", "--model", "m", "--text", "t", "--chunks", "3"}, 2, {"--kl-base"});
   expect_error({"eval", "--model", "m", "--kl-base", "b", "--stride", "3"}, 2, {"--stride"});
+  expect_error({"quantize", "nano-ultra", "--out", "q", "--method", "gptq"}, 2, {"--calib"});
+  expect_error({"quantize", "nano-ultra", "--out", "q", "--context", "3"}, 2, {"--context"});
+  expect_error({"quantize", "nano-ultra", "--out", "q", "--scheme", "w2"}, 2, {"--scheme", "w2"});
   expect_error({"inspect", "nano-ultra", "--threads", "-3"}, 2, {"--threads"});
   expect_error({"tokenizer", "decode", "--tokenizer", "x", "1", "zwei"}, 1, {"x"});
 }

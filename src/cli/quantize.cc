@@ -1,0 +1,315 @@
+// `ultramoe quantize`: a model in integers, from calibration text, with a report of what that
+// costs.
+#include <algorithm>
+#include <cmath>
+
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/terminal.h"
+#include "core/checksum.h"
+#include "core/error.h"
+#include "core/files.h"
+#include "core/paths.h"
+#include "data/text_file.h"
+#include "engine/compare.h"
+#include "models/checkpoint.h"
+#include "models/config.h"
+#include "models/digests.h"
+#include "quant/report.h"
+#include "text/tokenizer.h"
+
+namespace um {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
+constexpr int64_t kLeastTokens = 1024;  // of calibration
+constexpr int64_t kBatchTokens = 4096;
+constexpr const char* kBaseFile = "quantize_base.tmp";
+
+struct Flags {
+  std::string model, out, scheme = "w4a8", method;
+  std::vector<std::string> calibration, evaluation;
+  int64_t calibration_tokens = 16384, evaluation_tokens = 8192, context = 512, min_inputs = 256;
+  bool json = false;
+};
+
+/// The token ids of texts, one behind the other.
+std::vector<int32_t> tokens_of(const Tokenizer& tokenizer, const std::vector<std::string>& files) {
+  std::vector<int32_t> ids;
+  for (const std::string& file : files) {
+    const std::string text = read_text_file(file, kMaxTextBytes);
+    UM_CHECK(!text.empty(), "{}: no text", file);
+    const std::vector<int32_t> more = tokenizer.encode(text, {.add_bos = tokenizer.add_bos()});
+    ids.insert(ids.end(), more.begin(), more.end());
+  }
+  return ids;
+}
+
+/// Text to calibrate with and, apart from it, text to measure with.
+struct Texts {
+  std::vector<int32_t> calibration, evaluation;
+};
+
+/// Without text of its own, the last tenth is kept for measuring.
+Texts read_texts(const Flags& flags, const Tokenizer& tokenizer) {
+  Texts texts;
+  if (!flags.calibration.empty()) texts.calibration = tokens_of(tokenizer, flags.calibration);
+  if (!flags.evaluation.empty()) {
+    texts.evaluation = tokens_of(tokenizer, flags.evaluation);
+  } else {
+    const auto kept = texts.calibration.end() - std::ssize(texts.calibration) / 10;
+    texts.evaluation.assign(kept, texts.calibration.end());
+    texts.calibration.erase(kept, texts.calibration.end());
+  }
+  UM_CHECK(flags.calibration.empty() || std::ssize(texts.calibration) >= kLeastTokens,
+           "calibration text: {} tokens{}; at least {} are needed, some ten thousand are good",
+           texts.calibration.size(),
+           flags.evaluation.empty() ? " after a tenth is kept for measuring" : "", kLeastTokens);
+  const auto limit = static_cast<size_t>(flags.evaluation_tokens);
+  if (texts.evaluation.size() > limit) texts.evaluation.resize(limit);
+  return texts;
+}
+
+/// Windows of `context` tokens, spread evenly over the text, at most `most` tokens of them.
+std::vector<LayerWalk::Batch> batches_of(const std::vector<int32_t>& ids, int64_t context,
+                                         int64_t most) {
+  const int64_t windows = std::ssize(ids) / context;
+  const int64_t taken = most > 0 ? std::clamp<int64_t>(most / context, 1, windows) : windows;
+  std::vector<LayerWalk::Batch> batches;
+  for (int64_t i = 0; i < taken; ++i) {
+    if (batches.empty() || std::ssize(batches.back().tokens) + context > kBatchTokens)
+      batches.push_back({{}, {0}});
+    LayerWalk::Batch& batch = batches.back();
+    const auto begin = ids.begin() + i * windows / taken * context;
+    batch.tokens.insert(batch.tokens.end(), begin, begin + context);
+    batch.offsets.push_back(std::ssize(batch.tokens));
+  }
+  return batches;
+}
+
+int64_t count_tokens(const std::vector<LayerWalk::Batch>& batches) {
+  int64_t count = 0;
+  for (const LayerWalk::Batch& batch : batches) count += std::ssize(batch.tokens);
+  return count;
+}
+
+uint64_t hash_of(const std::vector<LayerWalk::Batch>& batches) {
+  uint64_t hash = 0;
+  for (const LayerWalk::Batch& batch : batches)
+    hash = hash * 1000003 + crc32_of(std::as_bytes(std::span(batch.tokens)));
+  return hash;
+}
+
+RoundMethod method_of(const Flags& flags) {
+  if (flags.method.empty()) return flags.calibration.empty() ? RoundMethod::ssz : RoundMethod::gptq;
+  const RoundMethod method = round_method(flags.method);
+  if (needs_inputs(method) && flags.calibration.empty())
+    throw UsageError(fmt::format("--method {} needs --calib TEXT", flags.method));
+  return method;
+}
+
+RowFormat scheme_of(const std::string& name) {
+  return name == format_name(kW8Rows) ? kW8Rows : kW4Rows;
+}
+
+void check_flags(const Flags& flags) {
+  if (flags.context < 16) throw UsageError("--context: expected at least 16 tokens");
+  if (flags.calibration_tokens < 0 || flags.evaluation_tokens < 0 || flags.min_inputs < 1)
+    throw UsageError("--calib-tokens, --eval-tokens, --min-inputs: expected positive numbers");
+}
+
+void check_memory(const Quantization& quantization, int64_t tokens) {
+  const auto needed = static_cast<double>(quantization.memory_bytes(tokens));
+  const auto there = static_cast<double>(memory_bytes());
+  UM_CHECK(needed <= 0.9 * there,
+           "quantising takes {:.1f} GB for the largest layer and {} tokens of calibration, this "
+           "machine has {:.1f} GB; fewer --calib-tokens take less",
+           needed / 1e9, tokens, there / 1e9);
+}
+
+/// The copy beside the original, on text that was not calibrated with.
+class Measurement {
+ public:
+  Measurement(const Flags& flags, const ModelConfig& config, const Tokenizer* tokenizer,
+              const std::vector<int32_t>& tokens)
+      : flags_(flags), file_(fs::path(flags.out) / kBaseFile) {
+    const int64_t context = std::min(flags.context, config.max_positions);
+    if (tokenizer != nullptr && tokenizer->add_bos()) bos_ = tokenizer->bos_id();
+    if (std::ssize(tokens) < context)
+      note_ = tokens.empty() ? "Not measured: no text (--calib or --eval)."
+                             : fmt::format(
+                                   "Not measured: {} tokens of text are fewer than a "
+                                   "context of {}.",
+                                   tokens.size(), context);
+    else if (weight_bytes(config, DType::f32) > memory_bytes() * 8 / 10)
+      note_ = "Not measured: the original does not fit this machine's memory.";
+    else
+      text_ = ChunkedText::cut(tokens, context, bos_);
+  }
+
+  const std::string& note() const { return note_; }
+  std::optional<DivergenceReport> measure(Device& device, Progress& line) const {
+    if (!note_.empty()) return {};
+    Estimate of_original;
+    {
+      line.announce("measuring the original");
+      const auto base = load_model(flags_.model, device, nullptr, kF32Rows);
+      of_original = save_base_file(*base, text_, file_);
+    }
+    line.announce("measuring the copy");
+    const auto copy = load_model(flags_.out, device, nullptr, std::nullopt);
+    DivergenceReport report = compare_with_base(*copy, BaseFile(file_), bos_);
+    std::error_code ignored;
+    fs::remove(file_, ignored);
+    // The file has rounded probabilities, which are a little too good for the original.
+    report.base_perplexity = of_original;
+    report.ratio.value = report.perplexity.value / of_original.value;
+    report.log_ratio.value = std::log(report.ratio.value);
+    return report;
+  }
+
+ private:
+  const Flags& flags_;
+  fs::path file_;
+  int32_t bos_ = -1;
+  std::string note_;
+  ChunkedText text_;
+};
+
+/// Puts the report beside the model, and its files among those whose digests are kept.
+void add_report_files(const QuantizeReport& report, const fs::path& out) {
+  CheckpointDirectory directory(out);
+  write_report(report, out);
+  directory.seal();
+  directory.keep();
+}
+
+void print_report(const QuantizeReport& report, const std::optional<DivergenceReport>& quality,
+                  const fs::path& out) {
+  const auto row = [](const char* label, const std::string& text) {
+    fmt::print("  {:<16}{}\n", label, text);
+  };
+  fmt::print("{}\n", bold(out.string()));
+  row("size", fmt::format("{}, {:.3f} of {}", bytes_text(static_cast<double>(report.bytes)),
+                          static_cast<double>(report.bytes) /
+                              static_cast<double>(std::max<uint64_t>(report.source_bytes, 1)),
+                          bytes_text(static_cast<double>(report.source_bytes))));
+  row("bits", fmt::format("{:.2f} per weight of {} matrices, with scales",
+                          mean_bits(report.matrices), report.matrices.size()));
+  const auto noted = std::ranges::count_if(
+      report.matrices, [](const QuantizedMatrix& m) { return !m.note.empty(); });
+  if (noted > 0)
+    row("not as asked", fmt::format("{} matrices, of few inputs: see the report", noted));
+  if (!report.quality_note.empty()) row("quality", report.quality_note);
+  if (quality) {
+    row("perplexity",
+        fmt::format("{:.4f}, of the original {:.4f} ({:+.2f} %)", quality->perplexity.value,
+                    quality->base_perplexity.value, 100 * (quality->ratio.value - 1)));
+    row("KL divergence",
+        bold(fmt::format("{:.6f} ± {:.6f}", quality->kl.mean.value, quality->kl.mean.uncertainty)) +
+            " nats from the original");
+    row("first choice", fmt::format("{:.2f} % are the original's", 100 * quality->same_top.value));
+    row("over", digits(quality->tokens) + " tokens that were not calibrated with");
+  }
+  row("report", (out / "quantization.html").string());
+}
+
+void run(const Flags& flags, Device& device) {
+  check_flags(flags);
+  const fs::path model = find_model(flags.model);
+  const int64_t context = std::min(flags.context, read_config(model).max_positions);
+  const RoundMethod method = method_of(flags);
+  std::optional<Tokenizer> tokenizer;
+  Texts texts;
+  if (!flags.calibration.empty() || !flags.evaluation.empty()) {
+    tokenizer = load_tokenizer(model);
+    texts = read_texts(flags, *tokenizer);
+  }
+  std::vector<LayerWalk::Batch> batches;
+  if (!texts.calibration.empty())
+    batches = batches_of(texts.calibration, context, flags.calibration_tokens);
+  QuantizeReport report;
+  report.options = {scheme_of(flags.scheme), method, flags.min_inputs, hash_of(batches)};
+  report.calibration_tokens = count_tokens(batches);
+  Quantization quantization(model, flags.out, report.options, device);
+  check_memory(quantization, report.calibration_tokens);
+  Progress line;
+  if (quantization.finished_layers() > 0)
+    line.announce(
+        fmt::format("{} layers are there from an earlier run", quantization.finished_layers()));
+  report.matrices = quantization.run(std::move(batches), [&](const QuantizeStep& step) {
+    if (line.due())
+      line.show(fmt::format("layer {} of {}: {}  {}", std::min(step.layer + 1, step.layers),
+                            step.layers, step.what,
+                            eta_text(line.seconds(), static_cast<double>(step.layer),
+                                     static_cast<double>(step.layers))));
+  });
+  report.name = fs::absolute(model).lexically_normal().stem().string();
+  report.source_bytes = quantization.conversion().source().total_bytes();
+  report.bytes = quantization.conversion().bytes();
+  const Measurement measurement(flags, quantization.conversion().resolved_config(),
+                                tokenizer ? &*tokenizer : nullptr, texts.evaluation);
+  report.quality_note = measurement.note();
+  const std::optional<DivergenceReport> quality = measurement.measure(device, line);
+  if (quality) report.quality = to_json(*quality);
+  report.seconds = line.seconds();
+  line.clear();
+  add_report_files(report, flags.out);
+  if (flags.json) return print_json(to_json(report));
+  print_report(report, quality, flags.out);
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app, Globals& globals) {
+  CLI::App* command =
+      add_command(app, "quantize",
+                  "a model in integers of 8 or 4 bits, with a report of what it costs", globals);
+  auto flags = std::make_shared<Flags>();
+  command->add_option("model", flags->model, "model directory or .gguf file")
+      ->required()
+      ->type_name(kModelType);
+  command->add_option("--out", flags->out, "directory to write; a run that was ended goes on there")
+      ->required()
+      ->type_name("DIR");
+  command
+      ->add_option("--scheme", flags->scheme,
+                   "integers: of 8 bits in groups of 64, or of 4 in groups of 32")
+      ->check(CLI::IsMember({"w8a8", "w4a8"}).description(""))
+      ->type_name("w8a8|w4a8")
+      ->capture_default_str();
+  command
+      ->add_option("--method", flags->method,
+                   "rtn: nearest; ssz: scales of least error; sszw: weighed by the inputs; gptq: "
+                   "columns make up for each other (with --calib the default, else ssz)")
+      ->check(CLI::IsMember({"rtn", "ssz", "sszw", "gptq"}).description(""))
+      ->type_name("METHOD");
+  add_files_option(
+      command, "--calib", flags->calibration,
+      "texts that run through the model, to see what its matrices are multiplied with");
+  command
+      ->add_option("--calib-tokens", flags->calibration_tokens,
+                   "tokens of them, spread evenly (0: all)")
+      ->type_name("N")
+      ->capture_default_str();
+  add_files_option(command, "--eval", flags->evaluation,
+                   "texts to measure with (default: the last tenth of --calib)");
+  command->add_option("--eval-tokens", flags->evaluation_tokens, "tokens of them at most")
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_option("--context", flags->context, "tokens that the model sees at once")
+      ->type_name("N")
+      ->capture_default_str();
+  command
+      ->add_option("--min-inputs", flags->min_inputs,
+                   "a matrix that meets fewer tokens is rounded without them (experts)")
+      ->type_name("N")
+      ->capture_default_str();
+  add_json_flag(command, flags->json);
+  run_with(command, globals, [flags, &globals] { run(*flags, globals.device()); });
+}
+
+}  // namespace um

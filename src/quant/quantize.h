@@ -1,0 +1,90 @@
+// Quantising a checkpoint: layer by layer, from calibration text, into files of integers that other
+// engines read too (models/pack_export.h).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/convert.h"
+#include "models/layer_walk.h"
+#include "quant/round_matrix.h"
+
+namespace um {
+
+struct QuantizeOptions {
+  RowFormat format = kW4Rows;
+  RoundMethod method = RoundMethod::gptq;
+  int64_t min_rows = 256;  ///< inputs below which a matrix is rounded without them
+  uint64_t texts = 0;      ///< a hash of the calibration tokens
+};
+
+/// A matrix as it was quantised.
+struct QuantizedMatrix {
+  std::string name;
+  int64_t layer = -1;
+  RoundMethod method = RoundMethod::nearest;
+  double bits = 0;  ///< per weight, with scales
+  int64_t values = 0, inputs = 0;
+  RoundErrors errors;
+  std::string note;  ///< why it is not as was asked
+};
+
+/// How far a run is: layer `layer` of `layers`, and what is being done.
+struct QuantizeStep {
+  int64_t layer, layers;
+  std::string_view what;
+};
+
+class Quantization {
+ public:
+  /// Plans the quantised copy `to` of the checkpoint `from`. Throws Error as Conversion does, for
+  /// settings that contradict each other, for a finished model in `to`, and for an unfinished run
+  /// of other settings there.
+  Quantization(const std::filesystem::path& from, const std::filesystem::path& to,
+               const QuantizeOptions& options, Device& device);
+
+  const Conversion& conversion() const { return conversion_; }
+  /// Layers that an earlier run, which was ended, has finished.
+  int64_t finished_layers() const { return static_cast<int64_t>(finished_.size()); }
+  /// What a run takes at most in memory, with so many tokens of calibration.
+  int64_t memory_bytes(int64_t tokens) const;
+
+  /// Writes the checkpoint. The batches are the calibration text; none where the method needs none.
+  /// Throws Error; what is finished then stays, and the next run goes on from there to the same
+  /// bytes.
+  std::vector<QuantizedMatrix> run(std::vector<LayerWalk::Batch> batches,
+                                   const std::function<void(const QuantizeStep&)>& progress);
+
+ private:
+  struct Layer {
+    std::vector<QuantizedMatrix> matrices;
+  };
+  /// The integers of a matrix.
+  using CodesOf = std::function<StoredWeight::Codes(const std::string& name)>;
+
+  void read_state();
+  void write_state() const;
+  nlohmann::json settings() const;
+  std::string shard(int64_t layer) const;
+  void write_shard(int64_t layer, const CodesOf& codes);
+  QuantizedMatrix quantize_matrix(const std::string& name, const MatrixInputs* inputs,
+                                  MatrixRounder& rounder, std::vector<RowCodes>& rows) const;
+  void quantize_layer(int64_t layer, const std::vector<const Param*>& params,
+                      const InputRecorder* inputs);
+  std::vector<TensorSpec> tensors_of(int64_t layer) const;
+  void finish();
+
+  std::filesystem::path from_, to_;
+  QuantizeOptions options_;
+  Device& device_;
+  Conversion conversion_;
+  ModelConfig config_;
+  int64_t layers_ = 0;
+  std::vector<Layer> finished_;
+};
+
+}  // namespace um

@@ -1,0 +1,171 @@
+// See round_matrix.h.
+#include "quant/round_matrix.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/launch.h"
+#include "ops/rounding.h"
+
+namespace um {
+namespace {
+
+constexpr std::array<std::string_view, 4> kNames{"rtn", "ssz", "sszw", "gptq"};
+constexpr int64_t kErrorRows = 512;    // inputs that the error of a product is measured on
+constexpr int64_t kRowsAtOnce = 2048;  // of inputs, on their way into a Gram matrix
+
+/// Calls use(rows) with all inputs as f32 matrices, some at a time.
+template <class Use>
+void for_inputs(Device& device, const MatrixInputs& inputs, int64_t count, Use use) {
+  for (int64_t begin = 0; begin < count; begin += kRowsAtOnce) {
+    const int64_t rows = std::min(kRowsAtOnce, count - begin);
+    const Tensor x = Tensor::empty(device, {rows, inputs.cols()});
+    inputs.read(begin, rows, x.f32());
+    use(x);
+  }
+}
+
+std::vector<float> mean_squares(Device& device, const MatrixInputs& inputs) {
+  std::vector<double> sums(static_cast<size_t>(inputs.cols()), 0.0);
+  for_inputs(device, inputs, inputs.rows(), [&](const Tensor& x) {
+    for (int64_t r = 0; r < x.rows(); ++r)
+      for (int64_t c = 0; c < x.cols(); ++c) {
+        const double value = static_cast<double>(x.f32()[r * x.cols() + c]);
+        sums[static_cast<size_t>(c)] += value * value;
+      }
+  });
+  std::vector<float> means(sums.size());
+  std::transform(sums.begin(), sums.end(), means.begin(), [&](double sum) {
+    return static_cast<float>(sum / static_cast<double>(inputs.rows()));
+  });
+  return means;
+}
+
+/// Σ x xᵀ.
+Tensor gram_of(Device& device, const MatrixInputs& inputs) {
+  const int64_t n = inputs.cols();
+  Tensor gram = Tensor::zeros(device, {n, n});
+  for_inputs(device, inputs, inputs.rows(), [&](const Tensor& x) {
+    launch(device, Matmul{.m = n,
+                          .n = n,
+                          .k = x.rows(),
+                          .a = rows_view(x),
+                          .trans_a = true,
+                          .b = rows_view(x),
+                          .c = gram.f32(),
+                          .ldc = n,
+                          .accumulate = true});
+  });
+  return gram;
+}
+
+double squares(const float* values, int64_t count) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < count; ++i)
+    sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  return sum;
+}
+
+/// The squares of x · Wᵀ, added up.
+double squared_products(const Tensor& x, const Tensor& weights) {
+  const Tensor y = Tensor::empty(x.device(), {x.rows(), weights.rows()});
+  launch(x.device(), Matmul{.m = x.rows(),
+                            .n = weights.rows(),
+                            .k = x.cols(),
+                            .a = rows_view(x),
+                            .b = rows_view(weights),
+                            .trans_b = true,
+                            .c = y.f32(),
+                            .ldc = weights.rows()});
+  return squares(y.f32(), y.count());
+}
+
+double ratio(double part, double whole) {
+  return whole > 0 ? part / whole : 0;
+}
+
+/// What rounding leaves: weights less the values of their integers.
+Tensor residue(const Tensor& weights, const std::vector<RowCodes>& rows, const RowFormat& format) {
+  const int64_t n = weights.cols(), group = std::min(format.group, n);
+  const Tensor left = Tensor::empty(weights.device(), {weights.rows(), n});
+#pragma omp parallel for
+  for (int64_t r = 0; r < weights.rows(); ++r) {
+    const RowCodes& row = rows[static_cast<size_t>(r)];
+    for (int64_t c = 0; c < n; ++c) {
+      const auto code =
+          static_cast<float>(row.codes[static_cast<size_t>(c)] - format.code_middle());
+      left.f32()[r * n + c] =
+          weights.f32()[r * n + c] - code * row.scales[static_cast<size_t>(c / group)];
+    }
+  }
+  return left;
+}
+
+RoundErrors errors_of(const Tensor& weights, const std::vector<RowCodes>& rows,
+                      const RowFormat& format, const MatrixInputs* inputs) {
+  const Tensor left = residue(weights, rows, format);
+  RoundErrors errors;
+  errors.weights =
+      ratio(squares(left.f32(), left.count()), squares(weights.f32(), weights.count()));
+  errors.outputs = -1;
+  if (inputs == nullptr || inputs->rows() == 0) return errors;
+  double lost = 0, all = 0;
+  for_inputs(weights.device(), *inputs, std::min(kErrorRows, inputs->rows()), [&](const Tensor& x) {
+    lost += squared_products(x, left);
+    all += squared_products(x, weights);
+  });
+  errors.outputs = ratio(lost, all);
+  return errors;
+}
+
+}  // namespace
+
+std::string_view round_method_name(RoundMethod method) {
+  return kNames[static_cast<size_t>(method)];
+}
+
+RoundMethod round_method(std::string_view name) {
+  const auto found = std::ranges::find(kNames, name);
+  if (found == kNames.end())
+    throw UsageError(fmt::format("method {}: expected {}", name, fmt::join(kNames, ", ")));
+  return static_cast<RoundMethod>(found - kNames.begin());
+}
+
+bool needs_inputs(RoundMethod method) {
+  return method >= RoundMethod::weighted;
+}
+
+const std::optional<Compensation>& MatrixRounder::compensation_for(Device& device,
+                                                                   const MatrixInputs& inputs) {
+  if (factored_ == nullptr || !factored_->same_rows(inputs))
+    compensation_ = Compensation::make(gram_of(device, inputs));
+  factored_ = &inputs;
+  return compensation_;
+}
+
+RoundedMatrix MatrixRounder::round(const Tensor& weights, const MatrixInputs* inputs) {
+  Device& device = weights.device();
+  const int64_t n = weights.cols();
+  std::vector<float> importance;
+  if (inputs != nullptr && needs_inputs(method_)) importance = mean_squares(device, *inputs);
+  const RoundOptions options{importance.empty() ? nullptr : importance.data(),
+                             method_ != RoundMethod::nearest};
+  RoundedMatrix rounded;
+  rounded.rows.resize(static_cast<size_t>(weights.rows()));
+#pragma omp parallel for schedule(dynamic, 4)
+  for (int64_t r = 0; r < weights.rows(); ++r)
+    rounded.rows[static_cast<size_t>(r)] =
+        round_row(*device.kernels(), weights.f32() + r * n, n, format_, options);
+  if (method_ == RoundMethod::gptq && inputs != nullptr) {
+    const std::optional<Compensation>& compensation = compensation_for(device, *inputs);
+    rounded.compensated = compensation.has_value();
+    if (compensation) round_compensated(*compensation, weights, format_, rounded.rows);
+  }
+  rounded.errors = errors_of(weights, rounded.rows, format_, inputs);
+  return rounded;
+}
+
+}  // namespace um

@@ -1,0 +1,56 @@
+// One matrix in integers, by the method that is asked for, with the errors that this makes.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "quant/gptq.h"
+#include "quant/inputs.h"
+
+namespace um {
+
+/// How integers are chosen, each with what the ones before it do (ops/rounding.h, quant/gptq.h).
+enum class RoundMethod {
+  nearest,   ///< "rtn": scale from the largest magnitude, each value to the nearest
+  ssz,       ///< "ssz": the scale of least squared error
+  weighted,  ///< "sszw": the same, squares weighed by the mean squares of the inputs
+  gptq       ///< "gptq": those scales, and each column makes up for the ones before it
+};
+std::string_view round_method_name(RoundMethod method);
+/// Throws UsageError for a name that is none.
+RoundMethod round_method(std::string_view name);
+/// Whether it looks at inputs.
+bool needs_inputs(RoundMethod method);
+
+/// Squared errors, as shares of the squares of what they are errors of.
+struct RoundErrors {
+  double weights = 0;
+  double outputs = 0;  ///< of the products with (at most kErrorRows of) the inputs; -1 without any
+};
+
+struct RoundedMatrix {
+  std::vector<RowCodes> rows;
+  RoundErrors errors;
+  bool compensated = false;  ///< gptq found its factor
+};
+
+/// Rounds matrices, keeping the last inputs' factor: matrices that read the same come in turn.
+class MatrixRounder {
+ public:
+  MatrixRounder(RoundMethod method, RowFormat format) : method_(method), format_(format) {}
+
+  /// `weights` [out, in], f32. `inputs` may be null; then a method that looks at them becomes
+  /// `ssz`.
+  RoundedMatrix round(const Tensor& weights, const MatrixInputs* inputs);
+
+ private:
+  const std::optional<Compensation>& compensation_for(Device& device, const MatrixInputs& inputs);
+
+  RoundMethod method_;
+  RowFormat format_;
+  const MatrixInputs* factored_ = nullptr;  ///< whose factor `compensation_` is
+  std::optional<Compensation> compensation_;
+};
+
+}  // namespace um
