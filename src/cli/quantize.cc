@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/paths.h"
+#include "core/unfinished.h"
 #include "data/text_file.h"
 #include "engine/compare.h"
 #include "models/checkpoint.h"
@@ -130,12 +131,29 @@ void check_memory(const Quantization& quantization, int64_t tokens) {
            needed / 1e9, tokens, there / 1e9);
 }
 
+/// A file that goes at the end, also when a signal or an exception is that.
+class PassingFile {
+ public:
+  explicit PassingFile(fs::path path) : path_(std::move(path)) { add_unfinished(path_); }
+  PassingFile(const PassingFile&) = delete;
+  PassingFile& operator=(const PassingFile&) = delete;
+  ~PassingFile() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+    keep_unfinished(path_);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
 /// The copy beside the original, on text that was not calibrated with.
 class Measurement {
  public:
   Measurement(const Flags& flags, const ModelConfig& config, const Tokenizer* tokenizer,
               const std::vector<int32_t>& tokens)
-      : flags_(flags), file_(fs::path(flags.out) / kBaseFile) {
+      : flags_(flags) {
     const int64_t context = std::min(flags.context, config.max_positions);
     if (tokenizer != nullptr && tokenizer->add_bos()) bos_ = tokenizer->bos_id();
     if (std::ssize(tokens) < context)
@@ -153,17 +171,16 @@ class Measurement {
   const std::string& note() const { return note_; }
   std::optional<DivergenceReport> measure(Device& device, Progress& line) const {
     if (!note_.empty()) return {};
+    const PassingFile file(fs::path(flags_.out) / kBaseFile);
     Estimate of_original;
     {
       line.announce("measuring the original");
       const auto base = load_model(flags_.model, device, nullptr, kF32Rows);
-      of_original = save_base_file(*base, text_, file_);
+      of_original = save_base_file(*base, text_, file.path());
     }
     line.announce("measuring the copy");
     const auto copy = load_model(flags_.out, device, nullptr, std::nullopt);
-    DivergenceReport report = compare_with_base(*copy, BaseFile(file_), bos_);
-    std::error_code ignored;
-    fs::remove(file_, ignored);
+    DivergenceReport report = compare_with_base(*copy, BaseFile(file.path()), bos_);
     // The file has rounded probabilities, which are a little too good for the original.
     report.base_perplexity = of_original;
     report.ratio.value = report.perplexity.value / of_original.value;
@@ -173,7 +190,6 @@ class Measurement {
 
  private:
   const Flags& flags_;
-  fs::path file_;
   int32_t bos_ = -1;
   std::string note_;
   ChunkedText text_;

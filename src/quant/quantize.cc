@@ -79,7 +79,7 @@ Quantization::Quantization(const fs::path& from, const fs::path& to, const Quant
       options_(options),
       device_(device),
       conversion_(from, to, {}, options.format) {
-  UM_CHECK(!path_exists(to / "config.json"),
+  UM_CHECK(!path_exists(to / "config.json") || path_exists(to / kStateFile),
            "{}: there is a model here; name a new one or remove it", to.string());
   config_ = conversion_.resolved_config();
   layers_ = config_.layers + config_.mtp_layers;
