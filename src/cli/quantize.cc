@@ -16,7 +16,6 @@
 #include "engine/compare.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
-#include "models/digests.h"
 #include "quant/report.h"
 #include "text/tokenizer.h"
 
@@ -78,6 +77,8 @@ Texts read_texts(const Flags& flags, const Tokenizer& tokenizer) {
 std::vector<LayerWalk::Batch> batches_of(const std::vector<int32_t>& ids, int64_t context,
                                          int64_t most) {
   const int64_t windows = std::ssize(ids) / context;
+  UM_CHECK(windows > 0, "calibration text: {} tokens are fewer than a --context of {}", ids.size(),
+           context);
   const int64_t taken = most > 0 ? std::clamp<int64_t>(most / context, 1, windows) : windows;
   std::vector<LayerWalk::Batch> batches;
   for (int64_t i = 0; i < taken; ++i) {
@@ -100,7 +101,8 @@ int64_t count_tokens(const std::vector<LayerWalk::Batch>& batches) {
 uint64_t hash_of(const std::vector<LayerWalk::Batch>& batches) {
   uint64_t hash = 0;
   for (const LayerWalk::Batch& batch : batches)
-    hash = hash * 1000003 + crc32_of(std::as_bytes(std::span(batch.tokens)));
+    hash = (hash * 1000003 + crc32_of(std::as_bytes(std::span(batch.tokens)))) * 1000003 +
+           crc32_of(std::as_bytes(std::span(batch.offsets)));
   return hash;
 }
 
@@ -195,14 +197,6 @@ class Measurement {
   ChunkedText text_;
 };
 
-/// Puts the report beside the model, and its files among those whose digests are kept.
-void add_report_files(const QuantizeReport& report, const fs::path& out) {
-  CheckpointDirectory directory(out);
-  write_report(report, out);
-  directory.seal();
-  directory.keep();
-}
-
 void print_report(const QuantizeReport& report, const std::optional<DivergenceReport>& quality,
                   const fs::path& out) {
   const auto row = [](const char* label, const std::string& text) {
@@ -218,7 +212,7 @@ void print_report(const QuantizeReport& report, const std::optional<DivergenceRe
   const auto noted = std::ranges::count_if(
       report.matrices, [](const QuantizedMatrix& m) { return !m.note.empty(); });
   if (noted > 0)
-    row("not as asked", fmt::format("{} matrices, of few inputs: see the report", noted));
+    row("not as asked", fmt::format("{} matrices: the report says which, and why", noted));
   if (!report.quality_note.empty()) row("quality", report.quality_note);
   if (quality) {
     row("perplexity",
@@ -228,7 +222,7 @@ void print_report(const QuantizeReport& report, const std::optional<DivergenceRe
         bold(fmt::format("{:.6f} ± {:.6f}", quality->kl.mean.value, quality->kl.mean.uncertainty)) +
             " nats from the original");
     row("first choice", fmt::format("{:.2f} % are the original's", 100 * quality->same_top.value));
-    row("over", digits(quality->tokens) + " tokens that were not calibrated with");
+    row("over", digits(quality->tokens) + " tokens");
   }
   row("report", (out / "quantization.html").string());
 }
@@ -252,6 +246,8 @@ void run(const Flags& flags, Device& device) {
   report.calibration_tokens = count_tokens(batches);
   Quantization quantization(model, flags.out, report.options, device);
   check_memory(quantization, report.calibration_tokens);
+  const Measurement measurement(flags, quantization.conversion().config(),
+                                tokenizer ? &*tokenizer : nullptr, texts.evaluation);
   Progress line;
   if (quantization.finished_layers() > 0)
     line.announce(
@@ -263,17 +259,21 @@ void run(const Flags& flags, Device& device) {
                             eta_text(line.seconds(), static_cast<double>(step.layer),
                                      static_cast<double>(step.layers))));
   });
-  report.name = fs::absolute(model).lexically_normal().stem().string();
+  report.name = model_name(model);
   report.source_bytes = quantization.conversion().source().total_bytes();
   report.bytes = quantization.conversion().bytes();
-  const Measurement measurement(flags, quantization.conversion().resolved_config(),
-                                tokenizer ? &*tokenizer : nullptr, texts.evaluation);
   report.quality_note = measurement.note();
-  const std::optional<DivergenceReport> quality = measurement.measure(device, line);
+  std::optional<DivergenceReport> quality;
+  try {
+    quality = measurement.measure(device, line);
+  } catch (const Error& error) {  // the model is there all the same
+    report.quality_note = fmt::format("Not measured: {}", error.what());
+  }
   if (quality) report.quality = to_json(*quality);
   report.seconds = line.seconds();
+  write_report(report, flags.out);
+  quantization.finish();
   line.clear();
-  add_report_files(report, flags.out);
   if (flags.json) return print_json(to_json(report));
   print_report(report, quality, flags.out);
 }

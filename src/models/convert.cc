@@ -34,11 +34,6 @@ Json config_of(const fs::path& from) {
   return config;
 }
 
-WeightSource weights_of(const fs::path& from, const Json& config) {
-  ModelConfig resolved = load_config(config, from.string());
-  return open_model_weights(from, resolved);
-}
-
 DType dtype_of_block(BlockType type) {
   switch (type) {
     case BlockType::f32:
@@ -98,12 +93,13 @@ bool widens(std::string_view from, std::string_view to) {
   return from == to || (to == "F32" && !beyond);
 }
 
-std::string name_of(const fs::path& from) {
-  const fs::path clean = fs::absolute(from).lexically_normal();
-  return clean.has_filename() ? clean.stem().string() : clean.parent_path().filename().string();
-}
-
 }  // namespace
+
+std::string model_name(const fs::path& path) {
+  const fs::path clean = fs::absolute(path).lexically_normal();
+  const fs::path named = clean.has_filename() ? clean : clean.parent_path();
+  return (is_gguf(named) ? named.stem() : named.filename()).string();
+}
 
 Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<BlockType> type,
                        std::optional<RowFormat> packed)
@@ -111,7 +107,8 @@ Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<B
       to_(to),
       to_gguf_(to.extension() == ".gguf"),
       config_(config_of(from)),
-      source_(weights_of(from, config_)),
+      stored_(load_config(config_, from.string())),
+      source_(open_model_weights(from, stored_)),
       packed_(packed) {
   UM_CHECK(!packed || !to_gguf_,
            "{}: {} is a form of directories; for a GGUF file choose q8_0, q4_0 or q4_k",
@@ -145,7 +142,7 @@ void Conversion::count(const StoredWeight& weight, std::string_view format, uint
 }
 
 void Conversion::plan_gguf_file(std::optional<BlockType> type) {
-  gguf_ = plan_gguf(config_, source_, name_of(from_));
+  gguf_ = plan_gguf(config_, source_, model_name(from_));
   choose_types(gguf_, type);
   for (const GgufOutput& output : gguf_.tensors) {
     const std::string_view format = block_format(output.spec.type).name;
@@ -174,7 +171,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
     }
     UM_CHECK(weight.read, "{}: tensor {}: {} cannot be converted", source_.where(), name,
              weight.format);
-    if (packed_ && is_packed(name, weight, *packed_)) {
+    if (packed_ && is_packed(name, weight, *packed_) && !is_redundant(name, stored_)) {
       plan_packed(name, weight);
       continue;
     }
@@ -206,12 +203,6 @@ void Conversion::plan_packed(const std::string& name, const StoredWeight& weight
     tensors_.push_back(std::move(part));
   }
   count(weight, format_name(*packed_), bytes, weight.codes.format == *packed_);
-}
-
-ModelConfig Conversion::resolved_config() const {
-  Json config = config_;
-  config.erase("quantization_config");  // converted when they are read
-  return load_config(config, source_.where());
 }
 
 uint64_t Conversion::bytes() const {

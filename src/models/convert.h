@@ -26,6 +26,9 @@ struct ConvertStep {
   bool exact = true;   ///< no value changes
 };
 
+/// What a model is called after its path: the directory's name, a file's without its end.
+std::string model_name(const std::filesystem::path& path);
+
 class Conversion {
  public:
   /// Opens `from` (a directory or a .gguf file) and plans files of type `type` (nothing: as stored)
@@ -36,8 +39,8 @@ class Conversion {
 
   bool to_gguf() const { return to_gguf_; }
   const WeightSource& source() const { return source_; }
-  /// The model that the new files describe.
-  ModelConfig resolved_config() const;
+  /// The model, as far as its weights are there.
+  const ModelConfig& config() const { return stored_; }
   /// By the types on both sides.
   const std::map<std::pair<std::string, std::string>, ConvertStep>& steps() const { return steps_; }
   uint64_t bytes() const;
@@ -71,6 +74,7 @@ class Conversion {
   std::filesystem::path from_, to_;
   bool to_gguf_ = false;
   nlohmann::json config_;
+  ModelConfig stored_;  ///< as the weights have it: MTP heads that are not there are left out
   WeightSource source_;
   GgufPlan gguf_;
   std::optional<RowFormat> packed_;

@@ -10,17 +10,7 @@
 namespace um {
 namespace {
 
-constexpr std::string_view kLayers = "model.layers.";
 constexpr std::string_view kEmbedding = "model.embed_tokens.weight", kHead = "lm_head.weight";
-
-/// The layer that a parameter belongs to, or -1.
-int64_t layer_of(const Param& param) {
-  int64_t layer = -1;
-  if (!param.name.starts_with(kLayers)) return layer;
-  const char* begin = param.name.data() + kLayers.size();
-  std::from_chars(begin, param.name.data() + param.name.size(), layer);
-  return layer;
-}
 
 bool is_vector(const Param& param) {
   return param.shape.rank() == 1;
@@ -38,6 +28,14 @@ std::vector<int32_t> shifted(const LayerWalk::Batch& batch, int64_t shift) {
 
 }  // namespace
 
+int64_t layer_of(std::string_view name) {
+  constexpr std::string_view kLayers = "model.layers.";
+  int64_t layer = -1;
+  if (name.starts_with(kLayers))
+    std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer);
+  return layer;
+}
+
 LayerWalk::LayerWalk(const ModelConfig& config, const WeightSource& source, Device& device,
                      std::vector<Batch> batches)
     : source_(source),
@@ -45,7 +43,8 @@ LayerWalk::LayerWalk(const ModelConfig& config, const WeightSource& source, Devi
       batches_(std::move(batches)) {
   for (const auto& param : model_->params().all()) {
     param->set_trainable(false);
-    const bool matrix = layer_of(*param) >= 0 || param->name == kEmbedding || param->name == kHead;
+    const bool matrix =
+        layer_of(param->name) >= 0 || param->name == kEmbedding || param->name == kHead;
     if (matrix && !is_vector(*param)) continue;
     if (!is_vector(*param)) param->allocate(device);
     load_param(*param, source_);
@@ -69,14 +68,15 @@ int64_t LayerWalk::layers() const {
 std::vector<const Param*> LayerWalk::matrices(int64_t layer) const {
   std::vector<const Param*> found;
   for (const auto& param : model_->params().all())
-    if (layer_of(*param) == layer && !is_vector(*param)) found.push_back(param.get());
+    if (layer_of(param->name) == layer && !is_vector(*param)) found.push_back(param.get());
   return found;
 }
 
 void LayerWalk::set_memory(int64_t layer, bool loaded) {
   const bool mtp = layer >= model_->trunk_layers();
   for (const auto& param : model_->params().all()) {
-    if (is_vector(*param) || !(layer_of(*param) == layer || (mtp && param->name == kEmbedding)))
+    if (is_vector(*param) ||
+        !(layer_of(param->name) == layer || (mtp && param->name == kEmbedding)))
       continue;
     if (!loaded) {
       param->release();
@@ -122,7 +122,7 @@ int64_t LayerWalk::largest_layer_bytes(const ModelConfig& config) {
   std::vector<int64_t> bytes(static_cast<size_t>(model->trunk_layers() + model->mtp_heads()), 0);
   int64_t embedding = 0;
   for (const auto& param : model->params().all()) {
-    const int64_t size = param->weight().bytes(), layer = layer_of(*param);
+    const int64_t size = param->weight().bytes(), layer = layer_of(param->name);
     if (param->name == kEmbedding) embedding = size;
     if (layer >= 0) bytes[static_cast<size_t>(layer)] += size;
   }

@@ -5,12 +5,16 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/model.h"
 #include "models/weights.h"
 
 namespace um {
+
+/// The N of "model.layers.N.…", or -1.
+int64_t layer_of(std::string_view name);
 
 class LayerWalk {
  public:

@@ -65,6 +65,7 @@ void PackWriter::write_codes(const std::string& name, const StoredWeight& weight
                              const TensorSink& sink) {
   std::vector<uint16_t>& scales = scales_[name];
   scales.clear();
+  scales.reserve(static_cast<size_t>(weight.rows() * format.scales(weight.columns())));
   for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
     const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
     for (const RowCodes& row : codes_of(weight, format, begin, count)) {

@@ -39,6 +39,22 @@ float stored_scale(float scale, bool half) {
   return half ? f32_from_f16(f16_from_f32(scale)) : scale;
 }
 
+/// Codes of 8 bits from integers of that scale, and the scale as it is kept. f16 keeps those below
+/// its smallest normal one badly: integers are then made anew, with what is kept.
+float keep_eight(const Group& group, float scale, bool half, const int8_t* integers,
+                 uint8_t* codes) {
+  constexpr float kSmallestNormal = 0x1p-14f;
+  const float kept = stored_scale(scale, half);
+  const bool anew = half && scale > 0 && scale < kSmallestNormal;
+  const auto again = [&](float x) {
+    return kept == 0 ? 0.0f : std::nearbyint(std::clamp(x / kept, -127.0f, 127.0f));
+  };
+  for (int64_t i = 0; i < group.size; ++i)
+    codes[i] = static_cast<uint8_t>(
+        (anew ? static_cast<int32_t>(again(group.x[i])) : int32_t{integers[i]}) + 128);
+  return kept;
+}
+
 /// Codes of -8 … 7: from a few scales on, the least-squares scale of the codes and the codes of
 /// that scale in turn; the best of all.
 float choose_scale(const Group& group, bool half, bool search, uint8_t* codes) {
@@ -99,8 +115,7 @@ RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowForm
     uint8_t* codes = row.codes.data() + begin;
     float& scale = row.scales[static_cast<size_t>(g)];
     if (format.type == RowType::panel8)
-      for (int64_t i = 0; i < n; ++i)
-        codes[i] = static_cast<uint8_t>(eight[begin + i] + format.code_middle());
+      scale = keep_eight({x + begin, nullptr, n}, scale, format.half, eight.data() + begin, codes);
     else if (std::isfinite(scale))
       scale = choose_scale(
           {x + begin, options.importance == nullptr ? nullptr : options.importance + begin, n},

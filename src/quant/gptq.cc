@@ -44,7 +44,9 @@ bool factor_of_inverse(const Tensor& square) {
 float rounded(float value, float scale, const RowFormat& format) {
   const auto top = static_cast<float>(format.code_middle() - 1);
   const float bottom = format.type == RowType::panel4 ? -top - 1 : -top;
-  return scale == 0 ? 0.0f : std::nearbyint(std::clamp(value / scale, bottom, top));
+  return scale == 0 || !std::isfinite(scale)
+             ? 0.0f
+             : std::nearbyint(std::clamp(value / scale, bottom, top));
 }
 
 /// Columns [begin, end) of `order` of one row, in turn: `values` are the row's in that order,
@@ -69,21 +71,24 @@ void round_block(const std::vector<int64_t>& order, const float* factor, int64_t
 std::optional<Compensation> Compensation::make(Tensor gram) {
   const int64_t n = gram.rows();
   double sum = 0;
+  int64_t alive = 0;
   std::vector<float> diagonal(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) {
-    float& square = gram.f32()[i * n + i];
-    if (square <= 0) square = 1;
+    const float square = diagonal[static_cast<size_t>(i)] = gram.f32()[i * n + i];
     sum += static_cast<double>(square);
-    diagonal[static_cast<size_t>(i)] = square;
+    alive += square > 0 ? 1 : 0;
   }
-  if (!std::isfinite(sum)) return {};
+  if (!std::isfinite(sum) || alive == 0) return {};
+  const double mean = sum / static_cast<double>(alive);
+  for (int64_t i = 0; i < n; ++i)  // a channel without input goes with no other
+    if (diagonal[static_cast<size_t>(i)] <= 0) gram.f32()[i * n + i] = static_cast<float>(mean);
   Compensation made;
   made.order_.resize(static_cast<size_t>(n));
   std::iota(made.order_.begin(), made.order_.end(), 0);
   std::stable_sort(made.order_.begin(), made.order_.end(), [&](int64_t a, int64_t b) {
     return diagonal[static_cast<size_t>(a)] > diagonal[static_cast<size_t>(b)];
   });
-  double damp = kDamp * sum / static_cast<double>(n);
+  double damp = kDamp * mean;
   for (int attempt = 0; attempt < kAttempts; ++attempt, damp *= 10) {
     made.factor_ = permuted(gram, made.order_, damp);
     if (factor_of_inverse(made.factor_)) return made;

@@ -1,10 +1,9 @@
 // See quantize.h.
 #include "quant/quantize.h"
 
-#include <charconv>
-#include <map>
+#include <algorithm>
+#include <cmath>
 
-#include "core/checksum.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
@@ -19,17 +18,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kStateFile = "quantize_state.json";
+/// Of what is unfinished; digests are of files beside it.
+constexpr const char* kStateFolder = "unfinished";
 constexpr uint64_t kMaxStateBytes = uint64_t{256} << 20;
 constexpr int64_t kOthers = -1;  // the tensors of no layer
 
-/// The layer that a tensor belongs to.
-int64_t layer_of(const std::string& name) {
-  constexpr std::string_view kLayers = "model.layers.";
-  int64_t layer = kOthers;
-  if (name.starts_with(kLayers))
-    std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer);
-  return layer;
+/// When the files of a checkpoint were written last.
+int64_t written_at(const fs::path& from) {
+  int64_t latest = 0;
+  const auto look = [&](const fs::path& file) {
+    latest = std::max<int64_t>(latest, fs::last_write_time(file).time_since_epoch().count());
+  };
+  if (fs::is_directory(from))
+    for (const auto& entry : fs::directory_iterator(from)) look(entry.path());
+  else
+    look(from);
+  return latest;
 }
 
 /// A piece of a parameter as a checkpoint stores it, all of it in f32.
@@ -41,10 +45,17 @@ Tensor read_matrix(const StoredWeight& weight, Device& device) {
   return values;
 }
 
-void check_finite(const Tensor& values, const std::string& where, const std::string& name) {
+void check_finite(const Tensor& values, const std::string& where) {
   for (int64_t i = 0; i < values.count(); ++i)
-    UM_CHECK(std::isfinite(values.f32()[i]), "{}: {}: element {} is {}; the weights are damaged",
-             where, name, i, values.f32()[i]);
+    UM_CHECK(std::isfinite(values.f32()[i]), "{}: element {} is {}; the weights are damaged", where,
+             i, values.f32()[i]);
+}
+
+void check_scales(const std::vector<RowCodes>& rows, const std::string& where) {
+  for (const RowCodes& row : rows)
+    for (const float scale : row.scales)
+      UM_CHECK(std::isfinite(scale),
+               "{}: values too large for f16 scales; such a model runs in bf16 or f32", where);
 }
 
 Json to_json(const QuantizedMatrix& matrix) {
@@ -78,17 +89,23 @@ Quantization::Quantization(const fs::path& from, const fs::path& to, const Quant
       to_(to),
       options_(options),
       device_(device),
-      conversion_(from, to, {}, options.format) {
-  UM_CHECK(!path_exists(to / "config.json") || path_exists(to / kStateFile),
+      conversion_(from, to, {}, options.format),
+      layers_(conversion_.config().layers + conversion_.config().mtp_layers) {
+  make_directories(to_);
+  lock_.emplace(to_, "another program is quantising into it");
+  UM_CHECK(!path_exists(to / "config.json") || path_exists(state_path()),
            "{}: there is a model here; name a new one or remove it", to.string());
-  config_ = conversion_.resolved_config();
-  layers_ = config_.layers + config_.mtp_layers;
   read_state();
 }
 
+fs::path Quantization::state_path() const {
+  return to_ / kStateFolder / "state.json";
+}
+
 Json Quantization::settings() const {
-  return {{"from", fs::absolute(from_).lexically_normal().string()},
+  return {{"from", (fs::absolute(from_) / "").lexically_normal().parent_path().string()},
           {"bytes", conversion_.source().total_bytes()},
+          {"written", written_at(from_)},
           {"scheme", format_name(options_.format)},
           {"method", round_method_name(options_.method)},
           {"min_rows", options_.min_rows},
@@ -96,10 +113,9 @@ Json Quantization::settings() const {
 }
 
 void Quantization::read_state() {
-  const fs::path path = to_ / kStateFile;
-  if (!path_exists(path)) return;
-  const Json state = read_json_file(path, kMaxStateBytes);
-  const auto refuse = [&](const char* what) {
+  if (!path_exists(state_path())) return;
+  const Json state = read_json_file(state_path(), kMaxStateBytes);
+  const auto refuse = [&](const std::string& what) {
     fail("{}: {}; repeat the command that began it, or remove the directory", to_.string(), what);
   };
   try {
@@ -107,171 +123,182 @@ void Quantization::read_state() {
       refuse("an unfinished quantisation of another model, or with other settings, is here");
     for (const Json& layer : state.at("layers")) {
       Layer& finished = finished_.emplace_back();
-      for (const Json& matrix : layer) finished.matrices.push_back(matrix_from(matrix));
+      for (const Json& matrix : layer) finished.push_back(matrix_from(matrix));
     }
   } catch (const Json::exception&) {
-    refuse("quantize_state.json is damaged");
+    refuse(fmt::format("{} is damaged", state_path().string()));
+  } catch (const UsageError&) {  // a method that is none
+    refuse(fmt::format("{} is damaged", state_path().string()));
   }
+  if (finished_layers() > layers_) refuse(fmt::format("{} is damaged", state_path().string()));
   for (int64_t layer = 0; layer < finished_layers(); ++layer)
-    if (layer >= layers_ || !path_exists(to_ / shard(layer)))
-      refuse("files of the unfinished quantisation are missing");
+    if (!path_exists(to_ / shard(layer)))
+      refuse(fmt::format("{} of the unfinished quantisation is missing", shard(layer)));
 }
 
 void Quantization::write_state() const {
   Json layers = Json::array();
   for (const Layer& layer : finished_) {
     Json matrices = Json::array();
-    for (const QuantizedMatrix& matrix : layer.matrices) matrices.push_back(to_json(matrix));
+    for (const QuantizedMatrix& matrix : layer) matrices.push_back(to_json(matrix));
     layers.push_back(std::move(matrices));
   }
-  write_file_atomic(to_ / kStateFile,
+  make_directories(to_ / kStateFolder);
+  write_file_atomic(state_path(),
                     to_text(Json{{"settings", settings()}, {"layers", layers}}) + "\n");
 }
 
-std::string Quantization::shard(int64_t layer) const {
-  const auto count = static_cast<size_t>(layers_) + 1;
-  return shard_name(layer == kOthers ? count - 1 : static_cast<size_t>(layer), count);
+/// The layer that a tensor is written with; kOthers for those of none.
+int64_t Quantization::group_of(const std::string& tensor) const {
+  const int64_t layer = layer_of(tensor);
+  return layer < layers_ ? layer : kOthers;
 }
 
-std::vector<TensorSpec> Quantization::tensors_of(int64_t layer) const {
+std::string Quantization::shard(int64_t group) const {
+  const auto count = static_cast<size_t>(layers_) + 1;
+  return shard_name(group == kOthers ? count - 1 : static_cast<size_t>(group), count);
+}
+
+std::vector<TensorSpec> Quantization::tensors_of(int64_t group) const {
   std::vector<TensorSpec> tensors;
   for (const TensorSpec& tensor : conversion_.tensors())
-    if (layer_of(tensor.name) == layer) tensors.push_back(tensor);
+    if (group_of(tensor.name) == group) tensors.push_back(tensor);
   return tensors;
 }
 
 int64_t Quantization::memory_bytes(int64_t tokens) const {
-  const int64_t layer = LayerWalk::largest_layer_bytes(config_);
+  const ModelConfig& config = conversion_.config();
+  const int64_t layer = LayerWalk::largest_layer_bytes(config);
   if (tokens == 0) return layer;
-  const AttentionConfig& a = config_.attention;
-  const int64_t top = std::max<int64_t>(config_.moe.top_k, 1);
+  const AttentionConfig& a = config.attention;
+  const int64_t top = std::max<int64_t>(config.moe.top_k, 1);
   const int64_t feed =
-      std::max(config_.dense_width, top * config_.moe.expert_width + config_.moe.shared_width);
+      std::max(config.dense_width, top * config.moe.expert_width + config.moe.shared_width);
   // What goes from layer to layer, twice while a layer runs, and a layer's inputs.
-  const int64_t channels = 2 * (config_.streams + 1) * config_.hidden + 2 * config_.hidden +
-                           a.q_lora_rank + a.heads * a.v_dim + feed;
-  const int64_t widest = std::max({config_.hidden, a.heads * a.v_dim, config_.dense_width});
+  const int64_t channels =
+      4 * (config.streams + 1) * config.hidden + a.q_lora_rank + a.heads * a.v_dim + feed;
+  const int64_t widest = std::max({2 * config.hidden, a.heads * a.v_dim, config.dense_width});
   return layer + 4 * tokens * channels + 2 * 4 * widest * widest;
 }
 
-void Quantization::write_shard(int64_t layer, const CodesOf& codes) {
+void Quantization::write_shard(int64_t group, const Codes& codes) const {
   PackWriter packs;
-  write_safetensors(to_ / shard(layer), tensors_of(layer),
-                    [&](const TensorSpec& part, const TensorSink& sink) {
-                      const std::string* name = conversion_.packed_matrix(part.name);
-                      if (name == nullptr) return conversion_.write_plain(part, sink);
-                      StoredWeight weight = conversion_.source().at(*name);
-                      weight.codes = codes(*name);
-                      packs.write(*name, weight, options_.format, part, sink);
-                    });
+  const auto write = [&](const TensorSpec& part, const TensorSink& sink) {
+    const std::string* name = conversion_.packed_matrix(part.name);
+    if (name == nullptr) return conversion_.write_plain(part, sink);
+    StoredWeight weight = conversion_.source().at(*name);
+    weight.codes = {options_.format, [&rows = codes.at(*name)](int64_t row, RowCodes& out) {
+                      out = rows[static_cast<size_t>(row)];
+                    }};
+    packs.write(*name, weight, options_.format, part, sink);
+  };
+  write_safetensors(to_ / shard(group), tensors_of(group), write);
 }
-
-namespace {
-
-/// Integers that are already known, as those of a file.
-StoredWeight::Codes codes_of(const std::vector<RowCodes>& rows, const RowFormat& format) {
-  return {format, [&rows](int64_t row, RowCodes& out) { out = rows[static_cast<size_t>(row)]; }};
-}
-
-}  // namespace
 
 QuantizedMatrix Quantization::quantize_matrix(const std::string& name, const MatrixInputs* inputs,
                                               MatrixRounder& rounder,
                                               std::vector<RowCodes>& rows) const {
   const StoredWeight& stored = conversion_.source().at(name);
+  const std::string where = conversion_.source().where() + ": " + name;
   QuantizedMatrix matrix;
   matrix.name = name;
   matrix.layer = layer_of(name);
-  matrix.method = options_.method;
   matrix.values = stored.rows() * stored.columns();
   matrix.bits = 8.0 * static_cast<double>(options_.format.row_bytes(stored.columns())) /
                 static_cast<double>(stored.columns());
   matrix.inputs = inputs == nullptr ? 0 : inputs->rows();
   const Tensor weights = read_matrix(stored, device_);
-  check_finite(weights, conversion_.source().where(), name);
+  check_finite(weights, where);
   const bool few = needs_inputs(options_.method) && matrix.inputs < options_.min_rows;
   RoundedMatrix rounded = rounder.round(weights, few ? nullptr : inputs);
-  if (few) {
-    matrix.method = RoundMethod::ssz;
-    matrix.note = fmt::format("{} inputs of {}", matrix.inputs, options_.min_rows);
-  } else if (matrix.method == RoundMethod::gptq && !rounded.compensated) {
-    matrix.method = RoundMethod::weighted;
-    matrix.note = "its inputs' Gram matrix has no factor";
-  }
+  check_scales(rounded.rows, where);
+  UM_CHECK(std::isfinite(rounded.errors.weights) && std::isfinite(rounded.errors.outputs),
+           "{}: it is multiplied with NaN or Inf when the calibration text runs through; the "
+           "weights are damaged",
+           where);
+  matrix.method = rounded.method;
   matrix.errors = rounded.errors;
+  if (few)
+    matrix.note = fmt::format("{} inputs of {}", matrix.inputs, options_.min_rows);
+  else if (matrix.method != options_.method)
+    matrix.note = "its inputs' Gram matrix has no factor, or is not worth one";
   rows = std::move(rounded.rows);
   return matrix;
 }
 
-void Quantization::quantize_layer(int64_t layer, const std::vector<const Param*>& params,
-                                  const InputRecorder* inputs) {
+/// Rounds and writes the matrices of a group; `params` are those of a layer, in whose order they
+/// are rounded, `inputs` what they were multiplied with (null: unknown).
+Quantization::Layer Quantization::quantize_group(int64_t group,
+                                                 const std::vector<const Param*>& params,
+                                                 const InputRecorder* inputs) const {
   Layer result;
+  Codes codes;
   MatrixRounder rounder(options_.method, options_.format);
-  std::map<std::string, std::vector<RowCodes>> codes;
+  const auto quantize = [&](const std::string& name, const MatrixInputs* seen) {
+    result.push_back(quantize_matrix(name, seen, rounder, codes[name]));
+  };
   for (const Param* param : params)
-    for (const Piece& piece : param->pieces) {
-      const std::string part = piece.name + "_packed";
-      if (conversion_.packed_matrix(part) == nullptr) continue;
-      result.matrices.push_back(
-          quantize_matrix(piece.name, inputs == nullptr ? nullptr : inputs->find(*param, piece),
-                          rounder, codes[piece.name]));
-    }
-  write_shard(layer,
-              [&](const std::string& name) { return codes_of(codes.at(name), options_.format); });
-  finished_.push_back(std::move(result));
-  write_state();
+    for (const Piece& piece : param->pieces)
+      if (conversion_.packed_matrix(piece.name + "_packed") != nullptr)
+        quantize(piece.name, inputs == nullptr ? nullptr : inputs->find(*param, piece));
+  // What the files have beside the model's parameters.
+  for (const TensorSpec& tensor : tensors_of(group))
+    if (const std::string* name = conversion_.packed_matrix(tensor.name);
+        name != nullptr && !codes.contains(*name))
+      quantize(*name, nullptr);
+  write_shard(group, codes);
+  return result;
 }
 
-std::vector<QuantizedMatrix> Quantization::run(
-    std::vector<LayerWalk::Batch> batches,
-    const std::function<void(const QuantizeStep&)>& progress) {
-  make_directories(to_);
-  const DirectoryLock lock(to_, "another program is quantising into it");
-  LayerWalk walk(config_, conversion_.source(), device_, std::move(batches));
+void Quantization::quantize_layers(std::vector<LayerWalk::Batch> batches,
+                                   const std::function<void(const QuantizeStep&)>& progress) {
+  const int64_t first = finished_layers();
+  if (first == layers_) return;
+  LayerWalk walk(conversion_.config(), conversion_.source(), device_, std::move(batches));
   for (int64_t layer = 0; layer < layers_; ++layer) {
-    const bool known = layer < finished_layers();
+    const bool known = layer < first;
     const std::vector<const Param*> params = walk.matrices(layer);
     std::optional<InputRecorder> inputs;
     if (walk.batches() > 0) {
       progress({layer, layers_, known ? "again" : "inputs"});
       walk.load();
       inputs.emplace(params);
-      if (known) {
-        walk.run();
-      } else {
-        const Observing watched(device_, *inputs);
-        walk.run();
-      }
+      std::optional<Observing> watched;
+      if (!known) watched.emplace(device_, *inputs);
+      walk.run();
     }
     walk.release();
     if (known) continue;
     progress({layer, layers_, "rounding"});
-    quantize_layer(layer, params, inputs ? &*inputs : nullptr);
+    finished_.push_back(quantize_group(layer, params, inputs ? &*inputs : nullptr));
+    write_state();
   }
+}
+
+std::vector<QuantizedMatrix> Quantization::run(
+    std::vector<LayerWalk::Batch> batches,
+    const std::function<void(const QuantizeStep&)>& progress) {
+  quantize_layers(std::move(batches), progress);
   progress({layers_, layers_, "writing the rest"});
-  finish();
-  std::vector<QuantizedMatrix> all;
-  for (const Layer& layer : finished_)
-    all.insert(all.end(), layer.matrices.begin(), layer.matrices.end());
+  Layer all;
+  for (const Layer& layer : finished_) all.insert(all.end(), layer.begin(), layer.end());
+  const Layer others = quantize_group(kOthers, {}, nullptr);
+  all.insert(all.end(), others.begin(), others.end());
+  std::map<std::string, std::string> shards;
+  for (const TensorSpec& tensor : conversion_.tensors())
+    shards[tensor.name] = shard(group_of(tensor.name));
+  write_shard_index(to_, shards, conversion_.bytes());
+  conversion_.write_texts();
   return all;
 }
 
-/// The tensors of no layer, the index and the other files; then it is a model.
 void Quantization::finish() {
-  write_shard(kOthers, [](const std::string& name) -> StoredWeight::Codes {
-    fail("{}: a matrix of no layer is not quantised", name);
-  });
-  std::map<std::string, std::string> shards;
-  for (const TensorSpec& tensor : conversion_.tensors())
-    shards[tensor.name] = shard(layer_of(tensor.name));
-  write_shard_index(to_, shards, conversion_.bytes());
   CheckpointDirectory output(to_);
-  conversion_.write_texts();
-  std::error_code error;
-  fs::remove(to_ / kStateFile, error);
-  UM_CHECK(!error, "{}: cannot remove: {}", (to_ / kStateFile).string(), error.message());
   output.seal();
   output.keep();
+  std::error_code error;
+  fs::remove_all(to_ / kStateFolder, error);
+  UM_CHECK(!error, "{}: cannot remove: {}", (to_ / kStateFolder).string(), error.message());
 }
 
 }  // namespace um

@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/files.h"
 #include "models/convert.h"
 #include "models/layer_walk.h"
 #include "quant/round_matrix.h"
@@ -53,38 +56,42 @@ class Quantization {
   /// What a run takes at most in memory, with so many tokens of calibration.
   int64_t memory_bytes(int64_t tokens) const;
 
-  /// Writes the checkpoint. The batches are the calibration text; none where the method needs none.
-  /// Throws Error; what is finished then stays, and the next run goes on from there to the same
-  /// bytes.
+  /// Writes the checkpoint, which can then be loaded. The batches are the calibration text; none
+  /// where the method needs none. Throws Error; what is finished then stays, and the next run goes
+  /// on from there to the same bytes.
   std::vector<QuantizedMatrix> run(std::vector<LayerWalk::Batch> batches,
                                    const std::function<void(const QuantizeStep&)>& progress);
+  /// Writes the digests of all files that are there, and forgets that anything was unfinished.
+  void finish();
 
  private:
-  struct Layer {
-    std::vector<QuantizedMatrix> matrices;
-  };
-  /// The integers of a matrix.
-  using CodesOf = std::function<StoredWeight::Codes(const std::string& name)>;
+  /// The matrices of a layer.
+  using Layer = std::vector<QuantizedMatrix>;
+  /// The integers of matrices.
+  using Codes = std::map<std::string, std::vector<RowCodes>>;
 
   void read_state();
   void write_state() const;
   nlohmann::json settings() const;
-  std::string shard(int64_t layer) const;
-  void write_shard(int64_t layer, const CodesOf& codes);
+  std::filesystem::path state_path() const;
+  int64_t group_of(const std::string& tensor) const;
+  std::string shard(int64_t group) const;
+  void write_shard(int64_t group, const Codes& codes) const;
   QuantizedMatrix quantize_matrix(const std::string& name, const MatrixInputs* inputs,
                                   MatrixRounder& rounder, std::vector<RowCodes>& rows) const;
-  void quantize_layer(int64_t layer, const std::vector<const Param*>& params,
-                      const InputRecorder* inputs);
-  std::vector<TensorSpec> tensors_of(int64_t layer) const;
-  void finish();
+  Layer quantize_group(int64_t group, const std::vector<const Param*>& params,
+                       const InputRecorder* inputs) const;
+  void quantize_layers(std::vector<LayerWalk::Batch> batches,
+                       const std::function<void(const QuantizeStep&)>& progress);
+  std::vector<TensorSpec> tensors_of(int64_t group) const;
 
   std::filesystem::path from_, to_;
   QuantizeOptions options_;
   Device& device_;
   Conversion conversion_;
-  ModelConfig config_;
   int64_t layers_ = 0;
-  std::vector<Layer> finished_;
+  std::optional<DirectoryLock> lock_;  ///< of the directory that is written
+  std::vector<Layer> finished_;        ///< layers
 };
 
 }  // namespace um

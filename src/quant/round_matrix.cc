@@ -13,8 +13,9 @@ namespace um {
 namespace {
 
 constexpr std::array<std::string_view, 4> kNames{"rtn", "ssz", "sszw", "gptq"};
-constexpr int64_t kErrorRows = 512;    // inputs that the error of a product is measured on
-constexpr int64_t kRowsAtOnce = 2048;  // of inputs, on their way into a Gram matrix
+constexpr int64_t kErrorRows = 512;     // inputs that the error of a product is measured on
+constexpr int64_t kColumnsPerRow = 16;  // a matrix with more is not worth GPTQ's factor
+constexpr int64_t kRowsAtOnce = 2048;   // of inputs, on their way into a Gram matrix
 
 /// Calls use(rows) with all inputs as f32 matrices, some at a time.
 template <class Use>
@@ -138,32 +139,37 @@ bool needs_inputs(RoundMethod method) {
   return method >= RoundMethod::weighted;
 }
 
-const std::optional<Compensation>& MatrixRounder::compensation_for(Device& device,
-                                                                   const MatrixInputs& inputs) {
-  if (factored_ == nullptr || !factored_->same_rows(inputs))
-    compensation_ = Compensation::make(gram_of(device, inputs));
-  factored_ = &inputs;
-  return compensation_;
+void MatrixRounder::look_at(Device& device, const MatrixInputs& inputs, bool compensate) {
+  if (seen_ == nullptr || !seen_->same_rows(inputs)) {
+    importance_ = mean_squares(device, inputs);
+    compensation_.reset();
+  }
+  seen_ = &inputs;
+  if (compensate && !compensation_) compensation_ = Compensation::make(gram_of(device, inputs));
 }
 
 RoundedMatrix MatrixRounder::round(const Tensor& weights, const MatrixInputs* inputs) {
   Device& device = weights.device();
   const int64_t n = weights.cols();
-  std::vector<float> importance;
-  if (inputs != nullptr && needs_inputs(method_)) importance = mean_squares(device, *inputs);
-  const RoundOptions options{importance.empty() ? nullptr : importance.data(),
-                             method_ != RoundMethod::nearest};
   RoundedMatrix rounded;
+  rounded.method = method_;
+  if (needs_inputs(method_) && inputs == nullptr) rounded.method = RoundMethod::ssz;
+  // Few rows are not worth a factor of their own size squared.
+  if (rounded.method == RoundMethod::gptq && weights.rows() * kColumnsPerRow < n)
+    rounded.method = RoundMethod::weighted;
+  if (needs_inputs(rounded.method)) {
+    look_at(device, *inputs, rounded.method == RoundMethod::gptq);
+    if (!compensation_) rounded.method = RoundMethod::weighted;
+  }
+  const RoundOptions options{needs_inputs(rounded.method) ? importance_.data() : nullptr,
+                             rounded.method != RoundMethod::nearest};
   rounded.rows.resize(static_cast<size_t>(weights.rows()));
 #pragma omp parallel for schedule(dynamic, 4)
   for (int64_t r = 0; r < weights.rows(); ++r)
     rounded.rows[static_cast<size_t>(r)] =
         round_row(*device.kernels(), weights.f32() + r * n, n, format_, options);
-  if (method_ == RoundMethod::gptq && inputs != nullptr) {
-    const std::optional<Compensation>& compensation = compensation_for(device, *inputs);
-    rounded.compensated = compensation.has_value();
-    if (compensation) round_compensated(*compensation, weights, format_, rounded.rows);
-  }
+  if (rounded.method == RoundMethod::gptq)
+    round_compensated(*compensation_, weights, format_, rounded.rows);
   rounded.errors = errors_of(weights, rounded.rows, format_, inputs);
   return rounded;
 }

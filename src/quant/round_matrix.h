@@ -32,10 +32,10 @@ struct RoundErrors {
 struct RoundedMatrix {
   std::vector<RowCodes> rows;
   RoundErrors errors;
-  bool compensated = false;  ///< gptq found its factor
+  RoundMethod method = RoundMethod::nearest;  ///< that was used: a lesser one if gptq cannot be
 };
 
-/// Rounds matrices, keeping the last inputs' factor: matrices that read the same come in turn.
+/// Rounds matrices, keeping what the last inputs say: matrices that read the same come in turn.
 class MatrixRounder {
  public:
   MatrixRounder(RoundMethod method, RowFormat format) : method_(method), format_(format) {}
@@ -45,11 +45,12 @@ class MatrixRounder {
   RoundedMatrix round(const Tensor& weights, const MatrixInputs* inputs);
 
  private:
-  const std::optional<Compensation>& compensation_for(Device& device, const MatrixInputs& inputs);
+  void look_at(Device& device, const MatrixInputs& inputs, bool compensate);
 
   RoundMethod method_;
   RowFormat format_;
-  const MatrixInputs* factored_ = nullptr;  ///< whose factor `compensation_` is
+  const MatrixInputs* seen_ = nullptr;  ///< the inputs that these are of:
+  std::vector<float> importance_;
   std::optional<Compensation> compensation_;
 };
 

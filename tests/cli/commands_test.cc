@@ -233,8 +233,7 @@ TEST_F(Commands, DebugWritesLogitsAndGradients) {
   EXPECT_NE(grads.find("grad.lm_head.weight"), nullptr);
 }
 
-/// Quantised with calibration text: a model that loads, the report, and what was measured is what
-/// `eval` measures; without text the integers of `convert`.
+/// Quantised with calibration text, and without: a model that loads, and the report.
 TEST_F(Commands, QuantizeWritesAModelAndItsReport) {
   const Json report = run_json({"quantize", path("model"), "--out", path("quantized"), "--calib",
                                 path("corpus.txt"), "--scheme", "w8a8", "--context", "64",
@@ -245,7 +244,7 @@ TEST_F(Commands, QuantizeWritesAModelAndItsReport) {
   EXPECT_LT(report["quality"]["kl"]["mean"]["value"], 0.01);
   EXPECT_TRUE(fs::exists(path("quantized/quantization.html")));
   EXPECT_FALSE(fs::exists(path("quantized/quantize_base.tmp")));
-  EXPECT_FALSE(fs::exists(path("quantized/quantize_state.json")));
+  EXPECT_FALSE(fs::exists(path("quantized/unfinished")));
   const Json eval = run_json(
       {"eval", "--model", path("quantized"), "--text", path("corpus.txt"), "--max-tokens", "64"});
   EXPECT_GT(eval["perplexity"], 1);

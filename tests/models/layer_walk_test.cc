@@ -35,17 +35,14 @@ TEST_P(LayerWalkTest, GivesTheModelsBits) {
   Device device("walk", cpu_device().kernels());
   LayerWalk walk(config, source, device, batches);
   ASSERT_EQ(walk.layers(), config.layers + config.mtp_layers);
-  const size_t without_layers = device.allocator().used_bytes();
   for (int64_t layer = 0; layer < walk.layers(); ++layer) {
-    for (const Param* param : walk.matrices(layer)) EXPECT_EQ(param->weight().bytes(), 0);
     walk.load();
-    for (const Param* param : walk.matrices(layer)) EXPECT_GT(param->weight().bytes(), 0);
+    for (int64_t other = 0; other < walk.layers(); ++other)
+      for (const Param* param : walk.matrices(other))
+        EXPECT_EQ(param->weight().bytes() > 0, other == layer) << param->name;
     walk.run();
     walk.release();
   }
-  EXPECT_LT(device.allocator().peak_bytes(),
-            2 * (without_layers + static_cast<size_t>(LayerWalk::largest_layer_bytes(config))) +
-                (size_t{16} << 20));
 
   for (size_t i = 0; i < batches.size(); ++i) {
     const Ragged rows = Ragged::full(cpu_device(), batches[i].offsets);

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -47,10 +48,10 @@ class QuantizeTest : public ::testing::Test {
   std::vector<QuantizedMatrix> quantize(const std::string& to, const QuantizeOptions& options,
                                         int64_t stop_at = -1, bool text = true) const {
     Quantization quantization(base_ / "model", base_ / to, options, cpu_device());
-    return quantization.run(text ? batches() : std::vector<LayerWalk::Batch>(),
-                            [&](const QuantizeStep& step) {
-                              if (step.layer == stop_at) fail("ended here");
-                            });
+    auto matrices = quantization.run(text ? batches() : std::vector<LayerWalk::Batch>(),
+                                     [&](const QuantizeStep& step) {
+                                       if (step.layer == stop_at) fail("ended here");
+                                     });
   }
 
   std::vector<float> logits_of(const std::string& name) const {
@@ -146,13 +147,77 @@ TEST_F(QuantizeTest, ExpertsThatSawTooLittleAreRoundedWithoutAndNamed) {
   EXPECT_GT(noted, 0u);
 }
 
+/// Ended behind the last layer: while the rest is written, and before the digests are.
+TEST_F(QuantizeTest, ARunThatWasEndedAtItsEndGoesOn) {
+  save("nano-openpangu2");  // streams: a matrix of no layer
+  const QuantizeOptions options{kW4Rows, RoundMethod::gptq, 64};
+  const size_t all = quantize("whole", options).size();
+  const auto whole = files_of(base_ / "whole");
+  const auto model = load_model(base_ / "whole", cpu_device());
+  EXPECT_THROW(quantize("parts", options, model->config().layers + model->config().mtp_layers),
+               Error);
+  Quantization(base_ / "model", base_ / "parts", options, cpu_device()).run(batches(), [](auto&) {
+  });
+  EXPECT_TRUE(fs::exists(base_ / "parts" / "config.json"));
+  EXPECT_EQ(quantize("parts", options).size(), all);
+  const auto parts = files_of(base_ / "parts");
+  ASSERT_EQ(whole.size(), parts.size());
+  for (const auto& [name, bytes] : whole) EXPECT_EQ(bytes, parts.at(name)) << name;
+}
+
 TEST_F(QuantizeTest, DamageIsNamed) {
   save("tiny-embedded");
-  const fs::path state = base_ / "out" / "quantize_state.json";
-  fs::create_directories(base_ / "out");
-  for (const char* text : {"{", "[]", R"({"settings":{},"layers":[]})", R"({"layers":3})"}) {
+  const QuantizeOptions options{kW4Rows, RoundMethod::ssz};
+  const auto refused = [&](const std::string& text, const std::string& expected) {
+    try {
+      quantize("out", options);
+      ADD_FAILURE() << "not refused: " << text;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
+    }
+  };
+  EXPECT_THROW(quantize("out", options, 1), Error);
+  const fs::path state = base_ / "out" / "unfinished" / "state.json";
+  const std::string good = read_file(state);
+  const auto with = [&](const std::string& what, const std::string& by) {
+    std::string text = good;
+    text.replace(text.find(what), what.size(), by);
+    return text;
+  };
+  for (const auto& [text, expected] : {
+           std::pair<std::string, std::string>{"{", "state.json"},
+           {R"({"layers":3})", "damaged"},
+           {R"({"settings":{},"layers":[]})", "other settings"},
+           {with("\"method\":\"ssz\",\"name\"", "\"method\":\"x\",\"name\""), "damaged"},
+           {with("\"bits\":4.5", "\"bits\":\"x\""), "damaged"},
+           {with("\"layers\":[", "\"layers\":[[],[],[],[],[],[],[],[],[],[],[],[],[],"), "damaged"},
+       }) {
     std::ofstream(state) << text;
-    EXPECT_THROW(quantize("out", {kW4Rows, RoundMethod::ssz}), Error) << text;
+    refused(text, expected);
+  }
+  std::ofstream(state) << good;
+  for (const auto& entry : fs::directory_iterator(base_ / "out"))
+    if (entry.path().filename().string().starts_with("model-00001")) fs::remove(entry.path());
+  refused("a layer less", "model-00001");
+}
+
+TEST_F(QuantizeTest, WeightsThatCannotBeRoundedAreNamed) {
+  for (const auto& [value, expected] :
+       {std::pair<float, std::string>{std::numeric_limits<float>::quiet_NaN(), "damaged"},
+        {1e9f, "too large"}}) {
+    const auto model = random_model("tiny-embedded");
+    model->params().find("model.layers.1.self_attn.o_proj.weight")->value.f32()[5] = value;
+    tiny_tokenizer().save(base_ / "model");
+    save_model(*model, base_ / "model");
+    try {
+      quantize("out", {kW4Rows, RoundMethod::ssz}, -1, false);
+      ADD_FAILURE() << value;
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find("model.layers.1.self_attn.o_proj.weight"), std::string::npos) << text;
+      EXPECT_NE(text.find(expected), std::string::npos) << text;
+    }
+    fs::remove_all(base_ / "out");
   }
 }
 
