@@ -27,7 +27,9 @@ constexpr int64_t kOthers = -1;  // the tensors of no layer
 int64_t written_at(const fs::path& from) {
   int64_t latest = 0;
   const auto look = [&](const fs::path& file) {
-    latest = std::max<int64_t>(latest, fs::last_write_time(file).time_since_epoch().count());
+    std::error_code error;
+    const auto time = fs::last_write_time(file, error);
+    if (!error) latest = std::max<int64_t>(latest, time.time_since_epoch().count());
   };
   if (fs::is_directory(from))
     for (const auto& entry : fs::directory_iterator(from)) look(entry.path());
