@@ -229,9 +229,9 @@ void print_report(const QuantizeReport& report, const std::optional<DivergenceRe
 
 void run(const Flags& flags, Device& device) {
   check_flags(flags);
+  const RoundMethod method = method_of(flags);
   const fs::path model = find_model(flags.model);
   const int64_t context = std::min(flags.context, read_config(model).max_positions);
-  const RoundMethod method = method_of(flags);
   std::optional<Tokenizer> tokenizer;
   Texts texts;
   if (!flags.calibration.empty() || !flags.evaluation.empty()) {

@@ -236,12 +236,12 @@ TEST_F(Commands, DebugWritesLogitsAndGradients) {
 /// Quantised with calibration text, and without: a model that loads, and the report.
 TEST_F(Commands, QuantizeWritesAModelAndItsReport) {
   const Json report = run_json({"quantize", path("model"), "--out", path("quantized"), "--calib",
-                                path("corpus.txt"), "--scheme", "w8a8", "--context", "64",
+                                path("corpus.txt"), "--scheme", "w4a8", "--context", "64",
                                 "--calib-tokens", "2048", "--eval-tokens", "512"});
   EXPECT_EQ(report["settings"]["method"], "gptq");
   EXPECT_EQ(report["settings"]["calibration_tokens"], 2048);
   EXPECT_GT(report["matrices"].size(), 10u);
-  EXPECT_LT(report["quality"]["kl"]["mean"]["value"], 0.01);
+  EXPECT_LT(report["quality"]["kl"]["mean"]["value"], 0.1);
   EXPECT_TRUE(fs::exists(path("quantized/quantization.html")));
   EXPECT_FALSE(fs::exists(path("quantized/quantize_base.tmp")));
   EXPECT_FALSE(fs::exists(path("quantized/unfinished")));
