@@ -45,13 +45,16 @@ class QuantizeTest : public ::testing::Test {
     return {{random_ids(512, vocab_, 1), {0, 256, 512}}, {random_ids(256, vocab_, 2), {0, 256}}};
   }
 
+  /// Ended by an exception before layer `stop_at`.
   std::vector<QuantizedMatrix> quantize(const std::string& to, const QuantizeOptions& options,
                                         int64_t stop_at = -1, bool text = true) const {
     Quantization quantization(base_ / "model", base_ / to, options, cpu_device());
-    auto matrices = quantization.run(text ? batches() : std::vector<LayerWalk::Batch>(),
-                                     [&](const QuantizeStep& step) {
-                                       if (step.layer == stop_at) fail("ended here");
-                                     });
+    const auto stop = [&](const QuantizeStep& step) {
+      if (step.layer == stop_at) fail("ended here");
+    };
+    auto matrices = quantization.run(text ? batches() : std::vector<LayerWalk::Batch>(), stop);
+    quantization.finish();
+    return matrices;
   }
 
   std::vector<float> logits_of(const std::string& name) const {
