@@ -113,7 +113,7 @@ TEST_F(QuantizeTest, WithoutInputsItIsWhatConvertWrites) {
 }
 
 TEST_F(QuantizeTest, ARunThatWasEndedGoesOnToTheSameBytes) {
-  save("tiny-ultra");  // MLA, experts, an MTP head
+  save("nano-ultra");  // MLA, experts, an MTP head
   const QuantizeOptions options{kW4Rows, RoundMethod::gptq, 64, 7};
   const std::vector<QuantizedMatrix> whole = quantize("whole", options);
   EXPECT_THROW(quantize("parts", options, 2), Error);
@@ -136,7 +136,7 @@ TEST_F(QuantizeTest, ARunThatWasEndedGoesOnToTheSameBytes) {
 }
 
 TEST_F(QuantizeTest, ExpertsThatSawTooLittleAreRoundedWithoutAndNamed) {
-  save("tiny-ultra");
+  save("nano-ultra");
   size_t noted = 0, experts = 0;
   for (const QuantizedMatrix& matrix : quantize("out", {kW4Rows, RoundMethod::gptq, 300})) {
     const bool expert = matrix.name.find("mlp.experts.") != std::string::npos;
@@ -225,7 +225,7 @@ TEST_F(QuantizeTest, WeightsThatCannotBeRoundedAreNamed) {
 }
 
 TEST_F(QuantizeTest, TheReportHasAllMatricesAndIsOnePage) {
-  save("tiny-ultra");
+  save("nano-ultra");
   QuantizeReport report;
   report.name = "a </script> model";
   report.matrices = quantize("out", {kW4Rows, RoundMethod::gptq, 64});
