@@ -144,7 +144,9 @@ TEST_F(QuantizeTest, ExpertsThatSawTooLittleAreRoundedWithoutAndNamed) {
     noted += matrix.note.empty() ? 0 : 1;
     EXPECT_EQ(matrix.method, matrix.inputs < 300 ? RoundMethod::ssz : RoundMethod::gptq);
     EXPECT_EQ(matrix.note.empty(), matrix.inputs >= 300) << matrix.name;
-    if (!expert) EXPECT_EQ(matrix.inputs, 768) << matrix.name;
+    if (!expert) {
+      EXPECT_EQ(matrix.inputs, 768) << matrix.name;
+    }
   }
   EXPECT_GT(experts, 0u);
   EXPECT_GT(noted, 0u);
