@@ -167,7 +167,7 @@ class Measurement {
     else if (weight_bytes(config, DType::f32) > memory_bytes() * 8 / 10)
       note_ = "Not measured: the original does not fit this machine's memory.";
     else
-      text_ = ChunkedText::cut(tokens, context, bos_);
+      text_ = ChunkedText::cut(with_bos(tokens), context, bos_);
   }
 
   const std::string& note() const { return note_; }
@@ -191,6 +191,12 @@ class Measurement {
   }
 
  private:
+  /// Each chunk begins with BOS where the text does.
+  std::vector<int32_t> with_bos(std::vector<int32_t> tokens) const {
+    if (bos_ >= 0 && tokens.front() != bos_) tokens.insert(tokens.begin(), bos_);
+    return tokens;
+  }
+
   const Flags& flags_;
   int32_t bos_ = -1;
   std::string note_;
@@ -207,8 +213,12 @@ void print_report(const QuantizeReport& report, const std::optional<DivergenceRe
                           static_cast<double>(report.bytes) /
                               static_cast<double>(std::max<uint64_t>(report.source_bytes, 1)),
                           bytes_text(static_cast<double>(report.source_bytes))));
-  row("bits", fmt::format("{:.2f} per weight of {} matrices, with scales",
-                          mean_bits(report.matrices), report.matrices.size()));
+  row("bits",
+      fmt::format("{:.2f} per weight of {} matrices, with scales; {:.2f} of the whole model",
+                  mean_bits(report.matrices), report.matrices.size(), report.whole_bits()));
+  row("as they were",
+      fmt::format("{} matrices: embedding, head, routers, and rows of no whole groups",
+                  report.kept.size()));
   const auto noted = std::ranges::count_if(
       report.matrices, [](const QuantizedMatrix& m) { return !m.note.empty(); });
   if (noted > 0)
@@ -262,6 +272,8 @@ void run(const Flags& flags, Device& device) {
   report.name = model_name(model);
   report.source_bytes = quantization.conversion().source().total_bytes();
   report.bytes = quantization.conversion().bytes();
+  report.kept = quantization.conversion().unpacked();
+  report.values = quantization.conversion().values();
   report.quality_note = measurement.note();
   std::optional<DivergenceReport> quality;
   try {
