@@ -259,9 +259,10 @@ void run(const Flags& flags, Device& device) {
   const Measurement measurement(flags, quantization.conversion().config(),
                                 tokenizer ? &*tokenizer : nullptr, texts.evaluation);
   Progress line;
-  if (quantization.finished_layers() > 0)
-    line.announce(
-        fmt::format("{} layers are there from an earlier run", quantization.finished_layers()));
+  if (quantization.conversion().from_integers())
+    line.warn("the model's weights are quantised already: they are rounded a second time");
+  if (const int64_t there = quantization.finished_layers(); there > 0)
+    line.announce(fmt::format("from an earlier run: {} layer{}", there, there == 1 ? "" : "s"));
   report.matrices = quantization.run(std::move(batches), [&](const QuantizeStep& step) {
     if (line.due())
       line.show(fmt::format("layer {} of {}: {}  {}", std::min(step.layer + 1, step.layers),

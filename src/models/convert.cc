@@ -163,7 +163,6 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
   // Two variables: gcc 12 takes an optional one for uninitialised.
   const bool chosen = type.has_value();
   const DType wanted = chosen ? dtype_of_block(*type) : resolved.dtype;
-  std::vector<std::string> ignored;  // matrices that stay as they are
   for (const auto& [name, weight] : source_.tensors()) {
     if (!name.starts_with("model.") && name != "lm_head.weight") {
       lost_.push_back(name);
@@ -176,7 +175,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
       continue;
     }
     if (packed_ && weight.shape.size() == 2 && name.ends_with(".weight"))
-      ignored.push_back(name.substr(0, name.rfind('.')));
+      unpacked_.push_back(name.substr(0, name.rfind('.')));
     TensorSpec spec{name, published_type(name, weight, resolved.dtype), weight.shape};
     if (chosen && !name.ends_with("e_score_correction_bias")) spec.dtype = wanted;
     const std::string_view format = dtype_file_name(spec.dtype);
@@ -188,7 +187,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
   if (packed_) {
     UM_CHECK(!packed_parts_.empty(), "{}: no matrix has rows of whole groups of {}",
              source_.where(), packed_->group);
-    config_["quantization_config"] = packed_config(*packed_, ignored);
+    config_["quantization_config"] = packed_config(*packed_, unpacked_);
   }
   config_.erase("dtype");
   const bool quantised = !source_.tensors().empty() && !source_.tensors().begin()->second.exact;
@@ -255,6 +254,17 @@ void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) cons
     write_values(*by_name.at(spec.name), sink);
     done(spec.byte_size());
   });
+}
+
+int64_t Conversion::values() const {
+  int64_t sum = 0;
+  for (const auto& [name, weight] : source_.tensors()) sum += weight.rows() * weight.columns();
+  return sum;
+}
+
+bool Conversion::from_integers() const {
+  return std::ranges::any_of(source_.tensors(),
+                             [](const auto& entry) { return !entry.second.exact; });
 }
 
 const std::string* Conversion::packed_matrix(const std::string& part) const {

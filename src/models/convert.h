@@ -53,6 +53,11 @@ class Conversion {
   /// hold, and the files beside them.
   const std::vector<TensorSpec>& tensors() const { return tensors_; }
   const std::string* packed_matrix(const std::string& part) const;
+  /// Matrices that stay as they are where others are packed; elements of all tensors; whether the
+  /// source has integers.
+  const std::vector<std::string>& unpacked() const { return unpacked_; }
+  int64_t values() const;
+  bool from_integers() const;
   void write_plain(const TensorSpec& tensor, const TensorSink& sink) const;
   void write_texts() const;
 
@@ -80,6 +85,7 @@ class Conversion {
   std::optional<RowFormat> packed_;
   std::vector<TensorSpec> tensors_;                  // of a directory
   std::map<std::string, std::string> packed_parts_;  // a part's name to its matrix
+  std::vector<std::string> unpacked_;
   std::map<std::pair<std::string, std::string>, ConvertStep> steps_;
   Ends ends_;
   std::vector<std::string> stops_, lost_, notes_;

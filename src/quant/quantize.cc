@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/checksum.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
@@ -97,6 +98,9 @@ Quantization::Quantization(const fs::path& from, const fs::path& to, const Quant
   lock_.emplace(to_, "another program is quantising into it");
   UM_CHECK(!path_exists(to / "config.json") || path_exists(state_path()),
            "{}: there is a model here; name a new one or remove it", to.string());
+  UM_CHECK(path_exists(state_path()) || fs::is_empty(to),
+           "{}: there are files here that are not of a quantisation; name a new directory",
+           to.string());
   read_state();
 }
 
@@ -116,16 +120,18 @@ Json Quantization::settings() const {
 
 void Quantization::read_state() {
   if (!path_exists(state_path())) return;
-  const Json state = read_json_file(state_path(), kMaxStateBytes);
   const auto refuse = [&](const std::string& what) {
     fail("{}: {}; repeat the command that began it, or remove the directory", to_.string(), what);
   };
+  const Json state = Json::parse(read_file(state_path(), kMaxStateBytes), nullptr, false);
   try {
     if (state.at("settings") != settings())
       refuse("an unfinished quantisation of another model, or with other settings, is here");
     for (const Json& layer : state.at("layers")) {
       Layer& finished = finished_.emplace_back();
-      for (const Json& matrix : layer) finished.push_back(matrix_from(matrix));
+      finished.crc = layer.at("crc");
+      for (const Json& matrix : layer.at("matrices"))
+        finished.matrices.push_back(matrix_from(matrix));
     }
   } catch (const Json::exception&) {
     refuse(fmt::format("{} is damaged", state_path().string()));
@@ -134,16 +140,17 @@ void Quantization::read_state() {
   }
   if (finished_layers() > layers_) refuse(fmt::format("{} is damaged", state_path().string()));
   for (int64_t layer = 0; layer < finished_layers(); ++layer)
-    if (!path_exists(to_ / shard(layer)))
-      refuse(fmt::format("{} of the unfinished quantisation is missing", shard(layer)));
+    if (!path_exists(to_ / shard(layer)) ||
+        crc_of_shard(layer) != finished_[static_cast<size_t>(layer)].crc)
+      refuse(fmt::format("{} of the unfinished quantisation is missing or damaged", shard(layer)));
 }
 
 void Quantization::write_state() const {
   Json layers = Json::array();
   for (const Layer& layer : finished_) {
     Json matrices = Json::array();
-    for (const QuantizedMatrix& matrix : layer) matrices.push_back(to_json(matrix));
-    layers.push_back(std::move(matrices));
+    for (const QuantizedMatrix& matrix : layer.matrices) matrices.push_back(to_json(matrix));
+    layers.push_back({{"crc", layer.crc}, {"matrices", std::move(matrices)}});
   }
   make_directories(to_ / kStateFolder);
   write_file_atomic(state_path(),
@@ -183,7 +190,11 @@ int64_t Quantization::memory_bytes(int64_t tokens) const {
   return layer + 4 * tokens * channels + 2 * 4 * widest * widest;
 }
 
-void Quantization::write_shard(int64_t group, const Codes& codes) const {
+uint32_t Quantization::crc_of_shard(int64_t group) const {
+  return crc32_of(MappedFile(to_ / shard(group)).bytes());
+}
+
+uint32_t Quantization::write_shard(int64_t group, const Codes& codes) const {
   PackWriter packs;
   const auto write = [&](const TensorSpec& part, const TensorSink& sink) {
     const std::string* name = conversion_.packed_matrix(part.name);
@@ -195,6 +206,7 @@ void Quantization::write_shard(int64_t group, const Codes& codes) const {
     packs.write(*name, weight, options_.format, part, sink);
   };
   write_safetensors(to_ / shard(group), tensors_of(group), write);
+  return crc_of_shard(group);
 }
 
 QuantizedMatrix Quantization::quantize_matrix(const std::string& name, const MatrixInputs* inputs,
@@ -237,7 +249,7 @@ Quantization::Layer Quantization::quantize_group(int64_t group,
   Codes codes;
   MatrixRounder rounder(options_.method, options_.format);
   const auto quantize = [&](const std::string& name, const MatrixInputs* seen) {
-    result.push_back(quantize_matrix(name, seen, rounder, codes[name]));
+    result.matrices.push_back(quantize_matrix(name, seen, rounder, codes[name]));
   };
   for (const Param* param : params)
     for (const Piece& piece : param->pieces)
@@ -248,7 +260,7 @@ Quantization::Layer Quantization::quantize_group(int64_t group,
     if (const std::string* name = conversion_.packed_matrix(tensor.name);
         name != nullptr && !codes.contains(*name))
       quantize(*name, nullptr);
-  write_shard(group, codes);
+  result.crc = write_shard(group, codes);
   return result;
 }
 
@@ -282,10 +294,12 @@ std::vector<QuantizedMatrix> Quantization::run(
     const std::function<void(const QuantizeStep&)>& progress) {
   quantize_layers(std::move(batches), progress);
   progress({layers_, layers_, "writing the rest"});
-  Layer all;
-  for (const Layer& layer : finished_) all.insert(all.end(), layer.begin(), layer.end());
-  const Layer others = quantize_group(kOthers, {}, nullptr);
-  all.insert(all.end(), others.begin(), others.end());
+  std::vector<QuantizedMatrix> all;
+  const auto take = [&](const Layer& layer) {
+    all.insert(all.end(), layer.matrices.begin(), layer.matrices.end());
+  };
+  std::ranges::for_each(finished_, take);
+  take(quantize_group(kOthers, {}, nullptr));
   std::map<std::string, std::string> shards;
   for (const TensorSpec& tensor : conversion_.tensors())
     shards[tensor.name] = shard(group_of(tensor.name));

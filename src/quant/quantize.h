@@ -65,8 +65,10 @@ class Quantization {
   void finish();
 
  private:
-  /// The matrices of a layer.
-  using Layer = std::vector<QuantizedMatrix>;
+  struct Layer {
+    std::vector<QuantizedMatrix> matrices;
+    uint32_t crc = 0;  ///< of its file
+  };
   /// The integers of matrices.
   using Codes = std::map<std::string, std::vector<RowCodes>>;
 
@@ -76,7 +78,9 @@ class Quantization {
   std::filesystem::path state_path() const;
   int64_t group_of(const std::string& tensor) const;
   std::string shard(int64_t group) const;
-  void write_shard(int64_t group, const Codes& codes) const;
+  /// Returns the file's CRC-32.
+  uint32_t write_shard(int64_t group, const Codes& codes) const;
+  uint32_t crc_of_shard(int64_t group) const;
   QuantizedMatrix quantize_matrix(const std::string& name, const MatrixInputs* inputs,
                                   MatrixRounder& rounder, std::vector<RowCodes>& rows) const;
   Layer quantize_group(int64_t group, const std::vector<const Param*>& params,

@@ -16,10 +16,17 @@ struct QuantizeReport {
   QuantizeOptions options;
   int64_t calibration_tokens = 0;
   uint64_t source_bytes = 0, bytes = 0;  ///< of the tensors, before and after
+  int64_t values = 0;                    ///< in them
+  std::vector<std::string> kept;         ///< matrices that are not quantised
   double seconds = 0;                    ///< of this run
   std::vector<QuantizedMatrix> matrices;
   nlohmann::ordered_json quality;  ///< the copy beside the original; null: not measured
   std::string quality_note;        ///< why not
+
+  /// Bits per weight of all tensors.
+  double whole_bits() const {
+    return values > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(values) : 0;
+  }
 };
 
 /// Bits per weight of the quantised matrices, with scales.

@@ -242,6 +242,15 @@ TEST_F(Commands, QuantizeWritesAModelAndItsReport) {
   EXPECT_EQ(report["settings"]["calibration_tokens"], 2048);
   EXPECT_GT(report["matrices"].size(), 10u);
   EXPECT_LT(report["quality"]["kl"]["mean"]["value"], 0.1);
+  // What was measured is what `eval` measures on the same text.
+  const Json measured = run_json({"quantize", path("model"), "--out", path("quantized2"), "--eval",
+                                  path("corpus.txt"), "--context", "64", "--eval-tokens", "640"});
+  run_ok({"eval", "--model", path("model"), "--dtype", "f32", "--text", path("corpus.txt"),
+          "--save-logits", path("base"), "--context", "64", "--chunks", "10"});
+  const Json compared =
+      run_json({"eval", "--model", path("quantized2"), "--kl-base", path("base")});
+  EXPECT_EQ(measured["quality"]["tokens"], compared["tokens"]);
+  EXPECT_EQ(measured["quality"]["kl"]["mean"]["value"], compared["kl"]["mean"]["value"]);
   EXPECT_TRUE(fs::exists(path("quantized/quantization.html")));
   EXPECT_FALSE(fs::exists(path("quantized/quantize_base.tmp")));
   EXPECT_FALSE(fs::exists(path("quantized/unfinished")));

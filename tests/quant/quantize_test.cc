@@ -190,20 +190,29 @@ TEST_F(QuantizeTest, DamageIsNamed) {
     return text;
   };
   for (const auto& [text, expected] : {
-           std::pair<std::string, std::string>{"{", "state.json"},
+           std::pair<std::string, std::string>{"{", "damaged"},
            {R"({"layers":3})", "damaged"},
            {R"({"settings":{},"layers":[]})", "other settings"},
            {with("\"method\":\"ssz\",\"name\"", "\"method\":\"x\",\"name\""), "damaged"},
            {with("\"bits\":4.5", "\"bits\":\"x\""), "damaged"},
-           {with("\"layers\":[", "\"layers\":[[],[],[],[],[],[],[],[],[],[],[],[],[],"), "damaged"},
+           {with("\"layers\":[", "\"layers\":[3,[],"), "damaged"},
        }) {
     std::ofstream(state) << text;
     refused(text, expected);
   }
   std::ofstream(state) << good;
   for (const auto& entry : fs::directory_iterator(base_ / "out"))
-    if (entry.path().filename().string().starts_with("model-00001")) fs::remove(entry.path());
+    if (const fs::path file = entry.path(); file.filename().string().starts_with("model-00001")) {
+      std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).seekp(-3, std::ios::end)
+          << 'x';
+      refused("a byte of a layer changed", "model-00001");
+      fs::remove(file);
+      break;
+    }
   refused("a layer less", "model-00001");
+  fs::remove_all(base_ / "out" / "unfinished");
+  std::ofstream(base_ / "out" / "notes.txt") << "mine";
+  refused("a directory of others", "name a new directory");
 }
 
 TEST_F(QuantizeTest, WeightsThatCannotBeRoundedAreNamed) {

@@ -11,7 +11,7 @@ function el(tag, attributes = {}, ...children) {
 
 const number = (value, digits = 3) => Number(value).toLocaleString("en", { maximumSignificantDigits: digits });
 const whole = (value) => Number(value).toLocaleString("en");
-const percent = (share) => (share < 0 ? "–" : number(100 * share) + " %");
+const percent = (share) => (share === null ? "–" : number(100 * share) + " %");
 const bytes = (count) => {
   const units = ["B", "kB", "MB", "GB", "TB"];
   const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(count, 1)) / 3)));
@@ -27,7 +27,7 @@ function tiles() {
   const { totals, quality } = data;
   const list = [
     tile("Size", bytes(totals.bytes), number(totals.bytes / totals.source_bytes) + " of the original's " + bytes(totals.source_bytes)),
-    tile("Bits per weight", number(totals.bits), "of the quantised matrices, with scales"),
+    tile("Bits per weight", number(totals.whole_bits), number(totals.bits) + " of the quantised matrices, with scales"),
   ];
   if (quality)
     list.push(
@@ -49,7 +49,7 @@ function errorMap() {
   for (const matrix of data.matrices) {
     if (!layers.has(matrix.layer)) layers.set(matrix.layer, new Map());
     const row = layers.get(matrix.layer);
-    const error = matrix.output_error >= 0 ? matrix.output_error : matrix.weight_error;
+    const error = matrix.output_error ?? matrix.weight_error;
     const at = kind(matrix.name);
     row.set(at, Math.max(row.get(at) ?? 0, error));
   }
@@ -101,10 +101,12 @@ document.getElementById("head").append(
   el("p", { class: "status" }, `${settings.scheme}, ${settings.method}` +
     (settings.calibration_tokens ? `, ${whole(settings.calibration_tokens)} tokens of calibration` : "") +
     `, ${number(data.seconds)} s`));
+const kept = data.kept.length === 0 ? "" : el("details", {}, el("summary", {}, `${data.kept.length} matrices as they were`),
+  el("pre", {}, data.kept.join("\n")));
 document.getElementById("main").append(tiles(),
   data.quality_note ? el("p", { class: "notice" }, data.quality_note) : "",
   el("h2", {}, "Errors by layer"),
   el("p", { class: "lead" }, "What rounding takes from each matrix's products, in % of their squares (of its weights, where no inputs are known); of several experts the largest."),
   errorMap(), ...coverage(),
   ...(noted.length ? [el("h2", {}, "Not as asked"), matrices(noted)] : []),
-  el("h2", {}, "Largest errors"), matrices(worst));
+  el("h2", {}, "Largest errors"), matrices(worst), kept);
