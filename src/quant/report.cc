@@ -21,15 +21,16 @@ double mean_bits(const std::vector<QuantizedMatrix>& matrices) {
 OrderedJson to_json(const QuantizeReport& report) {
   OrderedJson matrices = OrderedJson::array();
   for (const QuantizedMatrix& m : report.matrices)
-    matrices.push_back({{"name", m.name},
-                        {"layer", m.layer},
-                        {"method", round_method_name(m.method)},
-                        {"bits", m.bits},
-                        {"values", m.values},
-                        {"inputs", m.inputs},
-                        {"output_error", m.errors.outputs < 0 ? OrderedJson() : m.errors.outputs},
-                        {"weight_error", m.errors.weights},
-                        {"note", m.note}});
+    matrices.push_back(
+        {{"name", m.name},
+         {"layer", m.layer},
+         {"method", round_method_name(m.method)},
+         {"bits", m.bits},
+         {"values", m.values},
+         {"inputs", m.inputs},
+         {"output_error", m.errors.outputs < 0 ? OrderedJson() : OrderedJson(m.errors.outputs)},
+         {"weight_error", m.errors.weights},
+         {"note", m.note}});
   return {{"name", report.name},
           {"settings",
            {{"scheme", format_name(report.options.format)},
