@@ -41,7 +41,7 @@ function tiles() {
 
 // A matrix's kind: its name without layer and expert.
 const kind = (name) => name.replace(/^model\.layers\.\d+\./, "").replace(/experts\.\d+\./, "experts.").replace(/\.weight$/, "");
-const short = (name) => name.replace(/^self_attn\./, "").replace(/^mlp\./, "");
+const short = (name) => name.replace(/^(self_attn|mlp)\./, "").replace("shared_experts", "shared").replace(/_proj(_with_mqa)?$/, "");
 
 function errorMap() {
   const kinds = [...new Set(data.matrices.map((m) => kind(m.name)))];
