@@ -61,18 +61,6 @@ void check_scales(const std::vector<RowCodes>& rows, const std::string& where) {
                "{}: values too large for f16 scales; such a model runs in bf16 or f32", where);
 }
 
-Json to_json(const QuantizedMatrix& matrix) {
-  return {{"name", matrix.name},
-          {"layer", matrix.layer},
-          {"method", round_method_name(matrix.method)},
-          {"bits", matrix.bits},
-          {"values", matrix.values},
-          {"inputs", matrix.inputs},
-          {"weight_error", matrix.errors.weights},
-          {"output_error", matrix.errors.outputs},
-          {"note", matrix.note}};
-}
-
 QuantizedMatrix matrix_from(const Json& json) {
   return {json.at("name"),
           json.at("layer"),
@@ -80,11 +68,26 @@ QuantizedMatrix matrix_from(const Json& json) {
           json.at("bits"),
           json.at("values"),
           json.at("inputs"),
-          {json.at("weight_error"), json.at("output_error")},
+          {json.at("weight_error"),
+           json.at("output_error").is_null() ? -1 : json.at("output_error").get<double>()},
           json.at("note")};
 }
 
 }  // namespace
+
+nlohmann::ordered_json to_json(const QuantizedMatrix& m) {
+  const nlohmann::ordered_json unknown;
+  return {
+      {"name", m.name},
+      {"layer", m.layer},
+      {"method", round_method_name(m.method)},
+      {"bits", m.bits},
+      {"values", m.values},
+      {"inputs", m.inputs},
+      {"output_error", m.errors.outputs < 0 ? unknown : nlohmann::ordered_json(m.errors.outputs)},
+      {"weight_error", m.errors.weights},
+      {"note", m.note}};
+}
 
 Quantization::Quantization(const fs::path& from, const fs::path& to, const QuantizeOptions& options,
                            Device& device)
@@ -149,7 +152,7 @@ void Quantization::write_state() const {
   Json layers = Json::array();
   for (const Layer& layer : finished_) {
     Json matrices = Json::array();
-    for (const QuantizedMatrix& matrix : layer.matrices) matrices.push_back(to_json(matrix));
+    for (const QuantizedMatrix& matrix : layer.matrices) matrices.push_back(Json(to_json(matrix)));
     layers.push_back({{"crc", layer.crc}, {"matrices", std::move(matrices)}});
   }
   make_directories(to_ / kStateFolder);
@@ -292,6 +295,7 @@ void Quantization::quantize_layers(std::vector<LayerWalk::Batch> batches,
 std::vector<QuantizedMatrix> Quantization::run(
     std::vector<LayerWalk::Batch> batches,
     const std::function<void(const QuantizeStep&)>& progress) {
+  if (finished_.empty()) write_state();  // from here on the directory is known as unfinished
   quantize_layers(std::move(batches), progress);
   progress({layers_, layers_, "writing the rest"});
   std::vector<QuantizedMatrix> all;

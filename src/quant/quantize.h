@@ -36,6 +36,10 @@ struct QuantizedMatrix {
   std::string note;  ///< why it is not as was asked
 };
 
+/// {"name", "layer", "method", "bits", "values", "inputs", "output_error" (null: unknown),
+/// "weight_error", "note"}
+nlohmann::ordered_json to_json(const QuantizedMatrix& matrix);
+
 /// How far a run is: layer `layer` of `layers`, and what is being done.
 struct QuantizeStep {
   int64_t layer, layers;

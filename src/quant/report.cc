@@ -20,17 +20,7 @@ double mean_bits(const std::vector<QuantizedMatrix>& matrices) {
 
 OrderedJson to_json(const QuantizeReport& report) {
   OrderedJson matrices = OrderedJson::array();
-  for (const QuantizedMatrix& m : report.matrices)
-    matrices.push_back(
-        {{"name", m.name},
-         {"layer", m.layer},
-         {"method", round_method_name(m.method)},
-         {"bits", m.bits},
-         {"values", m.values},
-         {"inputs", m.inputs},
-         {"output_error", m.errors.outputs < 0 ? OrderedJson() : OrderedJson(m.errors.outputs)},
-         {"weight_error", m.errors.weights},
-         {"note", m.note}});
+  for (const QuantizedMatrix& matrix : report.matrices) matrices.push_back(to_json(matrix));
   return {{"name", report.name},
           {"settings",
            {{"scheme", format_name(report.options.format)},

@@ -116,7 +116,10 @@ TEST_F(QuantizeTest, ARunThatWasEndedGoesOnToTheSameBytes) {
   save("nano-ultra");  // MLA, experts, an MTP head
   const QuantizeOptions options{kW4Rows, RoundMethod::gptq, 64, 7};
   const std::vector<QuantizedMatrix> whole = quantize("whole", options);
+  EXPECT_THROW(quantize("parts", options, 0), Error);
+  std::ofstream(base_ / "parts" / "model-00001-of-00009.safetensors") << "a layer before its state";
   EXPECT_THROW(quantize("parts", options, 2), Error);
+  fs::remove(base_ / "parts" / "model-00001-of-00009.safetensors");
   EXPECT_FALSE(fs::exists(base_ / "parts" / "config.json"));
   // Other settings, another text: refused, and nothing is lost.
   EXPECT_THROW(quantize("parts", {kW8Rows, RoundMethod::gptq, 64, 7}), Error);
