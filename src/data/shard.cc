@@ -6,6 +6,7 @@
 
 #include "core/checksum.h"
 #include "core/error.h"
+#include "core/load.h"
 
 namespace um {
 namespace {
@@ -22,13 +23,6 @@ struct Header {
   char zeros[24];
 };
 static_assert(sizeof(Header) == 64);
-
-template <class T>
-T load(const std::byte* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
 
 template <class T>
 void append(std::string& out, const T& value) {

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/load.h"
 #include "engine/divergence.h"
 
 namespace um {
@@ -22,13 +23,6 @@ constexpr double kRange = 16;
 constexpr double kSteps = std::numeric_limits<uint16_t>::max();
 /// A logarithm of a probability may be so far above 0 by rounding.
 constexpr double kTolerance = 0.01;
-
-template <class T>
-T load(const std::byte* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
 
 template <class T>
 void store(std::byte* to, const T& value) {

@@ -67,6 +67,18 @@ CallReader::Match CallReader::take(std::string_view mark) {
   return match(mark, at_);
 }
 
+CallReader::Step CallReader::take_close() {
+  switch (take(form_.close)) {
+    case Match::kYes:
+      return calls() > 0 ? Step::kClosed : Step::kFault;
+    case Match::kPartly:
+      return Step::kMore;
+    case Match::kNo:
+      break;
+  }
+  return Step::kFault;
+}
+
 bool CallReader::is_tool(std::string_view name) const {
   return std::any_of(tools_.begin(), tools_.end(),
                      [&](const Tool& tool) { return tool.name == name; });

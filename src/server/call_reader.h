@@ -48,6 +48,8 @@ class CallReader {
   /// Whether the mark stands here; then it is passed. White space in it stands for any.
   Match take(std::string_view mark);
   Match match(std::string_view mark, size_t& at) const;
+  /// Passes the mark that stands behind the calls.
+  Step take_close();
   bool is_tool(std::string_view name) const;
 
   void begin_call(const std::string& name, std::vector<ToolCallDelta>& out);

@@ -231,7 +231,7 @@ class LiteralReader : public CallReader {
       case Place::kNext:
         return behind_value(out);
       default:
-        return tail();
+        return take_close();
     }
   }
 
@@ -264,19 +264,7 @@ class LiteralReader : public CallReader {
       return Step::kAgain;
     }
     if (list_) return go(Place::kName);
-    return tail();
-  }
-
-  Step tail() {
-    switch (take(form_.close)) {
-      case Match::kYes:
-        return calls() > 0 ? Step::kClosed : Step::kFault;
-      case Match::kPartly:
-        return Step::kMore;
-      case Match::kNo:
-        break;
-    }
-    return Step::kFault;
+    return take_close();
   }
 
   Step name() {

@@ -62,18 +62,7 @@ class ObjectReader : public CallReader {
     return list_ ? Step::kFault : tail();
   }
 
-  Step tail() {
-    if (form_.close.empty()) return Step::kFault;
-    switch (take(form_.close)) {
-      case Match::kYes:
-        return calls() > 0 ? Step::kClosed : Step::kFault;
-      case Match::kPartly:
-        return Step::kMore;
-      case Match::kNo:
-        break;
-    }
-    return Step::kFault;
-  }
+  Step tail() { return form_.close.empty() ? Step::kFault : take_close(); }
 
   Step member(std::vector<ToolCallDelta>& out) {
     if (next() == '}' && !comma_) {
