@@ -95,6 +95,77 @@ double seconds(const std::function<void()>& run) {
   return now() - begin;
 }
 
+/// A cache's rows in a narrow format.
+struct NarrowCache {
+  std::vector<uint16_t> bf16;
+  std::vector<int8_t> i8;
+  std::vector<float> scales;
+  RowsView view;
+
+  NarrowCache(const Kernels& kernels, const float* x, int64_t rows, int64_t width, bool int8) {
+    if (int8) {
+      const int64_t groups = int8_groups(width);
+      i8.resize(rows * width);
+      scales.resize(rows * groups);
+      kernels.quantize_rows({.rows = rows,
+                             .width = width,
+                             .x = x,
+                             .ldx = width,
+                             .values = i8.data(),
+                             .ld_values = width,
+                             .scales = scales.data(),
+                             .ld_scales = groups});
+      view = {i8.data(), width, kInt8CacheRows, scales.data(), groups};
+    } else {
+      bf16.resize(rows * width);
+      kernels.narrow_rows(
+          {.rows = rows, .width = width, .x = x, .ldx = width, .y = bf16.data(), .ldy = width});
+      view = {bf16.data(), width};
+    }
+  }
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// The same over an f32, a bf16 and an int8 cache, in turn: medians, and of what each turn's times
+/// are relative to each other.
+void measure_caches(const Kernels& kernels, const Case& c, const Buffers& b, int rounds) {
+  const Attention& f32 = b.args.forward;
+  const int64_t rows = b.kv_offsets.back();
+  std::vector<NarrowCache> k, v;
+  std::vector<Attention> all{f32};
+  k.reserve(2), v.reserve(2);
+  for (const bool int8 : {false, true}) {
+    k.emplace_back(kernels, b.k.data(), rows, f32.ldk, int8);
+    if (!c.absorbed) v.emplace_back(kernels, b.v.data(), rows, f32.ldv, int8);
+    Attention a = f32;
+    a.k = a.v = nullptr;
+    a.narrow_k = k.back().view;
+    a.narrow_v = c.absorbed ? a.narrow_k : v.back().view;
+    all.push_back(a);
+  }
+  std::vector<double> times[3], gain[3];
+  for (int i = 0; i < rounds; i++) {
+    for (int n = 0; n < 3; n++)
+      times[n].push_back(seconds([&] { kernels.attention(all[size_t(n)]); }));
+    for (int n = 0; n < 3; n++) gain[n].push_back(times[1].back() / times[n].back());
+  }
+  const char* names[] = {"f32", "bf16", "int8"};
+  for (int n = 0; n < 3; n++) {
+    const auto bytes = [&](int64_t width) {
+      const RowFormat format = n == 0 ? kF32Rows : n == 1 ? kBf16Rows : kInt8CacheRows;
+      return double(format.row_bytes(width));
+    };
+    const double row = bytes(f32.ldk) + (c.absorbed ? 0 : bytes(f32.ldv));
+    const double time = median(times[n]);
+    fmt::print("    {:<5} cache {:5.0f} bytes a token  {:8.3f} ms {:5.1f} GB/s  {:5.2f} x bf16\n",
+               names[n], row, time * 1e3, row * double(rows) / time / 1e9, median(gain[n]));
+  }
+}
+
 void measure(const Kernels& kernels, const Case& c, int rounds) {
   Buffers b(c);
   const Attention& a = b.args.forward;
@@ -121,6 +192,7 @@ void measure(const Kernels& kernels, const Case& c, int rounds) {
                100 * backward_rate / ceiling);
   } else {
     fmt::print("  keys and values {:5.1f} GB/s\n", b.kv_bytes / forward / 1e9);
+    measure_caches(kernels, c, b, rounds);
   }
 }
 
@@ -144,6 +216,10 @@ std::vector<Case> cases() {
       {"decode bench-small x16", 16, 1, 288, 0, 256, std::vector<int64_t>(16, 1), 500, true},
       {"decode mla 16 heads", 16, 1, 576, 0, 512, {1}, 16383, true},
       {"decode mla 128 heads", 128, 1, 576, 0, 512, {1}, 4095, true},
+      {"decode 4096 mla 16 heads", 16, 1, 576, 0, 512, {1}, 4095, true},
+      {"decode 4096 gqa 40/8 d128", 40, 8, 128, 0, 128, {1}, 4095},
+      {"decode 4096 gqa 9/3 d64", 9, 3, 64, 0, 64, {1}, 4095},
+      {"decode 4096 mha 16 d128", 16, 16, 128, 0, 128, {1}, 4095},
   };
 }
 

@@ -79,15 +79,17 @@ class Streams {
     check_fits_memory(config_, weights_, 1, what);
     model_ = make_model(config_, device, weights_);
     fill_cheaply(model_->params(), config_.weight_init_std());
+    cache_type_ = cache_type_of(options.cache_dtype).value_or(model_->default_cache_type());
     const int64_t each = KvPool::pages_for(capacity);
     pool_ = std::make_unique<KvPool>(
-        model_->make_pool(streams * each, dtype_from_name(options.cache_dtype)));
+        model_->make_pool(streams * each, cache_type_));
     pages_.resize(static_cast<size_t>(streams * each));
     std::iota(pages_.begin(), pages_.end(), 0);
   }
 
   const ModelConfig& config() const { return config_; }
   std::string weights() const { return format_name(weights_.matrices); }
+  DType cache_type() const { return cache_type_; }
 
   /// Each stream gets `rows` new rows; logits of its last.
   void forward(int64_t rows, bool prompt, BalanceLoss* observer = nullptr) {
@@ -156,6 +158,7 @@ class Streams {
   WeightTypes weights_;
   int64_t streams_, length_ = 0;
   std::unique_ptr<Model> model_;
+  DType cache_type_ = DType::f32;
   std::unique_ptr<KvPool> pool_;
   std::vector<int32_t> pages_;
   RandomStream random_{3, 0};
@@ -204,7 +207,7 @@ void bench_decode(const BenchOptions& options, Device& device) {
     seconds.push_back(seconds_of([&] { streams.forward(1, false); }));
   const double bandwidth = median({before, read_bandwidth(), read_bandwidth()});
   const auto batch = static_cast<double>(options.batch);
-  const DType cache = dtype_from_name(options.cache_dtype);
+  const DType cache = streams.cache_type();
   const double kv = static_cast<double>(kv_bytes_per_token(streams.config(), cache)) *
                     static_cast<double>(options.depth + options.tokens / 2);
   const double bytes = streams.weight_bytes_read(streams.experts_read()) / batch + kv;
@@ -212,7 +215,7 @@ void bench_decode(const BenchOptions& options, Device& device) {
   if (options.json)
     print_json({{"model", options.model},
                 {"dtype", streams.weights()},
-                {"cache_dtype", options.cache_dtype},
+                {"cache_dtype", dtype_name(cache)},
                 {"batch", options.batch},
                 {"depth", options.depth},
                 {"tokens_per_s", rate},
@@ -222,9 +225,9 @@ void bench_decode(const BenchOptions& options, Device& device) {
                 {"peak_bytes", peak_resident_bytes()}});
   else
     fmt::print(
-        "{} in {} on {}, {} at a time: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's "
+        "{} in {}, cache in {}, on {}, {} at a time: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's "
         "read rate ({:.1f} GB/s); {} read per token\n",
-        options.model, streams.weights(), device.name(), options.batch, rate, rate * bytes / 1e9,
+        options.model, streams.weights(), dtype_name(cache), device.name(), options.batch, rate, rate * bytes / 1e9,
         100 * ratio, bandwidth / 1e9, bytes_text(bytes));
   if (!options.profile) return;
   Meter meter;

@@ -22,7 +22,7 @@ namespace {
 
 struct Flags {
   WeightFlags weights;
-  std::string model, system, mode = "default", cache_dtype = "f32";
+  std::string model, system, mode = "default", cache_dtype = "auto";
   SamplingFlags sampling;
   int64_t max_tokens = 512, context = 0;
 };
@@ -74,8 +74,9 @@ class Chat {
         marks_(ChatMarks::of(tokenizer_, template_)),
         model_(flags.weights.load(directory_, globals.device())),
         engine_(*model_,
-                {.cache_type = dtype_from_name(flags.cache_dtype), .context = context(flags)}),
+                {.cache_type = cache_type_of(flags.cache_dtype), .context = context(flags)}),
         base_(is_base_model(directory_)) {
+    fmt::print(stderr, "{}\n", dim(engine_.describe_cache(), true));
     const Ends ends = find_ends(model_->config(), tokenizer_, directory_, &template_);
     options_ = {.sampling = flags.sampling.resolve(sampling_defaults(directory_)),
                 .seed = flags.sampling.resolve_seed(),

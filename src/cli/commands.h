@@ -51,7 +51,7 @@ struct WeightFlags {
   /// about the checkpoint, and where the experts are if not all are in memory.
   std::unique_ptr<Model> load(const std::filesystem::path& path, Device& device) const;
 };
-/// --cache-dtype f32|int8: the type of the KV cache.
+/// --cache-dtype auto|f32|bf16|int8: the type of the KV cache.
 CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype);
 /// --json
 CLI::Option* add_json_flag(CLI::App* command, bool& json);

@@ -14,7 +14,7 @@ namespace {
 
 struct Flags {
   WeightFlags weights;
-  std::string model, prompt, prompt_file, cache_dtype = "f32";
+  std::string model, prompt, prompt_file, cache_dtype = "auto";
   SamplingFlags sampling;
   int64_t max_tokens = 256;
   std::vector<std::string> stop;
@@ -95,7 +95,7 @@ void run_generate(const Flags& flags, const Globals& globals) {
     drafter = load_model(draft, globals.device(), nullptr, weights_of(flags.weights.dtype));
   }
   Engine engine(*model, {.cache_tokens = std::ssize(ids) + flags.max_tokens + 1,
-                         .cache_type = dtype_from_name(flags.cache_dtype),
+                         .cache_type = cache_type_of(flags.cache_dtype),
                          .draft_tokens = flags.drafts,
                          .ngram_drafts = flags.ngram_drafts,
                          .draft_model = drafter.get()});

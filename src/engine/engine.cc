@@ -9,8 +9,11 @@
 #include <optional>
 #include <utility>
 
+#include "core/free_memory.h"
+#include "core/units.h"
 #include "engine/scheduler.h"
 #include "engine/step.h"
+#include "models/count.h"
 #include "ops/embedding.h"
 #include "ops/launch.h"
 
@@ -22,11 +25,46 @@ constexpr int64_t kLeastPromptRows = 16;  // of a step, whatever the time they t
 constexpr int64_t kRetryDrafts = 64;  // tokens after which drafts that did not pay are tried again
 constexpr double kRateWeight = 0.2;   // of the newest measurement of the prompt speed
 
+/// Bytes of a page in all layers of the model and of the one that writes drafts.
+int64_t page_bytes(const EngineOptions& options, const Model& model) {
+  int64_t bytes = 0;
+  for (const Model* one : {&model, options.draft_model}) {
+    if (one == nullptr) continue;
+    for (const KvLayout::Widths& widths : kv_layout(one->config()).layers)
+      bytes += KvLayout::page_bytes(widths, *options.cache_type);
+  }
+  return std::max<int64_t>(bytes, 1);
+}
+
+/// The pool's type and rows: those asked for, if they fit; else a context within a share of what is
+/// free, and then no longer a context than that.
+void size_pool(EngineOptions& options, const Model& model) {
+  if (!options.cache_type) options.cache_type = model.default_cache_type();
+  if (options.free_memory <= 0) options.free_memory = free_memory_bytes();
+  const int64_t page = page_bytes(options, model);
+  const auto free = static_cast<double>(options.free_memory);
+  if (options.cache_tokens > 0) {
+    const auto bytes = static_cast<double>(KvPool::pages_for(options.cache_tokens) * page);
+    UM_CHECK(bytes <= free,
+             "a KV cache of {} tokens in {} takes {}, {} are free: lower --cache-tokens or take a "
+             "smaller --cache-dtype",
+             options.cache_tokens, dtype_name(*options.cache_type), bytes_text(bytes),
+             bytes_text(free));
+    return;
+  }
+  const auto most = static_cast<int64_t>(kCacheShare * free / static_cast<double>(page));
+  UM_CHECK(most > 0,
+           "the KV cache may take {:.0f}% of the free memory, {}: {} tokens take {}; name a size "
+           "with --cache-tokens",
+           100 * kCacheShare, bytes_text(kCacheShare * free), kPageRows,
+           bytes_text(static_cast<double>(page)));
+  options.cache_tokens = std::min(std::max(options.context, kDefaultCacheRows), most * kPageRows);
+  options.context = std::min(options.context, options.cache_tokens);
+}
+
 EngineOptions resolve(EngineOptions options, const Model& model) {
   const int64_t longest = model.config().max_positions;
   options.context = options.context > 0 ? std::min(options.context, longest) : longest;
-  if (options.cache_tokens <= 0)
-    options.cache_tokens = std::max(options.context, kDefaultCacheRows);
   if (options.max_batch < 1 || options.prefill_rows < 1 || options.max_queue < 1)
     throw UsageError("the engine's batch, prefill rows and queue are at least 1");
   const int64_t heads = model.mtp_heads();
@@ -40,6 +78,7 @@ EngineOptions resolve(EngineOptions options, const Model& model) {
   if (options.draft_model != nullptr && options.draft_model->config().vocab != model.config().vocab)
     throw UsageError(fmt::format("the draft model has {} tokens, the model {}",
                                  options.draft_model->config().vocab, model.config().vocab));
+  size_pool(options, model);
   return options;
 }
 
@@ -67,7 +106,7 @@ class Engine::Impl {
   Impl(const Model& model, const EngineOptions& options)
       : model_(model),
         options_(resolve(options, model)),
-        pool_(model.make_pool(KvPool::pages_for(options_.cache_tokens), options_.cache_type)),
+        pool_(model.make_pool(KvPool::pages_for(options_.cache_tokens), *options_.cache_type)),
         scheduler_(
             options_, pool_.pages(), kPageRows,
             std::min(options_.context, pool_.pages() * kPageRows),
@@ -76,7 +115,7 @@ class Engine::Impl {
                                       copy_page_rows(pool_, from, to, rows);
                                     }) {
     if (options_.draft_model != nullptr)
-      draft_pool_.emplace(options_.draft_model->make_pool(pool_.pages(), options_.cache_type));
+      draft_pool_.emplace(options_.draft_model->make_pool(pool_.pages(), *options_.cache_type));
   }
 
   uint64_t submit(EngineRequest request, std::shared_ptr<RequestSink> sink);
@@ -528,6 +567,15 @@ const EngineOptions& Engine::options() const {
 }
 const Model& Engine::model() const {
   return impl_->model_;
+}
+
+std::string Engine::describe_cache() const {
+  const EngineOptions& options = impl_->options_;
+  const auto bytes = static_cast<double>(KvPool::pages_for(options.cache_tokens) *
+                                         page_bytes(options, impl_->model_));
+  return fmt::format("KV cache of {} tokens in {}: {}, {:.1f}% of the free memory",
+                     options.cache_tokens, dtype_name(*options.cache_type), bytes_text(bytes),
+                     100 * bytes / static_cast<double>(options.free_memory));
 }
 
 }  // namespace um

@@ -78,9 +78,15 @@ class RequestSink {
                          std::string_view error) = 0;
 };
 
+/// Of the free memory, what a pool of a size that nobody asked for may take.
+inline constexpr double kCacheShare = 0.5;
+
 struct EngineOptions {
-  int64_t cache_tokens = 0;       ///< rows of the KV pool; 0: one context, at least 8192 rows
-  DType cache_type = DType::f32;  ///< of the KV pool: f32, or i8 with a scale per 64 channels
+  int64_t cache_tokens = 0;  ///< rows of the KV pool; 0: one context, at least 8192 rows, within
+                             ///< kCacheShare of the free memory
+  std::optional<DType> cache_type = {};  ///< f32, bf16, or i8 with a scale per 64 channels;
+                                         ///< nothing: Model::default_cache_type
+  int64_t free_memory = 0;               ///< bytes that the pool is to fit; 0: what is free now
   int64_t context = 0;            ///< longest prompt + answer; 0: the model's
   int64_t max_batch = 64;         ///< requests in one forward
   int64_t prefill_rows = 512;     ///< prompt rows in one forward, at most
@@ -114,7 +120,7 @@ class BusyError : public Error {
 
 class Engine {
  public:
-  /// The model must outlive this.
+  /// The model must outlive this. Throws Error where the pool does not fit the free memory.
   Engine(const Model& model, EngineOptions options);
   ~Engine();
 
@@ -138,6 +144,8 @@ class Engine {
   EngineStats stats() const;  ///< from any thread
   const EngineOptions& options() const;
   const Model& model() const;
+  /// "KV cache of 8192 tokens in bf16: 9.4 MB, 0.1% of the free memory".
+  std::string describe_cache() const;
 
  private:
   class Impl;

@@ -160,7 +160,9 @@ AttentionSize attention_size(const Args& a) {
 double key_value_bytes(const Attention& a, double keys) {
   const bool absorbed = a.kv_heads == 1 && a.values_in_keys() && a.qk_dim > a.v_dim;
   const int64_t k = a.kv_heads * a.qk_dim, v = absorbed ? 0 : a.kv_heads * a.v_dim;
-  if (a.is_int8()) return keys * static_cast<double>(k + v + 4 * (int8_groups(k) + int8_groups(v)));
+  if (a.is_narrow())
+    return keys * static_cast<double>(a.narrow_k.format.row_bytes(k) +
+                                      a.narrow_v.format.row_bytes(v));
   return 4 * keys * static_cast<double>(k + a.rope_dim + v);
 }
 
@@ -367,10 +369,10 @@ Cost cost(const CopyBlocks& a) {
 
 namespace {
 
-// Of f32 rows to int8 rows or back.
-Cost int8_cost(int64_t rows, int64_t width, int64_t group, bool slots, const void* any_input) {
+// Of f32 rows to rows of a format or back.
+Cost repack_cost(int64_t rows, int64_t width, const RowFormat& format, bool slots,
+                 const void* any_input) {
   const double all = product(rows, width);
-  const RowFormat format{RowType::i8, group};
   Traffic traffic(any_input);
   traffic.read(all).read(product(rows, format.row_bytes(width)), 1);
   if (slots) traffic.read(static_cast<double>(rows));
@@ -380,11 +382,15 @@ Cost int8_cost(int64_t rows, int64_t width, int64_t group, bool slots, const voi
 }  // namespace
 
 Cost cost(const QuantizeRows& a) {
-  return int8_cost(a.rows, a.width, a.group, a.slots != nullptr, a.x);
+  return repack_cost(a.rows, a.width, {RowType::i8, a.group}, a.slots != nullptr, a.x);
+}
+
+Cost cost(const NarrowRows& a) {
+  return repack_cost(a.rows, a.width, kBf16Rows, a.slots != nullptr, a.x);
 }
 
 Cost cost(const DequantizeRows& a) {
-  return int8_cost(a.rows, a.width, kInt8Group, a.slots != nullptr, a.x.values);
+  return repack_cost(a.rows, a.width, a.x.format, a.slots != nullptr, a.x.values);
 }
 
 Cost cost(const BalanceStats& a) {

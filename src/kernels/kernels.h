@@ -52,6 +52,7 @@ namespace um {
   X(add, Add)                                      \
   X(copy_blocks, CopyBlocks)                       \
   X(quantize_rows, QuantizeRows)                   \
+  X(narrow_rows, NarrowRows)                       \
   X(dequantize_rows, DequantizeRows)               \
   X(adamw, AdamW)                                  \
   X(sum_squares, SumSquares)

@@ -164,6 +164,8 @@ void visit_outputs(const CopyBlocks&, F) {}
 template <class F>
 void visit_outputs(const QuantizeRows&, F) {}
 template <class F>
+void visit_outputs(const NarrowRows&, F) {}
+template <class F>
 void visit_outputs(const DequantizeRows& a, F f) {
   f("y", a.y, a.rows, a.width, a.ldy);
 }

@@ -229,6 +229,10 @@ MtpOutput Model::mtp(int64_t k, const Tensor& state, const Tensor& tokens, const
   return {out.y, out.z};
 }
 
+DType Model::default_cache_type() const {
+  return params().weights().matrices == kF32Rows ? DType::f32 : DType::bf16;
+}
+
 KvPool Model::make_pool(int64_t pages, DType dtype) const {
   const AttentionConfig& a = config_.attention;
   KvPool pool(device(), kv_layout(config_), pages, dtype);

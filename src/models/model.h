@@ -81,7 +81,9 @@ class Model {
   /// Router biases by MoE layer (null entries where there is none).
   const std::vector<Param*>& router_biases() const { return router_biases_; }
 
-  /// A cache of `pages` pages for the trunk and its MTP heads, in f32 or i8.
+  /// What a cache is kept in where nothing else is asked for: bf16, or f32 where the weights are.
+  DType default_cache_type() const;
+  /// A cache of `pages` pages for the trunk and its MTP heads, in f32, bf16 or i8.
   KvPool make_pool(int64_t pages, DType dtype = DType::f32) const;
 
   /// For the architecture files: appends the trunk's layers and the MTP heads behind them, as the

@@ -40,7 +40,7 @@ struct KvLayout {
 /// Memory for `pages` pages in every layer. Who owns which page is not known here.
 class KvPool {
  public:
-  /// `dtype` of keys and values: f32, or i8 (a quarter of the bytes).
+  /// `dtype` of keys and values: f32, bf16, or i8 (a quarter of f32's bytes).
   KvPool(Device& device, const KvLayout& layout, int64_t pages, DType dtype = DType::f32);
 
   const LayerCache& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }

@@ -22,9 +22,9 @@ Attention common(const Tensor& q, int64_t heads, int64_t kv_heads, float scale,
 }
 
 void set_keys(Attention& args, const Rows& k, const Rows& v, const PageTable& table) {
-  if (k.is_int8()) {
-    args.k_int8 = k.view();
-    args.v_int8 = v.view();
+  if (k.format != kF32Rows) {
+    args.narrow_k = k.view();
+    args.narrow_v = v.view();
   } else {
     args.k = k.values.f32();
     args.ldk = k.values.ld();

@@ -147,7 +147,7 @@ void latent_norm_rope_into(const Tensor& kv_a, const Tensor& gain, float eps,
                            const Tensor& positions, const Tensor& table, bool interleave,
                            const Rows& cache, const Tensor& slots) {
   const int64_t rank = gain.count(), width = cache.cols();
-  const bool direct = !cache.is_int8();
+  const bool direct = cache.format == kF32Rows;
   const Tensor rows = direct ? cache.values : Tensor::empty(kv_a.device(), {kv_a.rows(), width});
   run_latent(kv_a, gain, eps, positions, table, interleave, rows.col_range(0, rank),
              rows.col_range(rank, width), direct ? slots : Tensor(), nullptr);

@@ -207,15 +207,31 @@ RowFormat activation_format(const RowFormat& weights) {
 }
 
 RowFormat cache_format(DType dtype) {
-  UM_CHECK(dtype == DType::f32 || dtype == DType::i8, "a cache in {}: expected f32 or i8",
-           dtype_name(dtype));
-  return dtype == DType::i8 ? kInt8CacheRows : kF32Rows;
+  UM_CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::i8,
+           "a cache in {}: expected f32, bf16 or i8", dtype_name(dtype));
+  if (dtype == DType::i8) return kInt8CacheRows;
+  return dtype == DType::bf16 ? kBf16Rows : kF32Rows;
+}
+
+std::optional<DType> cache_type_of(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  return dtype_from_name(name);
 }
 
 void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to) {
   UM_CHECK(from.cols() == to.cols(), "{} into rows of width {}", from.shape().text(), to.cols());
   if (to.is_int8()) {
     launch(from.device(), quantize_into(to, from.f32(), from.ld(), slots.count(), slots.i32()));
+    return;
+  }
+  if (to.format == kBf16Rows) {
+    launch(from.device(), NarrowRows{.rows = slots.count(),
+                                     .width = to.cols(),
+                                     .x = from.f32(),
+                                     .ldx = from.ld(),
+                                     .slots = slots.i32(),
+                                     .y = to.values.data<uint16_t>(),
+                                     .ldy = to.values.ld()});
     return;
   }
   launch(from.device(), CopyBlocks{.rows = slots.count(),
@@ -230,7 +246,7 @@ void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to) {
 Tensor gather_rows(const Rows& from, const Tensor& slots) {
   Device& device = from.values.device();
   const Tensor rows = Tensor::empty(device, {slots.count(), from.cols()});
-  if (from.is_int8()) {
+  if (from.format != kF32Rows) {
     launch(device, DequantizeRows{.rows = slots.count(),
                                   .width = from.cols(),
                                   .x = from.view(),
@@ -253,15 +269,12 @@ void copy_rows(const Rows& rows, int64_t from, int64_t to, int64_t count) {
   const auto copy = [&](const Tensor& all) {
     const Tensor source = all.row_range(from, from + count);
     const Tensor target = all.row_range(to, to + count);
-    const bool int8 = all.dtype() == DType::i8;
-    const void* x = int8 ? static_cast<const void*>(source.data<int8_t>()) : source.f32();
-    void* y = int8 ? static_cast<void*>(target.data<int8_t>()) : target.f32();
     launch(all.device(),
            CopyBlocks{.rows = count,
                       .width = all.cols(),
-                      .x = x,
+                      .x = source.raw(),
                       .ldx = all.ld(),
-                      .y = y,
+                      .y = target.raw(),
                       .ldy = all.ld(),
                       .element_bytes = static_cast<int64_t>(dtype_size(all.dtype()))});
   };

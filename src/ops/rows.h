@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -66,8 +67,10 @@ RowFormat weight_format(DType dtype);
 /// How activations are kept that are multiplied with weights of this format.
 RowFormat activation_format(const RowFormat& weights);
 RowFormat cache_format(DType dtype);
+/// The type that --cache-dtype names ("f32", "bf16", "int8"); nothing for "auto".
+std::optional<DType> cache_type_of(const std::string& name);
 
-/// to[slots[t]] = from[t] for the rows of `from` [T, cols]; slots i32. `to` is f32 or int8.
+/// to[slots[t]] = from[t] for the rows of `from` [T, cols]; slots i32. `to` is f32, bf16 or int8.
 void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to);
 /// The rows `slots` (i32) as a new f32 matrix.
 Tensor gather_rows(const Rows& from, const Tensor& slots);

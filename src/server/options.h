@@ -33,7 +33,7 @@ struct ServeOptions {
   double ping = 15;
   bool page = true;
   EngineOptions engine;
-  std::string cache_dtype = "f32";
+  std::string cache_dtype = "auto";
   double expert_memory = 0;
 
   void fields(Fields& f);

@@ -189,7 +189,7 @@ void Service::load(Device& device, std::optional<WeightTypes> weights,
     draft_ = load_model(draft, device, warnings, weights, kAllExperts, progress);
   }
   EngineOptions engine = options_.engine;
-  engine.cache_type = dtype_from_name(options_.cache_dtype);
+  engine.cache_type = cache_type_of(options_.cache_dtype);
   engine.draft_model = draft_.get();
   engine_ = std::make_unique<Engine>(*model_, engine);
   thread_ = std::thread([this] { engine_->run(); });

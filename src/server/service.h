@@ -102,6 +102,7 @@ class Service {
   /// That gives a context full of ids at most.
   Tokenizer bounded_tokenizer() const;
   const Model& model() const { return *model_; }
+  std::string describe_cache() const { return engine_->describe_cache(); }
   const ChatTemplate& chat_template() const { return *template_; }
   const ChatMarks& marks() const { return marks_; }
   const RequestLimits& limits() const { return limits_; }

@@ -1,6 +1,7 @@
 // The engine's promise: a request's tokens are the same alone, in a full batch, in chunks, from a
 // cached prefix, after preemption and with speculation. And its manners: limits, ends, fairness.
 #include "engine/engine.h"
+#include "models/count.h"
 
 #include <gtest/gtest.h>
 
@@ -91,6 +92,46 @@ std::vector<EngineRequest> mixed_requests(const Model& model, double temperature
   return requests;
 }
 
+/// The default pool takes no more than its share of the free memory and says so; one that was asked
+/// for fits or is refused.
+TEST(EnginePool, FitsTheFreeMemory) {
+  const auto model = random_model("nano-ultra");
+  int64_t page = 0;
+  for (const KvLayout::Widths& widths : kv_layout(model->config()).layers)
+    page += KvLayout::page_bytes(widths, DType::f32);
+  const int64_t context = model->config().max_positions;
+  {
+    const Engine engine(*model, {});
+    EXPECT_EQ(engine.stats().cache_rows, 0);  // nothing has run
+    EXPECT_GE(engine.options().cache_tokens, 8192);
+    EXPECT_EQ(engine.options().context, context);
+  }
+  const Engine engine(*model, {.free_memory = 6 * page + 1});
+  EXPECT_EQ(engine.options().cache_tokens, 3 * kPageRows);
+  EXPECT_EQ(engine.options().context, std::min(context, 3 * kPageRows));
+  EXPECT_NE(engine.describe_cache().find("192 tokens in f32"), std::string::npos)
+      << engine.describe_cache();
+  EXPECT_NE(engine.describe_cache().find("50.0%"), std::string::npos) << engine.describe_cache();
+  EXPECT_THROW(Engine(*model, {.free_memory = 2 * page - 1}), Error);
+  EXPECT_NO_THROW(Engine(*model, {.cache_tokens = 6 * kPageRows, .free_memory = 6 * page}));
+  try {
+    Engine(*model, {.cache_tokens = 6 * kPageRows + 1, .free_memory = 6 * page});
+    FAIL() << "a pool that does not fit";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--cache-tokens"), std::string::npos) << error.what();
+  }
+}
+
+/// bf16 where the weights are bf16 or narrower, f32 where they are f32.
+TEST(EnginePool, DefaultTypeFollowsTheWeights) {
+  const auto model = random_model("nano-ultra");
+  EXPECT_EQ(Engine(*model, {.cache_tokens = 64}).options().cache_type, DType::f32);
+  for (const DType weights : {DType::bf16, DType::i8}) {
+    const auto narrow = make_model(model->config(), model->device(), weights);
+    EXPECT_EQ(Engine(*narrow, {.cache_tokens = 64}).options().cache_type, DType::bf16);
+  }
+}
+
 /// A preset and the type of the cache.
 class EngineEquality : public ::testing::TestWithParam<std::pair<std::string, DType>> {};
 
@@ -137,11 +178,15 @@ INSTANTIATE_TEST_SUITE_P(Families, EngineEquality,
                              {"nano-openpangu2", DType::f32},
                              {"nano-openpangu2", DType::i8},
                              {"nano-ultra", DType::i8},
+                             {"nano-ultra", DType::bf16},
+                             {"tiny-embedded", DType::bf16},
                              {"tiny-embedded", DType::i8}}),
                          [](const auto& info) {
                            std::string name = info.param.first;
                            std::replace(name.begin(), name.end(), '-', '_');
-                           return name + (info.param.second == DType::i8 ? "_int8_cache" : "");
+                           return name + (info.param.second == DType::i8     ? "_int8_cache"
+                                   : info.param.second == DType::bf16 ? "_bf16_cache"
+                                                                      : "");
                          });
 
 TEST(Engine, AcceptsDraftsOfATextThatRepeats) {

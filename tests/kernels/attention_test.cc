@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/dtype.h"
 #include "kernels/kernels.h"
 #include "tests/kernels/harness_util.h"
 
@@ -131,7 +132,28 @@ std::vector<Shape> shapes() {
   };
 }
 
-/// A problem's keys and values as int8 rows, for the shapes without a rope part.
+/// A problem's keys and values as bf16 rows, for the shapes without a rope part.
+struct Bf16Cache {
+  std::vector<uint16_t> k, v;
+
+  /// `a` reads these instead of the f32 rows.
+  void set(Attention& a) {
+    const int64_t rows = a.kv_offsets[a.sequences];
+    const bool shared = a.values_in_keys();
+    a.narrow_k = narrow(a.k, rows, a.kv_heads * a.qk_dim, a.ldk, k);
+    a.narrow_v = shared ? a.narrow_k : narrow(a.v, rows, a.kv_heads * a.v_dim, a.ldv, v);
+    a.k = a.v = nullptr;
+  }
+  static RowsView narrow(const float* x, int64_t rows, int64_t width, int64_t ld,
+                         std::vector<uint16_t>& values) {
+    values.assign(rows * width, 0);
+    ref::kTable.narrow_rows(
+        {.rows = rows, .width = width, .x = x, .ldx = ld, .y = values.data(), .ldy = width});
+    return {values.data(), width};
+  }
+};
+
+/// The same as int8 rows.
 struct Int8Cache {
   std::vector<int8_t> k, v;
   std::vector<float> k_scales, v_scales;
@@ -140,8 +162,8 @@ struct Int8Cache {
   void set(Attention& a) {
     const int64_t rows = a.kv_offsets[a.sequences];
     const bool shared = a.values_in_keys();
-    a.k_int8 = quantize(a.k, rows, a.kv_heads * a.qk_dim, a.ldk, k, k_scales);
-    a.v_int8 = shared ? a.k_int8 : quantize(a.v, rows, a.kv_heads * a.v_dim, a.ldv, v, v_scales);
+    a.narrow_k = quantize(a.k, rows, a.kv_heads * a.qk_dim, a.ldk, k, k_scales);
+    a.narrow_v = shared ? a.narrow_k : quantize(a.v, rows, a.kv_heads * a.v_dim, a.ldv, v, v_scales);
     a.k = a.v = nullptr;
   }
   static RowsView quantize(const float* x, int64_t rows, int64_t width, int64_t ld,
@@ -210,6 +232,78 @@ TEST_P(AttentionShapes, ForwardMatchesReference) {
   }
 }
 
+/// What a cache in bf16 gives is what the same numbers in f32 give, to the bit.
+TEST_P(AttentionShapes, Bf16KeysAreTheirF32Numbers) {
+  if (GetParam().rope_dim > 0) return;
+  Problem plain(GetParam());
+  for (std::vector<float>* rows : {&plain.k, &plain.v})
+    for (float& x : *rows) x = f32_from_bf16(bf16_from_f32(x));
+  for (const Kernels* kernels : vector_tables()) {
+    kernels->attention(plain.args());
+    Problem found(GetParam());
+    Bf16Cache cache;
+    Attention a = found.args();
+    cache.set(a);
+    kernels->attention(a);
+    EXPECT_TRUE(same_bits(found.out, plain.out)) << kernels->name;
+    EXPECT_TRUE(same_bits(found.lse, plain.lse)) << kernels->name;
+    Problem expected(GetParam());
+    Attention reference = expected.args();
+    cache.set(reference);
+    ref::kTable.attention(reference);
+    EXPECT_LT(difference(found.out, expected.out), 2e-5) << kernels->name;
+  }
+}
+
+/// A row over int8 keys has the same bits alone as with rows behind it, whose keys it does not see
+/// and which are a hundred times as large.
+TEST(AttentionInt8, ARowDoesNotDependOnWhatItDoesNotSee) {
+  for (const int64_t queries : {2, 3, 40, 90}) {
+    Shape shape{"company", 4, 2, 96, 0, 80, {queries}, {70}};
+    Problem together(shape);
+    const int64_t keys = together.kv_offsets.back();
+    for (int64_t r = 71; r < keys; r++)
+      for (int64_t c = 0; c < together.ldk - 5; c++) together.k[r * together.ldk + c] *= 100;
+    for (int64_t r = 71; r < keys; r++)
+      for (int64_t c = 0; c < together.ldv - 2; c++) together.v[r * together.ldv + c] *= 100;
+    Problem alone = together;
+    alone.q_offsets = {0, 1};
+    alone.kv_offsets = {0, 71};
+    for (const Kernels* kernels : vector_tables()) {
+      Int8Cache cache;
+      Attention a = together.args();
+      cache.set(a);
+      kernels->attention(a);
+      Attention one = alone.args();
+      one.narrow_k = a.narrow_k;
+      one.narrow_v = a.narrow_v;
+      one.k = one.v = nullptr;
+      kernels->attention(one);
+      EXPECT_EQ(std::memcmp(alone.out.data(), together.out.data(), sizeof(float) * 4 * 80), 0)
+          << kernels->name << ", " << queries << " queries";
+    }
+  }
+}
+
+/// What is not finite stays so: a NaN in a value reaches the channels of its group and no others, one
+/// in a query its row.
+TEST(AttentionInt8, NanIsSeen) {
+  const Shape shape{"nan", 4, 2, 64, 0, 128, {1}, {99}};
+  for (const Kernels* kernels : vector_tables()) {
+    Problem problem(shape);
+    problem.v[50 * problem.ldv + 70] = NAN;
+    problem.q[3 * 64 + 5] = NAN;
+    Int8Cache cache;
+    Attention a = problem.args();
+    cache.set(a);
+    kernels->attention(a);
+    for (int64_t c = 0; c < 4 * 128; c++) {
+      const bool expected = c >= 3 * 128 || (c < 2 * 128 && c % 128 >= 64);
+      EXPECT_EQ(std::isnan(problem.out[c]), expected) << kernels->name << ", " << c;
+    }
+  }
+}
+
 TEST_P(AttentionShapes, Int8KeysMatchReference) {
   if (GetParam().rope_dim > 0) return;
   Problem plain(GetParam()), expected(GetParam());
@@ -225,8 +319,8 @@ TEST_P(AttentionShapes, Int8KeysMatchReference) {
   for (const Kernels* kernels : vector_tables()) {
     Problem found(GetParam());
     Attention a = found.args();
-    a.k_int8 = reference.k_int8;
-    a.v_int8 = reference.v_int8;
+    a.narrow_k = reference.narrow_k;
+    a.narrow_v = reference.narrow_v;
     a.k = a.v = nullptr;
     kernels->attention(a);
     EXPECT_LT(difference(found.out, expected.out), 2e-5) << kernels->name;

@@ -2,11 +2,13 @@
 // a step of the group's largest value.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "core/dtype.h"
 #include "kernels/kernels.h"
 #include "tests/kernels/harness_util.h"
 
@@ -82,6 +84,46 @@ TEST(Int8Rows, EveryBackendPacksToTheSameBits) {
       std::vector<float> y(unpacked.size());
       kernels->dequantize_rows(found.dequantize(y));
       EXPECT_EQ(y, unpacked) << kernels->name << ", width " << width;
+    }
+  }
+}
+
+TEST(Bf16Rows, EveryBackendRoundsToTheSameBits) {
+  for (const int64_t width : {1, 7, 64, 130}) {
+    std::vector<float> x = noise(kRows * (width + 1));
+    x[0] = NAN, x[static_cast<size_t>(width + 1)] = -INFINITY;
+    x[static_cast<size_t>(2 * (width + 1))] = std::numeric_limits<float>::max();
+    const std::vector<int32_t> slots = {3, 0, 19, 7, 8, 9, 11, 2, 15};
+    std::vector<const Kernels*> tables = test::vector_tables();
+    tables.push_back(&ref::kTable);
+    for (const Kernels* kernels : tables) {
+      std::vector<uint16_t> narrow(static_cast<size_t>(kPoolRows * (width + 3)), 77);
+      kernels->narrow_rows({.rows = kRows,
+                            .width = width,
+                            .x = x.data(),
+                            .ldx = width + 1,
+                            .slots = slots.data(),
+                            .y = narrow.data(),
+                            .ldy = width + 3});
+      std::vector<float> back(static_cast<size_t>(kRows * width));
+      kernels->dequantize_rows({.rows = kRows,
+                                .width = width,
+                                .x = {narrow.data(), width + 3},
+                                .slots = slots.data(),
+                                .y = back.data(),
+                                .ldy = width});
+      for (int64_t r = 0; r < kRows; ++r)
+        for (int64_t c = 0; c < width; ++c) {
+          const uint16_t expected = bf16_from_f32(x[static_cast<size_t>(r * (width + 1) + c)]);
+          EXPECT_EQ(narrow[static_cast<size_t>(slots[static_cast<size_t>(r)] * (width + 3) + c)],
+                    expected)
+              << kernels->name;
+          EXPECT_EQ(bf16_from_f32(back[static_cast<size_t>(r * width + c)]), expected)
+              << kernels->name;
+        }
+      EXPECT_EQ(std::count(narrow.begin(), narrow.end(), 77),
+                static_cast<int64_t>(narrow.size()) - kRows * width)
+          << "nothing else is written";
     }
   }
 }

@@ -58,7 +58,11 @@ class Served {
       for (const Rows& rows : {layer.k, layer.v, Rows(layer.index)})
         if (rows) {
           const Tensor& all = rows.is_int8() ? rows.scales : rows.values;
-          std::fill_n(all.f32(), pool_.pages() * kPageRows * all.cols(), NAN);
+          const int64_t count = pool_.pages() * kPageRows * all.cols();
+          if (all.dtype() == DType::bf16)
+            std::fill_n(all.data<uint16_t>(), count, uint16_t{0x7fc0});
+          else
+            std::fill_n(all.f32(), count, NAN);
         }
       if (layer.conv) std::fill_n(layer.conv.f32(), layer.conv.count(), NAN);
     }
@@ -158,7 +162,9 @@ struct Variant {
 std::ostream& operator<<(std::ostream& out, const Variant& variant) {
   return out << variant.preset
              << (variant.weights == kF32Rows ? "" : "-" + format_name(variant.weights))
-             << (variant.cache == DType::i8 ? "-int8-cache" : "");
+             << (variant.cache == DType::i8     ? "-int8-cache"
+                 : variant.cache == DType::bf16 ? "-bf16-cache"
+                                                : "");
 }
 
 /// Root mean square of the difference over that of `expected`.
@@ -341,7 +347,10 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", kBf16Rows},
                       Variant{"nano-ultra", kW8Rows}, Variant{"tiny-pro", kW8Rows},
                       Variant{"nano-ultra", kW4Rows}, Variant{"tiny-pro", kW4Rows},
-                      Variant{"nano-ultra", kF32Rows, DType::i8}, Variant{"tiny-pro"},
+                      Variant{"nano-ultra", kF32Rows, DType::i8},
+                      Variant{"nano-ultra", kF32Rows, DType::bf16},
+                      Variant{"tiny-embedded", kF32Rows, DType::bf16},
+                      Variant{"nano-openpangu2", kF32Rows, DType::bf16}, Variant{"tiny-pro"},
                       Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"},
                       Variant{"deepseek_v2"}, Variant{"pro_moe_v2"}, Variant{"nano-openpangu2"},
                       Variant{"nano-openpangu2", kBf16Rows}, Variant{"nano-openpangu2", kW8Rows},

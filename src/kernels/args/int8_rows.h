@@ -1,4 +1,4 @@
-// The arguments of packing f32 rows into int8 rows with scales, and back. kernels.h has the rules
+// The arguments of packing f32 rows into int8 rows with scales or into bf16, and back. kernels.h has the rules
 // and the shape legend.
 #pragma once
 
@@ -28,10 +28,20 @@ struct QuantizeRows {
   int64_t ld_scales = 0;
 };
 
+/// f32 rows to bf16, row r to row slots[r], rounded to the nearest, ties to even; NaN stays NaN.
+struct NarrowRows {
+  int64_t rows = 0, width = 0;
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  const int32_t* slots = nullptr;  ///< [rows]; null: row r to row r
+  uint16_t* y = nullptr;
+  int64_t ldy = 0;
+};
+
 /// The rows `slots` of x as f32.
 struct DequantizeRows {
   int64_t rows = 0, width = 0;
-  RowsView x = {};                 ///< of the format kInt8CacheRows
+  RowsView x = {};                 ///< of the format kBf16Rows or kInt8CacheRows
   const int32_t* slots = nullptr;  ///< [rows]; null: row r is row r
   float* y = nullptr;
   int64_t ldy = 0;

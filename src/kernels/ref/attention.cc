@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kernels/ref/row_values.h"
 
 namespace um::ref {
 namespace {
@@ -45,14 +46,12 @@ struct HeadView {
   }
 
   double key(int64_t j, int64_t c) const {
-    return a.is_int8() ? int8(a.k_int8, j, kv_head * a.k_head_stride + c) : a.k[k_at(j) + c];
+    return a.is_narrow() ? value_at(a.narrow_k, key_row(j), kv_head * a.k_head_stride + c)
+                         : a.k[k_at(j) + c];
   }
   double value(int64_t j, int64_t c) const {
-    return a.is_int8() ? int8(a.v_int8, j, kv_head * a.v_head_stride + c) : a.v[v_at(j) + c];
-  }
-  double int8(const RowsView& rows, int64_t j, int64_t channel) const {
-    return float(rows.i8()[key_row(j) * rows.ld() + channel]) *
-           rows.f32_scales()[key_row(j) * rows.scale_stride + channel / kInt8Group];
+    return a.is_narrow() ? value_at(a.narrow_v, key_row(j), kv_head * a.v_head_stride + c)
+                         : a.v[v_at(j) + c];
   }
 
   double score(int64_t query, int64_t key_index) const {

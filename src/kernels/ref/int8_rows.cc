@@ -1,8 +1,10 @@
-// Rows of int8 groups: packing and unpacking, as kernels/args/int8_rows.h defines them.
+// Rows in int8 groups and in bf16: packing and unpacking, as kernels/args/int8_rows.h defines them.
 #include <algorithm>
 #include <cmath>
 
+#include "core/dtype.h"
 #include "kernels/kernels.h"
+#include "kernels/ref/row_values.h"
 
 namespace um::ref {
 namespace {
@@ -33,12 +35,19 @@ void quantize_rows(const QuantizeRows& args) {
   }
 }
 
+void narrow_rows(const NarrowRows& args) {
+  for (int64_t row = 0; row < args.rows; ++row) {
+    const int64_t to = args.slots ? args.slots[row] : row;
+    for (int64_t c = 0; c < args.width; ++c)
+      args.y[to * args.ldy + c] = bf16_from_f32(args.x[row * args.ldx + c]);
+  }
+}
+
 void dequantize_rows(const DequantizeRows& args) {
   for (int64_t row = 0; row < args.rows; ++row) {
     const int64_t from = args.slots ? args.slots[row] : row;
     for (int64_t c = 0; c < args.width; ++c)
-      args.y[row * args.ldy + c] = static_cast<float>(args.x.i8()[from * args.x.ld() + c]) *
-                                   args.x.f32_scales()[from * args.x.scale_stride + c / kInt8Group];
+      args.y[row * args.ldy + c] = value_at(args.x, from, c);
   }
 }
 

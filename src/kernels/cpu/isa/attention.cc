@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/isa/attention_few.h"
+#include "kernels/cpu/isa/attention_int8.h"
 #include "kernels/cpu/isa/attention_tile.h"
 #include "kernels/kernels.h"
 
@@ -142,7 +143,7 @@ KeyBlock pack_key_block(const HeadRows& head, const Shape& shape, const Workspac
   const int64_t count = smaller(kKeys, end - key);
   const KeyRows rows = head.key_rows(key, count, w.widened);
   head.pack_keys_transposed(rows, key, count, end, w.keys);
-  const bool read = a.values_in_keys() ? a.v_dim <= a.qk_dim : a.is_int8();
+  const bool read = a.values_in_keys() ? a.v_dim <= a.qk_dim : a.is_narrow();
   if (read && a.v_dim % kWidth == 0) return {key, count, rows.v, rows.ldv};
   pack_rows(rows.v, rows.ldv, count, a.v_dim, head.coming_v(key + count, end), w.values,
             shape.v_pad);
@@ -190,6 +191,11 @@ void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int6
                   int64_t key_end, const Workspace& w, const Partial& p, Ahead& ahead) {
   const HeadRows head(a, task.sequence, task.kv_head);
   const int64_t rows = task.row_end - task.row_begin;
+  for (int64_t r = 0; a.is_int8() && r < rows; r += kFewRows) {
+    attend_int8(head, task.row_begin + r, task.row_begin + smaller(r + kFewRows, rows), key_begin,
+                key_end, shape.v_pad, p.out + r * shape.v_pad, p.sum + r * kWidth, p.largest + r);
+  }
+  if (a.is_int8()) return;
   if (is_few(head, task)) {
     attend_few(head, task.row_begin, task.row_end, key_begin, key_end, p.out, p.sum, p.largest);
     return;

@@ -22,20 +22,38 @@ struct FewRows {
   float *queries, *queries_t;  ///< [rows, q_pad], [width, lanes]
   float *scores, *sums;        ///< [kKeys, lanes], [kWidth, lanes]
   float *largest, *factor;     ///< [lanes]
-  float* widened;              ///< HeadRows::key_rows
+  float* more;                 ///< others' buffers
 
-  FewRows(int64_t count, const Attention& a, Scratch& scratch)
+  FewRows(int64_t count, const Attention& a, Scratch& scratch, int64_t more_floats)
       : rows(count), lanes(round_up(count, kWidth)), q_pad(round_up(a.qk_dim, kWidth)) {
-    const int64_t width = a.qk_dim, widened_floats = HeadRows::widened_floats(a);
+    const int64_t width = a.qk_dim;
     Carver carver(
-        scratch.floats(rows * q_pad + (width + kKeys + kWidth + 2) * lanes + widened_floats + 112));
+        scratch.floats(rows * q_pad + (width + kKeys + kWidth + 2) * lanes + more_floats + 112));
     queries = carver.take(rows * q_pad);
     queries_t = carver.take(width * lanes);
     scores = carver.take(kKeys * lanes);
     sums = carver.take(kWidth * lanes);
     largest = carver.take(lanes);
     factor = carver.take(lanes);
-    widened = carver.take(widened_floats);
+    more = carver.take(more_floats);
+  }
+
+  /// The queries of rows row_begin and on, scaled; nothing summed up yet.
+  void begin(const HeadRows& head, int64_t row_begin) const {
+    const Attention& a = head.a;
+    for (int64_t r = 0; r < rows; r++) {
+      copy_scaled(a.q + head.q_at(row_begin + r), a.qk_dim, a.scale * kLog2E, queries + r * q_pad);
+    }
+    pack_transposed(queries, q_pad, rows, a.qk_dim, {}, queries_t, lanes);
+    std::memset(sums, 0, sizeof(float) * kWidth * lanes);
+    for (int64_t r = 0; r < lanes; r++) largest[r] = kLowest;
+  }
+  /// Sums [rows, kWidth] and largest scores [rows].
+  void end(float* to_sums, float* to_largest) const {
+    for (int64_t r = 0; r < rows; r++) {
+      for (int64_t i = 0; i < kWidth; i++) to_sums[r * kWidth + i] = sums[i * lanes + r];
+      to_largest[r] = largest[r];
+    }
   }
 };
 
@@ -80,6 +98,22 @@ inline void score_columns(const FewRows& w, int64_t column, const float* keys, i
   }
 }
 
+/// Scores to -infinity where a row does not see the key: key..key+count, rows row_begin and on.
+inline void hide_keys(const HeadRows& head, const FewRows& w, int64_t row_begin, int64_t key,
+                      int64_t count) {
+  for (int64_t r = 0; r < w.rows; r++) {
+    for (int64_t j = larger(head.visible(row_begin + r) - key, 0); j < count; j++) {
+      w.scores[j * w.lanes + r] = -INFINITY;
+    }
+  }
+  for (int64_t r = 0; head.a.mask != nullptr && r < w.rows; r++) {
+    const uint64_t seen = head.mask_of(row_begin + r, key);
+    for (int64_t j = 0; j < count; j++) {
+      if ((seen >> j & 1) == 0) w.scores[j * w.lanes + r] = -INFINITY;
+    }
+  }
+}
+
 /// The online softmax of a vector of rows: scores of `count` keys to exponentials, sums and largest
 /// scores brought up to date.
 inline void softmax_column(const FewRows& w, int64_t column, int64_t count) {
@@ -110,19 +144,13 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
   static thread_local Scratch scratch;
   const Attention& a = head.a;
   const int64_t rows = row_end - row_begin, end = smaller(key_end, head.visible(row_end - 1));
-  const FewRows w(rows, a, scratch);
-  for (int64_t r = 0; r < rows; r++) {
-    copy_scaled(a.q + head.q_at(row_begin + r), a.qk_dim, a.scale * kLog2E,
-                w.queries + r * w.q_pad);
-  }
-  pack_transposed(w.queries, w.q_pad, rows, a.qk_dim, {}, w.queries_t, w.lanes);
+  const FewRows w(rows, a, scratch, HeadRows::widened_floats(a));
+  w.begin(head, row_begin);
   std::memset(out, 0, sizeof(float) * rows * a.v_dim);
-  std::memset(w.sums, 0, sizeof(float) * kWidth * w.lanes);
-  for (int64_t r = 0; r < w.lanes; r++) w.largest[r] = kLowest;
   for (int64_t key = key_begin; key < end; key += kKeys) {
     if (!head.any_sees(row_begin, row_end, key, key + kKeys)) continue;
     const int64_t count = smaller(kKeys, end - key);
-    const KeyRows block = head.key_rows(key, count, w.widened);
+    const KeyRows block = head.key_rows(key, count, w.more);
     Along next{head.coming_k(key + count, end), a.ldk, a.qk_dim};
     Along values{a.values_in_keys() ? Coming{} : head.coming_v(key, end), a.ldv, a.v_dim};
     for (int64_t column = 0; column < w.lanes;) {
@@ -132,25 +160,12 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
       next = values = {};
       column += two ? 2 * kWidth : kWidth;
     }
-    for (int64_t r = 0; r < rows; r++) {  // keys that the row does not see
-      for (int64_t j = larger(head.visible(row_begin + r) - key, 0); j < count; j++) {
-        w.scores[j * w.lanes + r] = -INFINITY;
-      }
-    }
-    for (int64_t r = 0; a.mask != nullptr && r < rows; r++) {
-      const uint64_t seen = head.mask_of(row_begin + r, key);
-      for (int64_t j = 0; j < count; j++) {
-        if ((seen >> j & 1) == 0) w.scores[j * w.lanes + r] = -INFINITY;
-      }
-    }
+    hide_keys(head, w, row_begin, key, count);
     for (int64_t c = 0; c < w.lanes; c += kWidth) softmax_column(w, c, count);
     product<true, Start::scale>(rows, a.v_dim, count, w.scores, w.lanes, block.v, block.ldv, out,
                                 a.v_dim, w.factor);
   }
-  for (int64_t r = 0; r < rows; r++) {
-    for (int64_t i = 0; i < kWidth; i++) sums[r * kWidth + i] = w.sums[i * w.lanes + r];
-    largest[r] = w.largest[r];
-  }
+  w.end(sums, largest);
 }
 
 }  // namespace attention_few

@@ -234,7 +234,7 @@ inline void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t width
   }
 }
 
-/// A block of keys and values as f32 rows: where they lie, or widened from int8.
+/// A block of keys and values as f32 rows: where they lie, or widened.
 struct KeyRows {
   const float* k;
   int64_t ldk;
@@ -299,37 +299,36 @@ struct HeadRows {
 
   /// The block of keys (their parts in k, k_rope or v) from `key` on, of those below `end`.
   Coming coming_k(int64_t key, int64_t end) const {
-    return key < end && !a.is_int8() ? Coming{a.k + k_at(key), smaller(end - key, kKeys)}
+    return key < end && !a.is_narrow() ? Coming{a.k + k_at(key), smaller(end - key, kKeys)}
                                      : Coming{};
   }
   Coming coming_rope(int64_t key, int64_t end) const {
     return key < end ? Coming{a.k_rope + rope_at(key), smaller(end - key, kKeys)} : Coming{};
   }
   Coming coming_v(int64_t key, int64_t end) const {
-    return key < end && !a.is_int8() ? Coming{a.v + v_at(key), smaller(end - key, kKeys)}
+    return key < end && !a.is_narrow() ? Coming{a.v + v_at(key), smaller(end - key, kKeys)}
                                      : Coming{};
   }
 
   /// Floats of the buffer that key_rows() wants.
   static int64_t widened_floats(const Attention& a) {
-    if (!a.is_int8()) return 0;
+    if (!a.is_narrow()) return 0;
     return kKeys * (round_up(a.qk_dim, 16) + (a.values_in_keys() ? 0 : round_up(a.v_dim, 16)));
   }
-  /// Keys and values key..key+count; int8 ones are widened into `widened`.
+  /// Keys and values key..key+count; narrow ones are widened into `widened`.
   KeyRows key_rows(int64_t key, int64_t count, float* widened) const {
-    if (!a.is_int8()) return {a.k + k_at(key), a.ldk, a.v + v_at(key), a.ldv};
+    if (!a.is_narrow()) return {a.k + k_at(key), a.ldk, a.v + v_at(key), a.ldv};
     const int64_t ldk = round_up(a.qk_dim, 16), ldv = round_up(a.v_dim, 16);
-    widen(a.k_int8, key, count, kv_head * a.k_head_stride, a.qk_dim, widened, ldk);
+    widen(a.narrow_k, key, count, kv_head * a.k_head_stride, a.qk_dim, widened, ldk);
     if (a.values_in_keys()) return {widened, ldk, widened, ldk};
     float* values = widened + kKeys * ldk;
-    widen(a.v_int8, key, count, kv_head * a.v_head_stride, a.v_dim, values, ldv);
+    widen(a.narrow_v, key, count, kv_head * a.v_head_stride, a.v_dim, values, ldv);
     return {widened, ldk, values, ldv};
   }
   void widen(const RowsView& from, int64_t key, int64_t count, int64_t begin, int64_t width,
              float* to, int64_t ld) const {
     for (int64_t j = 0; j < count; j++) {
-      const RowsView row = from.from_row(key_row(key) + j);
-      widen_int8(row.i8(), row.f32_scales(), begin, width, to + j * ld);
+      widen_row(from.from_row(key_row(key) + j), begin, width, to + j * ld);
     }
   }
 
@@ -357,7 +356,7 @@ class Ahead {
         rows_(smaller(row_end - row_begin, kMost)),
         dout_(dout),
         dq_(dq) {
-    const bool keys = rows_ > 0 && !head.a.is_int8();
+    const bool keys = rows_ > 0 && !head.a.is_narrow();
     keys_ = keys ? smaller(head.visible(row_end - 1), kMost) : 0;
   }
 

@@ -1,4 +1,4 @@
-// Packing f32 rows into int8 groups and back.
+// Packing f32 rows into int8 groups or bf16 and back.
 #include "kernels/cpu/isa/int8_rows.h"
 
 #include <cmath>
@@ -39,6 +39,17 @@ void quantize_row(const float* x, int64_t width, int64_t group, int8_t* values, 
   }
 }
 
+/// (The compiler makes vectors of it.)
+void narrow_row(const float* x, int64_t width, uint16_t* y) {
+  for (int64_t c = 0; c < width; c++) {
+    uint32_t bits;
+    std::memcpy(&bits, x + c, sizeof bits);
+    const uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+    const bool nan = (bits & 0x7fffffff) > 0x7f800000;
+    y[c] = static_cast<uint16_t>((nan ? bits | 0x400000 : rounded) >> 16);
+  }
+}
+
 }  // namespace
 
 void quantize_rows(const QuantizeRows& args) {
@@ -51,12 +62,20 @@ void quantize_rows(const QuantizeRows& args) {
   });
 }
 
+void narrow_rows(const NarrowRows& args) {
+  parallel_for(args.rows, args.rows * args.width, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      const int64_t to = args.slots ? args.slots[r] : r;
+      narrow_row(args.x + r * args.ldx, args.width, args.y + to * args.ldy);
+    }
+  });
+}
+
 void dequantize_rows(const DequantizeRows& args) {
   parallel_for(args.rows, args.rows * args.width, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const int64_t from = args.slots ? args.slots[r] : r;
-      const RowsView row = args.x.from_row(from);
-      widen_int8(row.i8(), row.f32_scales(), 0, args.width, args.y + r * args.ldy);
+      widen_row(args.x.from_row(from), 0, args.width, args.y + r * args.ldy);
     }
   });
 }
