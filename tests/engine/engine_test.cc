@@ -1,7 +1,6 @@
 // The engine's promise: a request's tokens are the same alone, in a full batch, in chunks, from a
 // cached prefix, after preemption and with speculation. And its manners: limits, ends, fairness.
 #include "engine/engine.h"
-#include "models/count.h"
 
 #include <gtest/gtest.h>
 
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "models/count.h"
 #include "tests/engine/tiny_model_util.h"
 
 namespace um {

@@ -66,18 +66,38 @@ __attribute__((noinline)) void score_tile(int64_t width, const float* keys, int6
                                                     nullptr);
 }
 
-/// What to prefetch along a block of keys: rows of `width` channels.
+/// What to prefetch along a block of keys: rows of `bytes` bytes.
 struct Along {
-  Coming coming;
-  int64_t ld = 0, width = 0;
+  const char* first = nullptr;
+  int64_t row_bytes = 0, bytes = 0, count = 0;
   void rows(int64_t begin, int64_t end) const {
-    for (int64_t i = begin; i < smaller(end, coming.count); i++) {
-      for (int64_t c = 0; c < width; c += 16) {
-        _mm_prefetch(reinterpret_cast<const char*>(coming.rows + i * ld + c), _MM_HINT_T1);
+    for (int64_t i = begin; i < smaller(end, count); i++) {
+      for (int64_t c = 0; c < bytes; c += 64) {
+        _mm_prefetch(first + i * row_bytes + c, _MM_HINT_T1);
       }
     }
   }
 };
+
+/// `width` channels from `begin` on of the rows from `key` on that are below `end`, a block of them.
+inline Along along(const HeadRows& head, const RowsView& rows, int64_t begin, int64_t width,
+                   int64_t key, int64_t end) {
+  if (key >= end) return {};
+  const int64_t element = row_type_bits(rows.type()) / 8;
+  const char* first = static_cast<const char*>(rows.values) + head.key_row(key) * rows.row_bytes;
+  return {first + begin * element, rows.row_bytes, width * element, smaller(end - key, kKeys)};
+}
+inline Along along_k(const HeadRows& head, int64_t key, int64_t end) {
+  const Attention& a = head.a;
+  return along(head, a.is_narrow() ? a.narrow_k : RowsView(a.k, a.ldk),
+               head.kv_head * a.k_head_stride, a.qk_dim, key, end);
+}
+inline Along along_v(const HeadRows& head, int64_t key, int64_t end) {
+  const Attention& a = head.a;
+  if (a.values_in_keys()) return {};
+  return along(head, a.is_narrow() ? a.narrow_v : RowsView(a.v, a.ldv),
+               head.kv_head * a.v_head_stride, a.v_dim, key, end);
+}
 
 /// scores[j] = <key j, every row> for kVecs vectors of rows.
 template <int kVecs>
@@ -151,8 +171,7 @@ inline void attend_few(const HeadRows& head, int64_t row_begin, int64_t row_end,
     if (!head.any_sees(row_begin, row_end, key, key + kKeys)) continue;
     const int64_t count = smaller(kKeys, end - key);
     const KeyRows block = head.key_rows(key, count, w.more);
-    Along next{head.coming_k(key + count, end), a.ldk, a.qk_dim};
-    Along values{a.values_in_keys() ? Coming{} : head.coming_v(key, end), a.ldv, a.v_dim};
+    Along next = along_k(head, key + count, end), values = along_v(head, key, end);
     for (int64_t column = 0; column < w.lanes;) {
       const bool two = column + 2 * kWidth <= w.lanes;
       (two ? score_columns<2> : score_columns<1>)(w, column, block.k, block.ldk, count, a.qk_dim,

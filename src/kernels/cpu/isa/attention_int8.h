@@ -268,10 +268,10 @@ __attribute__((noinline)) void score_int8(const Int8Rows& w, const Segment& s, i
   }
 }
 
-/// All scores of a block.
+/// All scores of a block; prefetches on the way.
 template <int kVecs>
 inline void score_int8_columns(const Int8Rows& w, const HeadRows& head, int64_t key, int64_t count,
-                               int64_t column) {
+                               int64_t column, const Along& next) {
   constexpr int kTile = kVecs == 1 ? 8 : kWidth == 16 ? 8 : 4;
   const RowsView rows = head.a.narrow_k.from_row(head.key_row(key));
   int64_t j = 0;
@@ -280,6 +280,7 @@ inline void score_int8_columns(const Int8Rows& w, const HeadRows& head, int64_t 
     w.k.each([&](const Segment& s) { run(s, at++, rows.f32_scales() + s.group); });
   };
   for (; j + kTile <= count; j += kTile) {
+    next.rows(j, j + kTile);
     tile([&](const Segment& s, int64_t at, const float* scales) {
       score_int8<kTile, kVecs>(w, s, at, j, column, scales, rows.scale_stride);
     });
@@ -391,14 +392,17 @@ inline void attend_int8(const HeadRows& head, int64_t row_begin, int64_t row_end
     if (!head.any_sees(row_begin, row_end, key, key + kKeys)) continue;
     const int64_t count = smaller(kKeys, end - key);
     widen_keys(w, head, key, count);
-    pair_values(w, head, key, count);
+    Along next = along_k(head, key + count, end), values = along_v(head, key + count, end);
     for (int64_t column = 0; column < w.few.lanes;) {
       const bool two = column + 2 * kWidth <= w.few.lanes;
-      (two ? score_int8_columns<2> : score_int8_columns<1>)(w, head, key, count, column);
+      (two ? score_int8_columns<2> : score_int8_columns<1>)(w, head, key, count, column, next);
+      next = {};
       column += two ? 2 * kWidth : kWidth;
     }
     hide_keys(head, w.few, row_begin, key, count);
     for (int64_t c = 0; c < w.few.lanes; c += kWidth) softmax_column(w.few, c, count);
+    pair_values(w, head, key, count);
+    values.rows(0, kKeys);
     add_int8_values(w, head, key, count, out, ld);
   }
   w.few.end(sums, largest);
