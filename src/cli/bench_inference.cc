@@ -81,8 +81,7 @@ class Streams {
     fill_cheaply(model_->params(), config_.weight_init_std());
     cache_type_ = cache_type_of(options.cache_dtype).value_or(model_->default_cache_type());
     const int64_t each = KvPool::pages_for(capacity);
-    pool_ = std::make_unique<KvPool>(
-        model_->make_pool(streams * each, cache_type_));
+    pool_ = std::make_unique<KvPool>(model_->make_pool(streams * each, cache_type_));
     pages_.resize(static_cast<size_t>(streams * each));
     std::iota(pages_.begin(), pages_.end(), 0);
   }
@@ -225,10 +224,11 @@ void bench_decode(const BenchOptions& options, Device& device) {
                 {"peak_bytes", peak_resident_bytes()}});
   else
     fmt::print(
-        "{} in {}, cache in {}, on {}, {} at a time: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of this machine's "
+        "{} in {}, cache in {}, on {}, {} at a time: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of "
+        "this machine's "
         "read rate ({:.1f} GB/s); {} read per token\n",
-        options.model, streams.weights(), dtype_name(cache), device.name(), options.batch, rate, rate * bytes / 1e9,
-        100 * ratio, bandwidth / 1e9, bytes_text(bytes));
+        options.model, streams.weights(), dtype_name(cache), device.name(), options.batch, rate,
+        rate * bytes / 1e9, 100 * ratio, bandwidth / 1e9, bytes_text(bytes));
   if (!options.profile) return;
   Meter meter;
   streams.truncate(options.depth);

@@ -72,7 +72,9 @@ void run_engine(const Model& model, const Ids& prompt, const SpeculativeBenchOpt
 class NaiveLoop {
  public:
   NaiveLoop(const Model& model, int64_t heads, int64_t capacity)
-      : model_(model), heads_(heads), pool_(model.make_pool(KvPool::pages_for(capacity), model.default_cache_type())) {}
+      : model_(model),
+        heads_(heads),
+        pool_(model.make_pool(KvPool::pages_for(capacity), model.default_cache_type())) {}
 
   Ids run(const Ids& prompt, int64_t tokens, Result& result) {
     Ids text = prompt, drafts;

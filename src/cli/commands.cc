@@ -116,7 +116,9 @@ std::unique_ptr<Model> WeightFlags::load(const std::filesystem::path& path, Devi
 }
 
 CLI::Option* add_cache_dtype_option(CLI::App* command, std::string& dtype) {
-  return command->add_option("--cache-dtype", dtype, "type of the KV cache; auto: bf16, or f32 where the weights are")
+  return command
+      ->add_option("--cache-dtype", dtype,
+                   "type of the KV cache; auto: bf16, or f32 where the weights are")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
       ->type_name("auto|f32|bf16|int8")
       ->capture_default_str();

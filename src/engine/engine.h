@@ -87,13 +87,13 @@ struct EngineOptions {
   std::optional<DType> cache_type = {};  ///< f32, bf16, or i8 with a scale per 64 channels;
                                          ///< nothing: Model::default_cache_type
   int64_t free_memory = 0;               ///< bytes that the pool is to fit; 0: what is free now
-  int64_t context = 0;            ///< longest prompt + answer; 0: the model's
-  int64_t max_batch = 64;         ///< requests in one forward
-  int64_t prefill_rows = 512;     ///< prompt rows in one forward, at most
-  double prefill_slice_s = 0.1;   ///< while others decode: prompt rows for about so long at once
-  int64_t max_queue = 1024;       ///< waiting requests; more are refused
-  int64_t draft_tokens = -1;      ///< per request and step; -1: as many as there are MTP heads
-  bool ngram_drafts = false;      ///< drafts from the text so far where there are no heads
+  int64_t context = 0;                   ///< longest prompt + answer; 0: the model's
+  int64_t max_batch = 64;                ///< requests in one forward
+  int64_t prefill_rows = 512;            ///< prompt rows in one forward, at most
+  double prefill_slice_s = 0.1;  ///< while others decode: prompt rows for about so long at once
+  int64_t max_queue = 1024;      ///< waiting requests; more are refused
+  int64_t draft_tokens = -1;     ///< per request and step; -1: as many as there are MTP heads
+  bool ngram_drafts = false;     ///< drafts from the text so far where there are no heads
   const Model* draft_model = nullptr;  ///< a small model of the same tokenizer, in place of heads;
                                        ///< must outlive the engine
   bool adapt_drafts = true;  ///< fewer where they do not pay, by acceptance and measured time

@@ -161,8 +161,8 @@ double key_value_bytes(const Attention& a, double keys) {
   const bool absorbed = a.kv_heads == 1 && a.values_in_keys() && a.qk_dim > a.v_dim;
   const int64_t k = a.kv_heads * a.qk_dim, v = absorbed ? 0 : a.kv_heads * a.v_dim;
   if (a.is_narrow())
-    return keys * static_cast<double>(a.narrow_k.format.row_bytes(k) +
-                                      a.narrow_v.format.row_bytes(v));
+    return keys *
+           static_cast<double>(a.narrow_k.format.row_bytes(k) + a.narrow_v.format.row_bytes(v));
   return 4 * keys * static_cast<double>(k + a.rope_dim + v);
 }
 

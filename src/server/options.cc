@@ -57,10 +57,13 @@ void ServeOptions::fields(Fields& f) {
         {.choices = {"error", "warning", "info", "debug"}});
   f.add("quiet", quiet, "the same as --log-level error");
   f.add("cache-tokens", engine.cache_tokens,
-        "tokens that the KV cache holds; 0: one context, at least 8192, within half of the free memory",
+        "tokens that the KV cache holds; 0: one context, at least 8192, within half of the free "
+        "memory",
         {.min = 0});
-  f.add("cache-dtype", cache_dtype, "type of the KV cache; auto: bf16, or f32 where the weights are; int8 takes a quarter of f32",
-        {.choices = {"auto", "f32", "bf16", "int8"}});
+  f.add(
+      "cache-dtype", cache_dtype,
+      "type of the KV cache; auto: bf16, or f32 where the weights are; int8 takes a quarter of f32",
+      {.choices = {"auto", "f32", "bf16", "int8"}});
   f.add("expert-memory", expert_memory,
         "memory for routed experts, the others stay on disk; 0: all, or as many as fit",
         {.unit = "GB", .min = 0, .max = 1e6});

@@ -98,9 +98,8 @@ void load(Service& service, Device& device, std::optional<WeightTypes> weights,
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   if (service.base_model()) note(fmt::format("{}; the page offers completions", kBaseModel));
   std::string line = fmt::format("loaded in {:.1f} s", took.count());
-  for (const std::string& more :
-       {describe_weights(service.model()), describe_experts(service.model()),
-        service.describe_cache()})
+  for (const std::string& more : {describe_weights(service.model()),
+                                  describe_experts(service.model()), service.describe_cache()})
     if (!more.empty()) line += "; " + more;
   note(line);
 }

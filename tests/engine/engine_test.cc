@@ -185,8 +185,8 @@ INSTANTIATE_TEST_SUITE_P(Families, EngineEquality,
                            std::string name = info.param.first;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name + (info.param.second == DType::i8     ? "_int8_cache"
-                                   : info.param.second == DType::bf16 ? "_bf16_cache"
-                                                                      : "");
+                                          : info.param.second == DType::bf16 ? "_bf16_cache"
+                                                                             : "");
                          });
 
 TEST(Engine, AcceptsDraftsOfATextThatRepeats) {

@@ -163,7 +163,8 @@ struct Int8Cache {
     const int64_t rows = a.kv_offsets[a.sequences];
     const bool shared = a.values_in_keys();
     a.narrow_k = quantize(a.k, rows, a.kv_heads * a.qk_dim, a.ldk, k, k_scales);
-    a.narrow_v = shared ? a.narrow_k : quantize(a.v, rows, a.kv_heads * a.v_dim, a.ldv, v, v_scales);
+    a.narrow_v =
+        shared ? a.narrow_k : quantize(a.v, rows, a.kv_heads * a.v_dim, a.ldv, v, v_scales);
     a.k = a.v = nullptr;
   }
   static RowsView quantize(const float* x, int64_t rows, int64_t width, int64_t ld,
@@ -285,8 +286,8 @@ TEST(AttentionInt8, ARowDoesNotDependOnWhatItDoesNotSee) {
   }
 }
 
-/// What is not finite stays so: a NaN in a value reaches the channels of its group and no others, one
-/// in a query its row.
+/// What is not finite stays so: a NaN in a value reaches the channels of its group and no others,
+/// one in a query its row.
 TEST(AttentionInt8, NanIsSeen) {
   const Shape shape{"nan", 4, 2, 64, 0, 128, {1}, {99}};
   for (const Kernels* kernels : vector_tables()) {
@@ -323,8 +324,9 @@ TEST_P(AttentionShapes, Int8KeysMatchReference) {
     a.narrow_v = reference.narrow_v;
     a.k = a.v = nullptr;
     kernels->attention(a);
-    EXPECT_LT(difference(found.out, expected.out), 2e-5) << kernels->name;
-    EXPECT_LT(difference(found.lse, expected.lse), 2e-6) << kernels->name;
+    // Queries and weights are rounded to 16 bits, which the reference does not do.
+    EXPECT_LT(difference(found.out, expected.out), 1e-4) << kernels->name;
+    EXPECT_LT(difference(found.lse, expected.lse), 3e-5) << kernels->name;
   }
 }
 

@@ -344,18 +344,16 @@ TEST_P(PagingTest, RefusesWhatDoesNotFit) {
 
 INSTANTIATE_TEST_SUITE_P(
     Presets, PagingTest,
-    ::testing::Values(Variant{"nano-ultra"}, Variant{"nano-ultra", kBf16Rows},
-                      Variant{"nano-ultra", kW8Rows}, Variant{"tiny-pro", kW8Rows},
-                      Variant{"nano-ultra", kW4Rows}, Variant{"tiny-pro", kW4Rows},
-                      Variant{"nano-ultra", kF32Rows, DType::i8},
-                      Variant{"nano-ultra", kF32Rows, DType::bf16},
-                      Variant{"tiny-embedded", kF32Rows, DType::bf16},
-                      Variant{"nano-openpangu2", kF32Rows, DType::bf16}, Variant{"tiny-pro"},
-                      Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"},
-                      Variant{"deepseek_v2"}, Variant{"pro_moe_v2"}, Variant{"nano-openpangu2"},
-                      Variant{"nano-openpangu2", kBf16Rows}, Variant{"nano-openpangu2", kW8Rows},
-                      Variant{"nano-openpangu2", kF32Rows, DType::i8},
-                      Variant{"tiny-embedded", kF32Rows, DType::i8}),
+    ::testing::Values(
+        Variant{"nano-ultra"}, Variant{"nano-ultra", kBf16Rows}, Variant{"nano-ultra", kW8Rows},
+        Variant{"tiny-pro", kW8Rows}, Variant{"nano-ultra", kW4Rows}, Variant{"tiny-pro", kW4Rows},
+        Variant{"nano-ultra", kF32Rows, DType::i8}, Variant{"nano-ultra", kF32Rows, DType::bf16},
+        Variant{"tiny-embedded", kF32Rows, DType::bf16},
+        Variant{"nano-openpangu2", kF32Rows, DType::bf16}, Variant{"tiny-pro"},
+        Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"}, Variant{"deepseek_v2"},
+        Variant{"pro_moe_v2"}, Variant{"nano-openpangu2"}, Variant{"nano-openpangu2", kBf16Rows},
+        Variant{"nano-openpangu2", kW8Rows}, Variant{"nano-openpangu2", kF32Rows, DType::i8},
+        Variant{"tiny-embedded", kF32Rows, DType::i8}),
     [](const auto& info) {
       std::string name = ::testing::PrintToString(info.param);
       std::replace(name.begin(), name.end(), '-', '_');

@@ -68,10 +68,10 @@ struct LatentNormRopeGrad {
 /// are past). MLA's absorbed form is kv_heads = 1, qk_dim = rank + rope, v = the same rows as k.
 /// With a page table the keys of a sequence lie anywhere: key j is row
 /// pages[s*ld_pages + j/page_rows]*page_rows + j%page_rows of k, k_rope and v, and of kv_offsets
-/// only the differences count. Keys and values may be bf16 or int8 rows instead of f32 ones: then k and
-/// v are null and there is no rope part, and head h's channels begin at h*k_head_stride as ever. Over
-/// int8 rows kernels may sum integers: queries and what weighs the values are then rounded to 16 bits
-/// per row and group of channels.
+/// only the differences count. Keys and values may be bf16 or int8 rows instead of f32 ones: then k
+/// and v are null and there is no rope part, and head h's channels begin at h*k_head_stride as
+/// ever. Over int8 rows kernels may sum integers: queries and what weighs the values are then
+/// rounded to 16 bits per row and group of channels.
 struct Attention {
   int64_t heads = 0, kv_heads = 0, qk_dim = 0, rope_dim = 0, v_dim = 0;
   int64_t sequences = 0;
@@ -100,9 +100,7 @@ struct Attention {
   bool is_narrow() const { return narrow_k.values != nullptr; }
   bool is_int8() const { return is_narrow() && narrow_k.type() == RowType::i8; }
   /// The absorbed form: a key's first v_dim channels are the value.
-  bool values_in_keys() const {
-    return is_narrow() ? narrow_k.values == narrow_v.values : k == v;
-  }
+  bool values_in_keys() const { return is_narrow() ? narrow_k.values == narrow_v.values : k == v; }
 };
 /// Gradients have the strides of their tensors (dq like q, dk like k, dk_rope like k_rope, dv like
 /// v) and are overwritten, or added to by `accumulate_*`. Only used in f32 and without

@@ -1,5 +1,5 @@
-// The arguments of packing f32 rows into int8 rows with scales or into bf16, and back. kernels.h has the rules
-// and the shape legend.
+// The arguments of packing f32 rows into int8 rows with scales or into bf16, and back. kernels.h
+// has the rules and the shape legend.
 #pragma once
 
 #include <cstdint>

@@ -46,8 +46,7 @@ void narrow_rows(const NarrowRows& args) {
 void dequantize_rows(const DequantizeRows& args) {
   for (int64_t row = 0; row < args.rows; ++row) {
     const int64_t from = args.slots ? args.slots[row] : row;
-    for (int64_t c = 0; c < args.width; ++c)
-      args.y[row * args.ldy + c] = value_at(args.x, from, c);
+    for (int64_t c = 0; c < args.width; ++c) args.y[row * args.ldy + c] = value_at(args.x, from, c);
   }
 }
 

@@ -79,7 +79,8 @@ struct Along {
   }
 };
 
-/// `width` channels from `begin` on of the rows from `key` on that are below `end`, a block of them.
+/// `width` channels from `begin` on of the rows from `key` on that are below `end`, a block of
+/// them.
 inline Along along(const HeadRows& head, const RowsView& rows, int64_t begin, int64_t width,
                    int64_t key, int64_t end) {
   if (key >= end) return {};

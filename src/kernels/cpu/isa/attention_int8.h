@@ -303,8 +303,8 @@ inline float not_finite(const float* numbers, int64_t stride, int64_t count) {
   return bad != 0 ? __builtin_nanf("") : 0.0f;
 }
 
-/// Probabilities times the values' scales of a group as pairs of keys, for kWidth rows. `check`: NaN
-/// where a scale is (where a probability is, so is the sum that the row is divided by).
+/// Probabilities times the values' scales of a group as pairs of keys, for kWidth rows. `check`:
+/// NaN where a scale is (where a probability is, so is the sum that the row is divided by).
 inline void weigh(const Int8Rows& w, const float* scales, int64_t stride, int64_t count,
                   float check, int64_t column) {
   const int64_t lanes = w.few.lanes;
@@ -320,7 +320,8 @@ inline void weigh(const Int8Rows& w, const float* scales, int64_t stride, int64_
     const Vec first = load(p + j * lanes) * splat(scales[j * stride]);
     const Vec second =
         j + 1 < count ? load(p + (j + 1) * lanes) * splat(scales[(j + 1) * stride]) : zero;
-    store_ints(w.weights + j / 2 * lanes + column, pairs_of(first * to.inverse, second * to.inverse));
+    store_ints(w.weights + j / 2 * lanes + column,
+               pairs_of(first * to.inverse, second * to.inverse));
   }
 }
 
@@ -375,9 +376,8 @@ inline void add_int8_values(const Int8Rows& w, const HeadRows& head, int64_t key
 
 /// Unnormalised outputs [rows, ld], sums [rows, kWidth] and largest scores [rows] of rows
 /// row_begin..row_end (at most kFewRows) over keys key_begin..key_end.
-inline void attend_int8(const HeadRows& head, int64_t row_begin, int64_t row_end,
-                        int64_t key_begin, int64_t key_end, int64_t ld, float* out, float* sums,
-                        float* largest) {
+inline void attend_int8(const HeadRows& head, int64_t row_begin, int64_t row_end, int64_t key_begin,
+                        int64_t key_end, int64_t ld, float* out, float* sums, float* largest) {
   static thread_local Scratch scratch;
   const int64_t rows = row_end - row_begin, end = smaller(key_end, head.visible(row_end - 1));
   const Int8Rows w(rows, head, scratch);

@@ -300,14 +300,14 @@ struct HeadRows {
   /// The block of keys (their parts in k, k_rope or v) from `key` on, of those below `end`.
   Coming coming_k(int64_t key, int64_t end) const {
     return key < end && !a.is_narrow() ? Coming{a.k + k_at(key), smaller(end - key, kKeys)}
-                                     : Coming{};
+                                       : Coming{};
   }
   Coming coming_rope(int64_t key, int64_t end) const {
     return key < end ? Coming{a.k_rope + rope_at(key), smaller(end - key, kKeys)} : Coming{};
   }
   Coming coming_v(int64_t key, int64_t end) const {
     return key < end && !a.is_narrow() ? Coming{a.v + v_at(key), smaller(end - key, kKeys)}
-                                     : Coming{};
+                                       : Coming{};
   }
 
   /// Floats of the buffer that key_rows() wants.
