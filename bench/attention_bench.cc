@@ -130,8 +130,8 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// The same over an f32, a bf16 and an int8 cache, in turn: medians, and of what each turn's times
-/// are relative to each other.
+/// Times the case over an f32, a bf16 and an int8 cache in turn; prints the medians, and the median
+/// of each turn's speed relative to bf16's.
 void measure_caches(const Kernels& kernels, const Case& c, const Buffers& b, int rounds) {
   const Attention& f32 = b.args.forward;
   const int64_t rows = b.kv_offsets.back();
@@ -147,11 +147,11 @@ void measure_caches(const Kernels& kernels, const Case& c, const Buffers& b, int
     a.narrow_v = c.absorbed ? a.narrow_k : v.back().view;
     all.push_back(a);
   }
-  std::vector<double> times[3], gain[3];
+  std::vector<double> times[3], speedups[3];
   for (int i = 0; i < rounds; i++) {
     for (int n = 0; n < 3; n++)
       times[n].push_back(seconds([&] { kernels.attention(all[size_t(n)]); }));
-    for (int n = 0; n < 3; n++) gain[n].push_back(times[1].back() / times[n].back());
+    for (int n = 0; n < 3; n++) speedups[n].push_back(times[1].back() / times[n].back());
   }
   const char* names[] = {"f32", "bf16", "int8"};
   for (int n = 0; n < 3; n++) {
@@ -162,7 +162,7 @@ void measure_caches(const Kernels& kernels, const Case& c, const Buffers& b, int
     const double row = bytes(f32.ldk) + (c.absorbed ? 0 : bytes(f32.ldv));
     const double time = median(times[n]);
     fmt::print("    {:<5} cache {:5.0f} bytes a token  {:8.3f} ms {:5.1f} GB/s  {:5.2f} x bf16\n",
-               names[n], row, time * 1e3, row * double(rows) / time / 1e9, median(gain[n]));
+               names[n], row, time * 1e3, row * double(rows) / time / 1e9, median(speedups[n]));
   }
 }
 

@@ -214,7 +214,7 @@ void bench_decode(const BenchOptions& options, Device& device) {
   if (options.json)
     print_json({{"model", options.model},
                 {"dtype", streams.weights()},
-                {"cache_dtype", dtype_name(cache)},
+                {"cache_dtype", cache_type_name(cache)},
                 {"batch", options.batch},
                 {"depth", options.depth},
                 {"tokens_per_s", rate},
@@ -225,10 +225,9 @@ void bench_decode(const BenchOptions& options, Device& device) {
   else
     fmt::print(
         "{} in {}, cache in {}, on {}, {} at a time: {:.1f} tokens/s, {:.1f} GB/s = {:.0f}% of "
-        "this machine's "
-        "read rate ({:.1f} GB/s); {} read per token\n",
-        options.model, streams.weights(), dtype_name(cache), device.name(), options.batch, rate,
-        rate * bytes / 1e9, 100 * ratio, bandwidth / 1e9, bytes_text(bytes));
+        "this machine's read rate ({:.1f} GB/s); {} read per token\n",
+        options.model, streams.weights(), cache_type_name(cache), device.name(), options.batch,
+        rate, rate * bytes / 1e9, 100 * ratio, bandwidth / 1e9, bytes_text(bytes));
   if (!options.profile) return;
   Meter meter;
   streams.truncate(options.depth);

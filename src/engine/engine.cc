@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -25,15 +26,12 @@ constexpr int64_t kLeastPromptRows = 16;  // of a step, whatever the time they t
 constexpr int64_t kRetryDrafts = 64;  // tokens after which drafts that did not pay are tried again
 constexpr double kRateWeight = 0.2;   // of the newest measurement of the prompt speed
 
-/// Bytes of a page in all layers of the model and of the one that writes drafts.
-int64_t page_bytes(const EngineOptions& options, const Model& model) {
-  int64_t bytes = 0;
-  for (const Model* one : {&model, options.draft_model}) {
-    if (one == nullptr) continue;
-    for (const KvLayout::Widths& widths : kv_layout(one->config()).layers)
-      bytes += KvLayout::page_bytes(widths, *options.cache_type);
-  }
-  return std::max<int64_t>(bytes, 1);
+/// Bytes of `pages` pages of the model and of the one that writes drafts.
+double pool_bytes(const EngineOptions& options, const Model& model, int64_t pages) {
+  int64_t bytes = kv_layout(model.config()).pool_bytes(pages, *options.cache_type);
+  if (options.draft_model != nullptr)
+    bytes += kv_layout(options.draft_model->config()).pool_bytes(pages, *options.cache_type);
+  return static_cast<double>(bytes);
 }
 
 /// The pool's type and rows: those asked for, if they fit; else a context within a share of what is
@@ -41,24 +39,28 @@ int64_t page_bytes(const EngineOptions& options, const Model& model) {
 void size_pool(EngineOptions& options, const Model& model) {
   if (!options.cache_type) options.cache_type = model.default_cache_type();
   if (options.free_memory <= 0) options.free_memory = free_memory_bytes();
-  const int64_t page = page_bytes(options, model);
   const auto free = static_cast<double>(options.free_memory);
   if (options.cache_tokens > 0) {
-    const auto bytes = static_cast<double>(KvPool::pages_for(options.cache_tokens) * page);
-    UM_CHECK(bytes <= free,
-             "a KV cache of {} tokens in {} takes {}, {} are free: lower --cache-tokens or take a "
-             "smaller --cache-dtype",
-             options.cache_tokens, dtype_name(*options.cache_type), bytes_text(bytes),
-             bytes_text(free));
+    const double bytes = pool_bytes(options, model, KvPool::pages_for(options.cache_tokens));
+    UM_CHECK(
+        bytes <= free,
+        "a KV cache of {} tokens in {} takes {}, {} are free: ask for fewer tokens or a smaller "
+        "--cache-dtype",
+        options.cache_tokens, cache_type_name(*options.cache_type), bytes_text(bytes),
+        bytes_text(free));
     return;
   }
-  const auto most = static_cast<int64_t>(kCacheShare * free / static_cast<double>(page));
-  UM_CHECK(most > 0,
-           "the KV cache may take {:.0f}% of the free memory, {}: {} tokens take {}; name a size "
-           "with --cache-tokens",
-           100 * kCacheShare, bytes_text(kCacheShare * free), kPageRows,
-           bytes_text(static_cast<double>(page)));
-  options.cache_tokens = std::min(std::max(options.context, kDefaultCacheRows), most * kPageRows);
+  const double sinks = pool_bytes(options, model, 0), one = pool_bytes(options, model, 1);
+  const double pages = std::floor((kCacheShare * free - sinks) / (one - sinks));
+  UM_CHECK(pages >= 1,
+           "no room for a KV cache: {} tokens in {} take {}, and {:.0f}% of the free memory are "
+           "{} (serve --cache-tokens may take more)",
+           kPageRows, cache_type_name(*options.cache_type), bytes_text(one), 100 * kCacheShare,
+           bytes_text(kCacheShare * free));
+  const int64_t wanted = std::max(options.context, kDefaultCacheRows);
+  options.cache_tokens = wanted;
+  if (pages * kPageRows < static_cast<double>(wanted))
+    options.cache_tokens = static_cast<int64_t>(pages) * kPageRows;
   options.context = std::min(options.context, options.cache_tokens);
 }
 
@@ -571,11 +573,11 @@ const Model& Engine::model() const {
 
 std::string Engine::describe_cache() const {
   const EngineOptions& options = impl_->options_;
-  const auto bytes = static_cast<double>(KvPool::pages_for(options.cache_tokens) *
-                                         page_bytes(options, impl_->model_));
-  return fmt::format("KV cache of {} tokens in {}: {}, {:.1f}% of the free memory",
-                     options.cache_tokens, dtype_name(*options.cache_type), bytes_text(bytes),
-                     100 * bytes / static_cast<double>(options.free_memory));
+  const double bytes = pool_bytes(options, impl_->model_, KvPool::pages_for(options.cache_tokens));
+  return fmt::format("KV cache of {} tokens in {}: {}, {:.1f}% of the free memory; context of {}",
+                     options.cache_tokens, cache_type_name(*options.cache_type), bytes_text(bytes),
+                     100 * bytes / static_cast<double>(options.free_memory),
+                     std::min(options.context, options.cache_tokens));
 }
 
 }  // namespace um

@@ -86,7 +86,7 @@ struct EngineOptions {
                              ///< kCacheShare of the free memory
   std::optional<DType> cache_type = {};  ///< f32, bf16, or i8 with a scale per 64 channels;
                                          ///< nothing: Model::default_cache_type
-  int64_t free_memory = 0;               ///< bytes that the pool is to fit; 0: what is free now
+  int64_t free_memory = 0;               ///< bytes that the pool has to fit; 0: what is free now
   int64_t context = 0;                   ///< longest prompt + answer; 0: the model's
   int64_t max_batch = 64;                ///< requests in one forward
   int64_t prefill_rows = 512;            ///< prompt rows in one forward, at most
@@ -144,7 +144,7 @@ class Engine {
   EngineStats stats() const;  ///< from any thread
   const EngineOptions& options() const;
   const Model& model() const;
-  /// "KV cache of 8192 tokens in bf16: 9.4 MB, 0.1% of the free memory".
+  /// "KV cache of 8192 tokens in bf16: 9.4 MB, 0.1% of the free memory; context of 4096".
   std::string describe_cache() const;
 
  private:

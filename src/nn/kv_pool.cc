@@ -16,6 +16,12 @@ int64_t KvLayout::page_bytes(const Widths& widths, DType dtype) {
   return kPageRows * (row_bytes(widths.k) + row_bytes(widths.v)) + 4 * f32;
 }
 
+int64_t KvLayout::pool_bytes(int64_t pages, DType dtype) const {
+  int64_t page = 0;
+  for (const Widths& widths : layers) page += page_bytes(widths, dtype);
+  return (pages + sinks / kPageRows) * page;
+}
+
 KvPool::KvPool(Device& device, const KvLayout& layout, int64_t pages, DType dtype)
     : device_(device), pages_(pages), sinks_(layout.sinks), conv_taps_(layout.conv_taps) {
   const int64_t most = (std::numeric_limits<int32_t>::max() - sinks_) / kPageRows;

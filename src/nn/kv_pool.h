@@ -35,6 +35,8 @@ struct KvLayout {
 
   /// Bytes of a page of one layer, keys and values in `dtype`.
   static int64_t page_bytes(const Widths& widths, DType dtype);
+  /// Bytes of `pages` pages of all layers and of the sinks.
+  int64_t pool_bytes(int64_t pages, DType dtype) const;
 };
 
 /// Memory for `pages` pages in every layer. Who owns which page is not known here.

@@ -218,6 +218,10 @@ std::optional<DType> cache_type_of(const std::string& name) {
   return dtype_from_name(name);
 }
 
+std::string cache_type_name(DType dtype) {
+  return dtype == DType::i8 ? "int8" : std::string(dtype_name(dtype));
+}
+
 void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to) {
   UM_CHECK(from.cols() == to.cols(), "{} into rows of width {}", from.shape().text(), to.cols());
   if (to.is_int8()) {

@@ -69,6 +69,8 @@ RowFormat activation_format(const RowFormat& weights);
 RowFormat cache_format(DType dtype);
 /// The type that --cache-dtype names ("f32", "bf16", "int8"); nothing for "auto".
 std::optional<DType> cache_type_of(const std::string& name);
+/// The option's name of a type: "int8" for i8.
+std::string cache_type_name(DType dtype);
 
 /// to[slots[t]] = from[t] for the rows of `from` [T, cols]; slots i32. `to` is f32, bf16 or int8.
 void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to);

@@ -96,9 +96,7 @@ std::vector<EngineRequest> mixed_requests(const Model& model, double temperature
 /// for fits or is refused.
 TEST(EnginePool, FitsTheFreeMemory) {
   const auto model = random_model("nano-ultra");
-  int64_t page = 0;
-  for (const KvLayout::Widths& widths : kv_layout(model->config()).layers)
-    page += KvLayout::page_bytes(widths, DType::f32);
+  const int64_t page = kv_layout(model->config()).pool_bytes(1, DType::f32);
   const int64_t context = model->config().max_positions;
   {
     const Engine engine(*model, {});
@@ -109,17 +107,33 @@ TEST(EnginePool, FitsTheFreeMemory) {
   const Engine engine(*model, {.free_memory = 6 * page + 1});
   EXPECT_EQ(engine.options().cache_tokens, 3 * kPageRows);
   EXPECT_EQ(engine.options().context, std::min(context, 3 * kPageRows));
-  EXPECT_NE(engine.describe_cache().find("192 tokens in f32"), std::string::npos)
-      << engine.describe_cache();
-  EXPECT_NE(engine.describe_cache().find("50.0%"), std::string::npos) << engine.describe_cache();
+  const std::string said = engine.describe_cache();
+  for (const char* part : {"192 tokens in f32", "50.0% of the free memory", "context of 192"})
+    EXPECT_NE(said.find(part), std::string::npos) << said;
   EXPECT_THROW(Engine(*model, {.free_memory = 2 * page - 1}), Error);
   EXPECT_NO_THROW(Engine(*model, {.cache_tokens = 6 * kPageRows, .free_memory = 6 * page}));
   try {
     Engine(*model, {.cache_tokens = 6 * kPageRows + 1, .free_memory = 6 * page});
     FAIL() << "a pool that does not fit";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("--cache-tokens"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("ask for fewer tokens"), std::string::npos)
+        << error.what();
   }
+}
+
+/// Rows of sinks and the pool of a draft model count.
+TEST(EnginePool, CountsAllThatItTakes) {
+  const auto model = random_model("nano-openpangu2"), drafter = random_model("nano-ultra");
+  const KvLayout layout = kv_layout(model->config());
+  EXPECT_GT(layout.sinks, 0);
+  const int64_t all =
+      layout.pool_bytes(2, DType::f32) + kv_layout(drafter->config()).pool_bytes(2, DType::f32);
+  EXPECT_GT(layout.pool_bytes(0, DType::f32), 0);
+  EngineOptions options{
+      .cache_tokens = 2 * kPageRows, .free_memory = all, .draft_model = drafter.get()};
+  EXPECT_NO_THROW(Engine(*model, options));
+  options.free_memory = all - 1;
+  EXPECT_THROW(Engine(*model, options), Error);
 }
 
 /// bf16 where the weights are bf16 or narrower, f32 where they are f32.

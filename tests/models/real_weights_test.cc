@@ -8,9 +8,11 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "engine/divergence.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "ops/devices.h"
+#include "tests/engine/cached_sequence_util.h"
 #include "tests/engine/tiny_model_util.h"
 #include "text/tokenizer.h"
 
@@ -140,6 +142,38 @@ TEST_F(RealWeights, LossInTheFilesIntegers) {
       std::exp(nats(full_logits(*model, ids), ids, vocab) / static_cast<double>(kTokens - 1));
   EXPECT_NEAR(perplexity / 23.9095, 1, 5e-3);
   RecordProperty("perplexity", fmt::format("{:.4f}", perplexity));
+}
+
+/// What rounding the cache costs: the text decoded (in one forward, whose rows have the bits of one
+/// token at a time, tests/models/paging_test.cc) over rows in bf16 and int8 against rows in f32.
+TEST_F(RealWeights, LossOverNarrowCaches) {
+  const Ids ids = Tokenizer::load(path_).encode(kText);
+  const auto model = load_model(path_, cpu_device(), nullptr, DType::bf16);
+  const auto vocab = static_cast<size_t>(model->config().vocab);
+  const auto logits = [&](DType cache) {
+    return CachedSequence(*model, std::ssize(ids), cache).append_generated_all(ids);
+  };
+  const std::vector<float> base = logits(DType::f32);
+  EXPECT_NEAR(nats(base, ids, vocab) / kNats, 1, 2e-3);
+  for (const DType cache : {DType::bf16, DType::i8}) {
+    const std::vector<float> found = logits(cache);
+    std::vector<double> p(vocab), q(vocab);
+    Divergence sum;
+    for (size_t t = 0; t + 1 < ids.size(); ++t) {
+      log_softmax({base.data() + t * vocab, vocab}, p);
+      log_softmax({found.data() + t * vocab, vocab}, q);
+      sum.add(compare_row(p, q, ids[t + 1]));
+    }
+    const DivergenceReport report = sum.report();
+    fmt::print(
+        "cache in {}: perplexity {:.4f}, with f32 {:.4f}; ratio {:.5f} +- {:.5f}; KL {:.2e} +- "
+        "{:.1e}, largest {:.1e}; same first token {:.2f}%\n",
+        cache_type_name(cache), report.perplexity.value, report.base_perplexity.value,
+        report.ratio.value, report.ratio.uncertainty, report.kl.mean.value,
+        report.kl.mean.uncertainty, report.kl.max(), 100 * report.same_top.value);
+    EXPECT_GT(report.kl.mean.value, 1e-9) << "not a narrow cache";
+    EXPECT_LT(report.kl.mean.value, 1e-3);
+  }
 }
 
 }  // namespace

@@ -70,8 +70,12 @@ struct LatentNormRopeGrad {
 /// pages[s*ld_pages + j/page_rows]*page_rows + j%page_rows of k, k_rope and v, and of kv_offsets
 /// only the differences count. Keys and values may be bf16 or int8 rows instead of f32 ones: then k
 /// and v are null and there is no rope part, and head h's channels begin at h*k_head_stride as
-/// ever. Over int8 rows kernels may sum integers: queries and what weighs the values are then
-/// rounded to 16 bits per row and group of channels.
+/// ever.
+/// Over int8 rows numbers are rounded to 16 bits, so that products with the rows are sums of
+/// integers: the query times scale*log2(e), per row, head and kInt8Group channels of the cached
+/// row; and what weighs the values, exp(score) times the value's scale, per row, head, kInt8Group
+/// channels and block of 64 keys from the sequence's first on. The largest magnitude (at least
+/// 1e-30) becomes 32767, ties go to the even number; what is not finite makes the sum NaN.
 struct Attention {
   int64_t heads = 0, kv_heads = 0, qk_dim = 0, rope_dim = 0, v_dim = 0;
   int64_t sequences = 0;

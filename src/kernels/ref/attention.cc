@@ -1,5 +1,7 @@
 // Causal attention and its gradient, one query at a time in double precision: the definition which
-// the vector kernels are tested against.
+// the vector kernels are tested against. Over int8 rows the definition has roundings to 16 bits
+// (kernels/args/attention.h), which are done in f32 so that the integers are the kernels'.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -71,20 +73,119 @@ double dot(const float* a, const float* b, int64_t n) {
   return sum;
 }
 
+/// Numbers in 16 bits: number i is about integers[i] * step.
+struct Rounded {
+  std::vector<int32_t> integers;
+  double step;
+};
+
+Rounded round_to_16_bits(const std::vector<float>& numbers) {
+  constexpr float kMost = 32767;
+  float largest = 1e-30f;
+  bool finite = true;
+  for (const float x : numbers) {
+    largest = std::max(largest, std::fabs(x));
+    finite = finite && std::isfinite(x);
+  }
+  Rounded rounded{std::vector<int32_t>(numbers.size(), 0), finite ? largest * (1 / kMost) : NAN};
+  for (size_t i = 0; finite && i < numbers.size(); i++)
+    rounded.integers[i] = int32_t(std::nearbyint(numbers[i] * (kMost / largest)));
+  return rounded;
+}
+
+/// Channels begin..end of a head, which share a scale, number `scale` of the row.
+struct ScaleGroup {
+  int64_t begin, end, scale;
+};
+
+/// The groups of a head's `width` channels, which begin at channel `first` of the rows.
+std::vector<ScaleGroup> scale_groups(int64_t first, int64_t width) {
+  std::vector<ScaleGroup> groups;
+  for (int64_t c = 0; c < width; c = groups.back().end) {
+    const int64_t scale = (first + c) / kInt8Group;
+    groups.push_back({c, std::min(width, (scale + 1) * kInt8Group - first), scale});
+  }
+  return groups;
+}
+
+/// A query's scores over int8 keys: the query is rounded, a group of channels at a time.
+std::vector<double> int8_scores(const HeadView& view, int64_t query) {
+  constexpr float kLog2E = 1.44269504088896341f;  // the kernels' scores are in base 2
+  const Attention& a = view.a;
+  const RowsView& k = a.narrow_k;
+  const int64_t first = view.kv_head * a.k_head_stride;
+  const float* q = a.q + view.q_at(query);
+  std::vector<double> scores(view.visible(query), 0.0);
+  for (const ScaleGroup& group : scale_groups(first, a.qk_dim)) {
+    std::vector<float> scaled;
+    for (int64_t c = group.begin; c < group.end; c++) scaled.push_back(q[c] * (a.scale * kLog2E));
+    const Rounded rounded = round_to_16_bits(scaled);
+    for (size_t j = 0; j < scores.size(); j++) {
+      const RowsView row = k.from_row(view.key_row(int64_t(j)));
+      int64_t sum = 0;
+      for (int64_t c = group.begin; c < group.end; c++)
+        sum += rounded.integers[c - group.begin] * row.i8()[first + c];
+      scores[j] += double(sum) * rounded.step * row.f32_scales()[group.scale] / kLog2E;
+    }
+  }
+  return scores;
+}
+
+/// Adds up int8 values by `weights`: those of a block of keys, times the values' scales, are
+/// rounded, a group of channels at a time.
+std::vector<double> int8_values(const HeadView& view, const std::vector<double>& weights) {
+  constexpr int64_t kBlock = 64;
+  const Attention& a = view.a;
+  const RowsView& v = a.narrow_v;
+  const int64_t first = view.kv_head * a.v_head_stride, keys = std::ssize(weights);
+  std::vector<double> sums(a.v_dim, 0.0);
+  for (int64_t block = 0; block < keys; block += kBlock) {
+    const int64_t end = std::min(keys, block + kBlock);
+    for (const ScaleGroup& group : scale_groups(first, a.v_dim)) {
+      std::vector<float> scaled;
+      for (int64_t j = block; j < end; j++) {
+        const float scale = v.from_row(view.key_row(j)).f32_scales()[group.scale];
+        scaled.push_back(float(weights[j]) * scale);
+      }
+      const Rounded rounded = round_to_16_bits(scaled);
+      for (int64_t c = group.begin; c < group.end; c++) {
+        int64_t sum = 0;
+        for (int64_t j = block; j < end; j++)
+          sum += rounded.integers[j - block] * v.from_row(view.key_row(j)).i8()[first + c];
+        sums[c] += double(sum) * rounded.step;
+      }
+    }
+  }
+  return sums;
+}
+
+std::vector<double> plain_scores(const HeadView& view, int64_t query) {
+  std::vector<double> scores;
+  for (int64_t j = 0; j < view.visible(query); j++) scores.push_back(view.score(query, j));
+  return scores;
+}
+
+std::vector<double> plain_values(const HeadView& view, const std::vector<double>& weights) {
+  std::vector<double> sums(view.a.v_dim, 0.0);
+  for (int64_t j = 0; j < std::ssize(weights); j++)
+    for (int64_t c = 0; c < view.a.v_dim; c++) sums[c] += weights[j] * view.value(j, c);
+  return sums;
+}
+
 void attend_query(const HeadView& view, int64_t query) {
   const Attention& a = view.a;
-  const int64_t keys = view.visible(query);
-  std::vector<double> score(keys), sum(a.v_dim, 0.0);
+  std::vector<double> weights = a.is_int8() ? int8_scores(view, query) : plain_scores(view, query);
   double largest = -INFINITY, total = 0;
-  for (int64_t j = 0; j < keys; j++) {
-    score[j] = view.sees(query, j) ? view.score(query, j) : -INFINITY;
-    largest = std::fmax(largest, score[j]);
+  for (int64_t j = 0; j < std::ssize(weights); j++) {
+    if (!view.sees(query, j)) weights[j] = -INFINITY;
+    largest = std::fmax(largest, weights[j]);
   }
-  for (int64_t j = 0; j < keys; j++) {
-    const double p = std::exp(score[j] - largest);
-    total += p;
-    for (int64_t c = 0; c < a.v_dim; c++) sum[c] += p * view.value(j, c);
+  for (double& weight : weights) {
+    weight = std::exp(weight - largest);
+    total += weight;
   }
+  const std::vector<double> sum =
+      a.is_int8() ? int8_values(view, weights) : plain_values(view, weights);
   for (int64_t c = 0; c < a.v_dim; c++) a.out[view.out_at(query) + c] = float(sum[c] / total);
   if (a.lse != nullptr) a.lse[view.lse_at(query)] = float(largest + std::log(total));
 }

@@ -191,11 +191,13 @@ void attend_chunk(const Attention& a, const Shape& shape, const Task& task, int6
                   int64_t key_end, const Workspace& w, const Partial& p, Ahead& ahead) {
   const HeadRows head(a, task.sequence, task.kv_head);
   const int64_t rows = task.row_end - task.row_begin;
-  for (int64_t r = 0; a.is_int8() && r < rows; r += kFewRows) {
-    attend_int8(head, task.row_begin + r, task.row_begin + smaller(r + kFewRows, rows), key_begin,
-                key_end, shape.v_pad, p.out + r * shape.v_pad, p.sum + r * kWidth, p.largest + r);
+  if (a.is_int8()) {
+    for (int64_t r = 0; r < rows; r += kFewRows) {
+      attend_int8(head, task.row_begin + r, task.row_begin + smaller(r + kFewRows, rows), key_begin,
+                  key_end, shape.v_pad, p.out + r * shape.v_pad, p.sum + r * kWidth, p.largest + r);
+    }
+    return;
   }
-  if (a.is_int8()) return;
   if (is_few(head, task)) {
     attend_few(head, task.row_begin, task.row_end, key_begin, key_end, p.out, p.sum, p.largest);
     return;

@@ -22,7 +22,7 @@ struct FewRows {
   float *queries, *queries_t;  ///< [rows, q_pad], [width, lanes]
   float *scores, *sums;        ///< [kKeys, lanes], [kWidth, lanes]
   float *largest, *factor;     ///< [lanes]
-  float* more;                 ///< others' buffers
+  float* more;                 ///< [more_floats], for the caller
 
   FewRows(int64_t count, const Attention& a, Scratch& scratch, int64_t more_floats)
       : rows(count), lanes(round_up(count, kWidth)), q_pad(round_up(a.qk_dim, kWidth)) {

@@ -39,7 +39,7 @@ void quantize_row(const float* x, int64_t width, int64_t group, int8_t* values, 
   }
 }
 
-/// (The compiler makes vectors of it.)
+/// A row to bf16. (Plain, because compilers vectorise it.)
 void narrow_row(const float* x, int64_t width, uint16_t* y) {
   for (int64_t c = 0; c < width; c++) {
     uint32_t bits;
