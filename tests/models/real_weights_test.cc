@@ -172,7 +172,7 @@ TEST_F(RealWeights, LossOverNarrowCaches) {
         report.ratio.value, report.ratio.uncertainty, report.kl.mean.value,
         report.kl.mean.uncertainty, report.kl.max(), 100 * report.same_top.value);
     EXPECT_GT(report.kl.mean.value, 1e-9) << "not a narrow cache";
-    EXPECT_LT(report.kl.mean.value, 1e-3);
+    EXPECT_LT(report.kl.mean.value, cache == DType::bf16 ? 1e-4 : 1e-3);
   }
 }
 
