@@ -16,6 +16,7 @@
 #include "engine/compare.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
+#include "quant/bits.h"
 #include "quant/report.h"
 #include "text/tokenizer.h"
 
@@ -27,13 +28,15 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 constexpr int64_t kLeastTokens = 1024;  // of calibration
 constexpr int64_t kBatchTokens = 4096;
+constexpr int64_t kChoiceTokens = 4096;  // that --scheme auto takes gradients of
 constexpr const char* kBaseFile = "quantize_base.tmp";
 
 struct Flags {
   std::string model, out, scheme = "w4a8", method;
   std::vector<std::string> calibration, evaluation;
   int64_t calibration_tokens = 16384, evaluation_tokens = 8192, context = 512, min_inputs = 256;
-  bool json = false;
+  double bits = 4.75;
+  bool bits_given = false, json = false;
 };
 
 /// The token ids of texts, one behind the other.
@@ -114,23 +117,45 @@ RoundMethod method_of(const Flags& flags) {
   return method;
 }
 
-RowFormat scheme_of(const std::string& name) {
-  return name == format_name(kW8Rows) ? kW8Rows : kW4Rows;
-}
-
 void check_flags(const Flags& flags) {
+  const bool choose = flags.scheme == "auto";
+  if (choose && flags.calibration.empty())
+    throw UsageError("--scheme auto needs --calib TEXT, to see where bits count");
+  if (flags.bits_given && !choose)
+    throw UsageError(fmt::format("--bits is for --scheme auto; {} has its own", flags.scheme));
   if (flags.context < 16) throw UsageError("--context: expected at least 16 tokens");
   if (flags.calibration_tokens < 0 || flags.evaluation_tokens < 0 || flags.min_inputs < 1)
     throw UsageError("--calib-tokens, --eval-tokens, --min-inputs: expected positive numbers");
 }
 
-void check_memory(const Quantization& quantization, int64_t tokens) {
-  const auto needed = static_cast<double>(quantization.memory_bytes(tokens));
+void check_memory(int64_t bytes, int64_t tokens) {
+  const auto needed = static_cast<double>(bytes);
   const auto there = static_cast<double>(memory_bytes());
   UM_CHECK(needed <= 0.9 * there,
            "quantising takes {:.1f} GB for the largest layer and {} tokens of calibration, this "
            "machine has {:.1f} GB; fewer --calib-tokens take less",
            needed / 1e9, tokens, there / 1e9);
+}
+
+/// The formats of --scheme into `options`.
+void choose_formats(const Flags& flags, const fs::path& model, const std::vector<int32_t>& text,
+                    int64_t context, Device& device, Progress& line, QuantizeOptions& options) {
+  options.formats = flags.scheme == format_name(kW8Rows) ? kW8Rows : kW4Rows;
+  if (flags.scheme != "auto") return;
+  Quantization::check_target(flags.out);
+  const Conversion plan(model, flags.out, {}, kW4Rows);
+  std::vector<LayerWalk::Batch> batches = batches_of(text, context, kChoiceTokens);
+  const int64_t tokens = count_tokens(batches);
+  check_memory(bit_choice_bytes(plan.config(), tokens), tokens);
+  BitChoice choice =
+      choose_bits(plan, std::move(batches), flags.bits, device, [&](int64_t step, int64_t steps) {
+        if (line.due())
+          line.show(fmt::format(
+              "where bits count: {} of {}  {}", step + 1, steps,
+              eta_text(line.seconds(), static_cast<double>(step), static_cast<double>(steps))));
+      });
+  options.formats = std::move(choice.formats);
+  options.losses = std::move(choice.losses);
 }
 
 /// A file that goes at the end, also when a signal or an exception is that.
@@ -219,6 +244,12 @@ void print_report(const QuantizeReport& report, const std::optional<DivergenceRe
   row("as they were",
       fmt::format("{} matrices: embedding, head, routers, and rows of no whole groups",
                   report.kept.size()));
+  if (!report.options.losses.empty()) {
+    double loss = 0;
+    for (const auto& [name, expected] : report.options.losses) loss += expected;
+    row("of 8 bits", fmt::format("{} matrices; KL divergence expected by gradients: {:.4f}",
+                                 report.options.formats.others.size(), loss));
+  }
   const auto noted = std::ranges::count_if(
       report.matrices, [](const QuantizedMatrix& m) { return !m.note.empty(); });
   if (noted > 0)
@@ -251,14 +282,18 @@ void run(const Flags& flags, Device& device) {
   std::vector<LayerWalk::Batch> batches;
   if (!texts.calibration.empty())
     batches = batches_of(texts.calibration, context, flags.calibration_tokens);
+  Progress line;
   QuantizeReport report;
-  report.options = {scheme_of(flags.scheme), method, flags.min_inputs, hash_of(batches)};
+  report.scheme = flags.scheme;
+  report.options.method = method;
+  report.options.min_rows = flags.min_inputs;
+  report.options.texts = hash_of(batches);
   report.calibration_tokens = count_tokens(batches);
+  choose_formats(flags, model, texts.calibration, context, device, line, report.options);
   Quantization quantization(model, flags.out, report.options, device);
-  check_memory(quantization, report.calibration_tokens);
+  check_memory(quantization.memory_bytes(report.calibration_tokens), report.calibration_tokens);
   const Measurement measurement(flags, quantization.conversion().config(),
                                 tokenizer ? &*tokenizer : nullptr, texts.evaluation);
-  Progress line;
   if (quantization.conversion().from_integers())
     line.warn("the model's weights are quantised already: they are rounded a second time");
   if (const int64_t there = quantization.finished_layers(); there > 0)
@@ -306,10 +341,18 @@ void add_quantize(CLI::App& app, Globals& globals) {
       ->type_name("DIR");
   command
       ->add_option("--scheme", flags->scheme,
-                   "integers: of 8 bits in groups of 64, or of 4 in groups of 32")
-      ->check(CLI::IsMember({"w8a8", "w4a8"}).description(""))
-      ->type_name("w8a8|w4a8")
+                   "integers: of 8 bits in groups of 64, of 4 in groups of 32, or of either where "
+                   "it counts")
+      ->check(CLI::IsMember({"w8a8", "w4a8", "auto"}).description(""))
+      ->type_name("w8a8|w4a8|auto")
       ->capture_default_str();
+  CLI::Option* bits =
+      command
+          ->add_option("--bits", flags->bits,
+                       "with --scheme auto: bits per quantised weight, with scales, at most")
+          ->check(CLI::Range(4.5, 8.25).description(""))
+          ->type_name("B")
+          ->capture_default_str();
   command
       ->add_option("--method", flags->method,
                    "rtn: nearest; ssz: scales of least error; sszw: weighed by the inputs; gptq: "
@@ -338,7 +381,10 @@ void add_quantize(CLI::App& app, Globals& globals) {
       ->type_name("N")
       ->capture_default_str();
   add_json_flag(command, flags->json);
-  run_with(command, globals, [flags, &globals] { run(*flags, globals.device()); });
+  run_with(command, globals, [flags, bits, &globals] {
+    flags->bits_given = bits->count() > 0;
+    run(*flags, globals.device());
+  });
 }
 
 }  // namespace um

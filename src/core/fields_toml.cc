@@ -9,6 +9,30 @@
 namespace um {
 namespace {
 
+constexpr int64_t kMostParts = 256;  // of a dotted key: toml++ nests a table for each, and recurses
+
+/// Throws UsageError for a key of too many parts. Dots in strings, and those that a comma, bracket
+/// or equals sign parts (numbers), are no key's.
+void check_keys(std::string_view text, const std::string& where) {
+  int64_t parts = 0, line = 1;
+  char quote = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    line += c == '\n' ? 1 : 0;
+    if (quote != 0) {
+      if (c == '\\' && quote == '"') ++i;
+      if (c == quote || c == '\n') quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (std::string_view("=,[]{}#\n").find(c) != std::string_view::npos) {
+      parts = 0;
+    } else if (c == '.' && ++parts >= kMostParts) {
+      throw UsageError(
+          fmt::format("{}: line {}: a key of more than {} parts", where, line, kMostParts));
+    }
+  }
+}
+
 Json convert(const toml::node& node, const std::string& where) {
   if (const auto* table = node.as_table()) {
     Json out = Json::object();
@@ -31,6 +55,7 @@ Json convert(const toml::node& node, const std::string& where) {
 }  // namespace
 
 Json parse_toml(std::string_view text, const std::string& where) {
+  check_keys(text, where);
   try {
     return convert(toml::parse(text), where);
   } catch (const toml::parse_error& error) {

@@ -52,12 +52,15 @@ void encode_base_row(std::span<const float> logits, std::span<std::byte> out) {
   }
 }
 
-void BaseRow::log_probs(std::span<double> out) const {
+double BaseRow::log_probs(std::span<double> out) const {
   const std::byte* code = codes;
+  double sum = 0;
   for (double& log_p : out) {
     log_p = scale * static_cast<double>(load<uint16_t>(code)) + least;
+    sum += std::exp(log_p);
     code += sizeof(uint16_t);
   }
+  return sum;
 }
 
 BaseFile::BaseFile(const std::filesystem::path& path) : file_(path), name_(path.string()) {
@@ -108,6 +111,14 @@ BaseRow BaseFile::row(int64_t index) const {
       "{}: row {} has logarithms of probabilities from {} to {}; the file is damaged", name_, index,
       row.least, row.scale * kSteps + row.least);
   return row;
+}
+
+void BaseFile::check_sum(int64_t index, double sum) const {
+  // Tokens far below the best are stored as likelier than they were.
+  const double most = 1 + kTolerance + static_cast<double>(vocab_) * std::exp(-kRange);
+  UM_CHECK(sum > 1 - kTolerance && sum < most,
+           "{}: row {} has probabilities with a sum of {:.4g}, expected 1; the file is damaged",
+           name_, index, sum);
 }
 
 BaseFileWriter::BaseFileWriter(const std::filesystem::path& path, int64_t context, int64_t vocab,

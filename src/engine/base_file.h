@@ -43,8 +43,8 @@ struct BaseRow {
   double scale = 0, least = 0;
   const std::byte* codes = nullptr;  ///< u16, at any address
 
-  /// ln p of all tokens [V].
-  void log_probs(std::span<double> out) const;
+  /// ln p of all tokens [V]. Returns the sum of p, for BaseFile::check_sum.
+  double log_probs(std::span<double> out) const;
 };
 
 /// Read access. Every size and token is checked when it is opened, a row's numbers when it is read;
@@ -65,6 +65,8 @@ class BaseFile {
   const std::vector<int32_t>& tokens() const { return tokens_; }
   /// Row `index` < rows(). Throws Error for numbers that are no logarithms of probabilities.
   BaseRow row(int64_t index) const;
+  /// Throws Error unless a row's probabilities have such a sum as rounding leaves.
+  void check_sum(int64_t index, double sum) const;
 
  private:
   void read(std::span<const std::byte> bytes);

@@ -151,18 +151,23 @@ DivergenceReport compare_with_base(const Model& model, const BaseFile& base, int
     std::vector<BaseRow> base_rows;
     for (int64_t r = 0; r < rows.size(); ++r) base_rows.push_back(base.row(all.tokens() + r));
     std::vector<RowDivergence> compared(base_rows.size());
+    std::vector<double> sums(base_rows.size());
 #pragma omp parallel
     {
       std::vector<double> p(vocab), q(vocab);
 #pragma omp for
       for (int64_t r = 0; r < rows.size(); ++r) {
         const auto at = static_cast<size_t>(r);
-        base_rows[at].log_probs(p);
+        sums[at] = base_rows[at].log_probs(p);
         log_softmax(rows.row(r), q);
         compared[at] = compare_row(p, q, rows.targets[at]);
       }
     }
-    for (const RowDivergence& row : compared) all.add(row), nats += row.nats;
+    for (size_t r = 0; r < compared.size(); ++r) {
+      base.check_sum(all.tokens(), sums[r]);
+      all.add(compared[r]);
+      nats += compared[r].nats;
+    }
     return nats / static_cast<double>(all.tokens());
   });
   return all.report();

@@ -102,17 +102,17 @@ std::string model_name(const fs::path& path) {
 }
 
 Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<BlockType> type,
-                       std::optional<RowFormat> packed)
+                       std::optional<WeightTypes> packed)
     : from_(from),
       to_(to),
       to_gguf_(to.extension() == ".gguf"),
       config_(config_of(from)),
       stored_(load_config(config_, from.string())),
       source_(open_model_weights(from, stored_)),
-      packed_(packed) {
-  UM_CHECK(!packed || !to_gguf_,
+      packed_(std::move(packed)) {
+  UM_CHECK(!packed_ || !to_gguf_,
            "{}: {} is a form of directories; for a GGUF file choose q8_0, q4_0 or q4_k",
-           to.string(), format_name(*packed));
+           to.string(), format_name(packed_->matrices));
   UM_CHECK(!type || can_encode(*type), "{}: this type can be read, not written",
            block_format(*type).name);
   complete_ids();
@@ -170,7 +170,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
     }
     UM_CHECK(weight.read, "{}: tensor {}: {} cannot be converted", source_.where(), name,
              weight.format);
-    if (packed_ && is_packed(name, weight, *packed_) && !is_redundant(name, stored_)) {
+    if (packed_ && is_packed(name, weight, packed_->of(name)) && !is_redundant(name, stored_)) {
       plan_packed(name, weight);
       continue;
     }
@@ -186,7 +186,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
   }
   if (packed_) {
     UM_CHECK(!packed_parts_.empty(), "{}: no matrix has rows of whole groups of {}",
-             source_.where(), packed_->group);
+             source_.where(), packed_->matrices.group);
     config_["quantization_config"] = packed_config(*packed_, unpacked_);
   }
   config_.erase("dtype");
@@ -195,13 +195,14 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
 }
 
 void Conversion::plan_packed(const std::string& name, const StoredWeight& weight) {
+  const RowFormat format = packed_format(name);
   uint64_t bytes = 0;
-  for (TensorSpec& part : packed_specs(name, weight, *packed_)) {
+  for (TensorSpec& part : packed_specs(name, weight, format)) {
     bytes += part.byte_size();
     packed_parts_[part.name] = name;
     tensors_.push_back(std::move(part));
   }
-  count(weight, format_name(*packed_), bytes, weight.codes.format == *packed_);
+  count(weight, format_name(format), bytes, weight.codes.format == format);
 }
 
 uint64_t Conversion::bytes() const {
@@ -290,7 +291,7 @@ void Conversion::write_directory(uint64_t shard_bytes,
       to_, tensors_,
       [&](const TensorSpec& spec, const TensorSink& sink) {
         if (const std::string* matrix = packed_matrix(spec.name))
-          packs.write(*matrix, source_.at(*matrix), *packed_, spec, sink);
+          packs.write(*matrix, source_.at(*matrix), packed_format(*matrix), spec, sink);
         else
           write_plain(spec, sink);
         done(spec.byte_size());

@@ -14,6 +14,7 @@
 #include "models/gguf_export.h"
 #include "models/model_texts.h"
 #include "models/weights.h"
+#include "nn/module.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -33,9 +34,10 @@ class Conversion {
  public:
   /// Opens `from` (a directory or a .gguf file) and plans files of type `type` (nothing: as stored)
   /// at `to`: GGUF if it ends in .gguf, else a directory, whose matrices may be `packed` integers
-  /// (pack_export.h). Throws Error if it cannot be done.
+  /// (pack_export.h; formats by the names that they are stored under). Throws Error if it cannot be
+  /// done.
   Conversion(const std::filesystem::path& from, const std::filesystem::path& to,
-             std::optional<BlockType> type, std::optional<RowFormat> packed = {});
+             std::optional<BlockType> type, std::optional<WeightTypes> packed = {});
 
   bool to_gguf() const { return to_gguf_; }
   const WeightSource& source() const { return source_; }
@@ -56,6 +58,8 @@ class Conversion {
   /// Matrices that stay as they are where others are packed; elements of all tensors; whether the
   /// source has integers.
   const std::vector<std::string>& unpacked() const { return unpacked_; }
+  /// The format of a packed matrix.
+  RowFormat packed_format(const std::string& matrix) const { return packed_->of(matrix); }
   int64_t values() const;
   bool from_integers() const;
   void write_plain(const TensorSpec& tensor, const TensorSink& sink) const;
@@ -82,7 +86,7 @@ class Conversion {
   ModelConfig stored_;  ///< as the weights have it: MTP heads that are not there are left out
   WeightSource source_;
   GgufPlan gguf_;
-  std::optional<RowFormat> packed_;
+  std::optional<WeightTypes> packed_;
   std::vector<TensorSpec> tensors_;                  // of a directory
   std::map<std::string, std::string> packed_parts_;  // a part's name to its matrix
   std::vector<std::string> unpacked_;

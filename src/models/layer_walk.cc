@@ -6,6 +6,8 @@
 
 #include "models/checkpoint.h"
 #include "ops/devices.h"
+#include "ops/loss.h"
+#include "ops/recompute.h"
 
 namespace um {
 namespace {
@@ -26,6 +28,25 @@ std::vector<int32_t> shifted(const LayerWalk::Batch& batch, int64_t shift) {
   return tokens;
 }
 
+/// The next token of each sequence; -1 behind the last.
+std::vector<int32_t> targets_of(const LayerWalk::Batch& batch) {
+  std::vector<int32_t> targets = shifted(batch, 1);
+  for (size_t s = 1; s < batch.offsets.size(); ++s)
+    if (batch.offsets[s] > batch.offsets[s - 1])
+      targets[static_cast<size_t>(batch.offsets[s] - 1)] = -1;
+  return targets;
+}
+
+std::vector<Tensor> tensors_of(const TrunkState& state) {
+  if (state.streams) return {state.streams};
+  return {state.stream.y, state.stream.z};
+}
+
+TrunkState state_of(const std::vector<Tensor>& tensors) {
+  if (tensors.size() == 1) return {{}, tensors[0]};
+  return {{tensors[0], tensors[1]}, {}};
+}
+
 }  // namespace
 
 int64_t layer_of(std::string_view name) {
@@ -37,10 +58,11 @@ int64_t layer_of(std::string_view name) {
 }
 
 LayerWalk::LayerWalk(const ModelConfig& config, const WeightSource& source, Device& device,
-                     std::vector<Batch> batches)
+                     std::vector<Batch> batches, bool back)
     : source_(source),
       model_(make_model(config, device, kF32Rows, nullptr, ParamMemory::vectors)),
-      batches_(std::move(batches)) {
+      batches_(std::move(batches)),
+      keep_(back) {
   for (const auto& param : model_->params().all()) {
     param->set_trainable(false);
     const bool matrix =
@@ -72,49 +94,108 @@ std::vector<const Param*> LayerWalk::matrices(int64_t layer) const {
   return found;
 }
 
-void LayerWalk::set_memory(int64_t layer, bool loaded) {
+/// Memory for the layer's matrices, with what `from` has; null: none.
+void LayerWalk::set_memory(int64_t layer, const WeightSource* from) {
   const bool mtp = layer >= model_->trunk_layers();
   for (const auto& param : model_->params().all()) {
     if (is_vector(*param) ||
         !(layer_of(param->name) == layer || (mtp && param->name == kEmbedding)))
       continue;
-    if (!loaded) {
+    if (from == nullptr) {
       param->release();
+      param->set_trainable(false);
+      param->slot = {};
       continue;
     }
     param->allocate(model_->device());
-    load_param(*param, source_);
+    if (back_ && !param->buffer) param->set_trainable(true);
+    load_param(*param, layer_of(param->name) == layer ? *from : source_);
   }
 }
 
-void LayerWalk::load() {
-  UM_CHECK(layer_ < layers(), "{}: no layer behind the last", source_.where());
-  set_memory(layer_, true);
+void LayerWalk::load(const WeightSource* from) {
+  UM_CHECK(layer_ >= 0 && layer_ < layers(), "{}: no layer behind the last", source_.where());
+  set_memory(layer_, from == nullptr ? &source_ : from);
 }
 
-void LayerWalk::run_mtp(size_t batch, int64_t head) {
+Tensor LayerWalk::run_mtp(size_t batch, int64_t head) {
   const std::vector<int32_t> tokens = shifted(batches_[batch], head + 1);
   const Tensor next = Tensor::from(model_->device(), {static_cast<int64_t>(tokens.size())},
                                    std::span<const int32_t>(tokens));
-  mtp_states_[batch] = model_->mtp(head, mtp_states_[batch], next, rows_[batch], {}).state;
+  return model_->mtp(head, mtp_states_[batch], next, rows_[batch], {}).state;
 }
 
-void LayerWalk::run_batch(size_t batch) {
-  const int64_t trunk = model_->trunk_layers();
-  if (layer_ >= trunk) return run_mtp(batch, layer_ - trunk);
-  states_[batch] = model_->run_trunk_layer(layer_, states_[batch], rows_[batch]);
+/// `keep`: what comes out goes into the next layer.
+void LayerWalk::run_batch(size_t batch, bool keep) {
+  const int64_t trunk = trunk_layers();
+  if (layer_ >= trunk) {
+    Tensor state = run_mtp(batch, layer_ - trunk);
+    if (keep) mtp_states_[batch] = std::move(state);
+    return;
+  }
+  TrunkState state = model_->run_trunk_layer(layer_, states_[batch], rows_[batch]);
+  if (!keep) return;
+  if (keep_) entered_[static_cast<size_t>(layer_)].push_back(states_[batch]);
+  states_[batch] = std::move(state);
   if (layer_ + 1 == trunk && model_->mtp_heads() > 0)
     mtp_states_.push_back(model_->leave(states_[batch]).hidden);
 }
 
+void LayerWalk::run_batch_back(size_t batch) {
+  const std::vector<Tensor> inputs = tensors_of(entered_[static_cast<size_t>(layer_)][batch]);
+  const auto layer = [&](const std::vector<Tensor>& entering) {
+    return tensors_of(model_->run_trunk_layer(layer_, state_of(entering), rows_[batch]));
+  };
+  gradients_[batch] =
+      run_back(layer, inputs, std::vector<bool>(inputs.size(), true), std::move(gradients_[batch]));
+}
+
 void LayerWalk::run() {
-  for (size_t batch = 0; batch < batches_.size(); ++batch) run_batch(batch);
+  if (keep_ && !back_) entered_.resize(static_cast<size_t>(layer_) + 1);
+  for (size_t batch = 0; batch < batches_.size(); ++batch)
+    back_ ? run_batch_back(batch) : run_batch(batch, true);
+}
+
+void LayerWalk::look() {
+  for (size_t batch = 0; batch < batches_.size(); ++batch) run_batch(batch, false);
+}
+
+int64_t LayerWalk::turn() {
+  UM_CHECK(keep_ && layer_ == trunk_layers(), "{}: the trunk has not run", source_.where());
+  Device& device = model_->device();
+  Param* head = model_->params().find(model_->config().tie_embeddings ? kEmbedding : kHead);
+  head->allocate(device);
+  load_param(*head, source_);
+  int64_t tokens = 0;
+  for (size_t i = 0; i < batches_.size(); ++i) {
+    const std::vector<int32_t> next = targets_of(batches_[i]);
+    const Shape shape{std::ssize(next)};
+    const Tensor targets = Tensor::from(device, shape, std::span<const int32_t>(next));
+    const std::vector<float> ones(next.size(), 1.0f);
+    const Tensor weights = Tensor::from(device, shape, std::span<const float>(ones));
+    const auto loss = [&](const std::vector<Tensor>& state) -> std::vector<Tensor> {
+      linear_cross_entropy(model_->leave(state_of(state)).hidden, head->weight(), targets, weights);
+      return {};  // it seeds itself
+    };
+    const std::vector<Tensor> state = tensors_of(states_[i]);
+    gradients_.push_back(run_back(loss, state, std::vector<bool>(state.size(), true), {}));
+    tokens += std::ranges::count_if(next, [](int32_t target) { return target >= 0; });
+  }
+  head->release();
+  states_.clear();
+  back_ = true;
+  --layer_;
+  return tokens;
+}
+
+void LayerWalk::unload() {
+  set_memory(layer_, nullptr);
+  model_->device().allocator().release_cached();
 }
 
 void LayerWalk::release() {
-  set_memory(layer_, false);
-  model_->device().allocator().release_cached();
-  ++layer_;
+  unload();
+  layer_ += back_ ? -1 : 1;
 }
 
 int64_t LayerWalk::largest_layer_bytes(const ModelConfig& config) {

@@ -1,5 +1,6 @@
-// A checkpoint run layer by layer over many sequences, with the matrices of one layer in memory at
-// a time: how models are measured that are larger than memory.
+// A checkpoint run layer by layer over many sequences, and back with the gradients of its loss,
+// with the matrices of one layer in memory at a time: how models are measured that are larger than
+// memory.
 #pragma once
 
 #include <cstdint>
@@ -26,30 +27,45 @@ class LayerWalk {
   };
 
   /// Loads what is no matrix of a layer. Throws Error naming a tensor that is missing.
+  /// With `back`, what enters each layer of the trunk is kept, so that turn() can be called.
   LayerWalk(const ModelConfig& config, const WeightSource& source, Device& device,
-            std::vector<Batch> batches);
+            std::vector<Batch> batches, bool back = false);
 
   /// Layers of the trunk, with the MTP heads behind them.
   int64_t layers() const;
   /// The matrices of a layer, whether loaded or not.
   std::vector<const Param*> matrices(int64_t layer) const;
-  /// Loads the next layer in f32.
-  void load();
-  /// Runs all batches through it.
+  int64_t trunk_layers() const { return model_->trunk_layers(); }
+  /// Loads the next layer in f32; on the way back it trains. `from`: where its tensors are read
+  /// instead of in the checkpoint.
+  void load(const WeightSource* from = nullptr);
+  /// Runs all batches through it and forgets what comes out: it can be run again.
+  void look();
+  /// Runs all batches through it, on the way back with its gradients.
   void run();
-  /// Forgets its matrices; the one behind it is the next.
+  /// Forgets its matrices.
+  void unload();
+  /// The same; the one behind it is the next, on the way back the one before it.
   void release();
+  /// Once the trunk has run: takes the gradients of the sum of all tokens' losses (the logarithm of
+  /// what the trunk predicts for the next token of the sequence), and turns back to the trunk's
+  /// last layer. Returns the number of those tokens.
+  int64_t turn();
   size_t batches() const { return batches_.size(); }
   /// Once the trunk has run: its output, [T, D] (Model::trunk's).
   Tensor output(size_t batch) const { return model_->leave(states_[batch]).hidden; }
+  /// On the way back: the gradient of what entered the layer that was run last, [T, D] of the
+  /// residual stream or [T, S*D] of several.
+  const Tensor& gradient(size_t batch) const { return gradients_[batch].front(); }
 
   /// Bytes of the largest layer's matrices, with the embedding where it is needed with one.
   static int64_t largest_layer_bytes(const ModelConfig& config);
 
  private:
-  void set_memory(int64_t layer, bool loaded);
-  void run_batch(size_t batch);
-  void run_mtp(size_t batch, int64_t head);
+  void set_memory(int64_t layer, const WeightSource* from);
+  void run_batch(size_t batch, bool keep);
+  void run_batch_back(size_t batch);
+  Tensor run_mtp(size_t batch, int64_t head);
 
   WeightSource source_;
   std::unique_ptr<Model> model_;
@@ -57,6 +73,9 @@ class LayerWalk {
   std::vector<Ragged> rows_;
   std::vector<TrunkState> states_;  ///< of batches, in the trunk
   std::vector<Tensor> mtp_states_;  ///< of batches, what the next MTP head reads
+  bool keep_ = false, back_ = false;
+  std::vector<std::vector<TrunkState>> entered_;  ///< by layer of the trunk and batch
+  std::vector<std::vector<Tensor>> gradients_;    ///< of batches, of the tensors of a state
   int64_t layer_ = 0;
 };
 

@@ -2,6 +2,7 @@
 #include "models/pack_export.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "core/error.h"
@@ -41,6 +42,18 @@ std::vector<uint32_t> words_of(const RowCodes& row, int64_t bits, int64_t words)
   return packed;
 }
 
+nlohmann::json config_group(const RowFormat& format, const std::vector<std::string>& targets) {
+  return {{"targets", targets},
+          {"weights",
+           {{"num_bits", row_type_bits(format.type)},
+            {"type", "int"},
+            {"symmetric", true},
+            {"strategy", "group"},
+            {"group_size", format.group},
+            {"dynamic", false}}},
+          {"input_activations", nullptr}};
+}
+
 }  // namespace
 
 bool is_packed(const std::string& name, const StoredWeight& weight, const RowFormat& format) {
@@ -60,6 +73,14 @@ std::array<TensorSpec, 3> packed_specs(const std::string& name, const StoredWeig
           TensorSpec{name + "_shape", DType::i64, {2}}};
 }
 
+void check_scales(const std::vector<RowCodes>& rows, const std::string& where) {
+  for (const RowCodes& row : rows)
+    for (const float scale : row.scales)
+      UM_CHECK(std::isfinite(f32_from_f16(f16_from_f32(scale))),
+               "{}: NaN, Inf, or values too large for f16 scales; such a model runs in bf16 or f32",
+               where);
+}
+
 void PackWriter::write_codes(const std::string& name, const StoredWeight& weight,
                              const RowFormat& format, const TensorSpec& part,
                              const TensorSink& sink) {
@@ -68,7 +89,9 @@ void PackWriter::write_codes(const std::string& name, const StoredWeight& weight
   scales.reserve(static_cast<size_t>(weight.rows() * format.scales(weight.columns())));
   for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
     const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
-    for (const RowCodes& row : codes_of(weight, format, begin, count)) {
+    const std::vector<RowCodes> rows = codes_of(weight, format, begin, count);
+    check_scales(rows, name);
+    for (const RowCodes& row : rows) {
       const std::vector<uint32_t> words =
           words_of(row, row_type_bits(format.type), part.shape.back());
       sink(std::as_bytes(std::span(words)));
@@ -91,20 +114,25 @@ void PackWriter::write(const std::string& name, const StoredWeight& weight, cons
   scales_.erase(scales);
 }
 
-nlohmann::json packed_config(const RowFormat& format, const std::vector<std::string>& ignored) {
-  const nlohmann::json weights = {{"num_bits", row_type_bits(format.type)},
-                                  {"type", "int"},
-                                  {"symmetric", true},
-                                  {"strategy", "group"},
-                                  {"group_size", format.group},
-                                  {"dynamic", false}};
+nlohmann::json packed_config(const WeightTypes& formats, const std::vector<std::string>& ignored) {
+  // Where the embedding is the head, too, other programs have a module of that name all the same.
+  std::vector<std::string> kept = ignored;
+  if (std::ranges::find(kept, "lm_head") == kept.end()) kept.push_back("lm_head");
+  nlohmann::json groups;
+  groups["group_0"] = config_group(formats.matrices, {"Linear"});
+  std::map<std::string, std::pair<RowFormat, std::vector<std::string>>> others;
+  for (const auto& [name, format] : formats.others) {
+    auto& [same, modules] = others[format_name(format)];
+    same = format;
+    modules.push_back(name.substr(0, name.rfind('.')));
+  }
+  for (const auto& [name, group] : others)
+    groups[fmt::format("group_{}", groups.size())] = config_group(group.first, group.second);
   return {{"quant_method", "compressed-tensors"},
           {"format", "pack-quantized"},
           {"quantization_status", "compressed"},
-          {"config_groups",
-           {{"group_0",
-             {{"targets", {"Linear"}}, {"weights", weights}, {"input_activations", nullptr}}}}},
-          {"ignore", ignored}};
+          {"config_groups", groups},
+          {"ignore", kept}};
 }
 
 }  // namespace um

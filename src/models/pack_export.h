@@ -10,6 +10,7 @@
 
 #include "core/safetensors.h"
 #include "models/weights.h"
+#include "nn/module.h"
 
 namespace um {
 
@@ -19,9 +20,13 @@ bool is_packed(const std::string& name, const StoredWeight& weight, const RowFor
 /// NAME_packed, NAME_scale and NAME_shape of the matrix NAME.
 std::array<TensorSpec, 3> packed_specs(const std::string& name, const StoredWeight& weight,
                                        const RowFormat& format);
+/// Throws Error, which begins with `where`, for a scale that is not finite: of values that are no
+/// numbers, or too large for the format.
+void check_scales(const std::vector<RowCodes>& rows, const std::string& where);
 /// Writes the contents of those: the weight's own integers where it has them in this format, else
 /// the nearest (round_row). Integers come before scales, as safetensors files have them: the scales
-/// are kept until they are asked for, so that each matrix is rounded once.
+/// are kept until they are asked for, so that each matrix is rounded once. Throws Error as
+/// check_scales does.
 class PackWriter {
  public:
   void write(const std::string& name, const StoredWeight& weight, const RowFormat& format,
@@ -33,7 +38,8 @@ class PackWriter {
 
   std::map<std::string, std::vector<uint16_t>> scales_;  ///< of matrices whose integers are written
 };
-/// What config.json says of it as `quantization_config`; `ignored`: matrices that are not packed.
-nlohmann::json packed_config(const RowFormat& format, const std::vector<std::string>& ignored);
+/// What config.json says of it as `quantization_config`: one group for all matrices, and one with
+/// the names of those in each other format. `ignored`: modules that are not packed.
+nlohmann::json packed_config(const WeightTypes& formats, const std::vector<std::string>& ignored);
 
 }  // namespace um

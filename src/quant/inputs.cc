@@ -28,6 +28,14 @@ bool MatrixInputs::same_rows(const MatrixInputs& other) const {
   return parts_ == other.parts_;
 }
 
+int64_t input_channels(const ModelConfig& config) {
+  const AttentionConfig& a = config.attention;
+  const int64_t top = std::max<int64_t>(config.moe.top_k, 1);
+  const int64_t feed =
+      std::max(config.dense_width, top * config.moe.expert_width + config.moe.shared_width);
+  return 2 * config.hidden + a.q_lora_rank + a.heads * a.v_dim + feed;
+}
+
 InputRecorder::InputRecorder(const std::vector<const Param*>& matrices) {
   for (const Param* param : matrices)
     begins_[reinterpret_cast<const char*>(param->value.raw())] = param;

@@ -10,6 +10,7 @@
 
 #include "core/device.h"
 #include "kernels/args.h"
+#include "nn/config.h"
 #include "nn/module.h"
 
 namespace um {
@@ -43,6 +44,9 @@ class MatrixInputs {
   std::vector<Part> parts_;
   int64_t rows_ = 0, cols_ = 0;
 };
+
+/// Channels that the matrices of a layer read of one token, at most.
+int64_t input_channels(const ModelConfig& config);
 
 /// Watches a device while a layer runs there.
 class InputRecorder : public ProductObserver {

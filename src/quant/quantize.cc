@@ -39,6 +39,10 @@ int64_t written_at(const fs::path& from) {
   return latest;
 }
 
+fs::path state_path(const fs::path& to) {
+  return to / kStateFolder / "state.json";
+}
+
 /// A piece of a parameter as a checkpoint stores it, all of it in f32.
 Tensor read_matrix(const StoredWeight& weight, Device& device) {
   Tensor values = Tensor::empty(device, {weight.rows(), weight.columns()});
@@ -54,11 +58,10 @@ void check_finite(const Tensor& values, const std::string& where) {
              i, values.f32()[i]);
 }
 
-void check_scales(const std::vector<RowCodes>& rows, const std::string& where) {
-  for (const RowCodes& row : rows)
-    for (const float scale : row.scales)
-      UM_CHECK(std::isfinite(scale),
-               "{}: values too large for f16 scales; such a model runs in bf16 or f32", where);
+Json formats_json(const WeightTypes& formats) {
+  Json others = Json::object();
+  for (const auto& [name, format] : formats.others) others[name] = format_name(format);
+  return {{"matrices", format_name(formats.matrices)}, {"others", others}};
 }
 
 QuantizedMatrix matrix_from(const Json& json) {
@@ -70,7 +73,8 @@ QuantizedMatrix matrix_from(const Json& json) {
           json.at("inputs"),
           {json.at("weight_error"),
            json.at("output_error").is_null() ? -1 : json.at("output_error").get<double>()},
-          json.at("note")};
+          json.at("note"),
+          json.at("loss").is_null() ? std::nullopt : std::optional(json.at("loss").get<double>())};
 }
 
 }  // namespace
@@ -86,7 +90,8 @@ nlohmann::ordered_json to_json(const QuantizedMatrix& m) {
       {"inputs", m.inputs},
       {"output_error", m.errors.outputs < 0 ? unknown : nlohmann::ordered_json(m.errors.outputs)},
       {"weight_error", m.errors.weights},
-      {"note", m.note}};
+      {"note", m.note},
+      {"loss", m.loss ? nlohmann::ordered_json(*m.loss) : unknown}};
 }
 
 Quantization::Quantization(const fs::path& from, const fs::path& to, const QuantizeOptions& options,
@@ -95,38 +100,41 @@ Quantization::Quantization(const fs::path& from, const fs::path& to, const Quant
       to_(to),
       options_(options),
       device_(device),
-      conversion_(from, to, {}, options.format),
+      conversion_(from, to, {}, options.formats),
       layers_(conversion_.config().layers + conversion_.config().mtp_layers) {
   make_directories(to_);
   lock_.emplace(to_, "another program is quantising into it");
-  UM_CHECK(!path_exists(to / "config.json") || path_exists(state_path()),
-           "{}: there is a model here; name a new one or remove it", to.string());
-  UM_CHECK(path_exists(state_path()) || fs::is_empty(to),
-           "{}: there are files here that are not of a quantisation; name a new directory",
-           to.string());
+  check_target(to);
   read_state();
 }
 
-fs::path Quantization::state_path() const {
-  return to_ / kStateFolder / "state.json";
+void Quantization::check_target(const fs::path& to) {
+  if (path_exists(state_path(to)) || !path_exists(to)) return;
+  UM_CHECK(!path_exists(to / "config.json"),
+           "{}: there is a model here; name a new one or remove it", to.string());
+  const bool mine = std::ranges::all_of(fs::directory_iterator(to), [](const auto& entry) {
+    return entry.path().filename() == kStateFolder;  // ended before its first state was written
+  });
+  UM_CHECK(mine, "{}: there are files here that are not of a quantisation; name a new directory",
+           to.string());
 }
 
 Json Quantization::settings() const {
   return {{"from", (fs::absolute(from_) / "").lexically_normal().parent_path().string()},
           {"bytes", conversion_.source().total_bytes()},
           {"written", written_at(from_)},
-          {"scheme", format_name(options_.format)},
+          {"formats", formats_json(options_.formats)},
           {"method", round_method_name(options_.method)},
           {"min_rows", options_.min_rows},
           {"texts", options_.texts}};
 }
 
 void Quantization::read_state() {
-  if (!path_exists(state_path())) return;
+  if (!path_exists(state_path(to_))) return;
   const auto refuse = [&](const std::string& what) {
     fail("{}: {}; repeat the command that began it, or remove the directory", to_.string(), what);
   };
-  const Json state = Json::parse(read_file(state_path(), kMaxStateBytes), nullptr, false);
+  const Json state = Json::parse(read_file(state_path(to_), kMaxStateBytes), nullptr, false);
   try {
     if (state.at("settings") != settings())
       refuse("an unfinished quantisation of another model, or with other settings, is here");
@@ -137,15 +145,23 @@ void Quantization::read_state() {
         finished.matrices.push_back(matrix_from(matrix));
     }
   } catch (const Json::exception&) {
-    refuse(fmt::format("{} is damaged", state_path().string()));
+    refuse(fmt::format("{} is damaged", state_path(to_).string()));
   } catch (const UsageError&) {  // a method that is none
-    refuse(fmt::format("{} is damaged", state_path().string()));
+    refuse(fmt::format("{} is damaged", state_path(to_).string()));
   }
-  if (finished_layers() > layers_) refuse(fmt::format("{} is damaged", state_path().string()));
+  if (finished_layers() > layers_) refuse(fmt::format("{} is damaged", state_path(to_).string()));
   for (int64_t layer = 0; layer < finished_layers(); ++layer)
     if (!path_exists(to_ / shard(layer)) ||
         crc_of_shard(layer) != finished_[static_cast<size_t>(layer)].crc)
       refuse(fmt::format("{} of the unfinished quantisation is missing or damaged", shard(layer)));
+}
+
+/// Throws Error for a tensor of the group that stays as it is, and has a value that is no number.
+void Quantization::check_kept(int64_t group) const {
+  for (const TensorSpec& tensor : tensors_of(group))
+    if (conversion_.packed_matrix(tensor.name) == nullptr)
+      check_finite(read_matrix(conversion_.source().at(tensor.name), device_),
+                   conversion_.source().where() + ": " + tensor.name);
 }
 
 void Quantization::write_state() const {
@@ -156,7 +172,7 @@ void Quantization::write_state() const {
     layers.push_back({{"crc", layer.crc}, {"matrices", std::move(matrices)}});
   }
   make_directories(to_ / kStateFolder);
-  write_file_atomic(state_path(),
+  write_file_atomic(state_path(to_),
                     to_text(Json{{"settings", settings()}, {"layers", layers}}) + "\n");
 }
 
@@ -182,14 +198,10 @@ int64_t Quantization::memory_bytes(int64_t tokens) const {
   const ModelConfig& config = conversion_.config();
   const int64_t layer = LayerWalk::largest_layer_bytes(config);
   if (tokens == 0) return layer;
-  const AttentionConfig& a = config.attention;
-  const int64_t top = std::max<int64_t>(config.moe.top_k, 1);
-  const int64_t feed =
-      std::max(config.dense_width, top * config.moe.expert_width + config.moe.shared_width);
   // What goes from layer to layer, twice while a layer runs, and a layer's inputs.
-  const int64_t channels =
-      4 * (config.streams + 1) * config.hidden + a.q_lora_rank + a.heads * a.v_dim + feed;
-  const int64_t widest = std::max({2 * config.hidden, a.heads * a.v_dim, config.dense_width});
+  const int64_t channels = (4 * config.streams + 2) * config.hidden + input_channels(config);
+  const int64_t widest = std::max(
+      {2 * config.hidden, config.attention.heads * config.attention.v_dim, config.dense_width});
   return layer + 4 * tokens * channels + 2 * 4 * widest * widest;
 }
 
@@ -203,10 +215,11 @@ uint32_t Quantization::write_shard(int64_t group, const Codes& codes) const {
     const std::string* name = conversion_.packed_matrix(part.name);
     if (name == nullptr) return conversion_.write_plain(part, sink);
     StoredWeight weight = conversion_.source().at(*name);
-    weight.codes = {options_.format, [&rows = codes.at(*name)](int64_t row, RowCodes& out) {
+    const RowFormat format = options_.formats.of(*name);
+    weight.codes = {format, [&rows = codes.at(*name)](int64_t row, RowCodes& out) {
                       out = rows[static_cast<size_t>(row)];
                     }};
-    packs.write(*name, weight, options_.format, part, sink);
+    packs.write(*name, weight, format, part, sink);
   };
   write_safetensors(to_ / shard(group), tensors_of(group), write);
   return crc_of_shard(group);
@@ -221,13 +234,14 @@ QuantizedMatrix Quantization::quantize_matrix(const std::string& name, const Mat
   matrix.name = name;
   matrix.layer = layer_of(name);
   matrix.values = stored.rows() * stored.columns();
-  matrix.bits = 8.0 * static_cast<double>(options_.format.row_bytes(stored.columns())) /
+  const RowFormat format = options_.formats.of(name);
+  matrix.bits = 8.0 * static_cast<double>(format.row_bytes(stored.columns())) /
                 static_cast<double>(stored.columns());
   matrix.inputs = inputs == nullptr ? 0 : inputs->rows();
   const Tensor weights = read_matrix(stored, device_);
   check_finite(weights, where);
   const bool few = needs_inputs(options_.method) && matrix.inputs < options_.min_rows;
-  RoundedMatrix rounded = rounder.round(weights, few ? nullptr : inputs);
+  RoundedMatrix rounded = rounder.round(weights, format, few ? nullptr : inputs);
   check_scales(rounded.rows, where);
   UM_CHECK(std::isfinite(rounded.errors.weights) && std::isfinite(rounded.errors.outputs),
            "{}: it is multiplied with NaN or Inf when the calibration text runs through; the "
@@ -235,6 +249,8 @@ QuantizedMatrix Quantization::quantize_matrix(const std::string& name, const Mat
            where);
   matrix.method = rounded.method;
   matrix.errors = rounded.errors;
+  if (const auto loss = options_.losses.find(name); loss != options_.losses.end())
+    matrix.loss = loss->second;
   if (few)
     matrix.note = fmt::format("{} inputs of {}", matrix.inputs, options_.min_rows);
   else if (matrix.method != options_.method)
@@ -250,7 +266,7 @@ Quantization::Layer Quantization::quantize_group(int64_t group,
                                                  const InputRecorder* inputs) const {
   Layer result;
   Codes codes;
-  MatrixRounder rounder(options_.method, options_.format);
+  MatrixRounder rounder(options_.method);
   const auto quantize = [&](const std::string& name, const MatrixInputs* seen) {
     result.matrices.push_back(quantize_matrix(name, seen, rounder, codes[name]));
   };
@@ -267,34 +283,49 @@ Quantization::Layer Quantization::quantize_group(int64_t group,
   return result;
 }
 
+Quantization::Layer Quantization::quantize_layer(
+    int64_t layer, LayerWalk& walk,
+    const std::function<void(const QuantizeStep&)>& progress) const {
+  check_kept(layer);
+  const std::vector<const Param*> params = walk.matrices(layer);
+  std::optional<InputRecorder> inputs;
+  if (walk.batches() > 0) {
+    progress({layer, layers_, "inputs"});
+    walk.load();
+    inputs.emplace(params);
+    const Observing watched(device_, *inputs);
+    walk.look();
+    walk.unload();
+  }
+  progress({layer, layers_, "rounding"});
+  return quantize_group(layer, params, inputs ? &*inputs : nullptr);
+}
+
 void Quantization::quantize_layers(std::vector<LayerWalk::Batch> batches,
                                    const std::function<void(const QuantizeStep&)>& progress) {
   const int64_t first = finished_layers();
   if (first == layers_) return;
   LayerWalk walk(conversion_.config(), conversion_.source(), device_, std::move(batches));
   for (int64_t layer = 0; layer < layers_; ++layer) {
-    const bool known = layer < first;
-    const std::vector<const Param*> params = walk.matrices(layer);
-    std::optional<InputRecorder> inputs;
+    if (layer >= first) {
+      finished_.push_back(quantize_layer(layer, walk, progress));
+      write_state();
+    }
+    // The next layer is calibrated with what the rounded ones give it.
     if (walk.batches() > 0) {
-      progress({layer, layers_, known ? "again" : "inputs"});
-      walk.load();
-      inputs.emplace(params);
-      std::optional<Observing> watched;
-      if (!known) watched.emplace(device_, *inputs);
+      progress({layer, layers_, layer < first ? "again" : "onwards"});
+      const WeightSource rounded = open_weights(to_ / shard(layer));
+      walk.load(&rounded);
       walk.run();
     }
     walk.release();
-    if (known) continue;
-    progress({layer, layers_, "rounding"});
-    finished_.push_back(quantize_group(layer, params, inputs ? &*inputs : nullptr));
-    write_state();
   }
 }
 
 std::vector<QuantizedMatrix> Quantization::run(
     std::vector<LayerWalk::Batch> batches,
     const std::function<void(const QuantizeStep&)>& progress) {
+  check_kept(kOthers);
   if (finished_.empty()) write_state();  // from here on the directory is known as unfinished
   quantize_layers(std::move(batches), progress);
   progress({layers_, layers_, "writing the rest"});

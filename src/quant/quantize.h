@@ -19,10 +19,12 @@
 namespace um {
 
 struct QuantizeOptions {
-  RowFormat format = kW4Rows;
+  WeightTypes formats = kW4Rows;  ///< of stored matrices, by name
   RoundMethod method = RoundMethod::gptq;
   int64_t min_rows = 256;  ///< inputs below which a matrix is rounded without them
   uint64_t texts = 0;      ///< a hash of the calibration tokens
+  /// What rounding a matrix is expected to cost (bits.h), where that is known.
+  std::map<std::string, double> losses = {};
 };
 
 /// A matrix as it was quantised.
@@ -33,11 +35,12 @@ struct QuantizedMatrix {
   double bits = 0;  ///< per weight, with scales
   int64_t values = 0, inputs = 0;
   RoundErrors errors;
-  std::string note;  ///< why it is not as was asked
+  std::string note;                 ///< why it is not as was asked
+  std::optional<double> loss = {};  ///< expected, in nats of KL divergence a token
 };
 
 /// {"name", "layer", "method", "bits", "values", "inputs", "output_error" (null: unknown),
-/// "weight_error", "note"}
+/// "weight_error", "note", "loss" (null: unknown)}
 nlohmann::ordered_json to_json(const QuantizedMatrix& matrix);
 
 /// How far a run is: layer `layer` of `layers`, and what is being done.
@@ -48,6 +51,8 @@ struct QuantizeStep {
 
 class Quantization {
  public:
+  /// Throws Error if a quantisation cannot be written to the directory, whatever its settings.
+  static void check_target(const std::filesystem::path& to);
   /// Plans the quantised copy `to` of the checkpoint `from`. Throws Error as Conversion does, for
   /// settings that contradict each other, for a finished model in `to`, and for an unfinished run
   /// of other settings there.
@@ -78,8 +83,8 @@ class Quantization {
 
   void read_state();
   void write_state() const;
+  void check_kept(int64_t group) const;
   nlohmann::json settings() const;
-  std::filesystem::path state_path() const;
   int64_t group_of(const std::string& tensor) const;
   std::string shard(int64_t group) const;
   /// Returns the file's CRC-32.
@@ -89,6 +94,8 @@ class Quantization {
                                   MatrixRounder& rounder, std::vector<RowCodes>& rows) const;
   Layer quantize_group(int64_t group, const std::vector<const Param*>& params,
                        const InputRecorder* inputs) const;
+  Layer quantize_layer(int64_t layer, LayerWalk& walk,
+                       const std::function<void(const QuantizeStep&)>& progress) const;
   void quantize_layers(std::vector<LayerWalk::Batch> batches,
                        const std::function<void(const QuantizeStep&)>& progress);
   std::vector<TensorSpec> tensors_of(int64_t group) const;

@@ -23,7 +23,7 @@ OrderedJson to_json(const QuantizeReport& report) {
   for (const QuantizedMatrix& matrix : report.matrices) matrices.push_back(to_json(matrix));
   return {{"name", report.name},
           {"settings",
-           {{"scheme", format_name(report.options.format)},
+           {{"scheme", report.scheme},
             {"method", round_method_name(report.options.method)},
             {"calibration_tokens", report.calibration_tokens},
             {"min_inputs", report.options.min_rows}}},

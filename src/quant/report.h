@@ -12,7 +12,8 @@
 namespace um {
 
 struct QuantizeReport {
-  std::string name;  ///< of the model
+  std::string name;    ///< of the model
+  std::string scheme;  ///< "w4a8", "auto"
   QuantizeOptions options;
   int64_t calibration_tokens = 0;
   uint64_t source_bytes = 0, bytes = 0;  ///< of the tensors, before and after

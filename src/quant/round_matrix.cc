@@ -62,33 +62,37 @@ Tensor gram_of(Device& device, const MatrixInputs& inputs) {
   return gram;
 }
 
-double squares(const float* values, int64_t count) {
+double squares(const Tensor& tensor) {
+  const float* values = tensor.f32();
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < count; ++i)
+  for (int64_t i = 0; i < tensor.count(); ++i)
     sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
   return sum;
-}
-
-/// The squares of x · Wᵀ, added up.
-double squared_products(const Tensor& x, const Tensor& weights) {
-  const Tensor y = Tensor::empty(x.device(), {x.rows(), weights.rows()});
-  launch(x.device(), Matmul{.m = x.rows(),
-                            .n = weights.rows(),
-                            .k = x.cols(),
-                            .a = rows_view(x),
-                            .b = rows_view(weights),
-                            .trans_b = true,
-                            .c = y.f32(),
-                            .ldc = weights.rows()});
-  return squares(y.f32(), y.count());
 }
 
 double ratio(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
 
-/// What rounding leaves: weights less the values of their integers.
+RoundErrors errors_of(const Tensor& weights, const std::vector<RowCodes>& rows,
+                      const RowFormat& format, const MatrixInputs* inputs) {
+  const Tensor left = residue(weights, rows, format);
+  RoundErrors errors;
+  errors.weights = ratio(squares(left), squares(weights));
+  errors.outputs = -1;
+  if (inputs == nullptr || inputs->rows() == 0) return errors;
+  double lost = 0, all = 0;
+  for_inputs(weights.device(), *inputs, std::min(kErrorRows, inputs->rows()), [&](const Tensor& x) {
+    lost += squares(products(x, left));
+    all += squares(products(x, weights));
+  });
+  errors.outputs = ratio(lost, all);
+  return errors;
+}
+
+}  // namespace
+
 Tensor residue(const Tensor& weights, const std::vector<RowCodes>& rows, const RowFormat& format) {
   const int64_t n = weights.cols(), group = std::min(format.group, n);
   const Tensor left = Tensor::empty(weights.device(), {weights.rows(), n});
@@ -105,24 +109,18 @@ Tensor residue(const Tensor& weights, const std::vector<RowCodes>& rows, const R
   return left;
 }
 
-RoundErrors errors_of(const Tensor& weights, const std::vector<RowCodes>& rows,
-                      const RowFormat& format, const MatrixInputs* inputs) {
-  const Tensor left = residue(weights, rows, format);
-  RoundErrors errors;
-  errors.weights =
-      ratio(squares(left.f32(), left.count()), squares(weights.f32(), weights.count()));
-  errors.outputs = -1;
-  if (inputs == nullptr || inputs->rows() == 0) return errors;
-  double lost = 0, all = 0;
-  for_inputs(weights.device(), *inputs, std::min(kErrorRows, inputs->rows()), [&](const Tensor& x) {
-    lost += squared_products(x, left);
-    all += squared_products(x, weights);
-  });
-  errors.outputs = ratio(lost, all);
-  return errors;
+Tensor products(const Tensor& x, const Tensor& weights) {
+  Tensor y = Tensor::empty(x.device(), {x.rows(), weights.rows()});
+  launch(x.device(), Matmul{.m = x.rows(),
+                            .n = weights.rows(),
+                            .k = x.cols(),
+                            .a = rows_view(x),
+                            .b = rows_view(weights),
+                            .trans_b = true,
+                            .c = y.f32(),
+                            .ldc = weights.rows()});
+  return y;
 }
-
-}  // namespace
 
 std::string_view round_method_name(RoundMethod method) {
   return kNames[static_cast<size_t>(method)];
@@ -148,7 +146,8 @@ void MatrixRounder::look_at(Device& device, const MatrixInputs& inputs, bool com
   if (compensate && !compensation_) compensation_ = Compensation::make(gram_of(device, inputs));
 }
 
-RoundedMatrix MatrixRounder::round(const Tensor& weights, const MatrixInputs* inputs) {
+RoundedMatrix MatrixRounder::round(const Tensor& weights, const RowFormat& format,
+                                   const MatrixInputs* inputs) {
   Device& device = weights.device();
   const int64_t n = weights.cols();
   RoundedMatrix rounded;
@@ -167,10 +166,10 @@ RoundedMatrix MatrixRounder::round(const Tensor& weights, const MatrixInputs* in
 #pragma omp parallel for schedule(dynamic, 4)
   for (int64_t r = 0; r < weights.rows(); ++r)
     rounded.rows[static_cast<size_t>(r)] =
-        round_row(*device.kernels(), weights.f32() + r * n, n, format_, options);
+        round_row(*device.kernels(), weights.f32() + r * n, n, format, options);
   if (rounded.method == RoundMethod::gptq)
-    round_compensated(*compensation_, weights, format_, rounded.rows);
-  rounded.errors = errors_of(weights, rounded.rows, format_, inputs);
+    round_compensated(*compensation_, weights, format, rounded.rows);
+  rounded.errors = errors_of(weights, rounded.rows, format, inputs);
   return rounded;
 }
 

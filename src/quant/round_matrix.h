@@ -35,20 +35,24 @@ struct RoundedMatrix {
   RoundMethod method = RoundMethod::nearest;  ///< that was used: a lesser one if gptq cannot be
 };
 
+/// What rounding leaves: weights less the values of their integers.
+Tensor residue(const Tensor& weights, const std::vector<RowCodes>& rows, const RowFormat& format);
+/// x [T, in] times Wᵀ: [T, out].
+Tensor products(const Tensor& x, const Tensor& weights);
+
 /// Rounds matrices, keeping what the last inputs say: matrices that read the same come in turn.
 class MatrixRounder {
  public:
-  MatrixRounder(RoundMethod method, RowFormat format) : method_(method), format_(format) {}
+  explicit MatrixRounder(RoundMethod method) : method_(method) {}
 
   /// `weights` [out, in], f32. `inputs` may be null; then a method that looks at them becomes
   /// `ssz`.
-  RoundedMatrix round(const Tensor& weights, const MatrixInputs* inputs);
+  RoundedMatrix round(const Tensor& weights, const RowFormat& format, const MatrixInputs* inputs);
 
  private:
   void look_at(Device& device, const MatrixInputs& inputs, bool compensate);
 
   RoundMethod method_;
-  RowFormat format_;
   const MatrixInputs* seen_ = nullptr;  ///< the inputs that these are of:
   std::vector<float> importance_;
   std::optional<Compensation> compensation_;

@@ -156,11 +156,16 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   if (options_.log.tensorboard)
     tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);
   if (state_.step > 0) spikes_.replay(run_dir_);
+  if (!is_complete()) write_options();
+  directory.keep();
+}
+
+/// What the run is trained with from now on.
+void Trainer::write_options() {
   Fields fields;
   options_.fields(fields);
   write_file_atomic(run_dir_ / kRunFile, fields.to_toml());
   write_card();
-  directory.keep();
 }
 
 void Trainer::note(const std::string& text) const {
@@ -480,7 +485,7 @@ void Trainer::after_step() {
 }
 
 fs::path Trainer::run() {
-  if (state_.step >= phases_.back().end) {  // resumed, but there was nothing left to do
+  if (is_complete()) {  // resumed, but there was nothing left to do
     refresh_report(false);
     return last_checkpoint_;
   }

@@ -79,7 +79,9 @@ class Trainer {
   [[noreturn]] void explain_non_finite(const std::vector<Batch>& batches,
                                        const std::string& advice);
   ObjectiveOptions objective_options(bool rms);
+  void write_options();
   void write_card();
+  bool is_complete() const { return state_.step >= phases_.back().end; }
 
   RunOptions options_;
   std::filesystem::path run_dir_;

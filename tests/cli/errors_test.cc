@@ -80,6 +80,10 @@ TEST_F(CliErrors, WrongUsage) {
   expect_error({"quantize", "nano-ultra", "--out", "q", "--method", "gptq"}, 2, {"--calib"});
   expect_error({"quantize", "nano-ultra", "--out", "q", "--context", "3"}, 2, {"--context"});
   expect_error({"quantize", "nano-ultra", "--out", "q", "--scheme", "w2"}, 2, {"--scheme", "w2"});
+  expect_error({"quantize", "nano-ultra", "--out", "q", "--scheme", "auto"}, 2,
+               {"auto", "--calib"});
+  expect_error({"quantize", "nano-ultra", "--out", "q", "--bits", "5"}, 2, {"--bits", "auto"});
+  expect_error({"quantize", "nano-ultra", "--out", "q", "--bits", "2"}, 2, {"--bits", "4.5"});
   expect_error({"inspect", "nano-ultra", "--threads", "-3"}, 2, {"--threads"});
   expect_error({"tokenizer", "decode", "--tokenizer", "x", "1", "zwei"}, 1, {"x"});
 }

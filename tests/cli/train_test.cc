@@ -109,12 +109,14 @@ TEST_F(TrainCommandTest, ResumeTakesTheRunsOptions) {
 /// Every command that loads a checkpoint refuses a damaged one, and names the one before.
 TEST_F(TrainCommandTest, ResumeOfACompleteRunSaysSo) {
   ASSERT_EQ(begin("complete").code, 0);
-  const ProgramResult again = train("complete", {"--resume"});
+  const std::string options = read_file(path("complete/run.toml"));
+  const ProgramResult again = train("complete", {"--resume", "--train.steps", "3"});
   EXPECT_EQ(again.code, 0) << again.err;
   EXPECT_NE(again.out.find("nothing to do: this run was already complete after 4 steps"),
             std::string::npos)
       << again.out;
   EXPECT_EQ(again.out.find("done after"), std::string::npos) << again.out;
+  EXPECT_EQ(read_file(path("complete/run.toml")), options);
 }
 
 TEST_F(TrainCommandTest, ResumeWithoutOptionsIsRefused) {

@@ -122,6 +122,11 @@ TEST(FieldsTest, WritesWhatItReads) {
 }
 
 TEST(FieldsTest, RefusalsNameTheFieldAndWhatIsExpected) {
+  std::string deep = "a";
+  for (int i = 0; i < 50'000; ++i) deep += ".a";
+  for (const std::string& text :
+       {deep + " = 1", "[" + deep + "]", "[[" + deep + "]]", "x = {" + deep + " = 1}"})
+    EXPECT_EQ(toml_error("\n" + text), "r.toml: line 2: a key of more than 256 parts");
   EXPECT_EQ(toml_error("[train]\nlr_ = 1"),
             "r.toml: unknown field \"train.lr_\"; did you mean \"train.lr\"?");
   EXPECT_EQ(toml_error("[train]\nlr = 3"),

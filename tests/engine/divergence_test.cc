@@ -159,7 +159,7 @@ TEST(BaseFile, KeepsWhatIsNear) {
   std::vector<double> expected(kVocab), found(kVocab);
   for (int64_t row = 0; row < file.rows(); ++row) {
     log_softmax(sample.base[static_cast<size_t>(row)], expected);
-    file.row(row).log_probs(found);
+    file.check_sum(row, file.row(row).log_probs(found));
     const double least = *std::max_element(expected.begin(), expected.end()) - 16;
     for (size_t i = 0; i < expected.size(); ++i)
       EXPECT_NEAR(found[i], std::max(expected[i], least), 16.0 / 65535 / 2 + 1e-5);
@@ -176,7 +176,9 @@ std::string with(std::string bytes, size_t at, T value) {
 void expect_refused(const std::string& bytes, const std::string& part) {
   try {
     const BaseFile file = opened(bytes);
-    for (int64_t row = 0; row < file.rows(); ++row) file.row(row);
+    std::vector<double> log_probs(static_cast<size_t>(file.vocab()));
+    for (int64_t row = 0; row < file.rows(); ++row)
+      file.check_sum(row, file.row(row).log_probs(log_probs));
     ADD_FAILURE() << "accepted; expected: " << part;
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
@@ -206,6 +208,13 @@ TEST(BaseFile, DamagedOnesAreRefused) {
     expect_refused(with(good, rows_at, bad), "row 0 has logarithms");
   for (const float bad : {nan, infinity, -infinity, 1.0F})
     expect_refused(with(good, rows_at + 4, bad), "row 0 has logarithms");
+}
+
+TEST(BaseFile, ProbabilitiesHaveASum) {
+  const std::string good = written(random_sample());
+  const size_t rows_at = 20 + 4 * kContext * kChunks;
+  for (const float least : {0.0F, -1000.0F, -1e38F})
+    expect_refused(with(with(good, rows_at, 0.0F), rows_at + 4, least), "row 0 has");
 }
 
 TEST(BaseFile, IsWrittenWholeOrNotAtAll) {

@@ -4,6 +4,7 @@ Standard input: {"write": directory, "cases": [{format, weights}]}: each case be
 directory/INDEX with a config.json and a random matrix; standard output [[f32 bits of the matrix as
 the package reads it back]].  {"read": file.safetensors, "modules": [name], "bits", "group"}: [f32 bits
 of each as the package unpacks it].  Or {"match": [[module, entry]]}: [whether the entry means that Linear].
+{"schemes": quantization_config, "modules": [name]}: [bits that each Linear gets by it, 0: none].
 Exit code 77: a package is missing.
 """
 import json
@@ -14,7 +15,8 @@ try:
     import numpy as np
     import torch
     from compressed_tensors.compressors import BaseCompressor
-    from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
+    from compressed_tensors.quantization import (
+        QuantizationArgs, QuantizationConfig, QuantizationScheme, apply_quantization_config)
     from compressed_tensors.utils.match import is_match
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -67,11 +69,28 @@ def read(request):
     return out
 
 
+def schemes(request):
+    model = torch.nn.Module()
+    for name in request["modules"]:
+        *path, last = name.split(".")
+        at = model
+        for part in path:
+            if not hasattr(at, part):
+                at.add_module(part, torch.nn.Module())
+            at = getattr(at, part)
+        at.add_module(last, torch.nn.Linear(64, 64))
+    apply_quantization_config(model, QuantizationConfig(**request["schemes"]))
+    found = [getattr(model.get_submodule(name), "quantization_scheme", None) for name in request["modules"]]
+    return [0 if scheme is None else scheme.weights.num_bits for scheme in found]
+
+
 request = json.load(sys.stdin)
 torch.manual_seed(1)
 if "match" in request:
     linear = torch.nn.Linear(1, 1)
     json.dump([is_match(module, linear, [entry]) for module, entry in request["match"]], sys.stdout)
+elif "schemes" in request:
+    json.dump(schemes(request), sys.stdout)
 elif "read" in request:
     json.dump(read(request), sys.stdout)
 else:

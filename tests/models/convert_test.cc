@@ -293,6 +293,53 @@ TEST_F(ConvertTest, TheCompressedTensorsPackageReadsPackedIntegersSlow) {
   }
 }
 
+TEST_F(ConvertTest, WeightsThatNoScaleHoldsAreNamed) {
+  for (const float value : {NAN, INFINITY, 1e20f}) {
+    const auto model = random_model("tiny-embedded");
+    const std::string name = "model.layers.1.self_attn.o_proj.weight";
+    model->params().find(name)->value.f32()[5] = value;
+    fs::create_directories(base_ / "bad");
+    tiny_tokenizer().save(base_ / "bad");
+    save_model(*model, base_ / "bad");
+    for (const RowFormat& format : {kW8Rows, kW4Rows}) try {
+        Conversion(base_ / "bad", base_ / "out", {}, format).write(0, {});
+        ADD_FAILURE() << value;
+      } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+      }
+    fs::remove_all(base_ / "bad");
+  }
+}
+
+/// Matrices of two formats: each is loaded in its own, and the package finds them by the config.
+TEST_F(ConvertTest, MatricesOfTwoFormatsSlow) {
+  const fs::path hf = save("tiny-embedded", DType::f32);
+  WeightTypes formats = kW4Rows;
+  for (const char* name :
+       {"model.layers.0.self_attn.v_proj.weight", "model.layers.1.mlp.gate_proj.weight",
+        "model.layers.1.mlp.up_proj.weight"})
+    formats.others[name] = kW8Rows;
+  Conversion(hf, base_ / "mixed", {}, formats).write(0, {});
+  std::vector<std::string> modules{"lm_head"};
+  std::vector<int64_t> bits{0};
+  const WeightSource source = open_weights(base_ / "mixed");
+  for (const auto& [name, weight] : source.tensors()) {
+    if (!weight.codes.read) continue;
+    EXPECT_EQ(weight.codes.format, formats.of(name)) << name;
+    modules.push_back(name.substr(0, name.rfind('.')));
+    bits.push_back(row_type_bits(weight.codes.format.type));
+  }
+  EXPECT_EQ(std::ranges::count(bits, 8), 3);
+  const auto model = load_model(base_ / "mixed", cpu_device(), nullptr, std::nullopt);
+  EXPECT_EQ(model->params().find("model.layers.0.self_attn.v_proj.weight")->codes.format, kW8Rows);
+  EXPECT_EQ(model->params().find("model.layers.0.self_attn.q_proj.weight")->codes.format, kW4Rows);
+  const Json config = read_json_file(base_ / "mixed" / "config.json");
+  const auto reply = ask_python("../models/compressed_tensors_peer.py",
+                                {{"schemes", config["quantization_config"]}, {"modules", modules}});
+  if (!reply) GTEST_SKIP() << "Python or its package compressed-tensors is missing (set UM_PYTHON)";
+  EXPECT_EQ(reply->get<std::vector<int64_t>>(), bits);
+}
+
 TEST_F(ConvertTest, ChatTemplatesTravel) {
   const fs::path hf = save("tiny-embedded", DType::bf16), file = base_ / "a.gguf";
   const auto travels = [&](const std::string& main, const std::string& tools) {

@@ -10,6 +10,8 @@
 #include "models/checkpoint.h"
 #include "models/model_weights.h"
 #include "ops/devices.h"
+#include "ops/loss.h"
+#include "ops/tape.h"
 #include "tests/engine/tiny_model_util.h"
 
 namespace um {
@@ -49,6 +51,63 @@ TEST_P(LayerWalkTest, GivesTheModelsBits) {
     const Tensor tokens =
         Tensor::from(cpu_device(), {rows.rows}, std::span<const int32_t>(batches[i].tokens));
     EXPECT_EQ(walk.output(i).to_vector(), whole->trunk(tokens, rows, {}).hidden.to_vector());
+  }
+  EXPECT_THROW(walk.load(), Error);
+  fs::remove_all(folder);
+}
+
+/// The gradients of every layer's matrices on the way back are those of the whole model's loss.
+TEST_P(LayerWalkTest, GivesTheModelsGradients) {
+  const auto model = random_model(GetParam());
+  const fs::path folder =
+      fs::path(testing::TempDir()) / fmt::format("layer_walk_back_{}_{}", ::getpid(), GetParam());
+  save_model(*model, folder);
+  ModelConfig config = model->config();
+  const auto whole = load_model(folder, cpu_device());
+  const WeightSource source = open_model_weights(folder, config);
+  const std::vector<LayerWalk::Batch> batches = {{random_ids(20, config.vocab, 1), {0, 9, 20}},
+                                                 {random_ids(31, config.vocab, 2), {0, 31}}};
+
+  for (const LayerWalk::Batch& batch : batches) {
+    std::vector<int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end());
+    targets.push_back(-1);
+    for (const int64_t end : batch.offsets)
+      if (end > 0) targets[static_cast<size_t>(end - 1)] = -1;
+    const Ragged rows = Ragged::full(cpu_device(), batch.offsets);
+    const auto i32 = [&](const std::vector<int32_t>& ids) {
+      return Tensor::from(cpu_device(), {rows.rows}, std::span<const int32_t>(ids));
+    };
+    const std::vector<float> ones(targets.size(), 1.0f);
+    Tape tape;
+    {
+      const Tape::Recording recording(&tape);
+      linear_cross_entropy(whole->trunk(i32(batch.tokens), rows, {}).hidden, whole->head(),
+                           i32(targets),
+                           Tensor::from(cpu_device(), {rows.rows}, std::span<const float>(ones)));
+    }
+    tape.backward();
+  }
+
+  LayerWalk walk(config, source, cpu_device(), batches, true);
+  for (int64_t layer = 0; layer < walk.trunk_layers(); ++layer) {
+    walk.load();
+    walk.run();
+    walk.release();
+  }
+  EXPECT_EQ(walk.turn(), 48);
+  for (int64_t layer = walk.trunk_layers() - 1; layer >= 0; --layer) {
+    walk.load();
+    walk.run();
+    size_t compared = 0;
+    for (const Param* param : walk.matrices(layer)) {
+      const Param* expected = whole->params().find(param->name);
+      ASSERT_EQ(param->slot.written, expected->slot.written) << param->name;
+      if (!param->slot.written) continue;
+      EXPECT_EQ(param->slot.grad.to_vector(), expected->slot.grad.to_vector()) << param->name;
+      ++compared;
+    }
+    EXPECT_GE(compared, 4u);
+    walk.release();
   }
   EXPECT_THROW(walk.load(), Error);
   fs::remove_all(folder);

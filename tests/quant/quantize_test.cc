@@ -238,10 +238,40 @@ TEST_F(QuantizeTest, WeightsThatCannotBeRoundedAreNamed) {
   }
 }
 
+/// So is a value that is no number in what stays as it is, not the matrix that is multiplied with
+/// it.
+TEST_F(QuantizeTest, KeptWeightsThatAreNoNumbersAreNamed) {
+  for (const char* name : {"model.embed_tokens.weight", "model.layers.1.mlp.gate.weight",
+                           "model.layers.0.input_layernorm.weight"})
+    for (const bool text : {true, false}) {
+      const auto model = random_model("nano-ultra");
+      model->params().find(name)->value.f32()[3] = std::numeric_limits<float>::quiet_NaN();
+      tiny_tokenizer().save(base_ / "model");
+      save_model(*model, base_ / "model");
+      vocab_ = model->config().vocab;
+      try {
+        quantize("out", {kW4Rows, text ? RoundMethod::gptq : RoundMethod::nearest, 64}, -1, text);
+        ADD_FAILURE() << name;
+      } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+      }
+      fs::remove_all(base_ / "out");
+    }
+}
+
+TEST_F(QuantizeTest, ARunThatWasEndedBeforeItsFirstStateGoesOn) {
+  save("tiny-embedded");
+  fs::create_directories(base_ / "out" / "unfinished");
+  std::ofstream(base_ / "out" / "unfinished" / "state.json.tmp.1") << "{";
+  EXPECT_FALSE(quantize("out", {kW4Rows, RoundMethod::ssz}, -1, false).empty());
+  EXPECT_FALSE(fs::exists(base_ / "out" / "unfinished"));
+}
+
 TEST_F(QuantizeTest, TheReportHasAllMatricesAndIsOnePage) {
   save("nano-ultra");
   QuantizeReport report;
   report.name = "a </script> model";
+  report.scheme = "w4a8";
   report.matrices = quantize("out", {kW4Rows, RoundMethod::gptq, 64});
   report.calibration_tokens = 768;
   write_report(report, base_ / "out");
