@@ -65,8 +65,8 @@ void check_options(const RunOptions& options) {
   const DataOptions& data = options.data;
   refuse(data.path.empty(), "data.path: name at least one packed corpus (ultramoe data pack)");
   refuse(!data.weights.empty() && data.weights.size() != data.path.size(),
-         fmt::format("data.weights: {} weights for {} corpora", data.weights.size(),
-                     data.path.size()));
+         fmt::format("data.weights: expected one for each of {} corpora, found {}",
+                     data.path.size(), data.weights.size()));
   refuse(options.train.final_lr > options.train.lr && options.train.schedule != "constant",
          fmt::format("train.final_lr {} is above train.lr {}", options.train.final_lr,
                      options.train.lr));
