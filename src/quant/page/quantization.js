@@ -51,15 +51,18 @@ function errorMap() {
     const row = layers.get(matrix.layer);
     const error = matrix.output_error ?? matrix.weight_error;
     const at = kind(matrix.name);
-    row.set(at, Math.max(row.get(at) ?? 0, error));
+    const known = row.get(at) ?? { error: 0, bits: 0 };
+    row.set(at, { error: Math.max(known.error, error), bits: Math.max(known.bits, matrix.bits) });
   }
-  const all = [...layers.values()].flatMap((row) => [...row.values()]).filter((e) => e > 0);
+  const all = [...layers.values()].flatMap((row) => [...row.values()].map((cell) => cell.error)).filter((e) => e > 0);
   const low = Math.log(Math.min(...all)), high = Math.log(Math.max(...all));
-  const cell = (error) => {
-    if (error === undefined) return el("td", {}, "");
+  const cell = (found) => {
+    if (found === undefined) return el("td", {}, "");
+    const { error, bits } = found;
     const part = error > 0 && high > low ? (Math.log(error) - low) / (high - low) : 0;
     const shade = `background: color-mix(in srgb, var(--high) ${Math.round(70 * part)}%, transparent)`;
-    return el("td", { style: shade }, number(100 * error, 2));
+    const more = chosen && bits > 8 ? el("sup", {}, "8") : null;
+    return el("td", { style: shade, title: number(bits) + " bits" }, number(100 * error, 2), ...(more ? [more] : []));
   };
   const head = el("tr", {}, el("th", {}, "layer"), ...kinds.map((k) => el("th", {}, short(k))));
   const rows = [...layers].map(([layer, row]) => el("tr", {}, el("td", {}, String(layer)), ...kinds.map((k) => cell(row.get(k)))));
@@ -88,12 +91,25 @@ function table(head, rows) {
 }
 
 function matrices(list) {
+  const loss = (m) => (chosen ? [m.loss === null ? "–" : number(m.loss, 2)] : []);
   return el("div", { class: "scroll" }, table(
-    ["matrix", "method", "bits", "inputs", "error of products", "of weights", ""],
-    list.map((m) => [m.name, m.method, number(m.bits), whole(m.inputs), percent(m.output_error), percent(m.weight_error), m.note])));
+    ["matrix", "method", "bits", "inputs", "error of products", "of weights", ...(chosen ? ["expected KL"] : []), ""],
+    list.map((m) => [m.name, m.method, number(m.bits), whole(m.inputs), percent(m.output_error), percent(m.weight_error), ...loss(m), m.note])));
+}
+
+// Where it was chosen which matrices have 8 bits.
+function choice() {
+  const eight = data.matrices.filter((m) => m.bits > 8);
+  const expected = data.matrices.reduce((sum, m) => sum + (m.loss ?? 0), 0);
+  const costly = data.matrices.filter((m) => m.loss !== null).sort((a, b) => b.loss - a.loss).slice(0, 20);
+  return [el("h2", {}, "Where bits count"),
+    el("p", { class: "lead" }, `${whole(eight.length)} of ${whole(data.matrices.length)} matrices have 8 bits (marked above), by the gradients of the text's loss. ` +
+      `They expect a divergence of ${number(expected, 2)} nats in all with scales of least error; most of it from these:`),
+    matrices(costly)];
 }
 
 const { settings } = data;
+const chosen = settings.scheme === "auto";
 const noted = data.matrices.filter((m) => m.note);
 const worst = [...data.matrices].sort((a, b) => b.output_error - a.output_error || b.weight_error - a.weight_error).slice(0, 20);
 document.getElementById("head").append(
@@ -107,6 +123,6 @@ document.getElementById("main").append(tiles(),
   data.quality_note ? el("p", { class: "notice" }, data.quality_note) : "",
   el("h2", {}, "Errors by layer"),
   el("p", { class: "lead" }, "What rounding takes from each matrix's products, in % of their squares (of its weights, where no inputs are known); of several experts the largest."),
-  errorMap(), ...coverage(),
+  errorMap(), ...(chosen ? choice() : []), ...coverage(),
   ...(noted.length ? [el("h2", {}, "Not as asked"), matrices(noted)] : []),
   el("h2", {}, "Largest errors"), matrices(worst), kept);
