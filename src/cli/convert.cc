@@ -96,9 +96,10 @@ void add_convert(CLI::App& app, Globals& globals) {
   command
       ->add_option(
           "--type", flags->type,
-          "of matrices; auto: as they are stored, quantised ones in bf16; q8_0, q4_0, q4_k: "
+          "of matrices; auto: as they are stored, quantised ones in bf16; q8_0, q6_k, q4_k, q4_0: "
           "for GGUF only; w8a8, w4a8: for directories, as compressed-tensors has them")
-      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "w8a8", "w4a8"})
+      ->check(CLI::IsMember(
+                  {"auto", "f32", "f16", "bf16", "q8_0", "q6_k", "q4_k", "q4_0", "w8a8", "w4a8"})
                   .description(""))
       ->type_name("TYPE")
       ->capture_default_str();

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "core/block_types.h"
 #include "core/dtype.h"
@@ -145,6 +146,68 @@ void encode_q4_k(const float* in, uint8_t* out) {
   }
 }
 
+constexpr int kSixGroup = 16;  // values with a scale of their own
+
+int six_bit_quantum(float x, float scale) {
+  return scale != 0 ? std::clamp(static_cast<int>(std::lround(x / scale)), -32, 31) : 0;
+}
+
+/// The scale of 16 values that six bits keep with least squared error: from a few on that make the
+/// largest magnitude an end of the range, each improved by least squares for its own quanta.
+float best_six_bit_scale(const float* in) {
+  float largest = 0;
+  for (int i = 0; i < kSixGroup; ++i)
+    if (std::fabs(in[i]) > std::fabs(largest)) largest = in[i];
+  float best = 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (const float steps : {-32.0F, -31.0F, -30.0F, -33.5F}) {
+    float scale = largest / steps;
+    for (int round = 0; round < 4; ++round) {
+      double error = 0, product = 0, squares = 0;
+      for (int i = 0; i < kSixGroup; ++i) {
+        const double x = in[i], q = six_bit_quantum(in[i], scale), off = x - double{scale} * q;
+        error += off * off;
+        product += x * q;
+        squares += q * q;
+      }
+      if (error >= least) break;
+      least = error;
+      best = scale;
+      if (squares == 0) break;
+      scale = static_cast<float>(product / squares);
+    }
+  }
+  return best;
+}
+
+/// Scales are 8 bits of a common one in f16.
+void encode_q6_k(const float* in, uint8_t* out) {
+  std::array<float, 16> scales;
+  float largest = 0;
+  for (size_t j = 0; j < scales.size(); ++j) {
+    scales[j] = best_six_bit_scale(in + kSixGroup * j);
+    largest = std::max(largest, std::fabs(scales[j]));
+  }
+  std::fill(out, out + 210, uint8_t{0});
+  put_half(largest / 127, out + 208);
+  uint16_t bits;
+  std::memcpy(&bits, out + 208, sizeof bits);
+  const float d = f32_from_f16(bits);
+  for (size_t j = 0; j < scales.size(); ++j) {
+    const long s = d > 0 ? std::clamp(std::lround(scales[j] / d), -127L, 127L) : 0;
+    out[192 + j] = static_cast<uint8_t>(static_cast<int8_t>(s));
+    scales[j] = d * static_cast<float>(s);
+  }
+  for (size_t i = 0; i < 256; ++i) {
+    const size_t half = i / 128, quarter = i % 128 / 32, l = i % 32;
+    const int q = six_bit_quantum(in[i], scales[i / kSixGroup]) + 32;
+    uint8_t& low = out[half * 64 + quarter % 2 * 32 + l];
+    uint8_t& high = out[128 + half * 32 + l];
+    low = static_cast<uint8_t>(low | (q & 15) << (quarter < 2 ? 0 : 4));
+    high = static_cast<uint8_t>(high | (q >> 4) << (quarter * 2));
+  }
+}
+
 template <void (*encode)(const float*, uint8_t*)>
 void for_blocks(const BlockFormat& format, const float* source, std::byte* target, size_t count) {
   auto* out = reinterpret_cast<uint8_t*>(target);
@@ -168,6 +231,7 @@ bool can_encode(BlockType type) {
     case BlockType::q8_0:
     case BlockType::q4_0:
     case BlockType::q4_k:
+    case BlockType::q6_k:
       return true;
     default:
       return false;
@@ -189,6 +253,8 @@ void encode_blocks(BlockType type, const float* source, std::byte* target, size_
       return for_blocks<encode_q8_0>(format, source, target, count);
     case BlockType::q4_0:
       return for_blocks<encode_q4_0>(format, source, target, count);
+    case BlockType::q6_k:
+      return for_blocks<encode_q6_k>(format, source, target, count);
     default:
       return for_blocks<encode_q4_k>(format, source, target, count);
   }

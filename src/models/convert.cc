@@ -111,7 +111,7 @@ Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<B
       source_(open_model_weights(from, stored_)),
       packed_(std::move(packed)) {
   UM_CHECK(!packed_ || !to_gguf_,
-           "{}: {} is a form of directories; for a GGUF file choose q8_0, q4_0 or q4_k",
+           "{}: {} is a form of directories; for a GGUF file choose q8_0, q6_k, q4_k or q4_0",
            to.string(), format_name(packed_->matrices));
   UM_CHECK(!type || can_encode(*type), "{}: this type can be read, not written",
            block_format(*type).name);

@@ -193,7 +193,8 @@ BlockType fitting(BlockType type, const GgufOutput& output) {
   };
   const bool outer = output.spec.name == "token_embd.weight" || output.spec.name == "output.weight";
   if (outer && (type == BlockType::q4_0 || type == BlockType::q4_k)) type = BlockType::q8_0;
-  if (type == BlockType::q4_k && !fits(type)) type = BlockType::q8_0;
+  const bool large_blocks = type == BlockType::q4_k || type == BlockType::q6_k;
+  if (large_blocks && !fits(type)) type = BlockType::q8_0;
   return fits(type) ? type : BlockType::f16;
 }
 
