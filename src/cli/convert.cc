@@ -59,9 +59,11 @@ OrderedJson to_json(const Conversion& conversion, const Flags& flags) {
 }
 
 void run(const Flags& flags) {
-  std::optional<RowFormat> packed;
+  std::optional<IntegerFiles> packed;
   for (const RowFormat& format : {kW8Rows, kW4Rows})
     if (flags.type == format_name(format)) packed = format;
+  if (flags.type == "int8") packed = IntegerForm::int8;
+  if (flags.type == "modelslim") packed = IntegerForm::modelslim;
   std::optional<BlockType> type;
   if (flags.type != "auto" && !packed) type = block_format(flags.type).type;
   if (!(flags.shard_gb >= 0 && flags.shard_gb <= 1e6))
@@ -97,9 +99,10 @@ void add_convert(CLI::App& app, Globals& globals) {
       ->add_option(
           "--type", flags->type,
           "of matrices; auto: as they are stored, quantised ones in bf16; q8_0, q6_k, q4_k, q4_0: "
-          "for GGUF only; w8a8, w4a8: for directories, as compressed-tensors has them")
-      ->check(CLI::IsMember(
-                  {"auto", "f32", "f16", "bf16", "q8_0", "q6_k", "q4_k", "q4_0", "w8a8", "w4a8"})
+          "for GGUF only; w8a8, w4a8, int8 (a scale for each row), modelslim (the same): for "
+          "directories")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "q8_0", "q6_k", "q4_k", "q4_0", "w8a8",
+                             "w4a8", "int8", "modelslim"})
                   .description(""))
       ->type_name("TYPE")
       ->capture_default_str();

@@ -12,7 +12,6 @@
 #include "models/digests.h"
 #include "models/gguf_model.h"
 #include "models/model_weights.h"
-#include "models/pack_export.h"
 #include "text/chat_template.h"
 #include "text/tokenizer_hash.h"
 #include "text/vocabulary_export.h"
@@ -102,7 +101,7 @@ std::string model_name(const fs::path& path) {
 }
 
 Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<BlockType> type,
-                       std::optional<WeightTypes> packed)
+                       std::optional<IntegerFiles> packed)
     : from_(from),
       to_(to),
       to_gguf_(to.extension() == ".gguf"),
@@ -112,7 +111,7 @@ Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<B
       packed_(std::move(packed)) {
   UM_CHECK(!packed_ || !to_gguf_,
            "{}: {} is a form of directories; for a GGUF file choose q8_0, q6_k, q4_k or q4_0",
-           to.string(), format_name(packed_->matrices));
+           to.string(), format_name(packed_->formats.matrices));
   UM_CHECK(!type || can_encode(*type), "{}: this type can be read, not written",
            block_format(*type).name);
   complete_ids();
@@ -170,7 +169,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
     }
     UM_CHECK(weight.read, "{}: tensor {}: {} cannot be converted", source_.where(), name,
              weight.format);
-    if (packed_ && is_packed(name, weight, packed_->of(name)) && !is_redundant(name, stored_)) {
+    if (packed_ && is_packed(name, weight, packed_format(name)) && !is_redundant(name, stored_)) {
       plan_packed(name, weight);
       continue;
     }
@@ -186,8 +185,9 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
   }
   if (packed_) {
     UM_CHECK(!packed_parts_.empty(), "{}: no matrix has rows of whole groups of {}",
-             source_.where(), packed_->matrices.group);
-    config_["quantization_config"] = packed_config(*packed_, unpacked_);
+             source_.where(), packed_->formats.matrices.group);
+    if (packed_->form != IntegerForm::modelslim)
+      config_["quantization_config"] = packed_config(*packed_, unpacked_);
   }
   config_.erase("dtype");
   const bool quantised = !source_.tensors().empty() && !source_.tensors().begin()->second.exact;
@@ -197,7 +197,7 @@ void Conversion::plan_directory(std::optional<BlockType> type) {
 void Conversion::plan_packed(const std::string& name, const StoredWeight& weight) {
   const RowFormat format = packed_format(name);
   uint64_t bytes = 0;
-  for (TensorSpec& part : packed_specs(name, weight, format)) {
+  for (TensorSpec& part : packed_specs(name, weight, format, packed_->form)) {
     bytes += part.byte_size();
     packed_parts_[part.name] = name;
     tensors_.push_back(std::move(part));
@@ -281,6 +281,16 @@ void Conversion::write_texts() const {
   copy_model_texts(from_, to_);
   write_file_atomic(to_ / "config.json", config_.dump(2) + "\n");
   write_generation_config(to_, config_, stops_);
+  if (packed_ && packed_->form == IntegerForm::modelslim)
+    write_file_atomic(to_ / "quant_model_description.json", to_text(description(), 2) + "\n");
+}
+
+/// What ModelSlim says of each tensor.
+Json Conversion::description() const {
+  Json types = {{"model_quant_type", "W8A8_DYNAMIC"}};
+  for (const TensorSpec& tensor : tensors_)
+    types[tensor.name] = packed_matrix(tensor.name) != nullptr ? "W8A8_DYNAMIC" : "FLOAT";
+  return types;
 }
 
 void Conversion::write_directory(uint64_t shard_bytes,

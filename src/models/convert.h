@@ -13,8 +13,8 @@
 #include "core/block_types.h"
 #include "models/gguf_export.h"
 #include "models/model_texts.h"
+#include "models/pack_export.h"
 #include "models/weights.h"
-#include "nn/module.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -34,10 +34,9 @@ class Conversion {
  public:
   /// Opens `from` (a directory or a .gguf file) and plans files of type `type` (nothing: as stored)
   /// at `to`: GGUF if it ends in .gguf, else a directory, whose matrices may be `packed` integers
-  /// (pack_export.h; formats by the names that they are stored under). Throws Error if it cannot be
-  /// done.
+  /// (pack_export.h). Throws Error if it cannot be done.
   Conversion(const std::filesystem::path& from, const std::filesystem::path& to,
-             std::optional<BlockType> type, std::optional<WeightTypes> packed = {});
+             std::optional<BlockType> type, std::optional<IntegerFiles> packed = {});
 
   bool to_gguf() const { return to_gguf_; }
   const WeightSource& source() const { return source_; }
@@ -59,7 +58,7 @@ class Conversion {
   /// source has integers.
   const std::vector<std::string>& unpacked() const { return unpacked_; }
   /// The format of a packed matrix.
-  RowFormat packed_format(const std::string& matrix) const { return packed_->of(matrix); }
+  RowFormat packed_format(const std::string& matrix) const { return packed_->formats.of(matrix); }
   int64_t values() const;
   bool from_integers() const;
   void write_plain(const TensorSpec& tensor, const TensorSink& sink) const;
@@ -71,6 +70,7 @@ class Conversion {
 
  private:
   void complete_ids();
+  nlohmann::json description() const;
   void plan_gguf_file(std::optional<BlockType> type);
   void plan_directory(std::optional<BlockType> type);
   void plan_packed(const std::string& name, const StoredWeight& weight);
@@ -86,7 +86,7 @@ class Conversion {
   ModelConfig stored_;  ///< as the weights have it: MTP heads that are not there are left out
   WeightSource source_;
   GgufPlan gguf_;
-  std::optional<WeightTypes> packed_;
+  std::optional<IntegerFiles> packed_;
   std::vector<TensorSpec> tensors_;                  // of a directory
   std::map<std::string, std::string> packed_parts_;  // a part's name to its matrix
   std::vector<std::string> unpacked_;

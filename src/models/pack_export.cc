@@ -2,6 +2,7 @@
 #include "models/pack_export.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 
@@ -42,79 +43,116 @@ std::vector<uint32_t> words_of(const RowCodes& row, int64_t bits, int64_t words)
   return packed;
 }
 
+/// The integers of a row of 8 bits.
+std::vector<int8_t> signed_codes(const RowCodes& row, const RowFormat& format) {
+  std::vector<int8_t> values(row.codes.size());
+  std::transform(row.codes.begin(), row.codes.end(), values.begin(), [&](uint8_t code) {
+    return static_cast<int8_t>(int32_t{code} - format.code_middle());
+  });
+  return values;
+}
+
 nlohmann::json config_group(const RowFormat& format, const std::vector<std::string>& targets) {
-  return {{"targets", targets},
-          {"weights",
-           {{"num_bits", row_type_bits(format.type)},
-            {"type", "int"},
-            {"symmetric", true},
-            {"strategy", "group"},
-            {"group_size", format.group},
-            {"dynamic", false}}},
-          {"input_activations", nullptr}};
+  nlohmann::json weights = {{"num_bits", row_type_bits(format.type)},
+                            {"type", "int"},
+                            {"symmetric", true},
+                            {"dynamic", false}};
+  nlohmann::json inputs;  // null: other engines choose; the form for int8 products names them
+  if (format.group == kWholeRow) {
+    weights["strategy"] = "channel";
+    inputs = {{"num_bits", 8},
+              {"type", "int"},
+              {"symmetric", true},
+              {"strategy", "token"},
+              {"dynamic", true}};
+  } else {
+    weights["strategy"] = "group";
+    weights["group_size"] = format.group;
+  }
+  return {{"targets", targets}, {"weights", weights}, {"input_activations", inputs}};
 }
 
 }  // namespace
 
 bool is_packed(const std::string& name, const StoredWeight& weight, const RowFormat& format) {
   const auto ends = [&](const char* end) { return name.ends_with(end); };
-  if (weight.shape.size() != 2 || !ends(".weight") || weight.columns() % format.group != 0)
+  if (weight.shape.size() != 2 || !ends(".weight") ||
+      weight.columns() % std::min(format.group, weight.columns()) != 0)
     return false;
   return !ends("embed_tokens.weight") && !ends("lm_head.weight") && !ends("mlp.gate.weight") &&
          !ends("kv_b_proj.weight");
 }
 
-std::array<TensorSpec, 3> packed_specs(const std::string& name, const StoredWeight& weight,
-                                       const RowFormat& format) {
+std::vector<TensorSpec> packed_specs(const std::string& name, const StoredWeight& weight,
+                                     const RowFormat& format, IntegerForm form) {
   const int64_t rows = weight.rows(), columns = weight.columns();
-  const int64_t words = (columns * row_type_bits(format.type) + 31) / 32;
-  return {TensorSpec{name + "_packed", DType::i32, {rows, words}},
-          TensorSpec{name + "_scale", DType::f16, {rows, format.scales(columns)}},
-          TensorSpec{name + "_shape", DType::i64, {2}}};
+  if (form == IntegerForm::packed) {
+    const int64_t words = (columns * row_type_bits(format.type) + 31) / 32;
+    return {{name + "_packed", DType::i32, {rows, words}},
+            {name + "_scale", DType::f16, {rows, format.scales(columns)}},
+            {name + "_shape", DType::i64, {2}}};
+  }
+  std::vector<TensorSpec> specs{{name, DType::i8, {rows, columns}},
+                                {name + "_scale", DType::f32, {rows, 1}}};
+  if (form == IntegerForm::modelslim) specs.push_back({name + "_offset", DType::f32, {rows, 1}});
+  return specs;
 }
 
-void check_scales(const std::vector<RowCodes>& rows, const std::string& where) {
+void check_scales(const std::vector<RowCodes>& rows, bool half, const std::string& where) {
   for (const RowCodes& row : rows)
     for (const float scale : row.scales)
-      UM_CHECK(std::isfinite(f32_from_f16(f16_from_f32(scale))),
-               "{}: NaN, Inf, or values too large for f16 scales; such a model runs in bf16 or f32",
-               where);
+      UM_CHECK(std::isfinite(half ? f32_from_f16(f16_from_f32(scale)) : scale),
+               "{}: NaN, Inf, or values too large for {} scales; such a model runs in bf16 or f32",
+               where, half ? "f16" : "f32");
 }
 
 void PackWriter::write_codes(const std::string& name, const StoredWeight& weight,
                              const RowFormat& format, const TensorSpec& part,
                              const TensorSink& sink) {
-  std::vector<uint16_t>& scales = scales_[name];
+  std::vector<float>& scales = scales_[name];
   scales.clear();
   scales.reserve(static_cast<size_t>(weight.rows() * format.scales(weight.columns())));
   for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
     const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
     const std::vector<RowCodes> rows = codes_of(weight, format, begin, count);
-    check_scales(rows, name);
+    check_scales(rows, format.half, name);
     for (const RowCodes& row : rows) {
-      const std::vector<uint32_t> words =
-          words_of(row, row_type_bits(format.type), part.shape.back());
-      sink(std::as_bytes(std::span(words)));
-      std::transform(row.scales.begin(), row.scales.end(), std::back_inserter(scales),
-                     f16_from_f32);
+      if (part.dtype == DType::i8) {
+        const std::vector<int8_t> values = signed_codes(row, format);
+        sink(std::as_bytes(std::span(values)));
+      } else {
+        const std::vector<uint32_t> words =
+            words_of(row, row_type_bits(format.type), part.shape.back());
+        sink(std::as_bytes(std::span(words)));
+      }
+      scales.insert(scales.end(), row.scales.begin(), row.scales.end());
     }
   }
 }
 
-void PackWriter::write(const std::string& name, const StoredWeight& weight, const RowFormat& format,
-                       const TensorSpec& part, const TensorSink& sink) {
-  if (part.name.ends_with("_shape")) {
-    const std::array<int64_t, 2> shape{weight.rows(), weight.columns()};
-    return sink(std::as_bytes(std::span(shape)));
-  }
-  if (part.name.ends_with("_packed")) return write_codes(name, weight, format, part, sink);
+void PackWriter::write_scales(const std::string& name, const TensorSpec& part,
+                              const TensorSink& sink) {
   const auto scales = scales_.find(name);
   UM_CHECK(scales != scales_.end(), "{}: its scales are written before its integers", name);
-  sink(std::as_bytes(std::span(scales->second)));
+  std::vector<std::byte> stored(part.byte_size());
+  convert_from_f32(part.dtype, scales->second.data(), stored.data(), scales->second.size());
+  sink(stored);
   scales_.erase(scales);
 }
 
-nlohmann::json packed_config(const WeightTypes& formats, const std::vector<std::string>& ignored) {
+void PackWriter::write(const std::string& name, const StoredWeight& weight, const RowFormat& format,
+                       const TensorSpec& part, const TensorSink& sink) {
+  if (part.name == name + "_shape") {
+    const std::array<int64_t, 2> shape{weight.rows(), weight.columns()};
+    return sink(std::as_bytes(std::span(shape)));
+  }
+  if (part.name == name + "_offset") return sink(std::vector<std::byte>(part.byte_size()));
+  if (part.name == name + "_scale") return write_scales(name, part, sink);
+  write_codes(name, weight, format, part, sink);
+}
+
+nlohmann::json packed_config(const IntegerFiles& files, const std::vector<std::string>& ignored) {
+  const WeightTypes& formats = files.formats;
   // Where the embedding is the head, too, other programs have a module of that name all the same.
   std::vector<std::string> kept = ignored;
   if (std::ranges::find(kept, "lm_head") == kept.end()) kept.push_back("lm_head");
@@ -129,7 +167,7 @@ nlohmann::json packed_config(const WeightTypes& formats, const std::vector<std::
   for (const auto& [name, group] : others)
     groups[fmt::format("group_{}", groups.size())] = config_group(group.first, group.second);
   return {{"quant_method", "compressed-tensors"},
-          {"format", "pack-quantized"},
+          {"format", files.form == IntegerForm::packed ? "pack-quantized" : "int-quantized"},
           {"quantization_status", "compressed"},
           {"config_groups", groups},
           {"ignore", kept}};

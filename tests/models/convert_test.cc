@@ -293,6 +293,51 @@ TEST_F(ConvertTest, TheCompressedTensorsPackageReadsPackedIntegersSlow) {
   }
 }
 
+/// A scale for each row: the nearest integers, which load as they are and are taken over unchanged.
+TEST_F(ConvertTest, IntegersOfWholeRows) {
+  const fs::path hf = save("tiny-pro", DType::f32);
+  const WeightSource original = open_weights(hf);
+  for (const IntegerForm form : {IntegerForm::int8, IntegerForm::modelslim}) {
+    const bool slim = form == IntegerForm::modelslim;
+    const fs::path out = base_ / (slim ? "slim" : "int8");
+    Conversion(hf, out, {}, form).write(0, {});
+    const WeightSource source = open_weights(out);
+    size_t compared = 0;
+    for (const auto& [name, weight] : source.tensors()) {
+      if (!weight.codes.read) continue;
+      EXPECT_EQ(weight.codes.format, kChannelRows) << name;
+      const StoredWeight& before = original.at(name);
+      std::vector<float> values(static_cast<size_t>(weight.columns())), found(values.size());
+      for (int64_t row = 0; row < weight.rows(); ++row) {
+        before.read(row, 1, values.data());
+        weight.read(row, 1, found.data());
+        float largest = 0;
+        for (const float value : values) largest = std::max(largest, std::abs(value));
+        for (size_t i = 0; i < values.size(); ++i)
+          ASSERT_LE(std::abs(values[i] - found[i]), 0.5001f * largest / 127) << name;
+      }
+      ++compared;
+    }
+    EXPECT_GT(compared, 10u);
+    const Json config = read_json_file(out / "config.json");
+    EXPECT_EQ(config.contains("quantization_config"), !slim);
+    if (slim) {
+      const Json types = read_json_file(out / "quant_model_description.json");
+      EXPECT_EQ(types["model.layers.0.self_attn.o_proj.weight_offset"], "W8A8_DYNAMIC");
+      EXPECT_EQ(types["model.embed_tokens.weight"], "FLOAT");
+    } else {
+      EXPECT_EQ(config["quantization_config"]["format"], "int-quantized");
+    }
+    const fs::path again = base_ / (out.filename().string() + "-again");
+    const Conversion plan(out, again, {}, form);
+    for (const auto& [types, step] : plan.steps()) EXPECT_TRUE(step.exact) << types.first;
+    plan.write(0, {});
+    expect_same(out, again);
+    const auto model = load_model(out, cpu_device(), nullptr, std::nullopt);
+    EXPECT_EQ(model->params().weights().matrices, kChannelRows);
+  }
+}
+
 TEST_F(ConvertTest, WeightsThatNoScaleHoldsAreNamed) {
   for (const float value : {NAN, INFINITY, 1e20f}) {
     const auto model = random_model("tiny-embedded");
@@ -338,6 +383,10 @@ TEST_F(ConvertTest, MatricesOfTwoFormatsSlow) {
                                 {{"schemes", config["quantization_config"]}, {"modules", modules}});
   if (!reply) GTEST_SKIP() << "Python or its package compressed-tensors is missing (set UM_PYTHON)";
   EXPECT_EQ(reply->get<std::vector<int64_t>>(), bits);
+  const Json rows = packed_config(IntegerForm::int8, {});
+  const auto by_rows = ask_python("../models/compressed_tensors_peer.py",
+                                  {{"schemes", rows}, {"modules", {"lm_head", "model.a"}}});
+  EXPECT_EQ(by_rows->get<std::vector<int64_t>>(), (std::vector<int64_t>{0, 8}));
 }
 
 TEST_F(ConvertTest, ChatTemplatesTravel) {
