@@ -106,38 +106,53 @@ void check_scales(const std::vector<RowCodes>& rows, bool half, const std::strin
                where, half ? "f16" : "f32");
 }
 
-void PackWriter::write_codes(const std::string& name, const StoredWeight& weight,
-                             const RowFormat& format, const TensorSpec& part,
-                             const TensorSink& sink) {
-  std::vector<float>& scales = scales_[name];
-  scales.clear();
-  scales.reserve(static_cast<size_t>(weight.rows() * format.scales(weight.columns())));
+namespace {
+
+/// Calls use(row) with the integers of all rows, in order. Throws Error as check_scales does.
+template <class Use>
+void for_rows(const std::string& name, const StoredWeight& weight, const RowFormat& format,
+              Use use) {
   for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
     const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
     const std::vector<RowCodes> rows = codes_of(weight, format, begin, count);
     check_scales(rows, format.half, name);
-    for (const RowCodes& row : rows) {
-      if (part.dtype == DType::i8) {
-        const std::vector<int8_t> values = signed_codes(row, format);
-        sink(std::as_bytes(std::span(values)));
-      } else {
-        const std::vector<uint32_t> words =
-            words_of(row, row_type_bits(format.type), part.shape.back());
-        sink(std::as_bytes(std::span(words)));
-      }
-      scales.insert(scales.end(), row.scales.begin(), row.scales.end());
-    }
+    for (const RowCodes& row : rows) use(row);
   }
 }
 
-void PackWriter::write_scales(const std::string& name, const TensorSpec& part,
+}  // namespace
+
+void PackWriter::write_codes(const std::string& name, const StoredWeight& weight,
+                             const RowFormat& format, const TensorSpec& part,
+                             const TensorSink& sink) {
+  if (part.dtype == DType::i8)
+    return for_rows(name, weight, format, [&](const RowCodes& row) {
+      const std::vector<int8_t> values = signed_codes(row, format);
+      sink(std::as_bytes(std::span(values)));
+    });
+  std::vector<float>& scales = scales_[name];
+  scales.clear();
+  for_rows(name, weight, format, [&](const RowCodes& row) {
+    const std::vector<uint32_t> words =
+        words_of(row, row_type_bits(format.type), part.shape.back());
+    sink(std::as_bytes(std::span(words)));
+    scales.insert(scales.end(), row.scales.begin(), row.scales.end());
+  });
+}
+
+void PackWriter::write_scales(const std::string& name, const StoredWeight& weight,
+                              const RowFormat& format, const TensorSpec& part,
                               const TensorSink& sink) {
-  const auto scales = scales_.find(name);
-  UM_CHECK(scales != scales_.end(), "{}: its scales are written before its integers", name);
+  std::vector<float> scales;
+  if (auto known = scales_.extract(name))
+    scales = std::move(known.mapped());
+  else
+    for_rows(name, weight, format, [&](const RowCodes& row) {
+      scales.insert(scales.end(), row.scales.begin(), row.scales.end());
+    });
   std::vector<std::byte> stored(part.byte_size());
-  convert_from_f32(part.dtype, scales->second.data(), stored.data(), scales->second.size());
+  convert_from_f32(part.dtype, scales.data(), stored.data(), scales.size());
   sink(stored);
-  scales_.erase(scales);
 }
 
 void PackWriter::write(const std::string& name, const StoredWeight& weight, const RowFormat& format,
@@ -147,7 +162,7 @@ void PackWriter::write(const std::string& name, const StoredWeight& weight, cons
     return sink(std::as_bytes(std::span(shape)));
   }
   if (part.name == name + "_offset") return sink(std::vector<std::byte>(part.byte_size()));
-  if (part.name == name + "_scale") return write_scales(name, part, sink);
+  if (part.name == name + "_scale") return write_scales(name, weight, format, part, sink);
   write_codes(name, weight, format, part, sink);
 }
 

@@ -42,16 +42,17 @@ std::vector<TensorSpec> packed_specs(const std::string& name, const StoredWeight
 /// numbers, or too large for f16 where they are `half`.
 void check_scales(const std::vector<RowCodes>& rows, bool half, const std::string& where);
 /// Writes the contents of those: the weight's own integers where it has them in this format, else
-/// the nearest (round_row). Integers come before scales, as safetensors files have them: the scales
-/// are kept until they are asked for, so that each matrix is rounded once. Throws Error as
-/// check_scales does.
+/// the nearest (round_row). Integers in words come before scales, as safetensors files have them:
+/// the scales are kept until they are asked for, so that each matrix is rounded once. I8 comes
+/// behind its scales and is rounded twice. Throws Error as check_scales does.
 class PackWriter {
  public:
   void write(const std::string& name, const StoredWeight& weight, const RowFormat& format,
              const TensorSpec& part, const TensorSink& sink);
 
  private:
-  void write_scales(const std::string& name, const TensorSpec& part, const TensorSink& sink);
+  void write_scales(const std::string& name, const StoredWeight& weight, const RowFormat& format,
+                    const TensorSpec& part, const TensorSink& sink);
   void write_codes(const std::string& name, const StoredWeight& weight, const RowFormat& format,
                    const TensorSpec& part, const TensorSink& sink);
 

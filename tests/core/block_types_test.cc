@@ -212,7 +212,7 @@ TEST(BlockTypes, Names) {
   EXPECT_THROW(block_format("Q9"), Error);
   const float value = 1;
   std::byte out[64];
-  EXPECT_THROW(encode_blocks(BlockType::q6_k, &value, out, 0), Error);
+  EXPECT_THROW(encode_blocks(BlockType::q5_k, &value, out, 0), Error);
   const std::vector<float> infinite(32, INFINITY);
   EXPECT_THROW(encode_blocks(BlockType::q8_0, infinite.data(), out, 32), Error);
 }
