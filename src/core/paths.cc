@@ -91,8 +91,7 @@ std::vector<fs::path> list_directory(const fs::path& directory) {
   std::vector<fs::path> paths;
   if (!path_exists(directory)) return paths;
   std::error_code error;
-  for (fs::directory_iterator at(directory, error), end; !error && at != end;
-       at.increment(error))
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error))
     paths.push_back(at->path());
   UM_CHECK(!error, "{}: cannot read this directory: {}", directory.string(), error.message());
   std::sort(paths.begin(), paths.end());
