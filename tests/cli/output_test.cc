@@ -23,6 +23,7 @@ class Outputs : public ::testing::Test {
     std::string text;
     for (int i = 0; i < 60; ++i) text += "The river runs under bridge " + std::to_string(i) + ".\n";
     write_file_atomic(path("text.txt"), text);
+    write_file_atomic(path("long.txt"), text + text + text + text);
     write_file_atomic(path("other.txt"), "A stone lies in the cold winter sun for years.\n");
     write_file_atomic(path("ids.json"), "[[5, 6, 7]]");
     fs::create_directory(path("wordnet"));
@@ -91,14 +92,14 @@ TEST_F(Outputs, NoCommandWritesOverWhatItDoesNotReplaceSlow) {
   };
   const std::string text = path("text.txt"), model = path("model");
   const Row rows[] = {
-      {{"tokenizer", "train", "--input", text, "--vocab-size", "280"}, "t"},
+      {{"tokenizer", "train", "--input", text, "--vocab-size", "296"}, "t"},
       {{"data", "pack", "--input", text, "--tokenizer", path("another")}, "c"},
       {{"init", "--preset", "nano-ultra", "--tokenizer", path("another")}, ""},
       {{"init", "--preset", "nano-ultra"}, "t"},
       {train(), "t"},
       {{"expand-mtp", model, "--heads", "2"}, ""},
       {{"convert", model}, ""},
-      {{"quantize", model, "--calib", text}, ""},
+      {{"quantize", model, "--calib", path("long.txt")}, ""},
   };
   const std::pair<std::string, std::string> holdings[] = {{"model", "there is a model here"},
                                                           {"run", "there is a training run here"},
@@ -144,7 +145,7 @@ TEST_F(Outputs, HalfAModelIsOne) {
   fs::copy(path("model/model.safetensors"), path("half/model.safetensors"));
   const auto before = contents(path("half"));
   const ProgramResult result = run_to(
-      {"tokenizer", "train", "--input", path("text.txt"), "--vocab-size", "280"}, path("half"));
+      {"tokenizer", "train", "--input", path("text.txt"), "--vocab-size", "296"}, path("half"));
   EXPECT_NE(result.err.find("there is a model here"), std::string::npos) << result.err;
   EXPECT_EQ(contents(path("half")), before);
 }
@@ -211,7 +212,7 @@ TEST_F(Outputs, RunFilesAreFollowedAndPipesStay) {
   fs::create_directory(tokenizer);
   ASSERT_EQ(::mkfifo((tokenizer + "/tokenizer_config.json").c_str(), 0600), 0);
   EXPECT_EQ(
-      run_to({"tokenizer", "train", "--input", path("text.txt"), "--vocab-size", "280"}, tokenizer)
+      run_to({"tokenizer", "train", "--input", path("text.txt"), "--vocab-size", "296"}, tokenizer)
           .code,
       1);
   EXPECT_TRUE(fs::is_fifo(tokenizer + "/tokenizer_config.json"));
