@@ -2,8 +2,10 @@
 #include "models/convert.h"
 
 #include "cli/commands.h"
+#include "cli/output_directory.h"
 #include "cli/terminal.h"
 #include "core/error.h"
+#include "core/output_file.h"
 #include "models/config.h"
 
 namespace um {
@@ -58,6 +60,13 @@ OrderedJson to_json(const Conversion& conversion, const Flags& flags) {
           {"written", !flags.dry_run}};
 }
 
+void check_output(const Conversion& conversion, const fs::path& out) {
+  if (conversion.to_gguf())
+    output_file(out);
+  else
+    check_output_directory(out, {});
+}
+
 void run(const Flags& flags) {
   std::optional<IntegerFiles> packed;
   for (const RowFormat& format : {kW8Rows, kW4Rows})
@@ -69,6 +78,7 @@ void run(const Flags& flags) {
   if (!(flags.shard_gb >= 0 && flags.shard_gb <= 1e6))
     throw UsageError("--shard-size: expected 0 to 1000000 GB");
   const Conversion conversion(find_model(flags.from), flags.out, type, packed);
+  if (!flags.dry_run) check_output(conversion, flags.out);
   if (!flags.json) print_plan(conversion, flags);
   if (!flags.dry_run) {
     Progress progress;

@@ -4,6 +4,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/output_directory.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "data/pack.h"
@@ -47,6 +48,7 @@ void print_split(const char* name, const SplitInfo& split) {
 }
 
 void pack(PackFlags& flags, const Globals& globals) {
+  check_output_directory(flags.out, {Holding::corpus}, flags.tokenizer);
   const Tokenizer tokenizer = load_tokenizer(flags.tokenizer);
   PackOptions& options = flags.pack;
   options.inputs.assign(flags.inputs.begin(), flags.inputs.end());

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "core/error.h"
+#include "core/output_file.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 
@@ -28,6 +29,7 @@ void add_common(CLI::App* command, Flags& flags) {
 }
 
 std::unique_ptr<Model> load(const Flags& flags, const Globals& globals, Sequences& sequences) {
+  output_file(flags.out);  // before the work, not after it
   auto model = load_model(find_model(flags.model), globals.device());
   sequences = read_sequences(flags.tokens, model->config().vocab);
   return model;

@@ -9,6 +9,7 @@
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/output_file.h"
 #include "core/paths.h"
 #include "data/loader.h"
 #include "data/text_file.h"
@@ -201,6 +202,7 @@ void check_base(const Flags& flags) {
 void run_base(const Flags& flags, const Globals& globals) {
   std::optional<BaseFile> base;  // a damaged one is found before the model is loaded
   if (!flags.base.compare.empty()) base.emplace(flags.base.compare);
+  if (!flags.base.save.empty()) output_file(flags.base.save);
   const fs::path directory = find_model(flags.model);
   const auto model = flags.weights.load(directory, globals.device());
   const int64_t context = std::min(flags.seq_len, model->config().max_positions);

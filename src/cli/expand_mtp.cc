@@ -2,9 +2,9 @@
 #include "models/expand_mtp.h"
 
 #include "cli/commands.h"
+#include "cli/output_directory.h"
 #include "cli/terminal.h"
 #include "core/error.h"
-#include "core/paths.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/digests.h"
@@ -23,8 +23,7 @@ struct Flags {
 
 void run(const Flags& flags, const Globals& globals) {
   const fs::path from = find_model(flags.model), out = flags.out;
-  UM_CHECK(!path_exists(out / "config.json"),
-           "{}: there is a model here; name a new directory or remove it", flags.out);
+  check_output_directory(out, {});
   const auto model = load_model(from, globals.device());
   const HeadInit init = flags.init == "copy" ? HeadInit::copy : HeadInit::random;
   const int64_t before = model->mtp_heads();

@@ -1,9 +1,9 @@
 // `ultramoe init`: a checkpoint with random weights.
 #include "cli/commands.h"
+#include "cli/output_directory.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/json.h"
-#include "core/paths.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
@@ -47,8 +47,10 @@ void init(const Flags& flags, const Globals& globals) {
   UM_CHECK(config.dtype == DType::f32 || config.dtype == DType::bf16 || config.dtype == DType::f16,
            "--dtype {}: expected f32, bf16 or f16", flags.dtype);
   const fs::path out = flags.out;
-  UM_CHECK(!path_exists(out / "config.json"),
-           "{}: there is a model here; name a new directory or remove it", flags.out);
+  if (flags.tokenizer.empty())
+    check_output_directory(out, {Holding::tokenizer});  // which becomes the model's
+  else
+    check_output_directory(out, {}, flags.tokenizer);
   check_fits_memory(config, DType::f32, 1, "init " + flags.preset);
   check_fits_disk(config, out);
   std::optional<Tokenizer> tokenizer;

@@ -5,6 +5,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/output_directory.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -44,7 +45,9 @@ void train(TrainFlags& flags, const Globals& globals) {
           fmt::format("learning {} pieces from {}", digits(flags.train.vocab_size), total));
   };
   flags.read.warn = [&](const std::string& text) { line.warn(text); };
+  check_output_directory(flags.out, {Holding::tokenizer});
   OutputDirectory output(flags.out);  // before the work, not after it
+  output.clean();
   const Tokenizer tokenizer =
       train_tokenizer(flags.train, corpus_source(inputs, flags.read, progress));
   line.clear();
@@ -69,7 +72,9 @@ void add_train_tokenizer(CLI::App& family, Globals& globals) {
   add_files_option(command, "--input", flags->inputs,
                    ".txt and .jsonl files, plain, .gz or .zst, and directories of them")
       ->required();
-  command->add_option("--out", flags->out, "directory to write")->type_name("DIR")->required();
+  command->add_option("--out", flags->out, "directory to write; replaces a tokenizer there")
+      ->type_name("DIR")
+      ->required();
   command
       ->add_option("--vocab-size", flags->train.vocab_size,
                    "pieces, with the special tokens and 256 bytes")

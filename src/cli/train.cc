@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/output_directory.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -96,6 +97,7 @@ void read_options(TrainCommand& command) {
 
 void run(TrainCommand& command, const Globals& globals) {
   read_options(command);
+  if (!command.resume) check_output_directory(command.out, {Holding::run, Holding::tokenizer});
   RunOptions& options = command.options;
   Progress progress;
   TrainerHooks hooks;

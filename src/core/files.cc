@@ -15,6 +15,8 @@
 
 #include "core/error.h"
 #include "core/input_file.h"
+#include "core/output_file.h"
+#include "core/paths.h"
 #include "core/unfinished.h"
 #include "core/units.h"
 
@@ -88,14 +90,18 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
   return text;
 }
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(output_file(path)) {
+  remove_leftovers_of(path_);
   // Another user who can write into the directory (/tmp) may have put links there: the name cannot
   // be guessed, and only a file that is made here is written to.
   temporary_ = path_;
   temporary_ += fmt::format(".tmp.{:08x}.{}", random_bits(path_), ::getpid());
   add_unfinished(temporary_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-  if (fd_ >= 0) return;
+  if (fd_ >= 0) {
+    ::flock(fd_, LOCK_EX | LOCK_NB);  // tells remove_leftovers() that it is being written
+    return;
+  }
   const std::string reason = std::strerror(errno);
   keep_unfinished(temporary_);
   fail("{}: cannot create: {}", path_.string(), reason);
@@ -124,6 +130,7 @@ void AtomicFile::write(std::string_view text) {
 
 void AtomicFile::commit() {
   UM_CHECK(::fsync(fd_) == 0, "{}: cannot flush to disk: {}", path_.string(), std::strerror(errno));
+  output_file(path_);  // somebody may have put a pipe there meanwhile
   const bool is_new = ::access(path_.c_str(), F_OK) != 0;
   UM_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "{}: cannot rename from {}: {}",
            path_.string(), temporary_.string(), std::strerror(errno));

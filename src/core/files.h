@@ -44,7 +44,8 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = ui
 
 /// A file that appears under its name complete or not at all: written to a new file
 /// `PATH.tmp.RANDOM.PID`, flushed with fsync, renamed over PATH, and the directory synced. Without
-/// `commit()` nothing is left behind.
+/// `commit()` nothing is left behind; what killed writers of PATH left goes first. PATH is
+/// output_file() of the name: links are followed, and what is no regular file is refused.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);

@@ -7,30 +7,19 @@
 
 #include <cerrno>
 #include <cstring>
-#include <string_view>
 #include <utility>
 
 #include "core/error.h"
 #include "core/paths.h"
 
 namespace um {
-namespace {
-
-std::string_view kind_of(mode_t mode) {
-  if (S_ISDIR(mode)) return "a directory";
-  if (S_ISFIFO(mode)) return "a pipe";
-  if (S_ISSOCK(mode)) return "a socket";
-  return "a device";
-}
-
-}  // namespace
 
 void check_input_file(const std::filesystem::path& path) {
   struct stat info {};
   UM_CHECK(::stat(path.c_str(), &info) == 0, "{}: cannot open: {}", path.string(),
            std::strerror(errno));
   UM_CHECK(S_ISREG(info.st_mode), "{}: expected a regular file, found {}", path.string(),
-           kind_of(info.st_mode));
+           kind_of_file(info.st_mode));
 }
 
 void check_optional_file(const std::filesystem::path& path) {

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/output_file.h"
 #include "core/safetensors.h"
 #include "core/write_tensor.h"
 
@@ -61,12 +62,6 @@ std::vector<std::vector<TensorSpec>> split(const std::vector<TensorSpec>& tensor
   return shards;
 }
 
-void remove_if_there(const fs::path& path) {
-  std::error_code error;
-  fs::remove(path, error);
-  UM_CHECK(!error, "{}: cannot remove: {}", path.string(), error.message());
-}
-
 }  // namespace
 
 void write_safetensors(const fs::path& path, std::vector<TensorSpec> tensors,
@@ -103,13 +98,13 @@ void write_shard_index(const fs::path& directory,
                        const std::map<std::string, std::string>& shard_of, uint64_t bytes) {
   const Json index{{"metadata", {{"total_size", bytes}}}, {"weight_map", shard_of}};
   write_file_atomic(directory / kIndexFile, to_text(index, 2) + "\n");
-  remove_if_there(directory / kSingleFile);
+  remove_output_file(directory / kSingleFile);
 }
 
 void write_checkpoint(const fs::path& directory, const std::vector<TensorSpec>& tensors,
                       const TensorSource& source, uint64_t max_shard_bytes) {
   make_directories(directory);
-  remove_if_there(directory / kIndexFile);
+  remove_output_file(directory / kIndexFile);
   const auto shards = split(tensors, max_shard_bytes);
   if (shards.size() == 1) return write_safetensors(directory / kSingleFile, tensors, source);
 

@@ -104,7 +104,6 @@ OutputDirectory::OutputDirectory(fs::path directory)
   for (auto path = missing.rbegin(); path != missing.rend(); ++path) note_made(*path);
   try {
     make_directories(directory);
-    remove_leftovers(directory);
   } catch (...) {
     remove_made();
     throw;
@@ -115,6 +114,10 @@ OutputDirectory::OutputDirectory(fs::path directory)
 OutputDirectory::~OutputDirectory() {
   remove_made();
   innermost = outer_;
+}
+
+void OutputDirectory::clean() const {
+  remove_leftovers(directory_);
 }
 
 void OutputDirectory::keep() {

@@ -1,6 +1,6 @@
 // Output that must not stay behind half written: it is removed when its writer gives up (by an
 // exception) and when SIGINT, SIGTERM or SIGHUP ends the process. What SIGKILL leaves is removed by
-// the next OutputDirectory there.
+// the next writer of the same file (AtomicFile), and by OutputDirectory::clean().
 #pragma once
 
 #include <filesystem>
@@ -17,13 +17,14 @@ void keep_unfinished(const std::filesystem::path& path);
 /// them); a file that replaced another stays.
 class OutputDirectory {
  public:
-  /// Creates the directory and its parents, or removes what killed writers left in it. Throws Error
-  /// naming it and the system's reason.
+  /// Creates the directory and its parents. Throws Error naming it and the system's reason.
   explicit OutputDirectory(std::filesystem::path directory);
   OutputDirectory(const OutputDirectory&) = delete;
   OutputDirectory& operator=(const OutputDirectory&) = delete;
   ~OutputDirectory();
 
+  /// Removes what killed writers left in it; for when nothing can refuse the command any more.
+  void clean() const;
   void keep();
   const std::filesystem::path& path() const { return directory_; }
 

@@ -155,8 +155,7 @@ void remove_old_shards(const fs::path& directory, const Manifest& manifest) {
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     const std::string file = it->path().filename().string();
     const bool ours = file.starts_with("train-") || file.starts_with("val-");
-    const bool temporary = file.find(std::string(kShardSuffix) + ".tmp.") != std::string::npos;
-    if (ours && (temporary || (file.ends_with(kShardSuffix) && !named(file)))) {
+    if (ours && file.ends_with(kShardSuffix) && !named(file)) {
       std::error_code ignored;
       fs::remove(it->path(), ignored);
     }
@@ -255,6 +254,7 @@ Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
   check_options(tokenizer, options);
   CorpusReader reader(options.inputs, options.read);
   OutputDirectory output(options.out_dir);
+  output.clean();
   Manifest manifest;
   manifest.vocab_size = static_cast<uint32_t>(tokenizer.vocab_size());
   manifest.tokenizer_hash = tokenizer.hash();

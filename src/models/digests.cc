@@ -34,6 +34,23 @@ std::string fault_of(const fs::path& path, const JsonObject& expected) {
   return fmt::format("damaged: its CRC-32 is {}, {} was written", crc, written);
 }
 
+/// The list that must name a file; empty where none has to (who has a model may add texts to it).
+std::string_view list_of(std::string_view name) {
+  if (name == kOptimizerFile || name == kTrainingStateFile) return "training";
+  const bool weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+  return weights || name == "config.json" ? "model" : "";
+}
+
+/// A file that is there and in no list; empty if there is none.
+fs::path unlisted_file(const fs::path& directory, const JsonObject& digests) {
+  for (const fs::path& path : list_directory(directory)) {
+    const std::string name = path.filename().string();
+    const std::string list(list_of(name));
+    if (!list.empty() && !digests.object(list).json().contains(name)) return path;
+  }
+  return {};
+}
+
 /// The first fault of a checkpoint: "PATH: what is wrong".
 std::optional<std::string> find_fault(const fs::path& directory, DigestScope scope) {
   const fs::path list = directory / kFile;
@@ -49,6 +66,8 @@ std::optional<std::string> find_fault(const fs::path& directory, DigestScope sco
       if (!fault.empty()) return fmt::format("{}: {}", (directory / name).string(), fault);
     }
   }
+  if (const fs::path path = unlisted_file(directory, digests); !path.empty())
+    return fmt::format("{}: damaged: {} is not in it", list.string(), path.filename().string());
   return std::nullopt;
 }
 
@@ -89,7 +108,9 @@ fs::path older_whole_checkpoint(const fs::path& directory) {
 
 CheckpointDirectory::CheckpointDirectory(const fs::path& directory,
                                          std::function<bool(std::string_view name)> is_training)
-    : output_(directory), is_training_(std::move(is_training)) {}
+    : output_(directory), is_training_(std::move(is_training)) {
+  output_.clean();
+}
 
 void CheckpointDirectory::seal() {
   const fs::path& directory = output_.path();

@@ -11,6 +11,10 @@
 
 namespace um {
 
+/// What training adds to a checkpoint's model.
+inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
+inline constexpr const char* kTrainingStateFile = "training_state.json";
+
 /// A directory that a model is written into; without `keep()` what is new in it goes
 /// (OutputDirectory).
 class CheckpointDirectory {
@@ -35,8 +39,10 @@ class CheckpointDirectory {
 /// Which files a reader needs.
 enum class DigestScope { model, all };
 
-/// Compares the files with digests.json, if there is one. Throws Error naming the first that is
-/// missing, cut or changed, and the newest older checkpoint beside this one that is whole.
+/// Compares the files with digests.json, if there is one, which must name the config, the weights
+/// and what training reads, as far as they are there. Throws Error naming the first that is
+/// missing, cut, changed or not named, and the newest older checkpoint beside this one that is
+/// whole.
 void check_digests(const std::filesystem::path& directory, DigestScope scope);
 
 }  // namespace um

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/output_file.h"
 #include "text/chat.h"
 #include "text/config_tokens.h"
 #include "text/decoder.h"
@@ -273,8 +274,7 @@ void Tokenizer::save(const std::filesystem::path& directory) const {
   role("pad_token", impl_->pad);
   role("unk_token", impl_->unk);
   write_file_atomic(directory / "tokenizer_config.json", to_text(config, 2) + "\n");
-  std::filesystem::remove(directory /
-                          names[!impl_->json]);  // of another one: it could be read first
+  remove_output_file(directory / names[!impl_->json]);  // of another one: it could be read first
 }
 
 }  // namespace um

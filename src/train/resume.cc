@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/paths.h"
+#include "train/run_checkpoint.h"
 
 namespace um {
 namespace {
@@ -19,6 +21,11 @@ const char* reason_to_keep(std::string_view field) {
 }
 
 }  // namespace
+
+bool has_run(const std::filesystem::path& directory) {
+  return path_exists(directory / kRunFile) || latest_checkpoint(directory) ||
+         !incomplete_checkpoints(directory).empty();
+}
 
 std::vector<std::string> resume_changes(const std::filesystem::path& run_dir, RunOptions options) {
   RunOptions saved;

@@ -15,6 +15,9 @@ namespace um {
 
 constexpr const char* kRunFile = "run.toml";
 
+/// Whether a directory is that of a run.
+bool has_run(const std::filesystem::path& directory);
+
 /// The changes from RUN/run.toml to `options`, a line each: "train.lr 0.004 -> 1". Throws
 /// UsageError for one that would make another run of it: of the model, or of the order of the data.
 std::vector<std::string> resume_changes(const std::filesystem::path& run_dir, RunOptions options);

@@ -16,8 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kStateFile = "training_state.json";
-constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr int64_t kMaxSteps = int64_t{1} << 50;  // of any count that a state file holds
 constexpr const char* kUnfinished = ".tmp";      // a checkpoint that is being written or removed
 
@@ -48,7 +46,7 @@ std::vector<fs::path> step_directories(const fs::path& run_dir) {
 }
 
 bool is_complete(const fs::path& step) {
-  return path_exists(step / kStateFile);
+  return path_exists(step / kTrainingStateFile);
 }
 
 /// Complete checkpoints, the oldest first.
@@ -123,7 +121,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
   try {
     fs::remove_all(temporary);
     CheckpointDirectory output(temporary, [](std::string_view name) {
-      return name == kStateFile || name == kOptimizerFile;
+      return name == kTrainingStateFile || name == kOptimizerFile;
     });
     if (!texts.empty()) copy_model_texts(texts, temporary);
     save_model(model, temporary);
@@ -136,7 +134,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
                     {"warmup_end", state.warmup_end},
                     {"skipped", state.skipped},
                     {"loader", state.loader}};
-    write_file_atomic(temporary / kStateFile, json.dump(1) + "\n");
+    write_file_atomic(temporary / kTrainingStateFile, json.dump(1) + "\n");
     output.seal();
     fs::remove_all(target);  // without its state, or it would have been the one to go on from
     fs::rename(temporary, target);
@@ -168,8 +166,9 @@ void remove_unfinished_checkpoints(const fs::path& run_dir) {
 }
 
 RunState load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
-  const std::string where = (checkpoint / kStateFile).string();
-  const Json json = parse_json(read_file(checkpoint / kStateFile, uint64_t{16} << 20), where);
+  const std::string where = (checkpoint / kTrainingStateFile).string();
+  const Json json =
+      parse_json(read_file(checkpoint / kTrainingStateFile, uint64_t{16} << 20), where);
   const JsonObject object(json, where);
   RunState state;
   state.step = object.integer("step", 0, kMaxSteps);

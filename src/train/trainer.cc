@@ -85,11 +85,6 @@ void check_field(const std::string& field, const Json& known, const std::string&
                                did_you_mean(field, names)));
 }
 
-bool has_run(const fs::path& run_dir) {
-  return path_exists(run_dir / kRunFile) || latest_checkpoint(run_dir) ||
-         !incomplete_checkpoints(run_dir).empty();
-}
-
 /// Where a run begins: the checkpoint it goes on from, the one it starts from, or none.
 fs::path find_origin(const fs::path& run_dir, bool resume, const std::string& from) {
   const auto newest = latest_checkpoint(run_dir);
@@ -136,7 +131,6 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   OutputDirectory directory(run_dir_);  // locked before anybody looks at what is there
   lock_ = std::make_unique<DirectoryLock>(
       run_dir_, "another process is training here; wait for it or choose another --out");
-  remove_unfinished_checkpoints(run_dir_);
   const fs::path origin = find_origin(run_dir_, resume, options_.model.from);
   if (resume) prepare_resume(origin);
   ModelConfig config = model_config(origin, resume);
@@ -152,6 +146,8 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   load_or_initialize(origin);
   follow_time();
   open_phase();
+  directory.clean();  // nothing refuses the run any more
+  remove_unfinished_checkpoints(run_dir_);
   metrics_ = std::make_unique<MetricsWriter>(run_dir_, state_.step);
   if (options_.log.tensorboard)
     tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);

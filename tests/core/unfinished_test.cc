@@ -130,6 +130,8 @@ TEST_F(UnfinishedTest, AKilledWritersLeftoversGo) {
   EXPECT_EQ(left().size(), 7u);  // the running writer's, and what only looks alike
   EXPECT_EQ(end_of(SIGKILL, [&] { new AtomicFile(top_ / "half"); }), SIGKILL);
   const OutputDirectory next(top_);
+  EXPECT_EQ(left().size(), 8u);  // not before it is known that the command begins
+  next.clean();
   EXPECT_EQ(left().size(), 7u);
 }
 

@@ -199,7 +199,7 @@ TEST_F(PackTest, FailingLeavesTheEarlierCorpus) {
 TEST_F(PackTest, RepackingRemovesOldShardsAndLeftovers) {
   PackOptions options = lines("a", tiny_corpus(100));
   pack_corpus(tiny_tokenizer(), options);
-  write("a/train-00000-00000000.tokens.tmp.1", "killed");
+  write("a/train-00000-00000000.tokens.tmp.01234567.999999999", "killed");
   write("a/notes.txt", "keep");
   options = lines("a", tiny_corpus(50));
   pack_corpus(tiny_tokenizer(), options);

@@ -101,6 +101,29 @@ TEST_F(DigestsTest, NamesTheNewestOlderCheckpointThatIsWhole) {
       << fault(top_ / "step-11");
 }
 
+/// A list that says nothing of a file must not vouch for it.
+TEST_F(DigestsTest, ListsNameWhatIsRead) {
+  const fs::path directory = make("step-1"), list = directory / "digests.json";
+  const Json whole = read_json_file(list);
+  for (const char* name :
+       {"model.safetensors", "model-00001-of-00002.safetensors", "config.json",
+        "model.safetensors.index.json", "optimizer.safetensors", "training_state.json"}) {
+    write_file_atomic(directory / name, "x");
+    EXPECT_TRUE(
+        fault(directory).starts_with(list.string() + ": damaged: " + name + " is not in it"))
+        << fault(directory);
+    EXPECT_NE(fault(directory, DigestScope::model), "") << name;
+    fs::remove(directory / name);
+  }
+  write_file_atomic(directory / "model.safetensors", "x");
+  for (const char* text : {R"({"model": {}, "training": {}})",
+                           R"({"model": {}, "training": {"model.safetensors": {"bytes": 1,
+                               "crc32": "8cdc1683"}}})"}) {
+    write_file_atomic(list, text);
+    EXPECT_NE(fault(directory).find("model.safetensors is not in it"), std::string::npos) << text;
+  }
+}
+
 /// Other models beside one are none of its run.
 TEST_F(DigestsTest, OnlyARunsCheckpointsHaveOlderOnes) {
   for (const char* name : {"a", "b", "step-1", "step-x"}) {

@@ -568,6 +568,27 @@ TEST_F(TrainerTest, LeftoversGoAtTheStart) {
   EXPECT_TRUE(fs::exists(own));
 }
 
+TEST_F(TrainerTest, ARefusalRemovesNothing) {
+  RunOptions options = testing::small_run(data_, 2);
+  train("refusing", options);
+  const fs::path run = run_path("refusing");
+  const fs::path step = run / "checkpoints/step-00000009.tmp/model.safetensors";
+  const fs::path file = run / "report.html.tmp.01234567.999999999";
+  fs::create_directories(step.parent_path());
+  for (const fs::path& path : {step, file}) write_file_atomic(path, "x");
+  const auto expect_refused = [&](bool resume, const char* why) {
+    const std::string message = error_of([&] { train("refusing", options, resume); });
+    EXPECT_NE(message.find(why), std::string::npos) << message;
+    for (const fs::path& path : {step, file}) EXPECT_TRUE(fs::exists(path)) << why;
+  };
+  expect_refused(false, "holds a run already");
+  options.data.seed = 2;
+  expect_refused(true, "keeps the order of its data");
+  options.data.seed = testing::small_run(data_, 2).data.seed;
+  train("refusing", options, true);
+  for (const fs::path& path : {step, file}) EXPECT_FALSE(fs::exists(path)) << path;
+}
+
 /// A run that cannot begin leaves no directory.
 TEST_F(TrainerTest, ARefusedRunLeavesNothing) {
   RunOptions options = testing::small_run(data_, 2);
