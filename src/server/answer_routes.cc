@@ -287,6 +287,7 @@ void route_responses(Service& service, const HttpRequest& request, HttpResponse&
   try {
     ResponsesRequest own = parse_responses_request(body, service.responses());
     const auto chat = read_responses_chat(service, body, own);
+    repeat_fields(own, body);
     AnswerRequest prompt = chat_answer(service, *chat);
     auto reply = std::make_shared<ResponsesReply>(make_head(service, "resp_"), service.tokenizer(),
                                                   chat, std::move(own), service.responses());

@@ -54,6 +54,11 @@ ApiError renamed(const ApiError& error, const Json& body, std::span<const FieldN
   return error;
 }
 
+ApiError failure_of(const std::exception& error) {
+  const bool own = dynamic_cast<const Error*>(&error) != nullptr;
+  return {500, own ? error.what() : "an error of the server's own; its log has the details"};
+}
+
 Json ApiError::body() const {
   const auto or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
   return {{"error",

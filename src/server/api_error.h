@@ -35,6 +35,10 @@ class ApiError : public Error {
 /// OpenAI's `type` of an error with this HTTP status: "invalid_request_error" for 400.
 std::string_view error_type(int status);
 
+/// The error of status 500 for what nobody foresaw. Only our own errors are written for a client to
+/// read; the text of others is not shown.
+ApiError failure_of(const std::exception& error);
+
 /// What an API of its own calls a field of a chat request.
 struct FieldName {
   std::string_view chat, own;

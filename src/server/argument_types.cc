@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "server/call_form.h"
+#include "server/literal.h"
 
 namespace um {
 namespace {
@@ -148,7 +149,13 @@ std::string ArgumentTypes::json(Place place, std::string_view written) const {
   const std::string_view text = constant(trimmed(written));
   const Json value = allowed == kString ? Json() : Json::parse(text, nullptr, false);
   const bool fits = !value.is_discarded() && !value.is_string() && (type_of(value) & allowed) != 0;
-  return fits ? std::string(text) : to_text(std::string(written));
+  if (fits) return std::string(text);
+  if (text.empty() && (allowed & kString) == 0 && (allowed & (kArray | kObject)) != 0)
+    return (allowed & kArray) != 0 ? "[]" : "{}";  // marks with nothing between
+  // Templates write values as Python's str() does; what may be a text is one.
+  const auto literal = (allowed & kString) != 0 ? std::nullopt : literal_json(text);
+  if (literal && (type_of(Json::parse(*literal)) & allowed) != 0) return *literal;
+  return to_text(std::string(written));
 }
 
 }  // namespace um

@@ -19,7 +19,8 @@ class ArgumentTypes {
   /// Whether it may be one.
   bool may_be_text(const std::string& name) const;
   /// The JSON of what stands between the marks: of a type that the schema allows, a text where that
-  /// may be and nothing else fits. Python's True, False and None are read, too.
+  /// may be and nothing else fits. Python's True, False and None are read, too, and where no text
+  /// may be all its literals.
   std::string json(const std::string& name, std::string_view written) const;
 
   /// The schema of an argument, or of what is in it: a member, or an element of a list.

@@ -1,19 +1,16 @@
 // Calls as they stand in a program (kLiteral): NAME(key=VALUE, …), NAME{key:VALUE,…}. Values are
 // literals of Python or JSON, or texts between the form's own marks; they come out as JSON, each
 // when it is whole.
-#include <charconv>
 #include <optional>
 
 #include "core/json.h"
 #include "server/call_reader.h"
-#include "text/unicode.h"
-#include "text/utf8.h"
+#include "server/literal.h"
 
 namespace um {
 namespace {
 
 constexpr size_t kMaxWord = 256;
-constexpr int kMaxDepth = 64;
 constexpr std::string_view kSpaces = " \t\r\n";
 
 bool is_space(char c) {
@@ -26,183 +23,6 @@ bool is_name(char c) {
   return (byte >= 0x80 && c != kMarkByte) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
          (c >= '0' && c <= '9') || std::string_view("_-./").find(c) != std::string_view::npos;
 }
-
-/// Where a text in quotes ends. Models leave out the backslash in 'it's', so only a quote that may
-/// stand at the end of a value ends it.
-std::optional<bool> closes_text(std::string_view text, size_t quote) {
-  const size_t next = text.find_first_not_of(kSpaces, quote + 1);
-  if (next == std::string_view::npos) return std::nullopt;  // more must show it
-  return std::string_view(",:)]}").find(text[next]) != std::string_view::npos;
-}
-
-/// A whole literal as JSON.
-class Literal {
- public:
-  Literal(const CallForm& form, std::string_view text) : form_(form), text_(text) {}
-
-  /// Nothing if it is none.
-  std::optional<std::string> json() {
-    std::string out;
-    if (!value(out, 0) || !rest().empty()) return std::nullopt;
-    return out;
-  }
-
- private:
-  std::string_view rest() {
-    while (at_ < text_.size() && is_space(text_[at_])) ++at_;
-    return text_.substr(at_);
-  }
-  bool take(char c) {
-    if (!rest().starts_with(c)) return false;
-    ++at_;
-    return true;
-  }
-
-  bool value(std::string& out, int depth) {
-    const std::string_view here = rest();
-    if (here.empty() || depth > kMaxDepth) return false;
-    if (!form_.quote.empty() && here.starts_with(form_.quote)) return marked_text(out);
-    if (here[0] == '"' || here[0] == '\'') return quoted_text(out);
-    if (here[0] == '[' || here[0] == '(') return list(out, here[0] == '[' ? ']' : ')', depth);
-    if (here[0] == '{') return object(out, depth);
-    return word(out);
-  }
-
-  bool word(std::string& out) {
-    const std::string_view here = rest();
-    const std::string_view word = here.substr(0, here.find_first_of(",:]}) \t\r\n"));
-    at_ += word.size();
-    const std::string_view json = word == "True"    ? "true"
-                                  : word == "False" ? "false"
-                                  : word == "None"  ? "null"
-                                                    : word;
-    out += json;
-    return Json::accept(json);  // no text: those begin with a quote
-  }
-
-  bool marked_text(std::string& out) {
-    at_ += form_.quote.size();
-    const size_t end = text_.find(form_.quote, at_);
-    if (end == std::string_view::npos) return false;
-    out += to_text(form_.plain(text_.substr(at_, end - at_)));
-    at_ = end + form_.quote.size();
-    return true;
-  }
-
-  bool quoted_text(std::string& out) {
-    const char quote = text_[at_];
-    const size_t begin = ++at_;
-    for (; at_ < text_.size(); ++at_) {
-      if (text_[at_] == '\\')
-        ++at_;
-      else if (text_[at_] == quote && closes_text(text_, at_).value_or(true))
-        break;
-    }
-    if (at_ >= text_.size()) return false;
-    out += to_text(unescaped(form_.plain(text_.substr(begin, at_ - begin))));
-    ++at_;
-    return true;
-  }
-
-  /// What Python and JSON have in common, and Python's own; an unknown escape stays.
-  static std::string unescaped(const std::string& text) {
-    std::string out;
-    for (size_t i = 0; i < text.size(); ++i) {
-      if (text[i] != '\\' || i + 1 == text.size()) {
-        out += text[i];
-        continue;
-      }
-      const char c = text[++i];
-      constexpr std::string_view kNames = "\\'\"/nrtbfav0", kValues("\\'\"/\n\r\t\b\f\a\v\0", 12);
-      if (const size_t known = kNames.find(c); known != std::string_view::npos)
-        out += kValues[known];
-      else if (const size_t digits = c == 'u'   ? 4
-                                     : c == 'U' ? 8
-                                     : c == 'x' ? 2
-                                                : 0;
-               !add_code(text, i + 1, digits, out))
-        out += {'\\', c};
-      else
-        i += digits + (surrogate_pair(text, i, digits) ? 6 : 0);
-    }
-    return repair_utf8(out);
-  }
-
-  static std::optional<uint32_t> code(const std::string& text, size_t at, size_t digits) {
-    uint32_t value = 0;
-    if (digits == 0 || at + digits > text.size()) return std::nullopt;
-    const char* end = text.data() + at + digits;
-    const auto parsed = std::from_chars(text.data() + at, end, value, 16);
-    if (parsed.ec != std::errc() || parsed.ptr != end || value > 0x10FFFF) return std::nullopt;
-    return value;
-  }
-  /// Whether two escapes of four digits from `at` ("uD83D\\uDE00") on are one character.
-  static bool surrogate_pair(const std::string& text, size_t at, size_t digits) {
-    if (digits != 4) return false;
-    const auto high = code(text, at + 1, 4);
-    if (!high || *high < 0xD800 || *high > 0xDBFF || text.compare(at + 5, 2, "\\u") != 0)
-      return false;
-    const auto low = code(text, at + 7, 4);
-    return low && *low >= 0xDC00 && *low <= 0xDFFF;
-  }
-  static bool add_code(const std::string& text, size_t at, size_t digits, std::string& out) {
-    auto found = code(text, at, digits);
-    if (!found) return false;
-    if (surrogate_pair(text, at - 1, digits))
-      found = 0x10000 + ((*found - 0xD800) << 10) + (*code(text, at + 6, 4) - 0xDC00);
-    append_code(out, static_cast<int32_t>(*found));
-    return true;
-  }
-
-  bool list(std::string& out, char close, int depth) {
-    ++at_;
-    out += '[';
-    for (bool first = true;; first = false) {
-      if (take(close)) break;
-      if (!first) {
-        if (!take(',')) return false;
-        if (take(close)) break;
-        out += ", ";
-      }
-      if (!value(out, depth + 1)) return false;
-    }
-    out += ']';
-    return true;
-  }
-
-  bool object(std::string& out, int depth) {
-    ++at_;
-    out += '{';
-    for (bool first = true;; first = false) {
-      if (take('}')) break;
-      if (!first) {
-        if (!take(',')) return false;
-        if (take('}')) break;
-        out += ", ";
-      }
-      if (!key(out) || !take(':')) return false;
-      out += ": ";
-      if (!value(out, depth + 1)) return false;
-    }
-    out += '}';
-    return true;
-  }
-
-  bool key(std::string& out) {
-    const std::string_view here = rest();
-    if (here.empty()) return false;
-    if (here[0] == '"' || here[0] == '\'') return quoted_text(out);
-    if (!form_.quote.empty() && here.starts_with(form_.quote)) return marked_text(out);
-    const std::string_view word = here.substr(0, here.find_first_of(",:]}) \t\r\n"));
-    at_ += word.size();
-    out += to_text(form_.plain(word));
-    return !word.empty();
-  }
-
-  const CallForm& form_;
-  std::string_view text_;
-  size_t at_ = 0;
-};
 
 class LiteralReader : public CallReader {
  public:
@@ -297,9 +117,8 @@ class LiteralReader : public CallReader {
     }
     add((first_ ? "{" : ", ") + to_text(key) + ": ", out);
     first_ = false;
-    looked_ = at_;
-    depth_ = 0;
-    quote_.clear();
+    exact_ = {.quotes = LiteralQuotes::kExact, .at = at_};
+    loose_ = {.quotes = LiteralQuotes::kLoose, .at = at_};
     return go(Place::kValue);
   }
 
@@ -310,51 +129,145 @@ class LiteralReader : public CallReader {
     return go(Place::kBegin);
   }
 
-  /// Goes on to the end of the value, which what stands behind it shows.
+  /// Looks for the end of a value, as far as the text goes.
+  struct Scan {
+    LiteralQuotes quotes = LiteralQuotes::kExact;
+    size_t at = 0;
+    std::string brackets = {};  // that are open
+    std::string quote = {};     // the mark that ends the text there; empty outside texts
+    bool behind_text = false;   // one has just ended
+    bool over = false;          // there is no such value
+
+    char bracket() const { return brackets.empty() ? '\0' : brackets.back(); }
+  };
+
+  /// As the languages have it, or else with quotes that stand in texts as they are.
   Step value(std::vector<ToolCallDelta>& out) {
-    for (;; ++looked_) {
-      if (looked_ >= text_.size()) return Step::kMore;
-      const std::optional<bool> inside = in_text();
-      if (!inside) return Step::kMore;
-      if (*inside) continue;
-      const char c = text_[looked_];
-      if (depth_ == 0 && (c == form_.end[0] || c == ',')) break;
-      if (c == '[' || c == '(' || c == '{') ++depth_;
-      if ((c == ']' || c == ')' || c == '}') && --depth_ < 0) return Step::kFault;
+    for (Scan* scan : {&exact_, &loose_}) {
+      if (scan->over) continue;
+      const Match found = find_end(*scan);
+      if (found == Match::kPartly) return Step::kMore;
+      const auto written = std::string_view(text_).substr(at_, scan->at - at_);
+      const auto json = found == Match::kYes ? literal_json(written, form_, scan->quotes)
+                                             : std::optional<std::string>();
+      scan->over = true;
+      if (!json) continue;
+      at_ = scan->at;
+      add(*json, out);
+      return go(Place::kNext);
     }
-    const auto json = Literal(form_, std::string_view(text_).substr(at_, looked_ - at_)).json();
-    if (!json) return Step::kFault;
-    at_ = looked_;
-    add(*json, out);
-    return go(Place::kNext);
+    return Step::kFault;
   }
 
-  /// Whether what stands at `looked_` is of a text; nothing where more must show it. Passes marks
-  /// and escapes.
-  std::optional<bool> in_text() {
-    const std::string_view here = std::string_view(text_).substr(looked_);
-    if (quote_.empty()) {
-      if (!form_.quote.empty() && here.starts_with(form_.quote))
-        quote_ = form_.quote;
-      else if (!form_.quote.empty() && std::string_view(form_.quote).starts_with(here))
-        return std::nullopt;
-      else if (here[0] == '"' || here[0] == '\'')
-        quote_ = here[0];
-      if (!quote_.empty()) looked_ += quote_.size() - 1;
-      return !quote_.empty();
+  Match find_end(Scan& scan) const {
+    while (scan.at < text_.size()) {
+      const bool inside = !scan.quote.empty();
+      Match passed = inside ? pass_in_text(scan) : open_text(scan);
+      if (passed == Match::kNo && !inside && scan.behind_text) passed = pass_behind_text(scan);
+      if (passed == Match::kPartly || scan.over) return scan.over ? Match::kNo : passed;
+      if (inside || passed == Match::kYes) continue;
+      const char c = text_[scan.at];
+      if (scan.brackets.empty() && c == form_.end[0]) return Match::kYes;
+      if (scan.brackets.empty() && c == ',') return argument_follows(scan.at + 1);
+      if (c == '[' || c == '(' || c == '{') scan.brackets += c;
+      if (c == ']' || c == ')' || c == '}') {
+        if (scan.bracket() != (c == ']' ? '[' : c == ')' ? '(' : '{')) return Match::kNo;
+        scan.brackets.pop_back();
+      }
+      ++scan.at;
     }
-    if (quote_.size() == 1 && here[0] == '\\') {
-      if (here.size() == 1) return std::nullopt;
-      ++looked_;
-    } else if (here.starts_with(quote_)) {
-      const std::optional<bool> closes = quote_.size() == 1 ? closes_text(text_, looked_) : true;
-      if (!closes) return std::nullopt;
-      looked_ += quote_.size() - 1;
-      if (*closes) quote_.clear();
-    } else if (std::string_view(quote_).starts_with(here)) {
-      return std::nullopt;
+    return Match::kPartly;
+  }
+
+  /// Passes the mark in front of a text.
+  Match open_text(Scan& scan) const {
+    const std::string_view here = std::string_view(text_).substr(scan.at);
+    if (!form_.quote.empty() && here.starts_with(form_.quote)) {
+      scan.quote = form_.quote;
+    } else if (!form_.quote.empty() && std::string_view(form_.quote).starts_with(here)) {
+      return Match::kPartly;
+    } else if (here[0] != '"' && here[0] != '\'') {
+      return Match::kNo;
+    } else {
+      const std::string three(3, here[0]);
+      const bool exact = scan.quotes == LiteralQuotes::kExact;
+      if (exact && here.size() < 3 && three.starts_with(here)) return Match::kPartly;
+      scan.quote = exact && here.starts_with(three) ? three : three.substr(0, 1);
     }
-    return true;
+    scan.at += scan.quote.size();
+    scan.behind_text = false;
+    return Match::kYes;
+  }
+
+  /// Passes a character of a text, an escape, or its last mark.
+  Match pass_in_text(Scan& scan) const {
+    const std::string_view here = std::string_view(text_).substr(scan.at);
+    const bool marked = scan.quote == form_.quote;
+    if (!marked && here[0] == '\\') {
+      if (here.size() == 1) return Match::kPartly;
+      scan.at += 2;
+    } else if (here.starts_with(scan.quote)) {
+      const bool loose = !marked && scan.quotes == LiteralQuotes::kLoose;
+      const Match ends = loose ? ends_text(scan) : Match::kYes;
+      if (ends == Match::kPartly) return ends;
+      scan.at += scan.quote.size();
+      if (ends == Match::kNo) return Match::kYes;
+      scan.quote.clear();
+      scan.behind_text = !marked;
+    } else if (std::string_view(scan.quote).starts_with(here)) {
+      return Match::kPartly;
+    } else {
+      ++scan.at;
+    }
+    return Match::kYes;
+  }
+
+  /// Only white space, what ends a value, or another text may stand behind a text.
+  Match pass_behind_text(Scan& scan) const {
+    const std::string_view here = std::string_view(text_).substr(scan.at);
+    if (is_space(here[0])) {
+      ++scan.at;
+      return Match::kYes;
+    }
+    if (here.size() == 1 && may_be_prefix(here)) return Match::kPartly;
+    scan.over = !text_prefix(here) && std::string_view(",:)]}").find(here[0]) == std::string::npos;
+    if (!scan.over) scan.behind_text = false;
+    return Match::kNo;
+  }
+
+  /// Whether a text may end at this quote. Models leave out the backslash in 'it's'.
+  Match ends_text(const Scan& scan) const {
+    const size_t next = text_.find_first_not_of(kSpaces, scan.at + 1);
+    if (next == std::string::npos) return Match::kPartly;  // more must show it
+    if (!scan.brackets.empty()) {
+      const bool closes = closers_in(scan.bracket()).find(text_[next]) != std::string::npos;
+      return closes ? Match::kYes : Match::kNo;
+    }
+    if (text_[next] == ',') return argument_follows(next + 1);
+    return text_[next] == form_.end[0] ? call_ends(next + 1) : Match::kNo;
+  }
+
+  /// Whether what stands behind a comma is an argument, or the end of the call.
+  Match argument_follows(size_t at) const {
+    at = text_.find_first_not_of(kSpaces, at);
+    if (at == std::string::npos) return Match::kPartly;
+    size_t end = at;
+    if (const Match ends = match(form_.end, end); ends != Match::kNo) return ends;
+    for (end = at; end < text_.size() && end - at <= kMaxWord; ++end) {
+      const char c = text_[end];
+      if (c == form_.key_close[0]) return end > at ? Match::kYes : Match::kNo;
+      if (std::string_view("\n,'([{}])").find(c) != std::string_view::npos) return Match::kNo;
+    }
+    return end < text_.size() ? Match::kNo : Match::kPartly;
+  }
+
+  /// Whether what stands behind the end of a call may stand there.
+  Match call_ends(size_t at) const {
+    at = text_.find_first_not_of(kSpaces, at);
+    if (at == std::string::npos) return Match::kPartly;
+    const char c = text_[at];
+    if ((list_ && c == ']') || (form_.list && (c == ',' || c == ';'))) return Match::kYes;
+    return match(form_.close, at);
   }
 
   /// A comma, or the end of the call.
@@ -371,9 +284,7 @@ class LiteralReader : public CallReader {
   bool list_ = false;  // the calls stand in [ ]
   bool first_ = true;  // no argument has come
   std::string name_;
-  size_t looked_ = 0;  // where the end of the value is looked for
-  int depth_ = 0;      // of brackets there
-  std::string quote_;  // the mark that ends the text there; empty outside texts
+  Scan exact_, loose_;  // of the value
 };
 
 }  // namespace

@@ -353,7 +353,7 @@ class NamedReader : public CallReader {
     if (as_text_) return add(to_text(text).substr(1), out);
     if (!form_.item.empty()) return add(nested(value, types_.place(key_), 0), out);
     const bool json = said_ == Said::kJson && Json::accept(text);
-    add(json ? text : cdata || said_ == Said::kJson ? to_text(text) : types_.json(key_, text), out);
+    add(json ? text : cdata ? to_text(text) : types_.json(key_, text), out);
   }
 
   /// The JSON of a value that may have values between marks in it: a list of elements, or an
@@ -378,8 +378,9 @@ class NamedReader : public CallReader {
            std::vector<std::pair<std::string, std::string_view>>& parts) const {
     const std::string& open = form_.key_open;
     for (value = trimmed(value); !value.empty(); value = trimmed(value)) {
-      const size_t stop = value.find(form_.key_close);
-      if (!value.starts_with(open) || stop == std::string_view::npos) return false;
+      if (!value.starts_with(open)) return false;
+      const size_t stop = value.find(form_.key_close, open.size());  // may stand in `open`
+      if (stop == std::string_view::npos) return false;
       const std::string_view key = value.substr(open.size(), stop - open.size());
       const std::string close = form_.close_of(std::string(key));
       const size_t begin = stop + form_.key_close.size();

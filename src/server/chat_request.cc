@@ -61,6 +61,8 @@ std::string written_calls(const Json& calls, const std::string& where) {
     } else if (arguments != nullptr) {
       parsed = *arguments;
     }
+    if (!parsed.is_object())
+      wrong_type(where + ".function.arguments", "an object, or one as text", parsed);
     list.push_back({{"name", name}, {"arguments", std::move(parsed)}});
   }
   return fmt::format("{}{}{}", kToolOpen, to_text(list), kToolClose);
@@ -79,6 +81,9 @@ Message parse_message(const Json& json, const std::string& where) {
     message.content = content_text(*content, where + ".content");
   else if (message.role != "assistant")
     bad_field(where + ".content", "missing");
+  std::string text;
+  for (const char* name : {"name", "tool_call_id", "reasoning_content"})
+    read_field_of(where, json, name, text);
   const Json* calls = field_of(json, "tool_calls");
   if (calls != nullptr && message.role == "assistant")
     message.trusted = written_calls(*calls, where + ".tool_calls");

@@ -16,6 +16,18 @@ inline const Json* field_of(const Json& body, const std::string& name) {
   return it == body.end() || it->is_null() ? nullptr : &*it;
 }
 
+/// Throws the ApiError of status 400 for a value of the wrong type.
+template <class AnyJson>
+[[noreturn]] void wrong_type(const std::string& where, std::string_view expected,
+                             const AnyJson& found) {
+  bad_field(where, "expected {}, found {}", expected, describe(Json(found)));
+}
+
+/// Where a field of `where` is in the body; of the body itself where that is empty.
+inline std::string inside(const std::string& where, const std::string& name) {
+  return where.empty() ? name : where + "." + name;
+}
+
 /// Each reads a field if it is there; ApiError 400 for another type or outside [min, max].
 inline void read_field(const Json& body, const std::string& name, bool& value) {
   const Json* json = field_of(body, name);

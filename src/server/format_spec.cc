@@ -5,13 +5,25 @@
 namespace um {
 namespace {
 
+void check_schema_text(const std::string& text, const std::string& field) {
+  try {
+    const Json schema = parse_json(text, field);
+    if (!schema.is_object() && !schema.is_boolean())
+      wrong_type(field, "a JSON schema, or one as text", schema);
+  } catch (const ApiError&) {
+    throw;
+  } catch (const Error& error) {
+    throw ApiError(400, error.what(), field);
+  }
+}
+
 /// The schema at this place of the body, as text; a string holds it as text already.
 FormatSpec schema_format(const Body& body, const std::string& pointer) {
   const Json& schema = body.json.at(Json::json_pointer(pointer));
   FormatSpec format{.kind = FormatSpec::kJsonSchema};
   if (schema.is_string()) {
     format.schema = schema.get<std::string>();
-    Body check(format.schema);
+    check_schema_text(format.schema, pointer.substr(1));
   } else if (schema.is_object() || schema.is_boolean()) {
     format.schema = body.ordered.at(nlohmann::ordered_json::json_pointer(pointer)).dump();
   } else {

@@ -10,6 +10,8 @@ namespace {
 
 using Ordered = nlohmann::ordered_json;
 
+constexpr size_t kMaxMessages = 10'000;
+
 const Ordered* field_of(const Ordered& json, const char* name) {
   const auto it = json.find(name);
   return it == json.end() || it->is_null() ? nullptr : &*it;
@@ -19,7 +21,7 @@ const Ordered* field_of(const Ordered& json, const char* name) {
 std::string string_of(const Ordered& json, const char* name, const std::string& where) {
   const Ordered* value = field_of(json, name);
   if (value == nullptr) return {};
-  if (!value->is_string()) bad_field(where + "." + name, "expected a string");
+  if (!value->is_string()) wrong_type(where + "." + name, "a string", *value);
   return value->get<std::string>();
 }
 
@@ -33,10 +35,10 @@ Ordered simple(Ordered parts) {
 /// Text, or blocks of text only: a system prompt, the result of a tool.
 Ordered content_of(const Ordered& content, const std::string& where) {
   if (content.is_string()) return content;
-  if (!content.is_array()) bad_field(where, "expected text or a list of blocks");
+  if (!content.is_array()) wrong_type(where, "text or a list of blocks", content);
   Ordered parts = Ordered::array();
   for (const Ordered& block : content) {
-    if (!block.is_object()) bad_field(where, "expected a block, an object with a \"type\"");
+    if (!block.is_object()) wrong_type(where, "a block, an object with a \"type\"", block);
     const std::string type = string_of(block, "type", where);
     if (type != "text")
       bad_field(where, "a block of type {}: this model reads text only", quote(type));
@@ -55,13 +57,15 @@ class Turn {
   void at(std::string where) { where_ = std::move(where); }
 
   void add(const Ordered& block, Ordered& out) {
-    if (!block.is_object()) bad_field(where_, "expected a block, an object with a \"type\"");
+    if (!block.is_object()) wrong_type(where_, "a block, an object with a \"type\"", block);
     const std::string type = string_of(block, "type", where_);
     const bool assistant = role_ == "assistant";
     if (type == "text") {
       text_.push_back({{"type", "text"}, {"text", string_of(block, "text", where_)}});
     } else if (type == "tool_use" && assistant) {
       const Ordered* input = field_of(block, "input");
+      if (input != nullptr && !input->is_object())
+        wrong_type(where_ + ".input", "an object", *input);
       calls_.push_back({{"id", string_of(block, "id", where_)},
                         {"type", "function"},
                         {"function",
@@ -101,13 +105,15 @@ Ordered chat_messages(const Ordered& body) {
   if (const Ordered* system = field_of(body, "system"))
     out.push_back({{"role", "system"}, {"content", content_of(*system, "system")}});
   const Ordered* messages = field_of(body, "messages");
-  if (messages == nullptr || !messages->is_array() || messages->empty())
-    bad_field("messages", "expected a list of messages");
+  if (messages == nullptr || !messages->is_array() || messages->empty() ||
+      messages->size() > kMaxMessages)
+    bad_field("messages", "expected a list of 1 to {} messages, found {}", kMaxMessages,
+              messages == nullptr ? "nothing" : describe(Json(*messages)));
   std::optional<Turn> turn;
   for (size_t i = 0; i < messages->size(); ++i) {
     const std::string where = fmt::format("messages[{}]", i);
     const Ordered& message = (*messages)[i];
-    if (!message.is_object()) bad_field(where, "expected an object");
+    if (!message.is_object()) wrong_type(where, "an object", message);
     const std::string role = string_of(message, "role", where);
     if (role != "user" && role != "assistant")
       bad_field(where + ".role", "{}: expected user or assistant", quote(role));
@@ -119,7 +125,7 @@ Ordered chat_messages(const Ordered& body) {
     if (content->is_string())
       turn->add({{"type", "text"}, {"text", *content}}, out);
     else if (!content->is_array())
-      bad_field(where + ".content", "expected text or a list of blocks");
+      wrong_type(where + ".content", "text or a list of blocks", *content);
     else if (content->empty())
       bad_field(where + ".content", "there is nothing in it");
     else
@@ -132,20 +138,21 @@ Ordered chat_messages(const Ordered& body) {
 }
 
 Ordered chat_tools(const Ordered& tools) {
-  if (!tools.is_array()) bad_field("tools", "expected a list of tools");
+  if (!tools.is_array()) wrong_type("tools", "a list of tools", tools);
   Ordered out = Ordered::array();
   for (size_t i = 0; i < tools.size(); ++i) {
     const std::string where = fmt::format("tools[{}]", i);
     const Ordered& tool = tools[i];
-    if (!tool.is_object()) bad_field(where, "expected an object");
+    if (!tool.is_object()) wrong_type(where, "an object", tool);
     const std::string type = string_of(tool, "type", where);
     if (!type.empty() && type != "custom")
       bad_field(where + ".type", "{}: this server runs no tools, expected custom", quote(type));
     Ordered function = {{"name", string_of(tool, "name", where)}};
-    if (const Ordered* text = field_of(tool, "description")) function["description"] = *text;
+    if (const std::string text = string_of(tool, "description", where); !text.empty())
+      function["description"] = text;
     if (const Ordered* schema = field_of(tool, "input_schema")) function["parameters"] = *schema;
     if (function.contains("parameters") && !function["parameters"].is_object())
-      bad_field(where + ".input_schema", "expected a JSON schema");
+      wrong_type(where + ".input_schema", "a JSON schema", function["parameters"]);
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   return out;
@@ -153,7 +160,7 @@ Ordered chat_tools(const Ordered& tools) {
 
 void read_tool_choice(const Ordered& choice, Ordered& chat) {
   const std::string field = "tool_choice";
-  if (!choice.is_object()) bad_field(field, "expected an object");
+  if (!choice.is_object()) wrong_type(field, "an object", choice);
   const std::string type = string_of(choice, "type", field);
   if (type == "auto" || type == "none")
     chat[field] = type;
@@ -164,8 +171,11 @@ void read_tool_choice(const Ordered& choice, Ordered& chat) {
                    {"function", {{"name", string_of(choice, "name", field)}}}};
   else
     bad_field(field + ".type", "{}: expected auto, any, tool or none", quote(type));
-  if (const Ordered* alone = field_of(choice, "disable_parallel_tool_use"))
-    chat["parallel_tool_calls"] = *alone != true;
+  const Ordered* alone = field_of(choice, "disable_parallel_tool_use");
+  if (alone == nullptr) return;
+  if (!alone->is_boolean())
+    wrong_type(field + ".disable_parallel_tool_use", "true or false", *alone);
+  chat["parallel_tool_calls"] = *alone == false;
 }
 
 void read_thinking(const Ordered& body, Ordered& chat) {
@@ -174,7 +184,7 @@ void read_thinking(const Ordered& body, Ordered& chat) {
   if (thinking == nullptr && (field_of(body, "chat_template_kwargs") != nullptr ||
                               field_of(body, "reasoning_effort") != nullptr))
     return;
-  if (thinking != nullptr && !thinking->is_object()) bad_field("thinking", "expected an object");
+  if (thinking != nullptr && !thinking->is_object()) wrong_type("thinking", "an object", *thinking);
   const std::string type =
       thinking == nullptr ? "disabled" : string_of(*thinking, "type", "thinking");
   static constexpr std::string_view kTypes[] = {"disabled", "enabled", "adaptive", "between_tools"};
@@ -187,6 +197,16 @@ void read_thinking(const Ordered& body, Ordered& chat) {
     chat["chat_template_kwargs"]["enable_thinking"] = on;
   if (on && field_of(*thinking, "budget_tokens") != nullptr)
     chat["thinking_token_budget"] = (*thinking)["budget_tokens"];
+}
+
+void read_output_config(const Ordered& body, Ordered& chat) {
+  const Ordered* config = field_of(body, "output_config");
+  if (config == nullptr) return;
+  if (!config->is_object()) wrong_type("output_config", "an object", *config);
+  const Ordered* format = field_of(*config, "format");
+  if (format == nullptr) return;
+  if (!format->is_object()) wrong_type("output_config.format", "an object", *format);
+  chat["response_format"] = {{"type", "json_schema"}, {"json_schema", *format}};
 }
 
 /// Of these the chat's fields know a -1, which this API does not.
@@ -211,9 +231,7 @@ Body chat_body_of_messages(const Body& given) {
   if (const Ordered* tools = field_of(body, "tools")) chat["tools"] = chat_tools(*tools);
   if (const Ordered* choice = field_of(body, "tool_choice")) read_tool_choice(*choice, chat);
   read_thinking(body, chat);
-  if (const Ordered* config = field_of(body, "output_config"); config && config->is_object())
-    if (const Ordered* format = field_of(*config, "format"); format && format->is_object())
-      chat["response_format"] = {{"type", "json_schema"}, {"json_schema", *format}};
+  read_output_config(body, chat);
   // An answer that has begun is gone on with.
   const Ordered& last = chat["messages"].back();
   if (last["role"] == "assistant" && !last.contains("tool_calls")) {

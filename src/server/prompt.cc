@@ -90,6 +90,37 @@ void keep_calls(const ChatTemplate& form, TemplateInput& input) {
   }
 }
 
+/// Whether the template shows what a system message says.
+bool takes_system(const ChatTemplate& form) {
+  const ProbeWork work;
+  constexpr const char* kSaid = "umsystemq";
+  TemplateInput input;
+  input.messages.push_back({{"role", "system"}, {"content", kSaid}});
+  input.messages.push_back({{"role", "user"}, {"content", "question"}});
+  input.add_generation_prompt = true;
+  try {
+    return form.render(input).bytes.find(kSaid) != std::string::npos;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Puts the text in front of the user's first message.
+void tell_with_question(OrderedJson& messages, const std::string& text) {
+  const auto user = std::find_if(messages.begin(), messages.end(),
+                                 [](const OrderedJson& one) { return one["role"] == "user"; });
+  if (user == messages.end())
+    throw ApiError(400,
+                   "tools: the chat template takes no system message, and there is no message of "
+                   "the user in which they could be described",
+                   "tools");
+  OrderedJson& content = (*user)["content"];
+  if (content.is_array())
+    content.insert(content.begin(), OrderedJson{{"type", "text"}, {"text", text}});
+  else
+    content = text + "\n\n" + content_text(content);
+}
+
 /// Tools are described by us where the template does not know of any, and how they are called in
 /// the form that answers are read in.
 TemplateInput input_of(const ChatTemplate& form, const ChatRequest& request) {
@@ -101,8 +132,13 @@ TemplateInput input_of(const ChatTemplate& form, const ChatRequest& request) {
   text += "</tools>\nTo call one, answer with its name and arguments:\n" +
           call_example(call_form_of(form));
   OrderedJson& messages = input.messages;
-  if (messages.empty() || (messages[0]["role"] != "system" && messages[0]["role"] != "developer"))
+  if (messages.empty() || (messages[0]["role"] != "system" && messages[0]["role"] != "developer")) {
+    if (!takes_system(form)) {
+      tell_with_question(messages, text);
+      return input;
+    }
     messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", ""}});
+  }
   auto& content = messages[0]["content"];
   const std::string told = content_text(content);
   content = told.empty() ? text : told + "\n\n" + text;

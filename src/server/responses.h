@@ -26,6 +26,10 @@ struct ResponsesRequest {
 /// Throws ApiError 400 naming the field, also for a previous response that `store` does not have.
 ResponsesRequest parse_responses_request(const Body& body, const ResponseStore& store);
 
+/// Takes the fields that the response repeats from `body`, whose chat has been read: this finds
+/// those of wrong types.
+void repeat_fields(ResponsesRequest& request, const Body& body);
+
 /// The chat/completions body that asks for the same. The first `skip` turns of the user are left
 /// out. Throws ApiError 400 naming the field.
 Body chat_body_of_responses(const Body& body, const ResponsesRequest& request, size_t skip = 0);

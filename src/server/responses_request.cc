@@ -20,7 +20,7 @@ const OrderedJson* value_of(const OrderedJson& json, const char* name) {
 std::string string_of(const OrderedJson& json, const char* name, const std::string& where) {
   const OrderedJson* value = value_of(json, name);
   if (value == nullptr) return {};
-  if (!value->is_string()) bad_field(where + "." + name, "expected a string");
+  if (!value->is_string()) wrong_type(inside(where, name), "a string", *value);
   return value->get<std::string>();
 }
 
@@ -30,7 +30,7 @@ std::string needed(const OrderedJson& json, const char* name, const std::string&
 }
 
 std::string type_of(const OrderedJson& item, const std::string& where) {
-  if (!item.is_object()) bad_field(where, "expected an object with a \"type\"");
+  if (!item.is_object()) wrong_type(where, "an object with a \"type\"", item);
   const std::string type = string_of(item, "type", where);
   return type.empty() ? "message" : type;
 }
@@ -38,10 +38,10 @@ std::string type_of(const OrderedJson& item, const std::string& where) {
 /// Text, or parts of text only, as the parts of a chat message.
 OrderedJson chat_content(const OrderedJson& content, const std::string& where) {
   if (content.is_string()) return content;
-  if (!content.is_array()) bad_field(where, "expected text or a list of parts");
+  if (!content.is_array()) wrong_type(where, "text or a list of parts", content);
   OrderedJson parts = OrderedJson::array();
   for (const OrderedJson& part : content) {
-    if (!part.is_object()) bad_field(where, "expected a part, an object with a \"type\"");
+    if (!part.is_object()) wrong_type(where, "a part, an object with a \"type\"", part);
     const std::string type = string_of(part, "type", where);
     if (type == "refusal")
       parts.push_back({{"type", type}, {"refusal", string_of(part, "refusal", where)}});
@@ -58,10 +58,14 @@ std::string reasoning_text(const OrderedJson& item, const std::string& where) {
   std::string text;
   for (const char* name : {"content", "summary"}) {
     const OrderedJson* parts = value_of(item, name);
-    if (parts == nullptr || !text.empty()) continue;
-    if (!parts->is_array()) bad_field(where + "." + name, "expected a list of parts");
-    for (const OrderedJson& part : *parts)
-      if (part.is_object()) text += string_of(part, "text", where + "." + name);
+    if (parts == nullptr) continue;
+    const bool used = text.empty();
+    if (!parts->is_array()) wrong_type(where + "." + name, "a list of parts", *parts);
+    for (const OrderedJson& part : *parts) {
+      if (!part.is_object()) wrong_type(where + "." + name, "a part, an object", part);
+      const std::string said = string_of(part, "text", where + "." + name);
+      if (used) text += said;
+    }
   }
   return text;
 }
@@ -142,6 +146,7 @@ class Conversation {
 /// An item as it is kept: with a type, an id, and its text in parts.
 OrderedJson kept_item(OrderedJson item, const std::string& where) {
   const std::string type = type_of(item, where);
+  for (const char* name : {"id", "status"}) string_of(item, name, where);
   item["type"] = type;
   if (value_of(item, "id") == nullptr)
     item["id"] = random_id(type == "message"         ? "msg_"
@@ -166,7 +171,8 @@ OrderedJson read_items(const OrderedJson& body) {
     return items;
   }
   if (!input->is_array() || input->empty() || input->size() > kMaxItems)
-    bad_field("input", "expected text or a list of 1 to {} items", kMaxItems);
+    bad_field("input", "expected text or a list of 1 to {} items, found {}", kMaxItems,
+              describe(Json(*input)));
   for (size_t i = 0; i < input->size(); ++i)
     items.push_back(kept_item((*input)[i], fmt::format("input[{}]", i)));
   return items;
@@ -195,7 +201,7 @@ void refuse_unsupported(const Json& body) {
 }
 
 OrderedJson chat_tools(const OrderedJson& tools) {
-  if (!tools.is_array()) bad_field("tools", "expected a list of tools");
+  if (!tools.is_array()) wrong_type("tools", "a list of tools", tools);
   OrderedJson out = OrderedJson::array();
   for (size_t i = 0; i < tools.size(); ++i) {
     const std::string where = fmt::format("tools[{}]", i);
@@ -203,10 +209,13 @@ OrderedJson chat_tools(const OrderedJson& tools) {
     if (type != "function")
       bad_field(where + ".type", "{}: this server runs no tools, expected function", quote(type));
     OrderedJson function = {{"name", needed(tools[i], "name", where)}};
+    string_of(tools[i], "description", where);
+    if (const OrderedJson* strict = value_of(tools[i], "strict"); strict && !strict->is_boolean())
+      wrong_type(where + ".strict", "true or false", *strict);
     for (const char* name : {"description", "parameters", "strict"})
       if (const OrderedJson* value = value_of(tools[i], name)) function[name] = *value;
     if (function.contains("parameters") && !function["parameters"].is_object())
-      bad_field(where + ".parameters", "expected a JSON schema");
+      wrong_type(where + ".parameters", "a JSON schema", function["parameters"]);
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   return out;
@@ -215,10 +224,11 @@ OrderedJson chat_tools(const OrderedJson& tools) {
 /// The tools with these names alone.
 OrderedJson allowed_tools(const OrderedJson& tools, const OrderedJson& allowed) {
   const std::string field = "tool_choice.tools";
-  if (!allowed.is_array()) bad_field(field, "expected a list of tools");
+  if (!allowed.is_array()) wrong_type(field, "a list of tools", allowed);
   OrderedJson out = OrderedJson::array();
   for (const OrderedJson& one : allowed) {
-    const std::string name = one.is_object() ? needed(one, "name", field) : std::string();
+    if (!one.is_object()) wrong_type(field, "a tool, an object", one);
+    const std::string name = needed(one, "name", field);
     const auto found = std::ranges::find_if(
         tools, [&](const OrderedJson& tool) { return tool["function"]["name"] == name; });
     if (found == tools.end()) bad_field(field, "there is no tool {}", quote(name));
@@ -246,10 +256,11 @@ void read_tool_choice(const OrderedJson& choice, OrderedJson& chat) {
 }
 
 void read_text_format(const OrderedJson& text, OrderedJson& chat) {
-  if (!text.is_object()) bad_field("text", "expected an object");
+  if (!text.is_object()) wrong_type("text", "an object", text);
+  string_of(text, "verbosity", "text");
   const OrderedJson* format = value_of(text, "format");
   if (format == nullptr) return;
-  if (!format->is_object()) bad_field("text.format", "expected an object");
+  if (!format->is_object()) wrong_type("text.format", "an object", *format);
   const std::string type = string_of(*format, "type", "text.format");
   chat["response_format"] = {{"type", type}};
   if (type == "json_schema") chat["response_format"]["json_schema"] = *format;
@@ -282,8 +293,10 @@ void read_reasoning(const Json& body, OrderedJson& chat) {
   if (reasoning == nullptr) return;
   if (!reasoning->is_object())
     bad_field("reasoning", "expected an object, found {}", describe(*reasoning));
-  std::string effort;
+  std::string effort, summary;
   read_field_of("reasoning", *reasoning, "effort", effort);
+  for (const char* name : {"summary", "generate_summary"})
+    read_field_of("reasoning", *reasoning, name, summary);
   if (!effort.empty()) chat["reasoning"] = {{"effort", effort}};
 }
 
@@ -299,6 +312,16 @@ void for_each_item(const ResponsesRequest& request, Use use) {
     use(request.items[i], fmt::format("input[{}]", i));
 }
 
+/// Fields that are only repeated in the response.
+void check_repeated(const Json& body) {
+  std::string text;
+  for (const char* name : {"user", "safety_identifier", "prompt_cache_key", "service_tier"})
+    read_field(body, name, text);
+  int64_t calls = 0;
+  read_field(body, "max_tool_calls", calls, 1, int64_t{1} << 40);
+}
+
+/// `body` has been read: these fields are of the right types.
 Json repeated_fields(const Json& body, bool stored) {
   Json repeated = {{"background", false},
                    {"instructions", nullptr},
@@ -352,8 +375,12 @@ ResponsesRequest parse_responses_request(const Body& body, const ResponseStore& 
   request.truncate = truncation == "auto";
   read_field(body.json, "store", request.store);
   request.store = request.store && store.keeps();
-  request.repeated = repeated_fields(body.json, request.store);
+  check_repeated(body.json);
   return request;
+}
+
+void repeat_fields(ResponsesRequest& request, const Body& body) {
+  request.repeated = repeated_fields(body.json, request.store);
 }
 
 size_t user_turns(const ResponsesRequest& request) {
@@ -373,7 +400,7 @@ Body chat_body_of_responses(const Body& given, const ResponsesRequest& request, 
         "response_format", "background", "conversation"})
     chat.erase(name);
   Conversation conversation;
-  if (const std::string told = string_of(body, "instructions", "instructions"); !told.empty())
+  if (const std::string told = string_of(body, "instructions", ""); !told.empty())
     conversation.add({{"role", "system"}, {"content", told}}, "instructions");
   size_t turn = 0;
   for_each_item(request, [&](const OrderedJson& item, const std::string& where) {

@@ -295,7 +295,8 @@ void Routes::handle(const HttpRequest& request, HttpResponse& response) {
   } catch (const std::bad_alloc&) {
     set_error(request, response, ApiError(503, "out of memory"));
   } catch (const std::exception& error) {
-    set_error(request, response, ApiError(500, error.what()));
+    set_error(request, response, failure_of(error));
+    response.detail = fmt::format("message={}", to_text(Json(repair_utf8(error.what()))));
   }
   service_.metrics().http_response(response.status);
 }

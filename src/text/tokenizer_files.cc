@@ -111,21 +111,46 @@ bool is_unused_piece(std::string_view piece) {
   return piece.starts_with("[unused") && piece.ends_with(']');
 }
 
+/// Classes of transformers that number or split the pieces of a tokenizer.model in a way of their
+/// own, none of them of a decoder that is run here.
+constexpr std::string_view kOwnClasses[] = {
+    "Albert", "Barthez",   "Bartpho",     "BigBird",    "Camembert", "Cohere",
+    "Cpm",    "DebertaV2", "FNet",        "GPTSw3",     "Lasr",      "LayoutXLM",
+    "M2M100", "MBart",     "MBart50",     "MLuke",      "Marian",    "Nllb",
+    "PLBart", "Pegasus",   "Reformer",    "RemBert",    "Siglip",    "T5",
+    "Udop",   "XGLM",      "SeamlessM4T", "XLMRoberta", "XLNet",     "GPT2",
+    "Qwen2",  "Qwen3_5",   "GPTNeoX",     "Roberta",    "CodeGen",   "Speech2Text"};
+
+/// The tokenizer_class of a config without its ending; empty where it has none of such a form.
+std::string class_of(const Json& config, const std::string& name) {
+  const auto it = config.find("tokenizer_class");
+  if (it == config.end() || !it->is_string()) return {};
+  std::string type = it->get<std::string>();
+  for (const std::string_view ending : {"Fast", "Tokenizer"})
+    if (type.ends_with(ending)) type.resize(type.size() - ending.size());
+  UM_CHECK(std::ranges::find(kOwnClasses, type) == std::end(kOwnClasses),
+           "{}: tokenizer_class {} reads a tokenizer.model in a way of its own, which is not known "
+           "here: a tokenizer.json beside it could be read",
+           name, quote(it->get<std::string>()));
+  return type;
+}
+
 /// How transformers (5.24) reads a tokenizer.model: its class LlamaTokenizer puts no second space
-/// before one, has no normaliser, and takes `add_prefix_space`; under every other name the model
-/// itself says. `legacy`: a space before every text between special tokens, and not only the first.
-/// LlamaTokenizer is BPE: a Unigram model under its name is read as the model says.
-SentencePieceOptions sentencepiece_options(const Json& config, const SentencePieceFacts& facts) {
-  std::string type;
-  if (const auto it = config.find("tokenizer_class"); it != config.end() && it->is_string())
-    type = it->get<std::string>();
-  const bool llama = type == "LlamaTokenizer" || type == "LlamaTokenizerFast";
-  const bool legacy = flag_of(config, "legacy", !llama);
+/// before one, has no normaliser, and takes `add_prefix_space`; CodeLlamaTokenizer is the same
+/// without `legacy`, and GemmaTokenizer without any prefix; under other names the model itself
+/// says. `legacy`: a space before every text between special tokens, and not only the first. These
+/// classes are BPE: a Unigram model under their names is read as the model says.
+SentencePieceOptions sentencepiece_options(const Json& config, const SentencePieceFacts& facts,
+                                           const std::string& name) {
+  const std::string type = class_of(config, name);
+  const bool gemma = type == "Gemma", newer = gemma || type == "CodeLlama";
+  const bool plain = newer || type == "Llama";
+  const bool legacy = !newer && flag_of(config, "legacy", !plain);
   SentencePieceOptions options;
-  options.plain = llama && !facts.unigram;
+  options.plain = plain && !facts.unigram;
   options.rewrites = facts.rewrites;
   options.prefix = legacy ? SentencePieceOptions::kAlways : SentencePieceOptions::kFirst;
-  if (options.plain && !flag_of(config, "add_prefix_space", true))
+  if (options.plain && (gemma || !flag_of(config, "add_prefix_space", true)))
     options.prefix = SentencePieceOptions::kNever;
   options.join_prefix = options.plain || !legacy;
   return options;
@@ -133,7 +158,7 @@ SentencePieceOptions sentencepiece_options(const Json& config, const SentencePie
 
 void read_pieces(Impl& impl, const std::string& name) {
   const SentencePieceFacts facts = check_sentencepiece(impl.model, name);
-  const SentencePieceOptions options = sentencepiece_options(impl.config, facts);
+  const SentencePieceOptions options = sentencepiece_options(impl.config, facts, name);
   auto model = std::make_unique<SentencePieceModel>(impl.model, options, name);
   const auto& processor = model->processor();
   impl.byte_ids.fill(-1);

@@ -552,6 +552,39 @@ TEST(CallForms, LiteralsOfPrograms) {
     EXPECT_TRUE(shown.find("|look{") == std::string::npos || shown.ends_with("…"))
         << none << ": " << shown;
   }
+  // As ast.literal_eval of Python reads them.
+  for (const auto& [text, json] : std::vector<std::pair<std::string, std::string>>{
+           {"'''tri'ple'''", R"("tri'ple")"},
+           {"\"\"\"a'), b=\"c\"\n\"\"\"", R"("a'), b=\"c\"\n")"},
+           {"'a' 'b'", R"("ab")"},
+           {"'a' \"b\"", R"("ab")"},
+           {"('a'\n 'b')", R"("ab")"},
+           {R"(r'\d')", R"("\\d")"},
+           {R"(u'\101\n')", R"("A\n")"},
+           {"(1, 2)", "[1, 2]"},
+           {"(1)", "1"},
+           {"(1,)", "[1]"},
+           {"()", "[]"},
+           {"['a', 'b',]", R"(["a", "b"])"},
+           {"{'k': (1, 2),}", R"({"k": [1, 2]})"},
+           {"{1: 'a', None: .5}", R"({"1": "a", "null": 0.5})"},
+           {"-1e3", "-1e3"},
+           {"0x1f", "31"},
+           {"-0b11", "-3"},
+           {"1_000", "1000"},
+           {"1.", "1.0"},
+           {"+1_0.2_5E+0_2", "10.25e+02"},
+           {R"(['a' 'b', r'\\'])", R"(["ab", "\\\\"])"}})
+    EXPECT_EQ(python("text=" + text + ", count=3"), "||look{\"text\": " + json + ", \"count\": 3}");
+  // Quotes without a backslash.
+  for (const auto& [text, json] : std::vector<std::pair<std::string, std::string>>{
+           {"'print({'a': 1})'", R"_("print({'a': 1})")_"},
+           {"'say 'x' now'", R"("say 'x' now")"},
+           {"'a {'b'} c'", R"("a {'b'} c")"},
+           {"'f('x')'", R"_("f('x')")_"},
+           {"'l = ['x', 'y']'", R"("l = ['x', 'y']")"},
+           {"{'k': 'it's'}", R"({"k": "it's"})"}})
+    EXPECT_EQ(python("text=" + text + ", count=3"), "||look{\"text\": " + json + ", \"count\": 3}");
   const auto gemma = [&](const std::string& text) { return read("gemma-4", text); };
   EXPECT_EQ(gemma(R"(count:3,text:<|"|>a "b", {c}<|"|>)"),
             R"(||look{"count": 3, "text": "a \"b\", {c}"})");
@@ -560,8 +593,9 @@ TEST(CallForms, LiteralsOfPrograms) {
   EXPECT_EQ(gemma(R"(text: "json" , flag : false)"), R"(||look{"text": "json", "flag": false})");
 }
 
-TEST(CallForms, ValuesBetweenMarksInValues) {
-  const Model m(call_form_named("minimax-m3"), true);
+/// `tokens`: the marks are tokens, or text.
+void expect_values_in_values(bool tokens) {
+  const Model m(call_form_named("minimax-m3"), tokens);
   const auto read = [&](const std::string& schema, std::string value) {
     AnswerOptions given = options();
     given.known = {{"f", "", R"({"properties":{"k":)" + schema + "}}"}};
@@ -585,7 +619,13 @@ TEST(CallForms, ValuesBetweenMarksInValues) {
                  "<a>7</a><k><k>8</k></k>"),
             R"({"k": {"a": "7", "k": {"k": "8"}}})");
   EXPECT_EQ(read(R"({"type":"array"})", "[1, {\"a\": 2}]"), R"({"k": [1, {"a": 2}]})");
+  EXPECT_EQ(read(R"({"type":"array"})", ""), R"({"k": []})");
+  EXPECT_EQ(read(R"({"type":"object"})", ""), R"({"k": {}})");
   EXPECT_EQ(read(R"({"type":"string"})", ""), R"({"k": ""})");
+}
+
+TEST(CallForms, ValuesBetweenMarksInValues) {
+  for (const bool tokens : {true, false}) expect_values_in_values(tokens);
 }
 
 /// A constraint that was compiled for other arguments of a tool of the same name is not reused.
@@ -625,6 +665,13 @@ TEST(CallForms, ArgumentsHaveTheTypesOfTheirSchema) {
   EXPECT_EQ(read(R"({"enum":["1","2"]})", "1"), R"({"k": "1"})");
   EXPECT_EQ(read(R"({"type":"array"})", "[1, {\"a\": 2}]"), R"({"k": [1, {"a": 2}]})");
   EXPECT_EQ(read("{}", "{\"a\": 2}"), R"({"k": {"a": 2}})");
+  // As Python's str() writes it, and only where no text may be.
+  EXPECT_EQ(read(R"({"type":"object"})", "{'a': [1, {'b': None}], 'c d': '}'}"),
+            R"({"k": {"a": [1, {"b": null}], "c d": "}"}})");
+  EXPECT_EQ(read(R"({"type":["array","null"]})", R"(['x', '', "it's", (1,)])"),
+            R"({"k": ["x", "", "it's", [1]]})");
+  EXPECT_EQ(read(R"({"type":["string","array"]})", "['x']"), R"({"k": "['x']"})");
+  EXPECT_EQ(read(R"({"type":"integer"})", "['x']"), R"({"k": "['x']"})");
   EXPECT_EQ(read("{}", "\"quoted\""), R"({"k": "\"quoted\""})");
 }
 

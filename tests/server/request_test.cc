@@ -225,6 +225,27 @@ TEST(ChatPrompt, TheModelsTemplateWritesIt) {
   EXPECT_EQ(chat_prompt_text(form(""), chat("")), chat_prompt_text(chat("")));
 }
 
+/// A template that refuses a system message gets the tools' text in the user's first one.
+TEST(ChatPrompt, ToolsOfATemplateWithoutASystemMessage) {
+  const char* source =
+      "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+      "{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+  const ChatTemplate form = ChatTemplate::from_source(source, "template", tiny_tokenizer());
+  const char* tools = R"("tools": [{"type": "function", "function": {"name": "f"}}])";
+  const std::string text = chat_prompt_text(form, chat(tools));
+  EXPECT_TRUE(text.starts_with("<user>You can call these functions:")) << text;
+  EXPECT_TRUE(text.ends_with("\n\nhi")) << text;
+  const ChatRequest request = parse_chat_request(
+      Body(std::string(R"({"messages": [{"role": "assistant", "content": "a"}], )") + tools + "}"),
+      kLimits);
+  try {
+    chat_prompt_text(form, request);
+    FAIL();
+  } catch (const ApiError& error) {
+    EXPECT_EQ(error.param(), "tools");
+  }
+}
+
 TEST(ChatPrompt, CallsThatTheTemplateLeavesOutAreWrittenAsText) {
   const Tokenizer& t = tiny_tokenizer();
   const auto talk = [](const std::string& content) {

@@ -143,7 +143,8 @@ Json byte_json() {
 /// Directories with a tokenizer.model.
 std::vector<Files> sentencepiece_layouts() {
   std::vector<Files> out;
-  for (const char* name : {"", "LlamaTokenizer", "LlamaTokenizerFast", "PanguTokenizer"}) {
+  for (const char* name : {"", "LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer",
+                           "GemmaTokenizer", "PanguTokenizer"}) {
     for (const Json& legacy : {Json(), Json(true), Json(false)}) {
       for (const Json& prefix : {Json(), Json(true), Json(false)}) {
         Json config = sentencepiece_config(plain_model());
@@ -421,6 +422,21 @@ TEST(TokenizerLayout, SaysWhatItCannotRead) {
 }
 
 // The kind: a few bytes that would make the program keep a gigabyte.
+TEST(TokenizerLayout, NamesClassesThatReadATokenizerModelInAWayOfTheirOwn) {
+  for (const char* type : {"T5Tokenizer", "XLMRobertaTokenizerFast", "CamembertTokenizer"}) {
+    Json config = sentencepiece_config(plain_model());
+    config["tokenizer_class"] = type;
+    const Layout place(
+        {{"tokenizer.model", plain_model()}, {"tokenizer_config.json", to_text(config)}});
+    try {
+      static_cast<void>(Tokenizer::load(place.path()));
+      ADD_FAILURE() << type;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string_view(error.what()).find(type), std::string_view::npos) << error.what();
+    }
+  }
+}
+
 TEST(TokenizerLayout, RefusesIdsFarBehindTheVocabulary) {
   const auto fails = [](const Files& files) {
     const Layout layout(files);
