@@ -57,7 +57,8 @@ class Conversion {
   /// Matrices that stay as they are where others are packed; elements of all tensors; whether the
   /// source has integers.
   const std::vector<std::string>& unpacked() const { return unpacked_; }
-  /// The format of a packed matrix.
+  /// Whether a matrix is packed, and its format if it is.
+  bool packs(const std::string& matrix) const { return packed_parts_.contains(matrix + "_scale"); }
   RowFormat packed_format(const std::string& matrix) const { return packed_->formats.of(matrix); }
   int64_t values() const;
   bool from_integers() const;

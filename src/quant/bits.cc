@@ -75,7 +75,7 @@ class BitChooser {
   void add(const Param& param, Loss loss) {
     Unit unit;
     for (const Piece& piece : param.pieces)
-      if (plan_.packed_matrix(piece.name + "_packed") != nullptr) {
+      if (plan_.packs(piece.name)) {
         unit.matrices.push_back(piece.name);
         unit.values += piece.shape.count();
       }
@@ -86,7 +86,7 @@ class BitChooser {
       bool fits = true;
       for (const Piece& piece : param.pieces) {
         const StoredWeight* stored = plan_.source().find(piece.name);
-        if (plan_.packed_matrix(piece.name + "_packed") == nullptr) continue;
+        if (!plan_.packs(piece.name)) continue;
         fits = fits && is_packed(piece.name, *stored, format);
         choice.cost += stored->rows() * format.row_bytes(stored->columns());
         choice.loss += losses[piece.name] = loss(piece, format);

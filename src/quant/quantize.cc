@@ -272,7 +272,7 @@ Quantization::Layer Quantization::quantize_group(int64_t group,
   };
   for (const Param* param : params)
     for (const Piece& piece : param->pieces)
-      if (conversion_.packed_matrix(piece.name + "_packed") != nullptr)
+      if (conversion_.packs(piece.name))
         quantize(piece.name, inputs == nullptr ? nullptr : inputs->find(*param, piece));
   // What the files have beside the model's parameters.
   for (const TensorSpec& tensor : tensors_of(group))

@@ -121,7 +121,7 @@ TEST_P(BitsTest, RecordedRowsGiveTheGradients) {
     }
     for (const Param* param : walk.matrices(layer))
       for (const Piece& piece : param->pieces) {
-        if (plan.packed_matrix(piece.name + "_packed") == nullptr || !param->slot.written) continue;
+        if (!plan.packs(piece.name) || !param->slot.written) continue;
         const InputGradients seen = recorder.find(*param, piece);
         const int64_t out = piece.shape[0], in = piece.shape[1];
         std::vector<double> sum(static_cast<size_t>(out * in), 0.0);
