@@ -158,11 +158,12 @@ TEST_P(BitsTest, BitsGoWhereTheyCount) {
     double loss = 0;
     for (const auto& [name, each] : choice.losses) loss += each;
     EXPECT_LE(loss, before);  // equal where no more rows have whole groups of 64
-    if (bits == 8.25) EXPECT_LT(loss, first);
+    if (bits == 8.25) {
+      EXPECT_LT(loss, first);
+    }
     if (bits == 4.5) first = loss;
     before = loss;
-    if (bits == 4.5) EXPECT_TRUE(choice.formats.others.empty());
-    if (bits == 5.0) EXPECT_FALSE(choice.formats.others.empty());
+    EXPECT_EQ(choice.formats.others.empty(), bits == 4.5);
     if (bits < 8) {
       EXPECT_FALSE(choice.formats.others.contains("model.layers.1.self_attn.v_proj.weight"));
     }
