@@ -76,9 +76,8 @@ nlohmann::json config_group(const RowFormat& format, const std::vector<std::stri
 
 bool is_packed(const std::string& name, const StoredWeight& weight, const RowFormat& format) {
   const auto ends = [&](const char* end) { return name.ends_with(end); };
-  if (weight.shape.size() != 2 || !ends(".weight") ||
-      weight.columns() % std::min(format.group, weight.columns()) != 0)
-    return false;
+  const bool whole_groups = format.group == kWholeRow || weight.columns() % format.group == 0;
+  if (weight.shape.size() != 2 || !ends(".weight") || !whole_groups) return false;
   return !ends("embed_tokens.weight") && !ends("lm_head.weight") && !ends("mlp.gate.weight") &&
          !ends("kv_b_proj.weight");
 }

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 using Arguments = std::vector<std::string>;
 
-class Outputs : public ::testing::Test {
+class CommandOutputs : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (!have_program()) return;
@@ -82,10 +82,10 @@ class Outputs : public ::testing::Test {
 
   static ScratchDirectory* scratch_;
 };
-ScratchDirectory* Outputs::scratch_ = nullptr;
+ScratchDirectory* CommandOutputs::scratch_ = nullptr;
 
 /// Commands that write a directory beside what directories may hold.
-TEST_F(Outputs, NoCommandWritesOverWhatItDoesNotReplaceSlow) {
+TEST_F(CommandOutputs, NoCommandWritesOverWhatItDoesNotReplaceSlow) {
   struct Row {
     Arguments command;
     std::string replaced;  // the letters of what it may be written over or into
@@ -129,7 +129,7 @@ TEST_F(Outputs, NoCommandWritesOverWhatItDoesNotReplaceSlow) {
 }
 
 /// A tokenizer's directory may become that of what is made with it.
-TEST_F(Outputs, ATokenizerMayStayWhereItIs) {
+TEST_F(CommandOutputs, ATokenizerMayStayWhereItIs) {
   for (const Arguments& command :
        {Arguments{"data", "pack", "--input", path("text.txt"), "--tokenizer", path("here")},
         Arguments{"init", "--preset", "nano-ultra", "--tokenizer", path("here")}}) {
@@ -140,7 +140,7 @@ TEST_F(Outputs, ATokenizerMayStayWhereItIs) {
 }
 
 /// A weights file alone is a model, too.
-TEST_F(Outputs, HalfAModelIsOne) {
+TEST_F(CommandOutputs, HalfAModelIsOne) {
   fs::create_directory(path("half"));
   fs::copy(path("model/model.safetensors"), path("half/model.safetensors"));
   const auto before = contents(path("half"));
@@ -151,7 +151,7 @@ TEST_F(Outputs, HalfAModelIsOne) {
 }
 
 /// Commands that write a file: pipes stay, links are followed.
-TEST_F(Outputs, FilesTakeThePlaceOfRegularFilesOnly) {
+TEST_F(CommandOutputs, FilesTakeThePlaceOfRegularFilesOnly) {
   const std::string model = path("model"), ids = path("ids.json");
   const Arguments commands[] = {
       {"data", "wordnet", "--from", path("wordnet"), "--out"},
@@ -194,7 +194,7 @@ TEST_F(Outputs, FilesTakeThePlaceOfRegularFilesOnly) {
 }
 
 /// What runs write by names of their own.
-TEST_F(Outputs, RunFilesAreFollowedAndPipesStay) {
+TEST_F(CommandOutputs, RunFilesAreFollowedAndPipesStay) {
   const std::string run = path("linked");
   fs::copy(path("run"), run, fs::copy_options::recursive);
   fs::remove(run + "/report.html");
