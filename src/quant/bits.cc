@@ -33,7 +33,7 @@ class BitChooser {
 
   /// Adds a parameter without knowing what it costs: the loss is `each` times its values in 4 bits.
   void add_blind(const Param& param, double each) {
-    add(param, [&](const Piece& piece, RowFormat format) {
+    add(param, !kKnown, [&](const Piece& piece, RowFormat format) {
       return format == kW4Rows ? each * static_cast<double>(piece.shape.count()) : 0.0;
     });
   }
@@ -41,7 +41,7 @@ class BitChooser {
   /// Adds a parameter that is in memory, with what was recorded of its gradients.
   void add_measured(const Param& param, const GradientRecorder& recorded, int64_t tokens) {
     if (!param.slot.written) return add_blind(param, kUnknown);
-    add(param, [&](const Piece& piece, RowFormat format) {
+    add(param, kKnown, [&](const Piece& piece, RowFormat format) {
       return expected_loss(param, piece, format, recorded) / static_cast<double>(tokens);
     });
   }
@@ -70,29 +70,32 @@ class BitChooser {
   }
 
  private:
+  static constexpr bool kKnown = true;  // losses are what is expected, and are told
+
   /// `loss`: of a piece in a format.
   template <class Loss>
-  void add(const Param& param, Loss loss) {
+  void add(const Param& param, bool known, Loss loss) {
     Unit unit;
-    for (const Piece& piece : param.pieces)
-      if (plan_.packs(piece.name)) {
-        unit.matrices.push_back(piece.name);
-        unit.values += piece.shape.count();
-      }
-    if (unit.matrices.empty()) return;
+    std::vector<const Piece*> pieces;
+    for (const Piece& piece : param.pieces) {
+      if (!plan_.packs(piece.name)) continue;
+      pieces.push_back(&piece);
+      unit.matrices.push_back(piece.name);
+      unit.values += piece.shape.count();
+    }
+    if (pieces.empty()) return;
     for (const RowFormat& format : kFormats) {
       Choice choice{0, 0};
       std::map<std::string, double> losses;
       bool fits = true;
-      for (const Piece& piece : param.pieces) {
-        const StoredWeight* stored = plan_.source().find(piece.name);
-        if (!plan_.packs(piece.name)) continue;
-        fits = fits && is_packed(piece.name, *stored, format);
-        choice.cost += stored->rows() * format.row_bytes(stored->columns());
-        choice.loss += losses[piece.name] = loss(piece, format);
+      for (const Piece* piece : pieces) {
+        const StoredWeight& stored = plan_.source().at(piece->name);
+        fits = fits && is_packed(piece->name, stored, format);
+        choice.cost += stored.rows() * format.row_bytes(stored.columns());
+        choice.loss += losses[piece->name] = loss(*piece, format);
       }
       if (!fits) break;
-      if (choice.loss >= kUnknown) losses.clear();
+      if (!known) losses.clear();
       unit.choices.push_back(choice);
       unit.losses.push_back(std::move(losses));
     }
