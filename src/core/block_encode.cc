@@ -27,12 +27,17 @@ void encode_q8_0(const float* in, uint8_t* out) {
     out[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(std::round(in[i] * inverse)));
 }
 
+/// The first value of largest magnitude.
+float extreme_of(const float* in, int count) {
+  float extreme = 0;
+  for (int i = 0; i < count; ++i)
+    if (std::fabs(in[i]) > std::fabs(extreme)) extreme = in[i];
+  return extreme;
+}
+
 /// The value of largest magnitude becomes -8, so that its sign decides that of the scale.
 void encode_q4_0(const float* in, uint8_t* out) {
-  float largest = 0;
-  for (int i = 0; i < 32; ++i)
-    if (std::fabs(in[i]) > std::fabs(largest)) largest = in[i];
-  const float d = largest / -8;
+  const float d = extreme_of(in, 32) / -8;
   const float inverse = d != 0 ? 1 / d : 0;
   put_half(d, out);
   const auto quantum = [&](float x) {
@@ -155,13 +160,11 @@ int six_bit_quantum(float x, float scale) {
 /// The scale of 16 values that six bits keep with least squared error: from a few on that make the
 /// largest magnitude an end of the range, each improved by least squares for its own quanta.
 float best_six_bit_scale(const float* in) {
-  float largest = 0;
-  for (int i = 0; i < kSixGroup; ++i)
-    if (std::fabs(in[i]) > std::fabs(largest)) largest = in[i];
+  const float extreme = extreme_of(in, kSixGroup);
   float best = 0;
   double least = std::numeric_limits<double>::infinity();
   for (const float steps : {-32.0F, -31.0F, -30.0F, -33.5F}) {
-    float scale = largest / steps;
+    float scale = extreme / steps;
     for (int round = 0; round < 4; ++round) {
       double error = 0, product = 0, squares = 0;
       for (int i = 0; i < kSixGroup; ++i) {

@@ -108,7 +108,7 @@ void LayerWalk::set_memory(int64_t layer, const WeightSource* from) {
       continue;
     }
     param->allocate(model_->device());
-    if (back_ && !param->buffer) param->set_trainable(true);
+    if (back_) param->set_trainable(true);
     load_param(*param, layer_of(param->name) == layer ? *from : source_);
   }
 }

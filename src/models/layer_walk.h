@@ -54,9 +54,6 @@ class LayerWalk {
   size_t batches() const { return batches_.size(); }
   /// Once the trunk has run: its output, [T, D] (Model::trunk's).
   Tensor output(size_t batch) const { return model_->leave(states_[batch]).hidden; }
-  /// On the way back: the gradient of what entered the layer that was run last, [T, D] of the
-  /// residual stream or [T, S*D] of several.
-  const Tensor& gradient(size_t batch) const { return gradients_[batch].front(); }
 
   /// Bytes of the largest layer's matrices, with the embedding where it is needed with one.
   static int64_t largest_layer_bytes(const ModelConfig& config);

@@ -72,6 +72,18 @@ nlohmann::json config_group(const RowFormat& format, const std::vector<std::stri
   return {{"targets", targets}, {"weights", weights}, {"input_activations", inputs}};
 }
 
+/// Calls use(row) with the integers of all rows, in order. Throws Error as check_scales does.
+template <class Use>
+void for_rows(const std::string& name, const StoredWeight& weight, const RowFormat& format,
+              Use use) {
+  for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
+    const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
+    const std::vector<RowCodes> rows = codes_of(weight, format, begin, count);
+    check_scales(rows, format.half, name);
+    for (const RowCodes& row : rows) use(row);
+  }
+}
+
 }  // namespace
 
 bool is_packed(const std::string& name, const StoredWeight& weight, const RowFormat& format) {
@@ -104,22 +116,6 @@ void check_scales(const std::vector<RowCodes>& rows, bool half, const std::strin
                "{}: NaN, Inf, or values too large for {} scales; such a model runs in bf16 or f32",
                where, half ? "f16" : "f32");
 }
-
-namespace {
-
-/// Calls use(row) with the integers of all rows, in order. Throws Error as check_scales does.
-template <class Use>
-void for_rows(const std::string& name, const StoredWeight& weight, const RowFormat& format,
-              Use use) {
-  for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
-    const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
-    const std::vector<RowCodes> rows = codes_of(weight, format, begin, count);
-    check_scales(rows, format.half, name);
-    for (const RowCodes& row : rows) use(row);
-  }
-}
-
-}  // namespace
 
 void PackWriter::write_codes(const std::string& name, const StoredWeight& weight,
                              const RowFormat& format, const TensorSpec& part,

@@ -34,11 +34,10 @@ Json run_json(std::vector<std::string> arguments) {
 }
 
 /// One corpus, tokenizer and random model for all tests.
-class Commands : public ::testing::Test {
+class Commands : public SharedScratchTest {
  protected:
   static void SetUpTestSuite() {
-    if (!have_program()) return;
-    scratch_ = new ScratchDirectory;
+    if (!make_scratch()) return;
     std::string text;
     for (const std::string& line : tiny_corpus(600)) text += line + "\n";
     write_file_atomic(path("corpus.txt"), text);
@@ -49,18 +48,7 @@ class Commands : public ::testing::Test {
     run_ok({"init", "--preset", "nano-ultra", "--out", path("model"), "--tokenizer",
             path("tokenizer"), "--seed", "3"});
   }
-  static void TearDownTestSuite() {
-    delete scratch_;
-    scratch_ = nullptr;
-  }
-  void SetUp() override {
-    if (!have_program()) GTEST_SKIP() << UM_BINARY << " is not built";
-  }
-  static std::string path(const std::string& name) { return *scratch_ / name; }
-
-  static ScratchDirectory* scratch_;
 };
-ScratchDirectory* Commands::scratch_ = nullptr;
 
 TEST_F(Commands, InspectPrintsTheGoldenCounts) {
   const Json ultra = run_json({"inspect", "pangu-ultra-moe-718b"});

@@ -15,11 +15,10 @@ namespace fs = std::filesystem;
 
 using Arguments = std::vector<std::string>;
 
-class CommandOutputs : public ::testing::Test {
+class CommandOutputs : public SharedScratchTest {
  protected:
   static void SetUpTestSuite() {
-    if (!have_program()) return;
-    scratch_ = new ScratchDirectory;
+    if (!make_scratch()) return;
     std::string text;
     for (int i = 0; i < 60; ++i) text += "The river runs under bridge " + std::to_string(i) + ".\n";
     write_file_atomic(path("text.txt"), text);
@@ -37,15 +36,7 @@ class CommandOutputs : public ::testing::Test {
     make("model", {"init", "--preset", "nano-ultra", "--tokenizer", path("tokenizer")});
     make("run", train());
   }
-  static void TearDownTestSuite() {
-    delete scratch_;
-    scratch_ = nullptr;
-  }
-  void SetUp() override {
-    if (!have_program()) GTEST_SKIP() << UM_BINARY << " is not built";
-  }
 
-  static std::string path(const std::string& name) { return *scratch_ / name; }
   static Arguments train() {
     return {"train",
             "--model.preset",
@@ -79,10 +70,7 @@ class CommandOutputs : public ::testing::Test {
       all[entry.path().string()] = entry.is_regular_file() ? read_file(entry.path()) : "";
     return all;
   }
-
-  static ScratchDirectory* scratch_;
 };
-ScratchDirectory* CommandOutputs::scratch_ = nullptr;
 
 /// Commands that write a directory beside what directories may hold.
 TEST_F(CommandOutputs, NoCommandWritesOverWhatItDoesNotReplaceSlow) {

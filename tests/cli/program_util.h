@@ -1,7 +1,10 @@
 // Runs the program as a user would.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,6 +31,24 @@ class ScratchDirectory {
 
  private:
   std::filesystem::path path_;
+};
+
+/// Tests of the program that share a scratch directory, which their SetUpTestSuite() fills.
+class SharedScratchTest : public ::testing::Test {
+ protected:
+  /// Makes it; false where there is no program to fill it.
+  static bool make_scratch() {
+    if (have_program()) scratch_ = std::make_unique<ScratchDirectory>();
+    return scratch_ != nullptr;
+  }
+  static void TearDownTestSuite() { scratch_.reset(); }
+  void SetUp() override {
+    if (!have_program()) GTEST_SKIP() << UM_BINARY << " is not built";
+  }
+  static std::string path(const std::string& name) { return *scratch_ / name; }
+
+ private:
+  static inline std::unique_ptr<ScratchDirectory> scratch_;
 };
 
 }  // namespace um

@@ -19,24 +19,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class LayerWalkTest : public ::testing::TestWithParam<std::string> {};
+/// A random model of the preset as a checkpoint, and as it is loaded from there.
+class LayerWalkTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    const auto model = random_model(GetParam());
+    folder_ = fs::path(testing::TempDir()) /
+              fmt::format("layer_walk_{}_{}_{}", ::getpid(), GetParam(),
+                          testing::UnitTest::GetInstance()->current_test_info()->line());
+    save_model(*model, folder_);
+    config_ = model->config();
+    whole_ = load_model(folder_, cpu_device());
+    source_ = open_model_weights(folder_, config_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path folder_;
+  ModelConfig config_;
+  std::unique_ptr<Model> whole_;
+  WeightSource source_{""};
+};
 
 TEST_P(LayerWalkTest, GivesTheModelsBits) {
-  const auto model = random_model(GetParam());
-  const fs::path folder =
-      fs::path(testing::TempDir()) / fmt::format("layer_walk_{}_{}", ::getpid(), GetParam());
-  save_model(*model, folder);
-  ModelConfig config = model->config();
-  const auto whole = load_model(folder, cpu_device());
-  const WeightSource source = open_model_weights(folder, config);
-
   std::vector<LayerWalk::Batch> batches;
   for (const std::vector<int64_t>& offsets :
        {std::vector<int64_t>{0, 9, 20}, std::vector<int64_t>{0, 31}})
-    batches.push_back({random_ids(static_cast<size_t>(offsets.back()), config.vocab), offsets});
+    batches.push_back({random_ids(static_cast<size_t>(offsets.back()), config_.vocab), offsets});
   Device device("walk", cpu_device().kernels());
-  LayerWalk walk(config, source, device, batches);
-  ASSERT_EQ(walk.layers(), config.layers + config.mtp_layers);
+  LayerWalk walk(config_, source_, device, batches);
+  ASSERT_EQ(walk.layers(), config_.layers + config_.mtp_layers);
   for (int64_t layer = 0; layer < walk.layers(); ++layer) {
     walk.load();
     for (int64_t other = 0; other < walk.layers(); ++other)
@@ -50,23 +61,15 @@ TEST_P(LayerWalkTest, GivesTheModelsBits) {
     const Ragged rows = Ragged::full(cpu_device(), batches[i].offsets);
     const Tensor tokens =
         Tensor::from(cpu_device(), {rows.rows}, std::span<const int32_t>(batches[i].tokens));
-    EXPECT_EQ(walk.output(i).to_vector(), whole->trunk(tokens, rows, {}).hidden.to_vector());
+    EXPECT_EQ(walk.output(i).to_vector(), whole_->trunk(tokens, rows, {}).hidden.to_vector());
   }
   EXPECT_THROW(walk.load(), Error);
-  fs::remove_all(folder);
 }
 
 /// The gradients of every layer's matrices on the way back are those of the whole model's loss.
 TEST_P(LayerWalkTest, GivesTheModelsGradients) {
-  const auto model = random_model(GetParam());
-  const fs::path folder =
-      fs::path(testing::TempDir()) / fmt::format("layer_walk_back_{}_{}", ::getpid(), GetParam());
-  save_model(*model, folder);
-  ModelConfig config = model->config();
-  const auto whole = load_model(folder, cpu_device());
-  const WeightSource source = open_model_weights(folder, config);
-  const std::vector<LayerWalk::Batch> batches = {{random_ids(20, config.vocab, 1), {0, 9, 20}},
-                                                 {random_ids(31, config.vocab, 2), {0, 31}}};
+  const std::vector<LayerWalk::Batch> batches = {{random_ids(20, config_.vocab, 1), {0, 9, 20}},
+                                                 {random_ids(31, config_.vocab, 2), {0, 31}}};
 
   for (const LayerWalk::Batch& batch : batches) {
     std::vector<int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end());
@@ -81,14 +84,14 @@ TEST_P(LayerWalkTest, GivesTheModelsGradients) {
     Tape tape;
     {
       const Tape::Recording recording(&tape);
-      linear_cross_entropy(whole->trunk(i32(batch.tokens), rows, {}).hidden, whole->head(),
+      linear_cross_entropy(whole_->trunk(i32(batch.tokens), rows, {}).hidden, whole_->head(),
                            i32(targets),
                            Tensor::from(cpu_device(), {rows.rows}, std::span<const float>(ones)));
     }
     tape.backward();
   }
 
-  LayerWalk walk(config, source, cpu_device(), batches, true);
+  LayerWalk walk(config_, source_, cpu_device(), batches, true);
   for (int64_t layer = 0; layer < walk.trunk_layers(); ++layer) {
     walk.load();
     walk.run();
@@ -100,7 +103,7 @@ TEST_P(LayerWalkTest, GivesTheModelsGradients) {
     walk.run();
     size_t compared = 0;
     for (const Param* param : walk.matrices(layer)) {
-      const Param* expected = whole->params().find(param->name);
+      const Param* expected = whole_->params().find(param->name);
       ASSERT_EQ(param->slot.written, expected->slot.written) << param->name;
       if (!param->slot.written) continue;
       EXPECT_EQ(param->slot.grad.to_vector(), expected->slot.grad.to_vector()) << param->name;
@@ -110,7 +113,6 @@ TEST_P(LayerWalkTest, GivesTheModelsGradients) {
     walk.release();
   }
   EXPECT_THROW(walk.load(), Error);
-  fs::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, LayerWalkTest,
