@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Usage: scripts/test.sh [--quick] [--asan] [--ubsan] [--tsan] [--clang] [--tidy] [--lint] [--all]
-#                        [-R REGEX] [-E REGEX]
+#                        [--sample] [-R REGEX] [-E REGEX]
 #
 # Installs what is missing, builds in build/ and runs every test and source check (layers, style,
 # formatting, scripts). Quick when run again.
 #   --asan --ubsan --tsan   builds with that sanitizer in build-NAME/ and runs the tests there, instead
 #   --clang                 the same with clang and no sanitizer
 #   --tidy                  clang-tidy on src/ and fuzz/, instead
-#   --lint                  the same without src/cli, the static analyser and the slowest checks, as CI does
+#   --lint                  the same without src/cli, the static analyser and the slowest checks
 #   --all                   all of the above, one after another
 #   --quick                 without the tests labelled "slow"
+#   --sample                with --asan or --ubsan: the tests of a third of the folders, chosen by the commit
 #   -R, -E                  only, or without, the tests whose names match (as ctest has them)
 # Under a sanitizer the slow tests, the source checks and those that kill or photograph something are
 # left out; ThreadSanitizer sees only the folders that have threads (UM_TEST_FOLDERS in its preset).
@@ -17,11 +18,13 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 quick=0
+sample=0
 modes=()
 filter=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --quick) quick=1; shift ;;
+    --sample) sample=1; shift ;;
     --asan | --ubsan | --tsan | --clang | --tidy | --lint) modes+=("${1#--}"); shift ;;
     --all) modes+=(plain clang asan tsan tidy); shift ;;
     -R | -E) [[ $# -ge 2 ]] || usage_error "$1 wants a pattern"; filter+=("$1" "$2"); shift 2 ;;
@@ -58,9 +61,23 @@ sanitizer_environment() {
   export TSAN_OPTIONS=${TSAN_OPTIONS:-ignore_noninstrumented_modules=1:suppressions=$ROOT/tools/tsan.supp:history_size=5}
 }
 
+# The folders of tests that --sample takes with this commit: about equal parts in processor time.
+sampled_folders() {
+  local parts=("cli;core;data;text" "engine;nn;ops;server;train" "kernels;models;quant") commit
+  commit=$(git rev-parse --short=7 HEAD 2>/dev/null || date +0%j)
+  printf '%s' "${parts[16#$commit % 3]}"
+}
+
 run_tests() {
   local preset=$1 build=build options=(--output-on-failure --no-tests=error -j "$(nproc)")
-  stage "Building ($preset)"
+  if [[ $preset == asan || $preset == ubsan ]]; then  # an earlier run may have had other folders
+    local only=''
+    [[ $sample -eq 0 ]] || only=$(sampled_folders)
+    cmake --preset "$preset" -DUM_TEST_FOLDERS="$only" >/dev/null
+    stage "Building ($preset${only:+: the tests of ${only//;/, }})"
+  else
+    stage "Building ($preset)"
+  fi
   scripts/build.sh --preset "$preset"
   stage "Testing ($preset)"
   if [[ $preset != release ]]; then
