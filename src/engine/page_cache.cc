@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/rng.h"
+#include "core/keyed_hash.h"
 
 namespace um {
 namespace {
@@ -74,9 +74,10 @@ void PageCache::update_evictable(int32_t id) {
 }
 
 uint64_t PageCache::key(int32_t parent, std::span<const int32_t> tokens) {
-  uint64_t hash = mix64(static_cast<uint64_t>(static_cast<uint32_t>(parent)));
-  for (const int32_t token : tokens) hash = mix64(hash ^ static_cast<uint32_t>(token));
-  return hash;
+  SipHash<1, 3> hash({process_secret()[0], process_secret()[1]});
+  hash.word(static_cast<uint32_t>(parent));
+  for (const int32_t token : tokens) hash.word(static_cast<uint32_t>(token));
+  return hash.finish();
 }
 
 int32_t PageCache::find_whole(int32_t parent, std::span<const int32_t> tokens) const {

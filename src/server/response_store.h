@@ -8,9 +8,9 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "core/keyed_hash.h"
 #include "text/jinja.h"
 
 namespace um {
@@ -59,7 +59,7 @@ class ResponseStore {
   size_t max_count_, max_bytes_;
   std::shared_ptr<std::atomic<size_t>> bytes_ = std::make_shared<std::atomic<size_t>>(0);
   mutable std::mutex mutex_;
-  std::unordered_map<std::string, std::shared_ptr<const StoredResponse>> responses_;
+  NameMap<std::shared_ptr<const StoredResponse>> responses_;
   std::deque<std::string> ids_;  // oldest first
 };
 

@@ -2,6 +2,7 @@
 #include "text/added_tokens.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "text/unicode.h"
 
@@ -11,11 +12,6 @@ namespace {
 bool stands_alone(std::string_view before, std::string_view after) {
   return (before.empty() || !is_word_code(first_code(last_character(before)))) &&
          (after.empty() || !is_word_code(first_code(after)));
-}
-
-size_t common_prefix(std::string_view a, std::string_view b) {
-  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
-                             a.begin());
 }
 
 }  // namespace
@@ -29,21 +25,54 @@ void AddedTokens::add(AddedToken token) {
 void AddedTokens::finish() {
   std::stable_sort(tokens_.begin(), tokens_.end(),
                    [](const AddedToken& a, const AddedToken& b) { return a.text < b.text; });
+  nodes_.assign(1, {.end = tokens_.size()});
+  for (size_t i = 0; i < nodes_.size(); ++i) grow(i);
 }
 
-/// The longest token at the front of `text`. All its prefixes sort at or before it; what lies in
-/// between shortens the part that can still match.
-const AddedToken* AddedTokens::match(std::string_view text) const {
-  auto end = tokens_.end();
-  while (!text.empty()) {
-    end = std::upper_bound(tokens_.begin(), end, text,
-                           [](std::string_view a, const AddedToken& b) { return a < b.text; });
-    if (end == tokens_.begin()) return nullptr;
-    const AddedToken& candidate = *(end - 1);
-    if (text.starts_with(candidate.text)) return &candidate;
-    text = text.substr(0, common_prefix(text, candidate.text));
+/// Finds out what a node reads, and adds its children.
+void AddedTokens::grow(size_t index) {
+  Node node = nodes_[index];
+  if (node.begin == node.end) return;
+  const auto text = [&](size_t token) -> std::string_view { return tokens_[token].text; };
+  const std::string_view first = text(node.begin), last = text(node.end - 1);
+  node.stop = node.start;
+  while (node.stop < std::min(first.size(), last.size()) && first[node.stop] == last[node.stop])
+    ++node.stop;
+  size_t at = node.begin;
+  for (; at < node.end && text(at).size() == node.stop; ++at) node.ends = true, node.token = at;
+  node.children = nodes_.size();
+  while (at < node.end) {
+    const char byte = text(at)[node.stop];
+    const size_t begin = at;
+    while (at < node.end && text(at)[node.stop] == byte) ++at;
+    nodes_.push_back({.begin = begin, .end = at, .start = node.stop});
   }
-  return nullptr;
+  node.children_end = nodes_.size();
+  nodes_[index] = node;
+}
+
+/// The longest token at the front of `text`, in at most as many steps as it, or a longer one that
+/// begins alike, has bytes.
+const AddedToken* AddedTokens::match(std::string_view text) const {
+  const AddedToken* longest = nullptr;
+  for (const Node* node = &nodes_[0];;) {
+    const std::string_view read = tokens_[node->begin].text;
+    if (text.substr(node->start, node->stop - node->start) !=
+        read.substr(node->start, node->stop - node->start))
+      return longest;
+    if (node->ends) longest = &tokens_[node->token];
+    if (node->stop >= text.size()) return longest;
+    const auto begin = nodes_.begin() + static_cast<ptrdiff_t>(node->children);
+    const auto end = nodes_.begin() + static_cast<ptrdiff_t>(node->children_end);
+    const auto byte_of = [&](const Node& child) {
+      return static_cast<uint8_t>(tokens_[child.begin].text[child.start]);
+    };
+    const auto next =
+        std::lower_bound(begin, end, static_cast<uint8_t>(text[node->stop]),
+                         [&](const Node& child, uint8_t byte) { return byte_of(child) < byte; });
+    if (next == end) return longest;
+    node = &*next;
+  }
 }
 
 void AddedTokens::cut(std::string_view text, const std::function<void(std::string_view)>& plain,

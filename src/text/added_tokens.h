@@ -36,8 +36,18 @@ class AddedTokens {
            const std::function<void(const AddedToken&)>& token, const Accept& accept = {}) const;
 
  private:
+  /// Of a tree by bytes: the tokens that begin alike, up to where they part or one of them ends.
+  struct Node {
+    size_t begin = 0, end = 0;              // of tokens_
+    size_t start = 0, stop = 0;             // the bytes of their texts that it reads
+    size_t token = 0;                       // the one that ends here, ...
+    bool ends = false;                      // ... if there is one
+    size_t children = 0, children_end = 0;  // of nodes_, by first byte
+  };
+  void grow(size_t index);
   const AddedToken* match(std::string_view text) const;
   std::vector<AddedToken> tokens_;  // sorted by text
+  std::vector<Node> nodes_;         // at most two for each token
   std::array<bool, 256> begins_{};  // by first byte
 };
 

@@ -26,7 +26,7 @@ uint64_t pair_key(int32_t left, int32_t right) {
 
 }  // namespace
 
-Bpe::Bpe(std::unordered_map<std::string, int32_t> words, const std::vector<Merge>& merges,
+Bpe::Bpe(NameMap<int32_t> words, const std::vector<Merge>& merges,
          const std::array<int32_t, 256>& byte_ids, const BpeOptions& options)
     : options_(options), words_(std::move(words)), byte_ids_(byte_ids) {
   for (size_t byte = 0; byte < 256; ++byte) {
@@ -37,7 +37,7 @@ Bpe::Bpe(std::unordered_map<std::string, int32_t> words, const std::vector<Merge
   pair_mask_ = pairs_.size() - 1;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const uint64_t key = pair_key(merges[rank].left, merges[rank].right);
-    uint64_t slot = mix(key) & pair_mask_;
+    uint64_t slot = pair_hash_(merges[rank].left, merges[rank].right) & pair_mask_;
     while (pairs_[slot].key != kNoPair && pairs_[slot].key != key) slot = (slot + 1) & pair_mask_;
     pairs_[slot] = {key, static_cast<uint32_t>(rank), merges[rank].result};
   }
@@ -51,7 +51,7 @@ bool Bpe::covers_all() const {
 
 const Bpe::Pair* Bpe::find_pair(int32_t left, int32_t right) const {
   const uint64_t key = pair_key(left, right);
-  uint64_t slot = mix(key) & pair_mask_;
+  uint64_t slot = pair_hash_(left, right) & pair_mask_;
   while (pairs_[slot].key != key) {
     if (pairs_[slot].key == kNoPair) return nullptr;
     slot = (slot + 1) & pair_mask_;
@@ -60,7 +60,7 @@ const Bpe::Pair* Bpe::find_pair(int32_t left, int32_t right) const {
 }
 
 int32_t Bpe::find_word(std::string_view word) const {
-  const auto it = words_.find(std::string(word));
+  const auto it = words_.find(word);
   return it == words_.end() ? -1 : it->second;
 }
 

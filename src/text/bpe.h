@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "core/keyed_hash.h"
 #include "text/encode_guard.h"
 
 namespace um {
@@ -33,7 +33,7 @@ class Bpe {
   /// `words`: token texts as this class sees them (raw bytes where `options.bytes`) with their ids.
   /// `merges`: the earlier, the stronger; of equal pairs the last counts. `byte_ids`: the
   /// `<0xNN>` tokens, -1 where missing.
-  Bpe(std::unordered_map<std::string, int32_t> words, const std::vector<Merge>& merges,
+  Bpe(NameMap<int32_t> words, const std::vector<Merge>& merges,
       const std::array<int32_t, 256>& byte_ids, const BpeOptions& options);
 
   /// Appends the ids of `word` (valid UTF-8).
@@ -59,11 +59,12 @@ class Bpe {
   void merge_long(std::vector<int32_t>& symbols, Scratch& scratch) const;
 
   BpeOptions options_;
-  std::unordered_map<std::string, int32_t> words_;
+  NameMap<int32_t> words_;
   std::array<int32_t, 256> single_{};    // the token of one byte (of one ASCII character)
   std::array<int32_t, 256> byte_ids_{};  // `<0xNN>`
   std::vector<Pair> pairs_;              // open addressing
   uint64_t pair_mask_ = 0;
+  KeyedPairHash pair_hash_;
 };
 
 class Bpe::Scratch {

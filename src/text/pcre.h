@@ -2,11 +2,13 @@
 //
 // The files are written for Oniguruma, so what PCRE2 reads otherwise is translated
 // (interop.md 4.4): classes in classes, `&&`, `{,n}`, names of properties, `\s`, `\w`, `\h`, flags;
-// what cannot be is an Error. `^` and `$` stand at every line. What a match may cost is limited: a
-// hostile pattern ends in an Error.
+// what cannot be is an Error. `^` and `$` stand at every line. What all matches in a text may cost
+// is limited by its length: where an expression costs more, that is an Error. Published ones that
+// cost the square of a run of digits or blanks are replaced by others that match the same.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,7 +29,6 @@ class PcreScratch {
   PcreScratch& operator=(const PcreScratch&) = delete;
 
  private:
-  friend class Pcre;
   friend class PcreMatches;
   struct Data;
   std::unique_ptr<Data> data_;
@@ -45,7 +46,6 @@ class Pcre {
   friend class PcreMatches;
   struct Code;
   explicit Pcre(std::shared_ptr<const Code> code) : code_(std::move(code)) {}
-  bool match_at(std::string_view subject, size_t from, PcreScratch& scratch) const;
   std::shared_ptr<const Code> code_;
 };
 
@@ -61,14 +61,26 @@ class PcreMatches {
   bool next(PcreMatch& match);
 
  private:
+  enum Outcome { kFound, kNone, kPartial, kLimit };
+  bool find();
+  bool find_here(size_t at);
+  /// Tries the text from `at` on, of which the expression sees what is before `end`.
+  Outcome run(bool anchored, size_t at, size_t end);
+  const size_t* range() const;
+  void limit(uint32_t backtracks);
+  void spend(uint64_t steps);
+  size_t window_end(size_t at, size_t window) const;
+
   const Pcre& pattern_;
   std::string_view subject_;
   PcreScratch& scratch_;
+  uint64_t spent_ = 0;
   size_t from_ = 0;
   size_t last_end_ = std::string_view::npos;
 };
 
-/// The pattern as PCRE2 wants it. Throws Error for what cannot be translated.
-std::string translate_regex(std::string_view pattern);
+/// The pattern as PCRE2 wants it. Throws Error for what cannot be translated. `own`: not from a
+/// file; may ask where the search began (`\G`).
+std::string translate_regex(std::string_view pattern, bool own = false);
 
 }  // namespace um

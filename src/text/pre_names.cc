@@ -196,6 +196,9 @@ constexpr std::string_view kMarkedSpaceNames[] = {"gemma4", "granite-embed-multi
 /// The text comes to their models in NFC.
 constexpr std::string_view kNfcNames[] = {"qwen2", "qwen35", "deepseek-r1-qwen", "megrez"};
 
+/// Those that neither list nor splitters() have.
+constexpr std::string_view kOtherNames[] = {"whitespace", "smollm"};
+
 Json replaced(const char* from, const char* to) {
   return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
 }
@@ -220,6 +223,15 @@ bool lists(const List& names, std::string_view name) {
 }
 
 }  // namespace
+
+std::vector<std::string_view> pre_tokenizer_names() {
+  std::vector<std::string_view> names(std::begin(kOtherNames), std::end(kOtherNames));
+  names.insert(names.end(), std::begin(kGpt2Names), std::end(kGpt2Names));
+  names.insert(names.end(), std::begin(kMarkedSpaceNames), std::end(kMarkedSpaceNames));
+  for (const NamedSplitter& one : splitters())
+    names.insert(names.end(), one.names.begin(), one.names.end());
+  return names;
+}
 
 std::optional<PreTokenizerParts> pre_tokenizer_parts(std::string_view pre) {
   if (lists(kMarkedSpaceNames, pre)) return raw_parts(kLines, true);

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "core/json.h"
 
@@ -19,6 +20,9 @@ struct PreTokenizerParts {
                   {"trim_offsets", true},
                   {"use_regex", true}};
 };
+
+/// All that are known.
+std::vector<std::string_view> pre_tokenizer_names();
 
 /// Nothing for a name that is not known; "default" is llama.cpp's.
 std::optional<PreTokenizerParts> pre_tokenizer_parts(std::string_view pre);

@@ -121,7 +121,7 @@ Set shorthand(char letter) {
 
 class Translator {
  public:
-  explicit Translator(std::string_view pattern) : in_(pattern) {}
+  Translator(std::string_view pattern, bool own) : in_(pattern), own_(own) {}
 
   std::string take() {
     groups_.push_back({});
@@ -229,6 +229,7 @@ class Translator {
     if ((c == 'p' || c == 'P') && at("{")) return property(c == 'P');
     if (const Set set = shorthand(c); !set.inside.empty()) return of_set(set);
     if (c == 'X') refuse("\\X");
+    if (c == 'G' && !own_) refuse("\\G");
     if (c == 'u') return of_text("\\x{" + hex(4) + "}");
     if (c == 'v') return of_text("\\x0b");
     if (c == 'x' && !at("{")) {
@@ -366,6 +367,7 @@ class Translator {
   }
 
   std::string_view in_;
+  bool own_;
   size_t at_ = 0;
   std::string out_;
   size_t atom_ = 0;  ///< where the last one that can be repeated begins in out_
@@ -374,8 +376,8 @@ class Translator {
 
 }  // namespace
 
-std::string translate_regex(std::string_view pattern) {
-  return Translator(pattern).take();
+std::string translate_regex(std::string_view pattern, bool own) {
+  return Translator(pattern, own).take();
 }
 
 }  // namespace um

@@ -6,9 +6,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "core/keyed_hash.h"
 #include "text/pipeline.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer.h"
@@ -20,12 +20,12 @@ struct Tokenizer::Impl {
   std::unique_ptr<const SentencePieceModel> sentencepiece;  // of a tokenizer.model
   AddedTokens cut;                                          // its special tokens
   std::unique_ptr<const Pipeline> pipeline;                 // if `json`
-  std::unordered_map<std::string, int32_t> piece_ids;       // if `json`: its vocabulary
+  NameMap<int32_t> piece_ids;                               // if `json`: its vocabulary
   std::string model;                   // bytes of tokenizer.model or tokenizer.json
   nlohmann::json config;               // tokenizer_config.json as read, or as made
   std::vector<SpecialToken> specials;  // ordered by id
   std::vector<int32_t> special_of;     // by id: index in `specials` or -1
-  std::unordered_map<std::string, int32_t> special_by_text;
+  NameMap<int32_t> special_by_text;
   std::vector<std::string> pieces;      // by id
   std::vector<std::string> surfaces;    // by id: bytes it stands for
   std::array<int32_t, 256> byte_ids{};  // `<0xNN>` or -1

@@ -85,11 +85,10 @@ void read_vocabulary(Impl& impl, const JsonObject& model) {
   check_id_gap(std::max<int64_t>(last, 0), vocab->size(), model.where() + ": vocab");
   impl.pieces.resize(static_cast<size_t>(last + 1));
   std::vector<bool> named(impl.pieces.size());
-  for (const auto& [piece, id] : impl.piece_ids) {
-    const auto place = static_cast<size_t>(id);
+  for (const auto& [piece, id] : vocab->items()) {  // in order
+    const auto place = id.get<size_t>();
     UM_CHECK(!named[place], "{}: vocab: {} and {} have the same id {}", model.where(),
-             quote(std::min(piece, impl.pieces[place])), quote(std::max(piece, impl.pieces[place])),
-             id);
+             quote(impl.pieces[place]), quote(piece), place);
     named[place] = true;
     impl.pieces[place] = piece;
   }
@@ -132,8 +131,8 @@ std::vector<Bpe::Merge> read_merges(const Impl& impl, const JsonObject& model) {
 }
 
 /// The vocabulary without special tokens, as Bpe sees it.
-std::unordered_map<std::string, int32_t> read_words(const Impl& impl, bool bytes) {
-  std::unordered_map<std::string, int32_t> words;
+NameMap<int32_t> read_words(const Impl& impl, bool bytes) {
+  NameMap<int32_t> words;
   for (const auto& [piece, id] : impl.piece_ids) {
     if (impl.special_of[static_cast<size_t>(id)] >= 0) continue;
     if (!bytes) {
@@ -156,11 +155,9 @@ Bpe read_bpe(Impl& impl, const JsonObject& model, bool bytes) {
   options.ignore_merges = model.boolean_or("ignore_merges", false);
   options.fuse_unk = model.boolean_or("fuse_unk", false);
   options.unk = impl.unk;
-  impl.byte_ids.fill(-1);
-  for (const auto& [piece, id] : impl.piece_ids) {
-    if (const int byte = byte_of_piece(piece); byte >= 0) {
-      impl.byte_ids[static_cast<size_t>(byte)] = id;
-    }
+  for (size_t byte = 0; byte < impl.byte_ids.size(); ++byte) {
+    const auto found = impl.piece_ids.find(fmt::format("<0x{:02X}>", byte));
+    impl.byte_ids[byte] = found == impl.piece_ids.end() ? -1 : found->second;
   }
   return Bpe(read_words(impl, bytes), read_merges(impl, model), impl.byte_ids, options);
 }

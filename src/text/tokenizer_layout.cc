@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <set>
-#include <unordered_map>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/input_file.h"
 #include "core/json.h"
+#include "core/keyed_hash.h"
 #include "core/ordered_json.h"
 #include "core/paths.h"
 #include "text/config_tokens.h"
@@ -65,7 +65,7 @@ void merge_tokens_map(const OrderedJson& map, OrderedJson& config) {
   const char* further = further_tokens_key(config);
   const OrderedJson known = config.value(further, OrderedJson());
   auto& fields = config.get_ref<OrderedJson::object_t&>();
-  std::unordered_map<std::string, std::ptrdiff_t> places;
+  NameMap<std::ptrdiff_t> places;
   for (const auto& [key, value] : fields) places.emplace(key, std::ssize(places));
   for (const auto& [key, value] : map.items()) {
     if (key == "additional_special_tokens" && !known.empty()) continue;

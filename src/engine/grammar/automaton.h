@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/keyed_hash.h"
 #include "engine/grammar/grammar.h"
 #include "engine/grammar/token_trie.h"
 
@@ -86,16 +87,16 @@ class Automaton {
   mutable std::mutex mutex_;
   std::vector<Node> nodes_;
   std::vector<int32_t> next_;  // [state][byte class]
-  std::unordered_multimap<uint64_t, int32_t> by_hash_;
+  std::unordered_multimap<uint64_t, int32_t, KeyedHash> by_hash_;
   std::vector<Frame> stacks_;
-  std::unordered_map<uint64_t, int32_t> stack_of_;  // (below, back) → stack
-  size_t held_ = 0;                                 // bytes, about
-  std::vector<uint32_t> seen_in_;                   // by state: the last walk that met it
+  NumberMap<int32_t> stack_of_;    // (below, back) → stack
+  size_t held_ = 0;                // bytes, about
+  std::vector<uint32_t> seen_in_;  // by state: the last walk that met it
   uint32_t walk_ = 0;
   size_t work_ = 0;  // of the present walk
   // Scratch of close_over().
   Places found_, open_;
-  std::unordered_map<uint64_t, bool> visited_;
+  NumberMap<bool> visited_;
   bool complete_ = false;
 };
 

@@ -2,10 +2,10 @@
 #include "engine/grammar/schema_algebra.h"
 
 #include <algorithm>
-#include <unordered_set>
 #include <utility>
 
 #include "core/error.h"
+#include "core/keyed_hash.h"
 #include "core/stop_scope.h"
 #include "engine/grammar/code_set.h"
 
@@ -30,7 +30,7 @@ void add_new(std::vector<T>& list, const std::vector<T>& more) {
 
 void add_new(std::vector<std::string>& list, const std::vector<std::string>& more) {
   if (more.empty()) return;
-  std::unordered_set<std::string> known(list.begin(), list.end());
+  NameSet known(list.begin(), list.end());
   for (const std::string& one : more)
     if (known.insert(one).second) list.push_back(one);
 }

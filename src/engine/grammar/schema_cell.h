@@ -8,10 +8,10 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "core/keyed_hash.h"
 #include "engine/grammar/number_set.h"
 #include "engine/grammar/schema_source.h"
 
@@ -21,6 +21,7 @@ namespace um {
 using SchemaExpr = int32_t;
 inline constexpr SchemaExpr kAnything = 0, kNothing = 1;
 inline constexpr int64_t kNoLimit = -1;
+inline constexpr size_t kMaxProperties = 5000;  // of one object
 
 /// A regular expression of a schema (SchemaAlgebra).
 using PatternId = int32_t;
@@ -47,7 +48,7 @@ struct NameRule {
   std::vector<std::pair<std::string, SchemaExpr>> names = {};
   std::vector<std::pair<PatternId, SchemaExpr>> patterns = {};
   SchemaExpr rest = kAnything;
-  std::unordered_map<std::string, SchemaExpr> by_name = {};
+  NameMap<SchemaExpr> by_name = {};
 
   void add(const std::string& name, SchemaExpr expr) {
     names.emplace_back(name, expr);

@@ -63,7 +63,7 @@ class ObjectWriter {
     auto operator<=>(const Place&) const = default;
   };
 
-  static constexpr size_t kMaxProperties = 5000, kMaxClasses = 64;
+  static constexpr size_t kMaxClasses = 64;
 
   [[noreturn]] void refuse(const std::string& what) const {
     refuse_schema(algebra_.path(expr_), what + " is not supported");
@@ -74,14 +74,15 @@ class ObjectWriter {
   void list_properties() {
     std::vector<std::string> names;
     std::set<std::string> seen;
+    const auto add = [&](const std::string& name) {
+      if (seen.insert(name).second) names.push_back(name);
+      if (names.size() > kMaxProperties)
+        refuse(fmt::format("more than {} properties", kMaxProperties));
+    };
     for (const NameRules* rules : {&cell_.names, &cell_.broken})  // listed there: breaks no rule
       for (const auto& rule : *rules)
-        for (const auto& [name, expr] : rule->names)
-          if (seen.insert(name).second) names.push_back(name);
-    for (const std::string& name : cell_.required)
-      if (seen.insert(name).second) names.push_back(name);
-    if (names.size() > kMaxProperties)
-      refuse(fmt::format("more than {} properties", kMaxProperties));
+        for (const auto& [name, expr] : rule->names) add(name);
+    for (const std::string& name : cell_.required) add(name);
     const std::set<std::string> required(cell_.required.begin(), cell_.required.end());
     for (const std::string& name : names) {
       Expr expr = algebra_.property(cell_.names, name);

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
-#include <unordered_set>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/keyed_hash.h"
 #include "engine/grammar/formats.h"
 #include "engine/grammar/schema_algebra.h"
 
@@ -424,15 +424,20 @@ class SchemaReader {
     if (draft_ == 0 || draft_ >= 2020) cell.evaluated.contained = {child("contains")};
   }
 
+  void check_property_count(size_t count) const {
+    if (count > kMaxProperties)
+      refuse(fmt::format("more than {} properties is not supported", kMaxProperties));
+  }
+
   std::vector<std::string> names_of(const Node& list, const std::string& keyword) const {
     std::vector<std::string> names;
-    std::unordered_set<std::string_view> seen;
+    NameSet seen;
     if (!list.is_array()) refuse(fmt::format("\"{}\": expected a list of names", keyword));
     for (const Node& name : list) {
       algebra_.work();
       if (!name.is_string()) refuse(fmt::format("\"{}\": expected a list of names", keyword));
-      if (seen.insert(name.get_ref<const std::string&>()).second)
-        names.push_back(name.get<std::string>());
+      if (seen.insert(name.get<std::string>()).second) names.push_back(name.get<std::string>());
+      check_property_count(names.size());
     }
     return names;
   }
@@ -446,6 +451,7 @@ class SchemaReader {
     for (const char* keyword : {"properties", "patternProperties"}) {
       if (!has(keyword)) continue;
       if (!node_[keyword].is_object()) refuse(fmt::format("\"{}\": expected an object", keyword));
+      check_property_count(node_[keyword].size());
       for (const auto& [name, schema] : node_[keyword].items()) {
         const std::string path = fmt::format("/{}/{}", keyword, name);
         if (*keyword == 'p' && keyword[1] == 'r') {

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <map>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "core/keyed_hash.h"
 #include "engine/grammar/code_set.h"
 #include "engine/grammar/regex.h"
 
@@ -91,7 +91,7 @@ class TextSets {
   std::vector<Term> terms_;
   std::vector<bool> nullable_;
   std::map<Term, Id> known_;
-  std::unordered_map<uint64_t, Id> derived_;
+  NumberMap<Id> derived_;
   Id any_ = 0, all_ = 0;
 
   friend class AssertionWriter;
