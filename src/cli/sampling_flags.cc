@@ -58,7 +58,14 @@ SamplingOptions SamplingFlags::resolve(const std::optional<SamplingOptions>& def
   options.presence_penalty = presence_penalty.value_or(options.presence_penalty);
   options.frequency_penalty = frequency_penalty.value_or(options.frequency_penalty);
   options.loop_penalty = loop_penalty.value_or(options.loop_penalty);
-  for (const std::string& text : logit_bias) options.logit_bias.push_back(parse_bias(text));
+  for (const std::string& text : logit_bias) {
+    const TokenBias bias = parse_bias(text);
+    for (const TokenBias& other : options.logit_bias)
+      if (other.id == bias.id && other.bias != bias.bias)
+        throw UsageError(fmt::format("--logit-bias: {} and {} for token {}; give one of them",
+                                     other.bias, bias.bias, bias.id));
+    options.logit_bias.push_back(bias);
+  }
   options.check();
   return options;
 }

@@ -169,6 +169,20 @@ std::vector<std::string> split_all(const std::vector<std::string>& texts, bool p
   return parts;
 }
 
+/// NAME=VALUE pairs of texts; a name that is there twice with other values is an error.
+std::vector<std::string> pairs_of(const std::string& field, const std::vector<std::string>& texts) {
+  std::vector<std::string> pairs = split_all(texts, true);
+  std::map<std::string, std::string> values;
+  for (const std::string& pair : pairs) {
+    const size_t equals = std::min(pair.find('='), pair.size());
+    const auto [known, added] = values.emplace(pair.substr(0, equals), pair);
+    if (!added && known->second != pair)
+      throw UsageError(fmt::format("--{}: {} and {}; give one of them", field, quote(known->second),
+                                   quote(pair)));
+  }
+  return pairs;
+}
+
 /// `texts`: of a list any number, else one.
 Json value_from(const Field& field, const std::vector<std::string>& texts) {
   const std::string text = texts.empty() ? "" : texts.back();
@@ -179,7 +193,7 @@ Json value_from(const Field& field, const std::vector<std::string>& texts) {
             [&](int64_t*) { return number_from(text); }, [&](double*) { return number_from(text); },
             [&](std::string*) { return Json(text); },
             [&](std::vector<std::string>*) {
-              return Json(field.spec.pairs ? split_all(texts, true) : texts);
+              return Json(field.spec.pairs ? pairs_of(field.name, texts) : texts);
             },
             [&](std::vector<double>*) {
               Json list = Json::array();

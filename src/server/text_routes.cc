@@ -170,6 +170,19 @@ Json text_or_null(const Tokenizer& tokenizer, int32_t id) {
   return id < 0 ? Json() : Json(tokenizer.piece(id));
 }
 
+/// Appends a JSON list of what `text` says of each id.
+template <class Text>
+void write_list(std::string& out, const std::vector<int32_t>& ids, Text text) {
+  char before = '[';
+  for (const int32_t id : ids) {
+    check_stop();
+    out += before;
+    out += text(id);
+    before = ',';
+  }
+  out += ids.empty() ? "[]" : "]";
+}
+
 // vLLM says `prompt`, llama.cpp says `content`; both get what they know.
 void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
@@ -191,21 +204,21 @@ void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& 
                                   .add_eos = ends && tokenizer.add_eos(),
                                   .parse_special = special});
   }
-  Json json = {{"tokens", ids}, {"count", ids.size()}, {"max_model_len", service.context()}};
   bool strings = false, pieces = false;
   read_field(body, "return_token_strs", strings);
   read_field(body, "with_pieces", pieces);
-  if (strings || pieces) {
-    Json texts = Json::array(), pairs = Json::array();
-    for (const int32_t id : ids) {
-      check_stop();
-      texts.push_back(tokenizer.piece(id));
-      pairs.push_back({{"id", id}, {"piece", piece_of(tokenizer, id)}});
-    }
-    if (strings) json["token_strs"] = std::move(texts);
-    if (pieces) json["tokens"] = std::move(pairs);
+  // Written as it comes: a tree of the values would take some ten times as much as the text.
+  std::string out =
+      fmt::format(R"({{"count":{},"max_model_len":{},"tokens":)", ids.size(), service.context());
+  write_list(out, ids, [&](int32_t id) {
+    return pieces ? to_text({{"id", id}, {"piece", piece_of(tokenizer, id)}}) : std::to_string(id);
+  });
+  if (strings) {
+    out += R"(,"token_strs":)";
+    write_list(out, ids, [&](int32_t id) { return to_text(Json(tokenizer.piece(id))); });
   }
-  set_json(response, json);
+  response.content_type = "application/json";
+  response.body = out + "}";
 }
 
 // What lm-eval asks vLLM for: tokenizer_config.json, roles as texts.

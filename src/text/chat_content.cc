@@ -8,8 +8,17 @@ namespace {
 
 const std::string kFirst = "umqhead", kSecond = "umqtail";
 
+// A field of the parts of a probe: a prompt that shows it has the list as it is, not its texts.
+const std::string kField = "umqfield";
+
 OrderedJson part_of(const std::string& text) {
   return {{"type", "text"}, {"text", text}};
+}
+
+OrderedJson probe_part(const std::string& text) {
+  OrderedJson part = part_of(text);
+  part[kField] = text;
+  return part;
 }
 
 /// A conversation that has a message of `role` with this content.
@@ -31,14 +40,8 @@ OrderedJson talk_with(const std::string& role, const OrderedJson& content,
        message});
 }
 
-/// The part was written as itself, and not in quotes as one of a list's values.
-bool written(const std::string& prompt, const std::string& part) {
-  const size_t at = prompt.find(part);
-  if (at == std::string::npos) return false;
-  const auto quote = [&](size_t place) {
-    return place < prompt.size() && (prompt[place] == '\'' || prompt[place] == '"');
-  };
-  return at == 0 || !quote(at - 1) || !quote(at + part.size());
+bool shows(const std::string& prompt, const std::string& text) {
+  return prompt.find(text) != std::string::npos;
 }
 
 }  // namespace
@@ -69,9 +72,11 @@ ContentForms ContentForms::find(const ChatProbe& probe) {
   };
   for (const char* role : {"user", "system", "assistant", "tool"}) {
     const std::string text = render(role, kFirst);
-    const std::string parts = render(role, OrderedJson::array({part_of(kFirst), part_of(kSecond)}));
-    out.forms_[role] = {.text = text.find(kFirst) != std::string::npos,
-                        .parts = written(parts, kFirst) && written(parts, kSecond)};
+    const std::string parts =
+        render(role, OrderedJson::array({probe_part(kFirst), probe_part(kSecond)}));
+    out.forms_[role] = {
+        .text = shows(text, kFirst),
+        .parts = shows(parts, kFirst) && shows(parts, kSecond) && !shows(parts, kField)};
   }
   return out;
 }

@@ -413,8 +413,10 @@ std::vector<int32_t> ChatTemplate::encode(const Tokenizer& tokenizer,
   const MarkedText text = render(input);
   std::vector<int32_t> ids =
       tokenizer.encode(text.bytes, {.parse_special = true, .outside = text.outside});
-  const int32_t bos = tokenizer.bos_id();
-  if (tokenizer.add_bos() && (ids.empty() || ids[0] != bos)) ids.insert(ids.begin(), bos);
+  const std::vector<int32_t> front = tokenizer.front();
+  const bool there =
+      ids.size() >= front.size() && std::equal(front.begin(), front.end(), ids.begin());
+  if (!there) ids.insert(ids.begin(), front.begin(), front.end());
   return ids;
 }
 

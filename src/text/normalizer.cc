@@ -135,7 +135,7 @@ std::string Normalizer::apply(std::string text, PcreScratch& scratch, TextRoom& 
         text = lower_case(text);
         break;
       case Step::kStripAccents:
-        text = without(text, is_nonspacing_mark);
+        text = without(text, is_combining_mark);
         break;
       case Step::kStrip:
         text = strip(text, step.left, step.right);

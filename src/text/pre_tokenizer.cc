@@ -92,7 +92,7 @@ void PreTokenizer::add(const Json& spec, const std::string& where, int depth) {
     add_split(R"([\p{P}!-/:-@\[-`{-~])",
               behavior_of(fields.string_or("behavior", "Isolated"), where), where);
   } else if (type == "Whitespace") {
-    add_split(R"(\w+|[^\w\s]+)", Behavior::kRemoved, where, true);
+    add_split(fmt::format(R"([{0}]+|[^{0}\s]+)", kWordCodes), Behavior::kRemoved, where, true);
   } else if (type == "WhitespaceSplit") {
     add_split(R"(\s)", Behavior::kRemoved, where);
   } else if (type == "Metaspace") {

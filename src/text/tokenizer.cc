@@ -97,6 +97,24 @@ void measure_tokens(Impl& impl, bool shrinks) {
   impl.max_token_bytes *= kFormShrinks;
 }
 
+namespace {
+
+/// Appends what stands on a side of a text: what the file says, else a role's token.
+void add_side(const std::vector<int32_t>& side, int32_t role, const char* name,
+              std::vector<int32_t>& ids) {
+  UM_CHECK(!side.empty() || role >= 0, "tokenizer: has no {} token, but one was asked for", name);
+  if (side.empty()) ids.push_back(role);
+  ids.insert(ids.end(), side.begin(), side.end());
+}
+
+}  // namespace
+
+std::vector<int32_t> Tokenizer::front() const {
+  std::vector<int32_t> ids;
+  if (add_bos()) add_side(impl_->frame.front, bos_id(), "BOS", ids);
+  return ids;
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   if (bounds_.max_tokens >= 0 && impl_->max_token_bytes > 0 &&
       text.size() / impl_->max_token_bytes > static_cast<uint64_t>(bounds_.max_tokens))
@@ -109,10 +127,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
   if (!is_utf8(text)) text = repaired = repair_utf8(text);
   EncodeGuard guard(bounds_);
   std::vector<int32_t> ids;
-  if (options.add_bos) {
-    UM_CHECK(bos_id() >= 0, "tokenizer: has no BOS token, but one was asked for");
-    ids.push_back(bos_id());
-  }
+  if (options.add_bos) add_side(impl_->frame.front, bos_id(), "BOS", ids);
   if (impl_->json) {
     impl_->pipeline->encode(text, options.parse_special, guard, ids, options.outside);
   } else if (options.parse_special) {
@@ -120,10 +135,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOption
   } else {
     Encoding{*impl_, guard, ids}.literal(text, true);
   }
-  if (options.add_eos) {
-    UM_CHECK(eos_id() >= 0, "tokenizer: has no EOS token, but one was asked for");
-    ids.push_back(eos_id());
-  }
+  if (options.add_eos) add_side(impl_->frame.behind, eos_id(), "EOS", ids);
   guard.check(ids.size());
   return ids;
 }

@@ -32,8 +32,8 @@ struct SpecialToken {
 };
 
 struct EncodeOptions {
-  bool add_bos = false;
-  bool add_eos = false;
+  bool add_bos = false;  ///< what the tokenizer puts in front of a text, BOS unless it says more
+  bool add_eos = false;  ///< what it puts behind, likewise EOS
   /// True: special tokens written in the text become their ids. False (for text of users): they are
   /// plain text, and no special id can come out.
   bool parse_special = false;
@@ -108,10 +108,13 @@ class Tokenizer {
   int32_t eos_id() const;
   int32_t pad_id() const;
   int32_t unk_id() const;
-  /// `add_bos_token` of tokenizer_config.json: whether prompts and documents begin with BOS.
+  /// Whether prompts and documents begin with BOS, or what a post_processor has in its place:
+  /// `add_bos_token` of tokenizer_config.json, else the post_processor.
   bool add_bos() const;
-  /// `add_eos_token`: whether raw texts end with EOS.
+  /// The same of their ends: `add_eos_token`.
   bool add_eos() const;
+  /// The tokens that prompts begin with; none unless add_bos().
+  std::vector<int32_t> front() const;
   bool has_byte_fallback() const;
 
   /// tokenizer_config.json with what other side files say, or as made for a model without one.

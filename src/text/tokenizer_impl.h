@@ -10,6 +10,7 @@
 
 #include "core/keyed_hash.h"
 #include "text/pipeline.h"
+#include "text/post_processor.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer.h"
 
@@ -30,6 +31,7 @@ struct Tokenizer::Impl {
   std::vector<std::string> surfaces;    // by id: bytes it stands for
   std::array<int32_t, 256> byte_ids{};  // `<0xNN>` or -1
   int32_t bos = -1, eos = -1, pad = -1, unk = -1;
+  TextFrame frame;  // around raw texts; of an empty side BOS, EOS
   bool add_bos = true, add_eos = false;
   bool prefix_space = true;        // SentencePiece adds a space before each text
   bool strip_first_space = false;  // decoding drops one space at the very start

@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "text/config_tokens.h"
 #include "text/decoder.h"
+#include "text/post_processor.h"
 #include "text/tokenizer_impl.h"
 
 namespace um {
@@ -205,38 +206,21 @@ std::vector<AddedToken> place_added(Impl& impl, const std::vector<AddedToken>& a
   return literal;
 }
 
-/// The id that a TemplateProcessing puts in front of (or behind) a text, or -1.
-int32_t template_id(const Impl& impl, const Json* processor, bool front, int depth = 0) {
-  if (processor == nullptr || !processor->is_object() || depth > 8) return -1;
-  const auto list = processor->find("processors");
-  if (list != processor->end() && list->is_array()) {
-    int32_t id = -1;
-    for (const Json& part : *list) id = std::max(id, template_id(impl, &part, front, depth + 1));
-    return id;
-  }
-  const auto single = processor->find("single");
-  if (single == processor->end() || !single->is_array() || single->empty()) return -1;
-  const Json& edge = front ? single->front() : single->back();
-  if (!edge.is_object() || !edge.contains("SpecialToken")) return -1;
-  const Json& token = edge["SpecialToken"];
-  if (!token.is_object() || !token.contains("id") || !token["id"].is_string()) return -1;
-  return find_piece(impl, token["id"].get<std::string>());
-}
-
-void read_roles(Impl& impl, const Json* processor, const TokenizerRoles& roles,
-                const std::string& name) {
+void read_roles(Impl& impl, TextFrame frame, const TokenizerRoles& roles, const std::string& name) {
   const auto known = [&](int32_t id) {
     return id >= 0 && static_cast<size_t>(id) < impl.pieces.size() ? id : -1;
   };
-  const int32_t bos = template_id(impl, processor, true);
+  const std::vector<int32_t>& front = frame.front;
   impl.unk = named_id(impl, "unk_token", impl.unk, name);
-  impl.bos = named_id(impl, "bos_token", bos >= 0 ? bos : known(roles.bos), name);
+  impl.bos = named_id(impl, "bos_token", front.empty() ? known(roles.bos) : front[0], name);
   impl.eos = named_id(impl, "eos_token", known(roles.eos), name);
   impl.pad = named_id(impl, "pad_token", known(roles.pad), name);
-  impl.add_bos = flag_of(impl.config, "add_bos_token", bos >= 0) && impl.bos >= 0;
-  const int32_t last = template_id(impl, processor, false);
-  impl.add_eos =
-      flag_of(impl.config, "add_eos_token", last >= 0 && last == impl.eos) && impl.eos >= 0;
+  const auto adds = [&](const char* flag, const std::vector<int32_t>& side, int32_t role) {
+    return flag_of(impl.config, flag, !side.empty()) && (!side.empty() || role >= 0);
+  };
+  impl.add_bos = adds("add_bos_token", front, impl.bos);
+  impl.add_eos = adds("add_eos_token", frame.behind, impl.eos);
+  impl.frame = std::move(frame);
 }
 
 }  // namespace
@@ -282,7 +266,10 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
   impl->pipeline =
       std::make_unique<Pipeline>(Normalizer(part("normalizer"), where + ": normalizer"),
                                  std::move(pre), std::move(bpe), added, literal);
-  read_roles(*impl, root.find("post_processor"), roles, config_name);
+  read_roles(*impl,
+             read_post_processor(part("post_processor"), where + ": post_processor",
+                                 std::ssize(impl->pieces)),
+             roles, config_name);
   measure_tokens(*impl, impl->pipeline->shrinks());
   return Tokenizer(std::move(impl)).with_warnings(std::move(warnings));
 }

@@ -96,11 +96,16 @@ bool is_white_space(int32_t code) {
 
 bool is_word_code(int32_t code) {
   const auto category = utf8proc_category(code);
-  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_PC;
+  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) return true;
+  const auto within = [&](int32_t first, int32_t last) { return code >= first && code <= last; };
+  const bool circled = within(0x24B6, 0x24E9) || within(0x1F130, 0x1F149) ||
+                       within(0x1F150, 0x1F169) || within(0x1F170, 0x1F189);
+  return category == UTF8PROC_CATEGORY_PC || circled || within(0x200C, 0x200D);
 }
 
-bool is_nonspacing_mark(int32_t code) {
-  return utf8proc_category(code) == UTF8PROC_CATEGORY_MN;
+bool is_combining_mark(int32_t code) {
+  const auto category = utf8proc_category(code);
+  return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
 }
 
 // ASCII is its own normal form. Of a run of it only the last character can change, by the marks

@@ -16,10 +16,15 @@ void append_code(std::string& text, int32_t code);
 
 /// White_Space of the Unicode standard: U+3000 and U+00A0 too.
 bool is_white_space(int32_t code);
-/// Letters, marks, numbers and connectors: what `\w` matches.
+/// What `\w` matches in the expressions of Hugging Face's tokenizers themselves (those in files are
+/// of another language): Alphabetic, marks, decimal digits, connectors, joiners (UTS 18, annex C).
 bool is_word_code(int32_t code);
-/// A mark that takes no room of its own (category Mn).
-bool is_nonspacing_mark(int32_t code);
+/// The same as a class of PCRE2, without its brackets.
+inline constexpr const char* kWordCodes =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169})"
+    R"(\x{1F170}-\x{1F189}\x{200C}\x{200D})";
+/// Categories Mn, Mc and Me.
+bool is_combining_mark(int32_t code);
 
 /// What separates the four normal forms.
 struct NormalForm {

@@ -67,6 +67,10 @@ void check_options(const RunOptions& options) {
   refuse(!data.weights.empty() && data.weights.size() != data.path.size(),
          fmt::format("data.weights: expected one for each of {} corpora, found {}",
                      data.path.size(), data.weights.size()));
+  for (const std::string& change : options.model.set)
+    for (const char* role : {"bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id"})
+      refuse(change.starts_with(std::string(role) + "="),
+             fmt::format("model.set: {} is that of the corpus' tokenizer", role));
   refuse(options.train.final_lr > options.train.lr && options.train.schedule != "constant",
          fmt::format("train.final_lr {} is above train.lr {}", options.train.final_lr,
                      options.train.lr));

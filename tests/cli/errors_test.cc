@@ -6,6 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/sampling_flags.h"
+#include "core/error.h"
 #include "core/files.h"
 #include "core/safetensors.h"
 #include "tests/cli/program_util.h"
@@ -86,6 +88,14 @@ TEST_F(CliErrors, WrongUsage) {
   expect_error({"quantize", "nano-ultra", "--out", "q", "--bits", "2"}, 2, {"--bits", "4.5"});
   expect_error({"inspect", "nano-ultra", "--threads", "-3"}, 2, {"--threads"});
   expect_error({"tokenizer", "decode", "--tokenizer", "x", "1", "zwei"}, 1, {"x"});
+}
+
+TEST(SamplingFlagsTest, ATokenHasOneBias) {
+  SamplingFlags flags;
+  flags.logit_bias = {"7:1", "8:2", "7:1"};
+  EXPECT_NO_THROW(flags.resolve(std::nullopt));
+  flags.logit_bias.emplace_back("8:-2");
+  EXPECT_THROW(flags.resolve(std::nullopt), UsageError);
 }
 
 TEST_F(CliErrors, SuggestionsAreNear) {

@@ -242,6 +242,14 @@ TEST(FieldsTest, PairsAreCutWhereANameFollows) {
   fields.set("set", {"a=1,b.c=[1,2],d=x,y", "e={\"k\": 1, \"m=\": 2}", "f"});
   EXPECT_EQ(pairs, (std::vector<std::string>{"a=1", "b.c=[1,2]", "d=x,y", "e={\"k\": 1, \"m=\": 2}",
                                              "f"}));
+  fields.set("set", {"a=1,a=1", "a=1"});
+  EXPECT_EQ(pairs.size(), 3u);
+  try {
+    fields.set("set", {"a=1,b=2", "a=3"});
+    ADD_FAILURE();
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(), "--set: \"a=1\" and \"a=3\"; give one of them");
+  }
 }
 
 TEST(FieldsTest, HelpShowsDefaultUnitAndRange) {

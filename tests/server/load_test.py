@@ -127,6 +127,20 @@ class Load(unittest.TestCase):
         finally:
             self.assertEqual(server.terminate(), 0)
 
+    def test_pieces_of_a_long_text_take_memory_for_the_answer_only(self):
+        server = Server(WORK)
+        try:
+            server.post("/tokenize", content="warm", with_pieces=True)
+            before = server.resident_bytes()
+            for _ in range(3):
+                answer = server.post("/tokenize", content="!1" * 500_000, with_pieces=True, return_token_strs=True)[1]
+                self.assertEqual(len(answer["tokens"]), answer["count"])
+                self.assertEqual(len(answer["token_strs"]), answer["count"])
+            if not WORK.sanitized:
+                self.assertLess(server.resident_bytes() - before, 150 << 20, "tens of bytes for each of the text's")
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
     def test_a_cache_that_is_too_small_for_all(self):
         server = Server(WORK, "--cache-tokens", "2048", "--max-queue", "500")
         roomy = Server(WORK, "--cache-tokens", "65536")

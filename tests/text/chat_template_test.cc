@@ -283,6 +283,11 @@ TEST(ChatTemplate, ContentsAsTheTemplateReadsThem) {
       "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}[{{ part.text }}]"
       "{% endfor %}{% else %}{{ '<' + m.content + '>' }}{% endif %}{% endfor %}";
   EXPECT_EQ(render(mixed, text), "<be>[hi]");
+  const char* const quoted =
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+      "{% for part in m.content %}{{ {'output': part.text}|tojson }}{% endfor %}{% endif %};"
+      "{% endfor %}";
+  EXPECT_EQ(render(quoted, parts), R"({"output": "a"}{"output": "b"};)");
 }
 
 TEST(ChatTemplate, ATextThatVanishesIsAnError) {

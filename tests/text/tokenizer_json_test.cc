@@ -124,7 +124,8 @@ TEST(TokenizerJson, RolesFromTemplateConfigAndModel) {
   EXPECT_EQ(Tokenizer::from_json(to_text(json), "", "t", {.bos = 3, .eos = 999}).eos_id(), -1);
   json["post_processor"] = {
       {"type", "TemplateProcessing"},
-      {"single", {{{"SpecialToken", {{"id", "<|end|>"}}}}, {{"Sequence", {{"id", "A"}}}}}}};
+      {"single", {{{"SpecialToken", {{"id", "<|end|>"}}}}, {{"Sequence", {{"id", "A"}}}}}},
+      {"special_tokens", {{"<|end|>", {{"ids", {262}}}}}}};
   EXPECT_TRUE(make(json).add_bos());
   EXPECT_EQ(make(json).encode("h", {.add_bos = true}), (Ids{262, make(json).encode("h")[0]}));
   EXPECT_FALSE(make(json, R"({"add_bos_token": false})").add_bos());
@@ -540,6 +541,9 @@ void expect_peer_agrees(const std::vector<Job>& jobs, bool decoded) {
       const Ids ids = t.encode(text, {.parse_special = true});
       const Ids expected = (*reply)[i]["ids"][k].get<Ids>();
       ASSERT_EQ(ids, expected) << "tokenizer " << i << ", text " << quote(text);
+      const Ids framed =
+          t.encode(text, {.add_bos = t.add_bos(), .add_eos = t.add_eos(), .parse_special = true});
+      ASSERT_EQ(framed, (*reply)[i]["framed"][k].get<Ids>()) << i << quote(text);
       if (!decoded) continue;
       EXPECT_EQ(t.decode(ids), (*reply)[i]["texts"][k]) << i << quote(text);
       EXPECT_EQ(t.decode(ids, false), (*reply)[i]["kept"][k]) << i << quote(text);
@@ -549,8 +553,81 @@ void expect_peer_agrees(const std::vector<Job>& jobs, bool decoded) {
 
 TEST(TokenizersPeer, AgreesOnEveryPart) {
   std::vector<Job> jobs;
-  for (const Json& json : variants()) jobs.push_back({make(json), random_texts(150, jobs.size())});
+  for (const Json& json : variants()) {
+    jobs.push_back({make(json), random_texts(150, jobs.size())});
+    jobs.back().texts.push_back("he\u0301 l\u093el\u20dd");     // marks of all three categories
+    jobs.back().texts.push_back("a½ ②b ⅫⒶ\u200dx ²h_e\u203f");  // numbers, and what is a word
+  }
   expect_peer_agrees(jobs, false);
+}
+
+/// What stands around texts: tokens of no role, several, of several ids, of several steps.
+TEST(TokenizersPeer, AgreesOnWhatStandsAroundTexts) {
+  const auto token = [](const char* name) {
+    return Json{{"SpecialToken", {{"id", name}, {"type_id", 0}}}};
+  };
+  const Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const Json other = {{"Sequence", {{"id", "B"}, {"type_id", 0}}}};
+  const auto frame = [&](const Json& single) {
+    const auto entry = [](const char* name, const Json& ids) {
+      return Json{
+          {"id", name}, {"ids", ids}, {"tokens", std::vector<std::string>(ids.size(), name)}};
+    };
+    return Json{{"type", "TemplateProcessing"},
+                {"single", single},
+                {"pair", {text, other}},
+                {"special_tokens",
+                 {{"<|end|>", entry("<|end|>", {262})},
+                  {"<think>", entry("<think>", {263})},
+                  {"two", entry("two", {5, 263})}}}};
+  };
+  const Json end = token("<|end|>"), think = token("<think>"), two = token("two");
+  const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", false}};
+  const Json bert = {
+      {"type", "BertProcessing"}, {"sep", {"<think>", 263}}, {"cls", {"<|end|>", 262}}};
+  const Json roberta = {{"type", "RobertaProcessing"},
+                        {"sep", {"<|end|>", 262}},
+                        {"cls", {"<think>", 263}},
+                        {"trim_offsets", true},
+                        {"add_prefix_space", false}};
+  std::vector<Job> jobs;
+  for (const Json& processor :
+       {frame({text}), frame({end, text}), frame({text, end}), frame({end, think, text, two}),
+        frame({two, text, think, end}), bert, roberta, bytes,
+        sequence_of("processors", {frame({end, text}), bytes, frame({think, text, end})}),
+        sequence_of("processors", {bytes, sequence_of("processors", {bert})})}) {
+    Json json = tiny_json();
+    json["post_processor"] = processor;
+    for (const char* config : {"", R"({"bos_token": "<think>", "eos_token": "<|end|>"})"})
+      jobs.push_back({make(json, config), {"hello the", "", "<think>"}});
+  }
+  expect_peer_agrees(jobs, false);
+}
+
+TEST(TokenizerJson, RefusesWhatCannotStandAroundTexts) {
+  const auto fault = [](const char* processor) -> std::string {
+    Json json = tiny_json();
+    json["post_processor"] = Json::parse(processor);
+    try {
+      make(json);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return {};
+  };
+  for (const auto& [processor, expected] : std::vector<std::pair<const char*, const char*>>{
+           {R"({"type": "Other"})", "post_processor: type \"Other\": expected TemplateProcessing"},
+           {R"({"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 264]})",
+            "cls: 264 is no id below 264"},
+           {R"({"type": "TemplateProcessing", "single": [], "special_tokens": {}})",
+            "expected the text A once"},
+           {R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}],
+                "special_tokens": {}})",
+            "\"x\""}})
+    EXPECT_NE(fault(processor).find(expected), std::string::npos) << fault(processor);
+  std::string deep = R"({"type": "ByteLevel"})";
+  for (int i = 0; i < 20; ++i) deep = R"({"type": "Sequence", "processors": [)" + deep + "]}";
+  EXPECT_NE(fault(deep.c_str()).find("more than 8 levels"), std::string::npos);
 }
 
 /// Without a decoder, tokens have a space between, in whole texts and in streams.

@@ -139,6 +139,9 @@ TEST_F(TrainerTest, OneTrainingPerDirectory) {
 
 TEST_F(TrainerTest, MistypedModelFieldsAreUsageErrors) {
   RunOptions options = testing::small_run(data_, 2);
+  options.model.set = {"eos_token_id=2"};
+  EXPECT_EQ(error_of([&] { train("mistyped", options); }),
+            "model.set: eos_token_id is that of the corpus' tokenizer");
   options.model.set = {"vocab_sise=320"};
   EXPECT_THROW(train("mistyped", options), UsageError);
   const std::string message = error_of([&] { train("mistyped", options); });
