@@ -51,11 +51,9 @@ fs::path unlisted_file(const fs::path& directory, const JsonObject& digests) {
   return {};
 }
 
-/// The first fault of a checkpoint: "PATH: what is wrong".
-std::optional<std::string> find_fault(const fs::path& directory, DigestScope scope) {
+std::optional<std::string> find_fault_by(const JsonObject& digests, const fs::path& directory,
+                                         DigestScope scope) {
   const fs::path list = directory / kFile;
-  const Json json = read_json_file(list);
-  const JsonObject digests(json, list.string());
   for (const char* part : {"model", "training"}) {
     if (part == std::string_view("training") && scope == DigestScope::model) break;
     const JsonObject files = digests.object(part);
@@ -71,12 +69,19 @@ std::optional<std::string> find_fault(const fs::path& directory, DigestScope sco
   return std::nullopt;
 }
 
-bool is_whole(const fs::path& directory) {
+/// The first fault of a checkpoint: "PATH: what is wrong", which the list itself may have.
+std::optional<std::string> find_fault(const fs::path& directory, DigestScope scope) {
+  const fs::path list = directory / kFile;
   try {
-    return path_exists(directory / kFile) && !find_fault(directory, DigestScope::all);
-  } catch (const Error&) {
-    return false;
+    const Json json = read_json_file(list);
+    return find_fault_by(JsonObject(json, list.string()), directory, scope);
+  } catch (const Error& error) {
+    return error.what();
   }
+}
+
+bool is_whole(const fs::path& directory) {
+  return path_exists(directory / kFile) && !find_fault(directory, DigestScope::all);
 }
 
 /// Whether it is one of a run's checkpoints, step-N.

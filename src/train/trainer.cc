@@ -475,9 +475,13 @@ void Trainer::save() {
   saved_step_ = state_.step;
 }
 
+/// Whether something that is done `every` so many steps (0: never) is done at this one.
+bool Trainer::due(int64_t every) const {
+  return every > 0 && state_.step % every == 0;
+}
+
 void Trainer::after_step() {
   const LogOptions& log = options_.log;
-  const auto due = [this](int64_t every) { return every > 0 && state_.step % every == 0; };
   if (due(log.eval_every)) validate();
   if (due(log.sample_every)) write_samples();
   if (due(log.checkpoint_every)) save();
@@ -497,9 +501,9 @@ fs::path Trainer::run() {
     interrupted = hooks_.interrupted && hooks_.interrupted();
     if (!interrupted) open_phase();  // a checkpoint at a phase's end is that phase's
   }
-  if (!interrupted && options_.log.eval_every > 0 && state_.step % options_.log.eval_every != 0)
-    validate();
-  if (!interrupted) write_samples();
+  const LogOptions& log = options_.log;
+  if (!interrupted && log.eval_every > 0 && !due(log.eval_every)) validate();
+  if (!interrupted && !due(log.sample_every)) write_samples();
   if (saved_step_ != state_.step) save();
   refresh_report(false);
   return last_checkpoint_;

@@ -71,6 +71,7 @@ class Trainer {
   void step();
   void measure(const std::vector<Batch>& batches, const StepLosses& losses, double norm, double lr,
                double seconds, bool skipped);
+  bool due(int64_t every) const;
   void after_step();
   void validate();
   void write_samples();

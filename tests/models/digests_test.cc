@@ -81,8 +81,10 @@ TEST_F(DigestsTest, EveryDamageIsNamed) {
   expect(weights + ": 99 bytes; 100 were written", "");
   fs::remove(weights);
   expect(weights + ": missing", "");
-  write_file_atomic(directory / "digests.json", "{");
-  expect((directory / "digests.json").string(), "");
+  for (const char* list : {"{", "", "{}", R"({"model": 1, "training": {}})"}) {
+    write_file_atomic(directory / "digests.json", list);
+    expect((directory / "digests.json").string(), "no older checkpoint is whole; if you changed");
+  }
 }
 
 TEST_F(DigestsTest, ModelsDoNotReadTrainingStates) {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <thread>
 #include <utility>
 
@@ -83,6 +84,24 @@ TEST_F(TrainerTest, Learns) {
   ASSERT_EQ(losses.size(), 150u);
   EXPECT_GT(losses[0], 4.5);  // the untrained model knows nothing of 320 tokens
   EXPECT_LT(losses.back(), 0.6 * losses[0]);
+}
+
+TEST_F(TrainerTest, SamplesAreWrittenOnceAStep) {
+  RunOptions options = testing::small_run(data_, 4);
+  options.log.sample_prompts = {"a"};
+  for (const auto& [every, expected] :
+       std::map<int64_t, std::vector<int64_t>>{{2, {2, 4}}, {3, {3, 4}}, {0, {4}}}) {
+    options.log.sample_every = every;
+    TrainerHooks hooks;
+    hooks.sample = [](const Model&, const std::string& prompt, int64_t) { return prompt; };
+    const fs::path run = run_path(fmt::format("sampled {}", every));
+    Trainer(options, run, cpu_device(), false, hooks).run();
+    std::vector<int64_t> steps;
+    for_each_line(run / "samples.jsonl", [&](std::string_view line) {
+      if (const auto sample = parse_sample_line(line)) steps.push_back(sample->step);
+    });
+    EXPECT_EQ(steps, expected) << every;
+  }
 }
 
 TEST_F(TrainerTest, SameSeedSameBits) {
