@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <thread>
 
+#include "cli/bench_measure.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "core/error.h"
+#include "kernels/cpu/onednn_rate.h"
 #include "kernels/registry.h"
 #include "models/config.h"
 
@@ -61,6 +64,41 @@ const char* environment(const char* name) {
   return value == nullptr ? "unset" : value;
 }
 
+/// What products can reach here, and the memory.
+struct Rates {
+  std::optional<double> f32, bf16, int8;  ///< operations per second
+  double read = 0;                        ///< bytes per second
+};
+
+Rates measure_rates() {
+  constexpr int64_t kSide = 2048;
+  constexpr int kTries = 5;
+  return {onednn_rate(ProductType::f32, kSide, kTries),
+          onednn_rate(ProductType::bf16, kSide, kTries),
+          onednn_rate(ProductType::int8, kSide, kTries), read_bandwidth()};
+}
+
+OrderedJson to_json(const Rates& rates) {
+  const auto or_null = [](const std::optional<double>& rate) {
+    return rate ? OrderedJson(*rate) : OrderedJson();
+  };
+  return {{"f32_flops_per_s", or_null(rates.f32)},
+          {"bf16_flops_per_s", or_null(rates.bf16)},
+          {"int8_ops_per_s", or_null(rates.int8)},
+          {"read_bytes_per_s", rates.read}};
+}
+
+std::string text_of(const Rates& rates) {
+  const auto of = [&](const char* type, const std::optional<double>& rate) {
+    if (!rate) return fmt::format("{}: no fast kernel", type);
+    return rates.f32 && rate != rates.f32
+               ? fmt::format("{} {:.0f} ({:.1f} times f32)", type, *rate / 1e9, *rate / *rates.f32)
+               : fmt::format("{} {:.0f}", type, *rate / 1e9);
+  };
+  return fmt::format("{}, {}, {} Gop/s; reading {:.1f} GB/s", of("f32", rates.f32),
+                     of("bf16", rates.bf16), of("int8", rates.int8), rates.read / 1e9);
+}
+
 OrderedJson to_json(const Globals& globals) {
   OrderedJson kernels = OrderedJson::object();
   for (const Kernels* table : available_kernels())
@@ -92,8 +130,12 @@ void print_kernels() {
   }
 }
 
-void info(const Globals& globals, bool json) {
-  if (json) return print_json(to_json(globals));
+void info(const Globals& globals, bool json, bool rates) {
+  if (json) {
+    OrderedJson all = to_json(globals);
+    if (rates) all["rates"] = to_json(measure_rates());
+    return print_json(all);
+  }
   const auto row = [](const char* label, const std::string& text) {
     fmt::print("  {:<16}{}\n", label, text);
   };
@@ -105,6 +147,7 @@ void info(const Globals& globals, bool json) {
   row("memory", bytes_text(memory_bytes()));
   row("device", globals.device().name());
   row("integers", std::string(integer_products(best_cpu_kernels())));
+  if (rates) row("products", text_of(measure_rates()));
   row("waiting", fmt::format("GOMP_SPINCOUNT={} OMP_WAIT_POLICY={}", environment("GOMP_SPINCOUNT"),
                              environment("OMP_WAIT_POLICY")));
   row("compiler", __VERSION__);
@@ -118,8 +161,13 @@ void add_info(CLI::App& app, Globals& globals) {
   CLI::App* command =
       add_command(app, "info", "this machine, and the kernels there are for it", globals);
   auto json = std::make_shared<bool>(false);
+  auto rates = std::make_shared<bool>(false);
+  command->add_flag(
+      "--rates", *rates,
+      "measure what large matrix products reach in f32, bf16 and int8 (oneDNN's), and "
+      "how fast memory is read: some seconds");
   add_json_flag(command, *json);
-  run_with(command, globals, [json, &globals] { info(globals, *json); });
+  run_with(command, globals, [json, rates, &globals] { info(globals, *json, *rates); });
 }
 
 }  // namespace um

@@ -360,6 +360,15 @@ TEST_F(Commands, ForeignTokensAreRefused) {
 TEST_F(Commands, InfoNamesTheKernels) {
   const Json info = run_json({"info"});
   EXPECT_TRUE(info["kernels"]["matmul"].contains("ref"));
+  EXPECT_FALSE(info.contains("rates"));
+}
+
+TEST_F(Commands, InfoMeasuresRates) {
+  const Json rates = run_json({"info", "--rates"})["rates"];
+  EXPECT_GT(rates["f32_flops_per_s"], 1e8);
+  EXPECT_GT(rates["read_bytes_per_s"], 1e8);
+  EXPECT_TRUE(rates["bf16_flops_per_s"].is_null() || rates["bf16_flops_per_s"] > 1e8);
+  EXPECT_TRUE(rates["int8_ops_per_s"].is_null() || rates["int8_ops_per_s"] > 1e8);
 }
 
 }  // namespace
