@@ -1,5 +1,7 @@
 // The program: finds the command, turns errors into one line and an exit code (0 done, 1 failed, 2
 // wrong usage, 128 + N ended by signal N).
+#include <malloc.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
@@ -163,8 +165,9 @@ int run(int argc, char** argv) {
 }  // namespace um
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_DFL);  // `ultramoe ... | head` ends quietly, as other tools do
-  std::signal(SIGXFSZ, SIG_IGN);  // a write over `ulimit -f` fails, and says so
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);  // what is large goes back to the system at once
+  std::signal(SIGPIPE, SIG_DFL);         // `ultramoe ... | head` ends quietly, as other tools do
+  std::signal(SIGXFSZ, SIG_IGN);         // a write over `ulimit -f` fails, and says so
   um::remove_unfinished_on_signals();
   um::settle_openmp_waiting(argv);
   return um::run(argc, argv);

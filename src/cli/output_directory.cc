@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/paths.h"
 #include "data/dataset.h"
+#include "models/digests.h"
 #include "models/weights.h"
 #include "text/tokenizer_hash.h"
 #include "train/resume.h"
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 
 /// A model, run or corpus has a tokenizer, or may have one, which is a part of it.
 Holding holding_of(const fs::path& directory) {
+  if (is_unfinished(directory)) return Holding::nothing;
   if (path_exists(directory / "config.json") || has_weights(directory)) return Holding::model;
   if (has_run(directory)) return Holding::run;
   if (path_exists(directory / kManifestName)) return Holding::corpus;

@@ -314,7 +314,7 @@ void Conversion::write_directory(uint64_t shard_bytes,
 
 void Conversion::write(uint64_t shard_bytes,
                        const std::function<void(uint64_t, uint64_t)>& progress) const {
-  UM_CHECK(!path_exists(to_gguf_ ? to_ : to_ / "config.json"),
+  UM_CHECK(!path_exists(to_gguf_ ? to_ : to_ / "config.json") || is_unfinished(to_),
            "{}: there is a model here; name a new one or remove it", to_.string());
   uint64_t written = 0;
   const auto done = [&](uint64_t bytes) {

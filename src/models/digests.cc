@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFile = "digests.json";
+constexpr const char* kUnfinished = "unfinished";
 
 std::string crc_text(std::span<const std::byte> bytes) {
   return fmt::format("{:08x}", crc32_of(bytes));
@@ -115,6 +116,7 @@ CheckpointDirectory::CheckpointDirectory(const fs::path& directory,
                                          std::function<bool(std::string_view name)> is_training)
     : output_(directory), is_training_(std::move(is_training)) {
   output_.clean();
+  write_file_atomic(output_.path() / kFile, to_text({{kUnfinished, true}}) + "\n");
 }
 
 void CheckpointDirectory::seal() {
@@ -131,8 +133,21 @@ void CheckpointDirectory::seal() {
   sync_directory(directory);
 }
 
+bool is_unfinished(const fs::path& directory) {
+  if (!path_exists(directory / kFile)) return false;
+  try {
+    const Json json = read_json_file(directory / kFile);
+    return json.is_object() && json.contains(kUnfinished);
+  } catch (const Error&) {
+    return false;  // damaged is something else
+  }
+}
+
 void check_digests(const fs::path& directory, DigestScope scope) {
   if (!path_exists(directory / kFile)) return;
+  UM_CHECK(!is_unfinished(directory),
+           "{}: not complete: the command that wrote it was ended; run it again, or remove it",
+           directory.string());
   const std::optional<std::string> fault = find_fault(directory, scope);
   if (!fault) return;
   std::string others;

@@ -16,7 +16,8 @@ inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
 inline constexpr const char* kTrainingStateFile = "training_state.json";
 
 /// A directory that a model is written into; without `keep()` what is new in it goes
-/// (OutputDirectory).
+/// (OutputDirectory). Until it is sealed its digests.json says that it is not complete, for what a
+/// killed writer leaves.
 class CheckpointDirectory {
  public:
   /// `is_training(name)` says which of the files only training reads.
@@ -35,6 +36,9 @@ class CheckpointDirectory {
   OutputDirectory output_;
   std::function<bool(std::string_view name)> is_training_;
 };
+
+/// Whether the writer of a directory was ended before it was complete.
+bool is_unfinished(const std::filesystem::path& directory);
 
 /// Which files a reader needs.
 enum class DigestScope { model, all };

@@ -265,10 +265,11 @@ std::shared_ptr<const ChatRequest> read_responses_chat(const Service& service, c
     return std::ssize(chat_prompt(service.chat_template(), service.tokenizer(), chat));
   };
   auto chat = chat_without(0);
-  if (!request.truncate || length(*chat) < context) return chat;
+  const size_t turns = user_turns(request);
+  if (!request.truncate || turns < 2 || length(*chat) < context) return chat;
   const int64_t asked = chat->params.max_tokens;
   const int64_t room = asked < 0 ? context / 4 : std::min(asked, context / 2);
-  size_t low = 1, high = std::max<size_t>(user_turns(request), 2) - 1;
+  size_t low = 1, high = turns - 1;
   while (low < high) {
     const size_t middle = (low + high) / 2;
     if (length(*chat_without(middle)) + room <= context)

@@ -88,9 +88,25 @@ FormatSpec structured_outputs(const Body& body) {
   bad_field(name, "expected one of json, regex, choice, json_object");
 }
 
+/// An answer has one form.
+void refuse_several(const Json& body) {
+  const char* first = nullptr;
+  for (const char* name : {"structured_outputs", "json_schema", "guided_json", "regex",
+                           "guided_regex", "guided_choice", "response_format"}) {
+    const Json* field = field_of(body, name);
+    if (field == nullptr) continue;
+    const bool text = name == std::string_view("response_format") && field->is_object() &&
+                      field->value("type", Json()) == "text";
+    if (text) continue;
+    if (first != nullptr) bad_field(name, "there is {} too: give one of them", first);
+    first = name;
+  }
+}
+
 }  // namespace
 
 FormatSpec parse_format(const Body& body) {
+  refuse_several(body.json);
   const auto given = [&](const char* name) { return field_of(body.json, name); };
   const auto named = [](FormatSpec format, const char* name) {
     format.field = name;

@@ -180,6 +180,10 @@ HttpReader::HttpReader(HttpReader&&) noexcept = default;
 HttpReader& HttpReader::operator=(HttpReader&&) noexcept = default;
 HttpReader::~HttpReader() = default;
 
+size_t HttpReader::held() const {
+  return text_.size() + (parser_ == nullptr ? 0 : parser_->body.size());
+}
+
 const HttpHead& HttpReader::head() const {
   return parser_->head;
 }

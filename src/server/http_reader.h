@@ -35,8 +35,9 @@ class HttpReader {
   bool take_body(std::string_view bytes);
   /// The complete body, unzipped; "" where it has not been taken. Throws HttpError.
   std::string finish();
-  /// Whether anything has come.
+  /// Whether anything has come, and how much of it is kept.
   bool begun() const { return has_head() || !text_.empty(); }
+  size_t held() const;
 
  private:
   class Parser;

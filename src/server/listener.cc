@@ -186,9 +186,9 @@ void Listener::evict() {
   const auto rank = [&](const Pending& pending) {
     return std::pair(!pending.request, connections[pending.record.client]);
   };
-  auto victim = pending_.begin();
-  for (auto at = pending_.begin(); at != pending_.end(); ++at)
-    if (rank(*at) > rank(*victim)) victim = at;
+  const auto victim =
+      std::max_element(pending_.begin(), pending_.end(),
+                       [&](const Pending& a, const Pending& b) { return rank(a) < rank(b); });
   if (victim->request)
     refuse(*victim->connection, victim->record, {503, "too many connections"}, 0);
   pending_.erase(victim);
@@ -224,7 +224,32 @@ bool Listener::receive(Pending& pending) {
   if (request.take_body(bytes)) return hand_over(pending);
   if (first && request.head().wants_continue)
     pending.connection->send("HTTP/1.1 100 Continue\r\n\r\n", std::chrono::seconds(0));
+  bound_held();
   return true;
+}
+
+/// Ends requests that are not there yet until the others take no more than they may: of the client
+/// that has sent most, those with most, the oldest first. Whoever sends one request is the last.
+void Listener::bound_held() {
+  const size_t limit = std::max(limits_.held_bytes, 2 * limits_.request.body_bytes);
+  for (;;) {
+    size_t all = 0;
+    std::map<std::string_view, size_t> by_client;
+    for (const Pending& pending : pending_) {
+      if (!pending.request) continue;
+      all += pending.request->held();
+      by_client[pending.record.client] += pending.request->held();
+    }
+    if (all <= limit) return;
+    const auto rank = [&](const Pending& pending) {
+      return pending.request ? std::pair(by_client[pending.record.client], pending.request->held())
+                             : std::pair(size_t{0}, size_t{0});
+    };
+    const auto victim =
+        std::max_element(pending_.begin(), pending_.end(),
+                         [&](const Pending& a, const Pending& b) { return rank(a) < rank(b); });
+    end(*victim, {503, "too many requests whose bodies are not there yet"});
+  }
 }
 
 bool Listener::hand_over(Pending& pending) {

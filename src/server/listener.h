@@ -29,7 +29,8 @@ struct Received {
 struct ListenerLimits {
   size_t max_connections = 512;  ///< that are answered at once
   HttpLimits request = {};
-  double read_timeout = 30;  ///< seconds for a whole request to come
+  size_t held_bytes = 64 << 20;  ///< of requests that are not there yet, all together
+  double read_timeout = 30;      ///< seconds for a whole request to come
 };
 
 /// What the listener calls, on its own thread; none may wait or throw.
@@ -75,6 +76,7 @@ class Listener {
   void wait(std::vector<bool>& ready, bool& incoming);
   void accept_all();
   void evict();
+  void bound_held();
   bool advance(Pending& pending);
   bool receive(Pending& pending);
   bool hand_over(Pending& pending);

@@ -244,6 +244,34 @@ std::string token_text(const Tokenizer& tokenizer, int32_t id) {
   return id >= 0 ? tokenizer.piece(id) : std::string();
 }
 
+/// What tokenizer_config.json calls a token: a text, or an object with it; else empty.
+std::string token_text(const Json& value) {
+  const Json text = value.is_object() ? value.value("content", Json()) : value;
+  return text.is_string() ? text.get<std::string>() : std::string();
+}
+
+/// The special tokens that a template sees by their names, as in transformers: the roles, and what
+/// else the config names so.
+std::map<std::string, std::string> named_tokens(const Tokenizer& tokenizer) {
+  std::map<std::string, std::string> tokens;
+  const auto add = [&](const Json& fields) {
+    for (const auto& [name, value] : fields.items())
+      if (const std::string text = token_text(value); name.ends_with("_token") && !text.empty())
+        tokens[name] = text;
+  };
+  const Json& config = tokenizer.config();
+  for (const char* key : {"extra_special_tokens", "model_specific_special_tokens"})
+    if (config.contains(key) && config[key].is_object()) add(config[key]);
+  add(config);
+  const std::pair<const char*, int32_t> roles[] = {{"bos_token", tokenizer.bos_id()},
+                                                   {"eos_token", tokenizer.eos_id()},
+                                                   {"pad_token", tokenizer.pad_id()},
+                                                   {"unk_token", tokenizer.unk_id()}};
+  for (const auto& [name, id] : roles)
+    if (id >= 0) tokens[name] = tokenizer.piece(id);
+  return tokens;
+}
+
 }  // namespace
 
 ChatSources find_chat_sources(const fs::path& path) {
@@ -288,7 +316,7 @@ ChatTemplate ChatTemplate::from_source(std::string source, const std::string& na
                                        const Tokenizer& tokenizer) {
   ChatTemplate out;
   out.bos_ = token_text(tokenizer, tokenizer.bos_id());
-  out.eos_ = token_text(tokenizer, tokenizer.eos_id());
+  out.tokens_ = named_tokens(tokenizer);
   const bool pangu = has_pangu_marks(tokenizer);
   if (source.empty() && pangu) {
     out.pangu_ = true;
@@ -346,8 +374,7 @@ MarkedText ChatTemplate::render_once(const TemplateInput& input, const OrderedJs
   JinjaTemplate::Variables variables = {
       {"messages", JinjaValue::list(std::move(values))},
       {"add_generation_prompt", JinjaValue::boolean(input.add_generation_prompt)}};
-  if (!bos_.empty()) variables.emplace_back("bos_token", JinjaValue::string(bos_));
-  if (!eos_.empty()) variables.emplace_back("eos_token", JinjaValue::string(eos_));
+  for (const auto& [name, text] : tokens_) variables.emplace_back(name, JinjaValue::string(text));
   // Hugging Face gives templates `tools` and `documents` always, none where there are none.
   variables.emplace_back(
       "tools", input.tools.empty() ? JinjaValue::none() : JinjaValue::from_json(input.tools, true));

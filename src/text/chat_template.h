@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -84,7 +85,8 @@ class ChatTemplate {
                          uint64_t work) const;
   void probe();
 
-  std::string source_, fault_, bos_, eos_;
+  std::string source_, fault_, bos_;
+  std::map<std::string, std::string> tokens_;  ///< special tokens by their names: "pad_token"
   bool pangu_ = false;
   ThinkingSwitch thinking_;
   ContentForms contents_;

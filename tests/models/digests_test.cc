@@ -64,6 +64,25 @@ TEST_F(DigestsTest, WholeCheckpointsPass) {
   EXPECT_EQ(fault(directory), "");
 }
 
+TEST_F(DigestsTest, WhatAKilledWriterLeavesIsNotComplete) {
+  const fs::path directory = top_ / "killed", copy = top_ / "copy";
+  {
+    const CheckpointDirectory output(directory);
+    write_file_atomic(directory / "config.json", "{}");
+    fs::copy(directory, copy, fs::copy_options::recursive);  // as SIGKILL leaves it
+  }
+  EXPECT_FALSE(fs::exists(directory)) << "an exception leaves nothing";
+  EXPECT_TRUE(is_unfinished(copy));
+  EXPECT_EQ(fault(copy), copy.string() +
+                             ": not complete: the command that wrote it was ended; run "
+                             "it again, or remove it");
+  CheckpointDirectory again(copy);
+  again.seal();
+  again.keep();
+  EXPECT_FALSE(is_unfinished(copy));
+  EXPECT_EQ(fault(copy), "");
+}
+
 TEST_F(DigestsTest, EveryDamageIsNamed) {
   const fs::path directory = make("step-1");
   const std::string weights = (directory / "weights").string();

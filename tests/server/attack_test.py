@@ -46,6 +46,33 @@ def post(fields=b"", body=b'{"prompt": "the", "max_tokens": 1}'):
     return b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n" + fields + b"\r\n" + body
 
 
+class Unfinished(unittest.TestCase):
+    def test_what_is_kept_of_requests_that_never_end_is_bounded(self):
+        server = Server(WORK, "--read-timeout", "60")
+        try:
+            self.assertEqual(status(raw(post(b"Content-Length: 34\r\n"), server)), 200)
+            before = server.resident_bytes()
+            held, refused = [], 0
+            for _ in range(60):
+                connection = server.socket(20)
+                held.append(connection)
+                connection.sendall(post(b"Content-Length: 8000000\r\n", b""))
+                try:
+                    connection.sendall(b" " * 3_000_000)
+                except OSError:
+                    refused += 1
+            grown = server.resident_bytes() - before
+            self.assertEqual(status(raw(post(b"Content-Length: 34\r\n"), server)), 200)
+            for connection in held:
+                connection.close()
+            time.sleep(1)
+            if not WORK.sanitized:
+                self.assertLess(grown, 130 << 20, "180 MB were sent")
+                self.assertLess(server.resident_bytes() - before, 40 << 20, "nothing is there any more")
+        finally:
+            self.assertEqual(server.terminate(), 0)
+
+
 class Smuggling(unittest.TestCase):
     """Requests that two readers could understand differently."""
 

@@ -114,6 +114,7 @@ void NumberSet::intersect(const NumberSet& other) {
   } else if (other.whole) {
     whole = other.whole;
   }
+  pointless = pointless || other.pointless;
   const auto add = [](auto& list, const auto& more) {
     for (const auto& one : more)
       if (std::find(list.begin(), list.end(), one) == list.end()) list.push_back(one);

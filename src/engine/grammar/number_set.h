@@ -42,6 +42,7 @@ struct NumberSet {
     auto operator<=>(const Bound&) const = default;
   };
   std::optional<bool> whole = {};  ///< only whole numbers; only others
+  bool pointless = false;          ///< nor such as 1.0: draft 4's integers, among listed values
   std::vector<Bound> bounds = {};
   std::vector<MultipleOf> multiples = {};
 

@@ -311,6 +311,7 @@ bool SchemaAlgebra::contains(const Cell& cell, const Node& value) {
   if (cell.kind == Cell::kNumber) {
     const auto number = Decimal::parse(value.dump());
     work(cell.number.bounds.size() + cell.number.multiples.size());
+    if (cell.number.pointless && value.is_number_float()) return false;
     return number && cell.number.contains(*number);
   }
   const auto size = static_cast<int64_t>(

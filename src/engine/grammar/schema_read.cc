@@ -289,6 +289,7 @@ class SchemaReader {
       made.push_back(SchemaAlgebra::everything()[kind->second]);
       made.back().spoken = Cell::kSaid;
       if (whole) made.back().number.whole = true;
+      made.back().number.pointless = whole && draft_ == 4;
     }
     return made;
   }
