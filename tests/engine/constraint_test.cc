@@ -90,6 +90,23 @@ TEST(JsonSchemaConstraint, ContainsCountsAsEvaluatedFromDraft2020On) {
     EXPECT_FALSE(lets_through(*alone, text)) << text;
 }
 
+/// In draft 4 an integer is written without a point; later 1.0 is one.
+TEST(JsonSchemaConstraint, IntegersOfDraft4) {
+  const std::string listed = R"("type": ["integer", "string"], "enum": [1.0, 2, "a"]})";
+  const auto lets = [&](const char* draft, const char* text) {
+    return lets_through(
+        *walk_factory().json_schema(
+            fmt::format(R"({{"$schema": "http://json-schema.org/{}/schema#", )", draft) + listed),
+        text);
+  };
+  EXPECT_TRUE(lets("draft-07", "1.0"));
+  EXPECT_FALSE(lets("draft-04", "1.0"));
+  for (const char* draft : {"draft-04", "draft-07"}) {
+    EXPECT_TRUE(lets(draft, "2"));
+    EXPECT_TRUE(lets(draft, "\"a\""));
+  }
+}
+
 TEST(JsonSchemaConstraint, LeapSeconds) {
   const auto check = [](const char* format, std::vector<const char*> right,
                         std::vector<const char*> wrong) {

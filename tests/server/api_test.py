@@ -454,6 +454,8 @@ class Responses(unittest.TestCase):
         kept = respond(input=long, truncation="auto")
         self.assertLess(kept["usage"]["input_tokens"], 2048)
         self.assertGreater(kept["usage"]["input_tokens"], 600)
+        status, answer = SERVER.post("/v1/responses", input="geese " * 3000, truncation="auto")  # one turn is not shortened
+        self.assertEqual((status, answer["error"]["param"], answer["error"]["code"]), (400, "input", "context_length_exceeded"))
         self.assertEqual(respond(input="a", truncation="auto")["usage"]["input_tokens"], respond(input="a")["usage"]["input_tokens"])
 
     def test_logprobs(self):

@@ -153,6 +153,12 @@ TEST(ChatRequest, Formats) {
             2u);
   EXPECT_EQ(refused(R"("response_format": {"type": "json_schema"})"), "response_format");
   EXPECT_EQ(refused(R"("guided_choice": [])"), "guided_choice");
+  // An answer has one form.
+  EXPECT_EQ(refused(R"("response_format": {"type": "json_object"}, "guided_regex": "a")"),
+            "response_format");
+  EXPECT_EQ(refused(R"("guided_json": {}, "guided_choice": ["a"])"), "guided_choice");
+  EXPECT_EQ(chat(R"("response_format": {"type": "text"}, "guided_regex": "a")").params.format.regex,
+            "a");
 }
 
 TEST(ChatPrompt, ToolsAreDescribedAndTheirTextStaysPlain) {

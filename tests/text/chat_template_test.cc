@@ -167,6 +167,17 @@ TEST(ChatTemplate, BosComesOnce) {
               (std::vector<int32_t>{256, 'h', 'i'}));
 }
 
+TEST(ChatTemplate, SeesSpecialTokensByTheirNames) {
+  const Tokenizer t = byte_tokenizer({"<s>", "<pad>", "<img>", "<snd>"}, R"({
+      "bos_token": "<s>", "pad_token": {"content": "<pad>"}, "image_token": "<img>",
+      "extra_special_tokens": {"audio_token": "<snd>"}, "add_bos_token": false, "mask_token": null})");
+  EXPECT_EQ(ChatTemplate::from_source("{{ bos_token }}{{ pad_token }}{{ image_token }}"
+                                      "{{ audio_token }}{{ mask_token }}{{ messages[0].content }}",
+                                      "t", t)
+                .encode(t, talk(kHi)),
+            (std::vector<int32_t>{256, 257, 258, 259, 'h', 'i'}));
+}
+
 TEST(ChatTemplate, VariablesOfClients) {
   const Tokenizer t = byte_tokenizer({});
   const auto render = [&](const std::string& source, const TemplateInput& input) {
