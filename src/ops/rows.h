@@ -17,11 +17,13 @@ namespace um {
 struct RowCodes {
   std::vector<uint8_t> codes;          ///< one for each channel, as a panel keeps them
   std::vector<float> scales, offsets;  ///< one for each group; offsets where the format has them
+  /// What coded ones are multiples of: one for each kCodedChannels channels, in f16's range.
+  std::vector<float> units, offset_units;
 };
 
 struct Rows {
   Tensor values;   ///< f32, bf16 or i8 [..., cols]; of panels i8 [padded rows, bytes of a row]
-  Tensor scales;   ///< f32 or f16 [rows, groups] where the format has scales, else undefined
+  Tensor scales;   ///< f32, f16 or i8 [rows, scale_elements(cols)] where the format has scales
   Tensor offsets;  ///< likewise, where it has offsets
   RowFormat format = {};
 
