@@ -107,7 +107,18 @@ Rows::Rows(const Tensor& plain) : values(plain) {
   format = plain.dtype() == DType::bf16 ? kBf16Rows : kF32Rows;
 }
 
+RowPart new_parts(Device& device, const RowFormat& format) {
+  return [&device, panels = format.is_panels()](const std::string& name, Shape shape, DType dtype) {
+    return panels && name != "values" ? Tensor::zeros(device, shape, dtype)
+                                      : Tensor::empty(device, shape, dtype);
+  };
+}
+
 Rows Rows::empty(Device& device, Shape shape, RowFormat format, int64_t unit) {
+  return made(shape, format, unit, new_parts(device, format));
+}
+
+Rows Rows::made(Shape shape, RowFormat format, int64_t unit, const RowPart& part) {
   Rows rows;
   rows.format = format;
   int64_t stored = 1;
@@ -121,16 +132,11 @@ Rows Rows::empty(Device& device, Shape shape, RowFormat format, int64_t unit) {
     stored = panel_rows(panel_row(stored, rows.unit_));
     shape = {stored, format.value_bytes(cols)};
   }
-  rows.values = Tensor::empty(device, shape, values_type(format.type));
+  rows.values = part("values", shape, values_type(format.type));
   const Shape scales{stored, format.scale_elements(cols)};
   const DType type = scales_type(format.scale_type);
-  // Zeros in panels, so that padding is no number of its own.
-  const auto numbers = [&] {
-    return format.is_panels() ? Tensor::zeros(device, scales, type)
-                              : Tensor::empty(device, scales, type);
-  };
-  if (format.has_scales()) rows.scales = numbers();
-  if (format.offsets) rows.offsets = numbers();
+  if (format.has_scales()) rows.scales = part("scales", scales, type);
+  if (format.offsets) rows.offsets = part("offsets", scales, type);
   return rows;
 }
 
