@@ -2,6 +2,7 @@
 #include "models/mapped.h"
 
 #include <array>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -149,6 +150,8 @@ void write_mapped(const ModelConfig& config, const WeightTypes& weights, const W
     if (loaded != nullptr) loaded->release();
     loaded = param;
     param->allocate(cpu_device());
+    // Padding of panels, which nobody writes, has a value, too.
+    if (param->codes) std::memset(param->codes.values.raw(), 0, param->codes.values.bytes());
     load_param(*param, source);
   };
   const Description description{weights, config.mtp_layers, config.tie_embeddings};

@@ -19,7 +19,7 @@ struct RowCodes {
   std::vector<uint8_t> codes;          ///< one for each channel, as a panel keeps them
   std::vector<float> scales, offsets;  ///< one for each group; offsets where the format has them
   /// What coded ones are multiples of: one for each kCodedChannels channels, in f16's range.
-  std::vector<float> units, offset_units;
+  std::vector<float> units = {}, offset_units = {};
 };
 
 /// Makes a part of rows, which is called "values", "scales" or "offsets".
