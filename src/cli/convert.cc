@@ -6,6 +6,7 @@
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/output_file.h"
+#include "models/checkpoint.h"
 #include "models/config.h"
 
 namespace um {
@@ -17,7 +18,7 @@ using OrderedJson = nlohmann::ordered_json;
 struct Flags {
   std::string from, out, type = "auto";
   double shard_gb = 5;
-  bool dry_run = false, json = false;
+  bool mapped = false, dry_run = false, json = false;
 };
 
 /// "model.layers.3.mlp.up_proj.weight and 12 more"
@@ -67,7 +68,42 @@ void check_output(const Conversion& conversion, const fs::path& out) {
     check_output_directory(out, {});
 }
 
+Conversion::Progress shown_on(Progress& line) {
+  return [&line](uint64_t done, uint64_t total) {
+    if (!line.due()) return;
+    line.show(fmt::format("{} of {}", bytes_text(static_cast<double>(done)),
+                          bytes_text(static_cast<double>(total))));
+  };
+}
+
+/// A model in the layout of memory.
+void run_mapped(const Flags& flags) {
+  const auto chosen = weights_of(flags.type);
+  if (!chosen && flags.type != "auto")
+    throw UsageError("--mapped: a model runs in auto, f32, bf16, w8a8 or w4a8, not in --type " +
+                     flags.type);
+  if (fs::path(flags.out).extension() == ".gguf")
+    throw UsageError("--mapped: --out names a directory, not a .gguf file");
+  const Conversion conversion(find_model(flags.from), flags.out, std::nullopt);
+  const WeightTypes weights =
+      chosen ? *chosen : stored_weights(conversion.config(), conversion.source());
+  const int64_t bytes = weight_bytes(conversion.config(), weights);
+  if (!flags.dry_run) check_output(conversion, flags.out);
+  if (!flags.json)
+    fmt::print("{}  in the layout of memory, most in {}, {}\n", bold(flags.out),
+               format_name(weights.matrices), bytes_text(static_cast<double>(bytes)));
+  Progress line;
+  if (!flags.dry_run) conversion.write_mapped(weights, shown_on(line));
+  if (flags.json)
+    print_json({{"out", flags.out},
+                {"format", "mapped"},
+                {"weights", format_name(weights.matrices)},
+                {"bytes", bytes},
+                {"written", !flags.dry_run}});
+}
+
 void run(const Flags& flags) {
+  if (flags.mapped) return run_mapped(flags);
   std::optional<IntegerFiles> packed;
   for (const RowFormat& format : {kW8Rows, kW4Rows})
     if (flags.type == format_name(format)) packed = format;
@@ -81,13 +117,8 @@ void run(const Flags& flags) {
   if (!flags.dry_run) check_output(conversion, flags.out);
   if (!flags.json) print_plan(conversion, flags);
   if (!flags.dry_run) {
-    Progress progress;
-    conversion.write(static_cast<uint64_t>(flags.shard_gb * 1e9),
-                     [&](uint64_t done, uint64_t total) {
-                       if (!progress.due()) return;
-                       progress.show(fmt::format("{} of {}", bytes_text(static_cast<double>(done)),
-                                                 bytes_text(static_cast<double>(total))));
-                     });
+    Progress line;
+    conversion.write(static_cast<uint64_t>(flags.shard_gb * 1e9), shown_on(line));
   }
   if (flags.json) print_json(to_json(conversion, flags));
 }
@@ -120,6 +151,9 @@ void add_convert(CLI::App& app, Globals& globals) {
       ->add_option("--shard-size", flags->shard_gb, "largest safetensors file in GB; 0: no limit")
       ->type_name("GB")
       ->capture_default_str();
+  command->add_flag("--mapped", flags->mapped,
+                    "in the layout of memory, for this program only: used in place, so that it "
+                    "starts at once and processes share it");
   command->add_flag("--dry-run", flags->dry_run, "only say what would be written, and what lost");
   add_json_flag(command, flags->json);
   run_with(command, globals, [flags] { run(*flags); });

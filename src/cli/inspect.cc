@@ -11,6 +11,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "models/mapped.h"
 #include "models/model_weights.h"
 #include "ops/devices.h"
 
@@ -53,6 +54,14 @@ std::vector<Part> parts_of(const ParameterCount& count) {
 /// Also makes the config follow what the weights are.
 Weights check_weights(ModelConfig& config, const fs::path& directory) {
   Weights weights;
+  if (is_mapped(directory)) {
+    const SafetensorsFile file(directory / kMappedFile);
+    map_model(directory, cpu_device(), std::nullopt, &weights.warnings);  // throws if they differ
+    weights.found = true;
+    weights.bytes = file.file().bytes().size();
+    weights.tensors = file.tensors().size();
+    return weights;
+  }
   if (!has_weights(directory)) return weights;
   weights.found = true;
   {

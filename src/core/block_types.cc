@@ -13,7 +13,8 @@
 namespace um {
 namespace {
 
-constexpr bool kOffsets = true, kHalf = true;
+constexpr bool kOffsets = true;
+constexpr BlockScales kHalf = BlockScales::f16, kCoded = BlockScales::coded;
 constexpr std::array<BlockFormat, 16> kFormats{{
     {BlockType::f32, "F32", 1, 4},
     {BlockType::f16, "F16", 1, 2},
@@ -22,15 +23,15 @@ constexpr std::array<BlockFormat, 16> kFormats{{
     {BlockType::q5_0, "Q5_0", 32, 22, 32, -16, 15, !kOffsets, kHalf},
     {BlockType::q5_1, "Q5_1", 32, 24, 32, 0, 31, kOffsets, kHalf},
     {BlockType::q8_0, "Q8_0", 32, 34, 32, -128, 127, !kOffsets, kHalf},
-    {BlockType::q2_k, "Q2_K", 256, 84, 16, 0, 3, kOffsets, !kHalf},
-    {BlockType::q3_k, "Q3_K", 256, 110, 16, -4, 3, !kOffsets, !kHalf},
-    {BlockType::q4_k, "Q4_K", 256, 144, 32, 0, 15, kOffsets, !kHalf},
-    {BlockType::q5_k, "Q5_K", 256, 176, 32, 0, 31, kOffsets, !kHalf},
-    {BlockType::q6_k, "Q6_K", 256, 210, 16, -32, 31, !kOffsets, !kHalf},
+    {BlockType::q2_k, "Q2_K", 256, 84, 16, 0, 3, kOffsets, kCoded},
+    {BlockType::q3_k, "Q3_K", 256, 110, 16, -4, 3, !kOffsets, kCoded},
+    {BlockType::q4_k, "Q4_K", 256, 144, 32, 0, 15, kOffsets, kCoded},
+    {BlockType::q5_k, "Q5_K", 256, 176, 32, 0, 31, kOffsets, kCoded},
+    {BlockType::q6_k, "Q6_K", 256, 210, 16, -32, 31, !kOffsets, kCoded},
     {BlockType::iq4_nl, "IQ4_NL", 32, 18, 32, -127, 113, !kOffsets, kHalf},
-    {BlockType::iq4_xs, "IQ4_XS", 256, 136, 32, -127, 113, !kOffsets, !kHalf},
+    {BlockType::iq4_xs, "IQ4_XS", 256, 136, 32, -127, 113, !kOffsets, kCoded},
     {BlockType::bf16, "BF16", 1, 2},
-    {BlockType::mxfp4, "MXFP4", 32, 17, 32, -12, 12, !kOffsets, !kHalf},
+    {BlockType::mxfp4, "MXFP4", 32, 17, 32, -12, 12, !kOffsets},
 }};
 
 /// Names by number, empty where the number is not in use.
@@ -102,10 +103,11 @@ void read_q8_0(Bytes in, BlockIntegers& out) {
 /// scales[16] | qs[64] | d | dmin. Each half of 128 elements takes 32 bytes, two bits at a time.
 void read_q2_k(Bytes in, BlockIntegers& out) {
   const Bytes scales = in, qs = in + 16;
-  const float d = half_at(in + 80), dmin = half_at(in + 82);
+  out.unit = half_at(in + 80);
+  out.offset_unit = -half_at(in + 82);
   for (size_t j = 0; j < 16; ++j) {
-    out.scales[j] = d * static_cast<float>(scales[j] & 15);
-    out.offsets[j] = -(dmin * static_cast<float>(scales[j] >> 4));
+    out.scales[j] = out.unit * static_cast<float>(scales[j] & 15);
+    out.offsets[j] = out.offset_unit * static_cast<float>(scales[j] >> 4);
   }
   for (size_t i = 0; i < 256; ++i)
     out.q[i] = small(qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3);
@@ -115,11 +117,11 @@ void read_q2_k(Bytes in, BlockIntegers& out) {
 /// bytes 8-11; a bit of hmask that is not set takes 4 away.
 void read_q3_k(Bytes in, BlockIntegers& out) {
   const Bytes hmask = in, qs = in + 32, packed = in + 96;
-  const float d = half_at(in + 108);
+  out.unit = half_at(in + 108);
   for (size_t j = 0; j < 16; ++j) {
     const int low = j < 8 ? packed[j] & 15 : packed[j - 8] >> 4;
     const int high = packed[8 + j % 4] >> (j / 4 * 2) & 3;
-    out.scales[j] = d * static_cast<float>((low | high << 4) - 32);
+    out.scales[j] = out.unit * static_cast<float>((low | high << 4) - 32);
   }
   for (size_t i = 0; i < 256; ++i) {
     const int low = qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
@@ -142,12 +144,13 @@ void scale_min(Bytes s, size_t j, int& scale, int& min) {
 /// d | dmin | scales[12] | qs[128]: 64 elements to 32 bytes, low nibbles first. Q5_K has qh[32]
 /// before qs, a bit plane for each sub-block.
 void read_q4_or_q5_k(Bytes in, Bytes high, Bytes qs, BlockIntegers& out) {
-  const float d = half_at(in), dmin = half_at(in + 2);
+  out.unit = half_at(in);
+  out.offset_unit = -half_at(in + 2);
   for (size_t j = 0; j < 8; ++j) {
     int scale = 0, min = 0;
     scale_min(in + 4, j, scale, min);
-    out.scales[j] = d * static_cast<float>(scale);
-    out.offsets[j] = -(dmin * static_cast<float>(min));
+    out.scales[j] = out.unit * static_cast<float>(scale);
+    out.offsets[j] = out.offset_unit * static_cast<float>(min);
     for (size_t l = 0; l < 32; ++l) {
       const uint8_t both = qs[j / 2 * 32 + l];
       int q = j % 2 == 0 ? both & 15 : both >> 4;
@@ -159,9 +162,9 @@ void read_q4_or_q5_k(Bytes in, Bytes high, Bytes qs, BlockIntegers& out) {
 
 /// ql[128] | qh[64] | scales[16] | d, in two halves of 128 elements.
 void read_q6_k(Bytes in, BlockIntegers& out) {
-  const float d = half_at(in + 208);
+  out.unit = half_at(in + 208);
   for (size_t j = 0; j < 16; ++j)
-    out.scales[j] = d * static_cast<float>(static_cast<int8_t>(in[192 + j]));
+    out.scales[j] = out.unit * static_cast<float>(static_cast<int8_t>(in[192 + j]));
   for (size_t i = 0; i < 256; ++i) {
     const size_t half = i / 128, quarter = i % 128 / 32, l = i % 32;
     const uint8_t both = in[half * 64 + quarter % 2 * 32 + l];
@@ -195,11 +198,11 @@ void read_iq4_nl(Bytes in, BlockIntegers& out) {
 
 /// d | high bits of the scales | low bits | qs[128]: sub-blocks of 32 with scales of six bits.
 void read_iq4_xs(Bytes in, BlockIntegers& out) {
-  const float d = half_at(in);
+  out.unit = half_at(in);
   const int highs = in[2] | in[3] << 8;
   for (size_t j = 0; j < 8; ++j) {
     const int low = in[4 + j / 2] >> (j % 2 * 4) & 15, high = highs >> (2 * j) & 3;
-    out.scales[j] = d * static_cast<float>((low | high << 4) - 32);
+    out.scales[j] = out.unit * static_cast<float>((low | high << 4) - 32);
     read_values(kNonLinear, in + 8 + 16 * j, out.q.data() + 32 * j);
   }
 }

@@ -30,6 +30,13 @@ enum class BlockType : uint32_t {
   mxfp4 = 39,
 };
 
+/// How a block's scales and offsets are kept.
+enum class BlockScales : uint8_t {
+  f32,    ///< no narrower type holds them
+  f16,    ///< each as an f16
+  coded,  ///< integers of at most 8 bits times an f16 of the block (another for offsets)
+};
+
 struct BlockFormat {
   BlockType type;
   std::string_view name;  ///< as llama.cpp writes it: "Q4_K"
@@ -39,7 +46,7 @@ struct BlockFormat {
   size_t group = 0;             ///< elements that share a scale
   int lowest = 0, highest = 0;  ///< integer
   bool offsets = false;         ///< groups have an offset beside the scale
-  bool half_scales = false;     ///< f16 holds every scale and offset
+  BlockScales scales = BlockScales::f32;
 };
 
 /// The format with this number; null for one that we cannot read.
@@ -58,6 +65,7 @@ std::string_view readable_block_types();
 struct BlockIntegers {
   std::array<int8_t, 256> q;
   std::array<float, 16> scales, offsets;
+  float unit = 0, offset_unit = 0;  ///< of coded ones: each is an integer times this
 };
 
 /// The integers of one block of a type that keeps them. `source` need not be aligned.

@@ -93,10 +93,12 @@ using TensorSink = std::function<void(std::span<const std::byte>)>;
 using TensorSource = std::function<void(const TensorSpec&, const TensorSink&)>;
 
 /// Writes one file atomically. `source` is called once per tensor in file order: alignment
-/// descending, then name. Throws Error for duplicate names or a source of the wrong length.
+/// descending, then name. The first begins at a multiple of `alignment` bytes. Throws Error for
+/// duplicate names or a source of the wrong length.
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorSpec> tensors,
                        const TensorSource& source,
-                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+                       const std::map<std::string, std::string>& metadata = {{"format", "pt"}},
+                       size_t alignment = 8);
 
 /// The same for tensors in memory.
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,

@@ -27,7 +27,7 @@ void sort_for_file(std::vector<TensorSpec>& tensors) {
 
 std::string make_header(const std::vector<TensorSpec>& tensors,
                         const std::map<std::string, std::string>& metadata,
-                        const std::string& where) {
+                        const std::string& where, size_t alignment) {
   Json header = Json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
@@ -41,7 +41,8 @@ std::string make_header(const std::vector<TensorSpec>& tensors,
     offset = end;
   }
   std::string text = to_text(header);
-  text.append((8 - text.size() % 8) % 8, ' ');
+  const size_t begin = sizeof(uint64_t) + text.size();
+  text.append((alignment - begin % alignment) % alignment, ' ');
   return text;
 }
 
@@ -66,9 +67,9 @@ std::vector<std::vector<TensorSpec>> split(const std::vector<TensorSpec>& tensor
 
 void write_safetensors(const fs::path& path, std::vector<TensorSpec> tensors,
                        const TensorSource& source,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata, size_t alignment) {
   sort_for_file(tensors);
-  const std::string header = make_header(tensors, metadata, path.string());
+  const std::string header = make_header(tensors, metadata, path.string(), alignment);
   const uint64_t length = header.size();
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));

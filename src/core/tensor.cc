@@ -10,13 +10,18 @@ namespace um {
 struct Tensor::Buffer {
   Buffer(Device& device, size_t bytes)
       : device(device), bytes(bytes), data(device.allocator().allocate(bytes)) {}
+  Buffer(Device& device, size_t bytes, const std::byte* data, std::shared_ptr<const void> owner)
+      : device(device), bytes(bytes), data(const_cast<std::byte*>(data)), owner(std::move(owner)) {}
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { device.allocator().release(data, bytes); }
+  ~Buffer() {
+    if (owner == nullptr) device.allocator().release(data, bytes);
+  }
 
   Device& device;
   size_t bytes;
   void* data;
+  std::shared_ptr<const void> owner;  ///< null: the device's memory
 };
 
 namespace {
@@ -75,6 +80,18 @@ Tensor Tensor::empty(Device& device, Shape shape, DType dtype) {
   tensor.buffer_ =
       std::allocate_shared<Buffer>(RecordOf<Buffer>(device.allocator()), device,
                                    static_cast<size_t>(shape.count()) * dtype_size(dtype));
+  return tensor;
+}
+
+Tensor Tensor::over(Device& device, Shape shape, DType dtype, const std::byte* data,
+                    std::shared_ptr<const void> owner) {
+  Tensor tensor;
+  tensor.shape_ = shape;
+  tensor.dtype_ = dtype;
+  tensor.ld_ = tensor.cols();
+  tensor.buffer_ = std::allocate_shared<Buffer>(
+      RecordOf<Buffer>(device.allocator()), device,
+      static_cast<size_t>(shape.count()) * dtype_size(dtype), data, std::move(owner));
   return tensor;
 }
 

@@ -46,6 +46,10 @@ class Tensor {
   /// New memory, contents unspecified.
   static Tensor empty(Device& device, Shape shape, DType dtype = DType::f32);
   static Tensor zeros(Device& device, Shape shape, DType dtype = DType::f32);
+  /// Elements that lie in memory of another's, which is kept for as long as it is needed, and which
+  /// nobody writes to (a mapped file).
+  static Tensor over(Device& device, Shape shape, DType dtype, const std::byte* data,
+                     std::shared_ptr<const void> owner);
   /// Makes this a tensor as empty() gives, in the memory it has where the extents are the same and
   /// no other tensor sees it: for what is made anew in every step.
   void renew(Device& device, Shape shape, DType dtype);

@@ -13,6 +13,7 @@
 #include "models/config.h"
 #include "models/count.h"
 #include "models/expert_files.h"
+#include "models/mapped.h"
 #include "models/model_texts.h"
 #include "models/model_weights.h"
 #include "ops/devices.h"
@@ -30,6 +31,12 @@ void load_piece(const Param& param, const Piece& piece, const StoredWeight& stor
   for (int i = 0; i < piece.shape.rank(); ++i) expected.push_back(piece.shape[i]);
   check_weight(stored, piece.name, expected, where);
   if (!param.weight().device().dry()) read_weight(stored, param.weight(), piece.row);
+}
+
+void check_scales(const Param& param, const WeightSource& source) {
+  UM_CHECK(!param.codes || !param.codes.overflown(),
+           "{}: {}: values too large for the scales of {}; load it as bf16 or f32", source.where(),
+           param.name, format_name(param.codes.format));
 }
 
 /// Whether two matrices have the same values, however they are stored.
@@ -68,6 +75,7 @@ void write_values(DType from, std::span<const std::byte> values, DType to, const
 void load_param(const Param& param, const WeightSource& source) {
   for (const Piece& piece : param.pieces)
     load_piece(param, piece, source.at(piece.name), source.where());
+  check_scales(param, source);
 }
 
 void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings,
@@ -85,10 +93,7 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
       load_piece(*param, piece, stored, source.where());
       if (progress) progress(done += stored.bytes, all);
     }
-  for (const auto& param : model.params().all())
-    UM_CHECK(!param->codes || !param->codes.overflown(),
-             "{}: {}: values too large for the scales of {}; load it as bf16 or f32",
-             source.where(), param->name, format_name(param->codes.format));
+  for (const auto& param : model.params().all()) check_scales(*param, source);
   connect_experts(model, source, used);
   if (warnings == nullptr) return;
   warnings->insert(warnings->end(), source.warnings().begin(), source.warnings().end());
@@ -164,6 +169,11 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& dev
                                   std::vector<std::string>* warnings,
                                   std::optional<WeightTypes> weights, int64_t expert_bytes,
                                   const LoadProgress& progress) {
+  if (is_mapped(path)) {
+    UM_CHECK(expert_bytes <= 0, "{}: --expert-memory: a mapped model's experts are in its file",
+             path.string());
+    return map_model(path, device, weights, warnings);
+  }
   ModelConfig config = read_config(path);
   UM_CHECK(
       has_weights(path),

@@ -11,6 +11,7 @@
 #include "models/config.h"
 #include "models/digests.h"
 #include "models/gguf_model.h"
+#include "models/mapped.h"
 #include "models/model_weights.h"
 #include "text/chat_template.h"
 #include "text/tokenizer_hash.h"
@@ -312,10 +313,22 @@ void Conversion::write_directory(uint64_t shard_bytes,
   output.keep();
 }
 
-void Conversion::write(uint64_t shard_bytes,
-                       const std::function<void(uint64_t, uint64_t)>& progress) const {
+void Conversion::check_target() const {
   UM_CHECK(!path_exists(to_gguf_ ? to_ : to_ / "config.json") || is_unfinished(to_),
            "{}: there is a model here; name a new one or remove it", to_.string());
+}
+
+void Conversion::write_mapped(const WeightTypes& weights, const Progress& progress) const {
+  check_target();
+  CheckpointDirectory output(to_);
+  um::write_mapped(stored_, weights, source_, to_, progress);
+  write_texts();
+  output.seal();
+  output.keep();
+}
+
+void Conversion::write(uint64_t shard_bytes, const Progress& progress) const {
+  check_target();
   uint64_t written = 0;
   const auto done = [&](uint64_t bytes) {
     written += bytes;

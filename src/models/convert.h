@@ -32,6 +32,9 @@ std::string model_name(const std::filesystem::path& path);
 
 class Conversion {
  public:
+  /// Hears of every tensor that is done: bytes of all.
+  using Progress = std::function<void(uint64_t, uint64_t)>;
+
   /// Opens `from` (a directory or a .gguf file) and plans files of type `type` (nothing: as stored)
   /// at `to`: GGUF if it ends in .gguf, else a directory, whose matrices may be `packed` integers
   /// (pack_export.h). Throws Error if it cannot be done.
@@ -65,11 +68,13 @@ class Conversion {
   void write_plain(const TensorSpec& tensor, const TensorSink& sink) const;
   void write_texts() const;
 
-  /// Writes the files; a directory in shards of at most `shard_bytes` (0: one file). `progress`
-  /// hears of every tensor that is done: bytes of all.
-  void write(uint64_t shard_bytes, const std::function<void(uint64_t, uint64_t)>& progress) const;
+  /// Writes the files; a directory in shards of at most `shard_bytes` (0: one file).
+  void write(uint64_t shard_bytes, const Progress& progress) const;
+  /// Writes a directory whose weights are kept in `weights`, in the layout of memory (mapped.h).
+  void write_mapped(const WeightTypes& weights, const Progress& progress) const;
 
  private:
+  void check_target() const;
   void complete_ids();
   nlohmann::json description() const;
   void plan_gguf_file(std::optional<BlockType> type);

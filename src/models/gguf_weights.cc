@@ -17,12 +17,23 @@ DType kept_type(BlockType type) {
   return type == BlockType::f16 ? DType::f16 : DType::bf16;
 }
 
+ScaleType scale_type(BlockScales scales) {
+  if (scales == BlockScales::f32) return ScaleType::f32;
+  return scales == BlockScales::f16 ? ScaleType::f16 : ScaleType::coded;
+}
+
 /// The narrowest panels that hold a block type's integers.
 RowFormat panel_format(const BlockFormat& blocks) {
-  const bool four =
-      blocks.offsets ? blocks.highest < 16 : blocks.lowest >= -8 && blocks.highest < 8;
-  return {four ? RowType::panel4 : RowType::panel8, static_cast<int64_t>(blocks.group),
-          blocks.half_scales, blocks.offsets};
+  RowFormat format{RowType::panel8, static_cast<int64_t>(blocks.group), scale_type(blocks.scales),
+                   blocks.offsets};
+  for (const RowType type : {RowType::panel6, RowType::panel5, RowType::panel4}) {
+    RowFormat narrower = format;
+    narrower.type = type;
+    const int least = -narrower.middle();
+    if (blocks.lowest >= least && blocks.highest < least + (1 << row_type_bits(type)))
+      format = narrower;
+  }
+  return format;
 }
 
 /// The integers of a tensor in blocks, `columns` to a row.
@@ -34,6 +45,8 @@ StoredWeight::Codes block_codes(const BlockFormat& blocks, const std::byte* data
             out.codes.resize(count * blocks.elements);
             out.scales.resize(count * groups);
             out.offsets.resize(blocks.offsets ? count * groups : 0);
+            out.units.resize(count);
+            out.offset_units.resize(count);
             const std::byte* from = data + static_cast<size_t>(row) * count * blocks.bytes;
             BlockIntegers block{};
             for (size_t b = 0; b < count; ++b, from += blocks.bytes) {
@@ -41,6 +54,8 @@ StoredWeight::Codes block_codes(const BlockFormat& blocks, const std::byte* data
               for (size_t i = 0; i < blocks.elements; ++i)
                 out.codes[b * blocks.elements + i] =
                     static_cast<uint8_t>(block.q[i] + format.middle());
+              out.units[b] = block.unit;
+              out.offset_units[b] = block.offset_unit;
               std::copy_n(block.scales.begin(), groups, out.scales.data() + b * groups);
               if (blocks.offsets)
                 std::copy_n(block.offsets.begin(), groups, out.offsets.data() + b * groups);

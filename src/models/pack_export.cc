@@ -79,7 +79,7 @@ void for_rows(const std::string& name, const StoredWeight& weight, const RowForm
   for (int64_t begin = 0; begin < weight.rows(); begin += kRowsAtOnce) {
     const int64_t count = std::min(kRowsAtOnce, weight.rows() - begin);
     const std::vector<RowCodes> rows = codes_of(weight, format, begin, count);
-    check_scales(rows, format.half, name);
+    check_scales(rows, format, name);
     for (const RowCodes& row : rows) use(row);
   }
 }
@@ -109,7 +109,9 @@ std::vector<TensorSpec> packed_specs(const std::string& name, const StoredWeight
   return specs;
 }
 
-void check_scales(const std::vector<RowCodes>& rows, bool half, const std::string& where) {
+void check_scales(const std::vector<RowCodes>& rows, const RowFormat& format,
+                  const std::string& where) {
+  const bool half = format.scale_type == ScaleType::f16;
   for (const RowCodes& row : rows)
     for (const float scale : row.scales)
       UM_CHECK(std::isfinite(half ? f32_from_f16(f16_from_f32(scale)) : scale),

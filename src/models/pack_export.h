@@ -40,7 +40,8 @@ std::vector<TensorSpec> packed_specs(const std::string& name, const StoredWeight
                                      const RowFormat& format, IntegerForm form);
 /// Throws Error, which begins with `where`, for a scale that is not finite: of values that are no
 /// numbers, or too large for f16 where they are `half`.
-void check_scales(const std::vector<RowCodes>& rows, bool half, const std::string& where);
+void check_scales(const std::vector<RowCodes>& rows, const RowFormat& format,
+                  const std::string& where);
 /// Writes the contents of those: the weight's own integers where it has them in this format, else
 /// the nearest (round_row). Integers in words come before scales, as safetensors files have them:
 /// the scales are kept until they are asked for, so that each matrix is rounded once. I8 comes

@@ -236,9 +236,10 @@ void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, co
   const bool taken = whole || is_panel_group(block);
   const bool same = !zero || zero->blocks.columns == block;
   if (bits == 0 || !order.empty() || !taken || !same) return;
+  const bool half = !zero && scale.values.dtype == DType::f16;
   const RowFormat format{.type = bits <= 4 ? RowType::panel4 : RowType::panel8,
                          .group = whole ? kWholeRow : block,
-                         .half = !zero && scale.values.dtype == DType::f16,
+                         .scale_type = half ? ScaleType::f16 : ScaleType::f32,
                          .offsets = zero.has_value()};
   weight.codes = {format, [=](int64_t row, RowCodes& out) {
                     const int32_t middle = format.code_middle();

@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "core/paths.h"
 #include "models/gguf_model.h"
+#include "models/mapped.h"
 #include "models/quantized.h"
 
 namespace um {
@@ -295,6 +296,9 @@ bool has_weights(const fs::path& path) {
 
 WeightSource open_weights(const fs::path& path) {
   if (is_gguf(path)) return open_gguf_weights(path);
+  UM_CHECK(!is_mapped(path),
+           "{}: a model in the layout of memory, which only runs; use the one that it was made of",
+           path.string());
   const auto reader = std::make_shared<CheckpointReader>(path);
   WeightSource source(path.string());
   source.keep(reader);

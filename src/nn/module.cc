@@ -30,10 +30,14 @@ void Param::set_trainable(bool on) {
 }
 
 void Param::allocate(Device& device) {
+  place(new_parts(device, format));
+}
+
+void Param::place(const RowPart& part) {
   if (format.is_panels())
-    codes = Rows::empty(device, shape, format, panel_unit(shape.count() / shape[-1], pieces));
+    codes = Rows::made(shape, format, panel_unit(shape.count() / shape[-1], pieces), part);
   else
-    value = Tensor::empty(device, shape, format.type == RowType::bf16 ? DType::bf16 : DType::f32);
+    value = part("values", shape, format.type == RowType::bf16 ? DType::bf16 : DType::f32);
   if (trainable && value) value.set_slot(&slot);
 }
 

@@ -50,8 +50,9 @@ struct Param {
   Rows weight() const { return codes ? codes : Rows(value); }
   /// Stops or restarts gradients to this parameter. Throws Error for one that is not f32.
   void set_trainable(bool on);
-  /// Gives it memory, contents unspecified; takes it away.
+  /// Gives it memory, contents unspecified; or parts that are there; takes it away.
   void allocate(Device& device);
+  void place(const RowPart& part);
   void release();
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/error.h"
 #include "kernels/kernels.h"
 
 namespace um {
@@ -98,6 +99,10 @@ float choose_scale(const Group& group, bool half, bool search, uint8_t* codes) {
 
 RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowFormat format,
                    const RoundOptions& options) {
+  const int64_t bits = row_type_bits(format.type);
+  const bool half = format.scale_type == ScaleType::f16;
+  UM_CHECK((bits == 4 || bits == 8) && format.scale_type != ScaleType::coded,
+           "{} is only read from files; values are rounded to 4 or 8 bits", format_name(format));
   const int64_t groups = format.scales(cols), group = std::min(format.group, cols);
   RowCodes row;
   row.codes.resize(static_cast<size_t>(cols));
@@ -114,12 +119,12 @@ RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowForm
     const int64_t begin = g * group, n = std::min(group, cols - begin);
     uint8_t* codes = row.codes.data() + begin;
     float& scale = row.scales[static_cast<size_t>(g)];
-    if (format.type == RowType::panel8)
-      scale = keep_eight({x + begin, nullptr, n}, scale, format.half, eight.data() + begin, codes);
+    if (bits == 8)
+      scale = keep_eight({x + begin, nullptr, n}, scale, half, eight.data() + begin, codes);
     else if (std::isfinite(scale))
       scale = choose_scale(
           {x + begin, options.importance == nullptr ? nullptr : options.importance + begin, n},
-          format.half, options.search, codes);
+          half, options.search, codes);
     if (format.offsets) row.offsets.push_back(static_cast<float>(-format.code_middle()) * scale);
   }
   return row;

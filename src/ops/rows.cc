@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "ops/launch.h"
 #include "ops/rounding.h"
@@ -18,6 +19,8 @@ DType values_type(RowType type) {
       return DType::bf16;
     case RowType::i8:
     case RowType::panel8:
+    case RowType::panel6:
+    case RowType::panel5:
     case RowType::panel4:
       return DType::i8;
   }
@@ -32,12 +35,52 @@ void check_panels(const RowFormat& format, int64_t rows, int64_t unit) {
   UM_CHECK(unit > 0 && rows % unit == 0, "{} rows in units of {}", rows, unit);
 }
 
-/// numbers[at] = value, in the tensor's type.
-void put_number(const Tensor& numbers, int64_t at, float value) {
-  if (numbers.dtype() == DType::f16)
-    reinterpret_cast<uint16_t*>(numbers.raw())[at] = f16_from_f32(value);
-  else
-    numbers.f32()[at] = value;
+DType scales_type(ScaleType type) {
+  if (type == ScaleType::f32) return DType::f32;
+  return type == ScaleType::f16 ? DType::f16 : DType::i8;
+}
+
+/// Which multiple of `unit` a coded scale is. What is not finite stays so.
+int8_t code_of(float scale, float unit) {
+  if (unit == 0) return 0;
+  const float code = scale / unit;
+  return std::isfinite(code)
+             ? static_cast<int8_t>(std::clamp(std::nearbyint(code), -128.0f, 127.0f))
+             : int8_t{1};
+}
+
+/// The scales (or offsets) of row `row` of a panel, whose first element is at `panel`.
+void put_numbers(const RowFormat& format, std::byte* panel, int64_t row,
+                 const std::vector<float>& numbers, const std::vector<float>& units) {
+  auto* f32 = reinterpret_cast<float*>(panel);
+  auto* half = reinterpret_cast<uint16_t*>(panel);
+  auto* byte = reinterpret_cast<int8_t*>(panel);
+  for (int64_t g = 0; g < std::ssize(numbers); ++g) {
+    const float number = numbers[static_cast<size_t>(g)];
+    if (format.scale_type == ScaleType::f32) f32[g * kPanelRows + row] = number;
+    if (format.scale_type == ScaleType::f16) half[g * kPanelRows + row] = f16_from_f32(number);
+    if (format.scale_type != ScaleType::coded) continue;
+    const float unit = units[static_cast<size_t>(g / format.coded_groups())];
+    half[format.coded_unit(g) * kPanelRows / 2 + row] = f16_from_f32(unit);
+    byte[format.coded_number(g) * kPanelRows + row] = code_of(number, unit);
+  }
+}
+
+/// Row `row` of a step of a panel from its codes: four of 8 bits, or eight of fewer.
+void put_step(RowType type, uint8_t* step, int64_t row, const uint8_t* codes) {
+  uint8_t* low = step + row * 4;
+  if (type == RowType::panel8) {
+    std::copy_n(codes, 4, low);
+    return;
+  }
+  const int64_t bits = panel_high_bits(type);
+  uint32_t high = 0;
+  for (int64_t i = 0; i < 8; ++i)
+    high |= static_cast<uint32_t>(codes[i] >> 4) << panel_high_shift(bits, i);
+  for (int64_t i = 0; i < 4; ++i)
+    low[i] = static_cast<uint8_t>((codes[i] & 15) | codes[i + 4] << 4);
+  for (int64_t i = 0; i < bits; ++i)
+    step[4 * kPanelRows + row * bits + i] = static_cast<uint8_t>(high >> (8 * i));
 }
 
 /// The kernel that puts `count` f32 rows, `ld` elements apart, into `to`.
@@ -64,7 +107,18 @@ Rows::Rows(const Tensor& plain) : values(plain) {
   format = plain.dtype() == DType::bf16 ? kBf16Rows : kF32Rows;
 }
 
+RowPart new_parts(Device& device, const RowFormat& format) {
+  return [&device, panels = format.is_panels()](const std::string& name, Shape shape, DType dtype) {
+    return panels && name != "values" ? Tensor::zeros(device, shape, dtype)
+                                      : Tensor::empty(device, shape, dtype);
+  };
+}
+
 Rows Rows::empty(Device& device, Shape shape, RowFormat format, int64_t unit) {
+  return made(shape, format, unit, new_parts(device, format));
+}
+
+Rows Rows::made(Shape shape, RowFormat format, int64_t unit, const RowPart& part) {
   Rows rows;
   rows.format = format;
   int64_t stored = 1;
@@ -78,16 +132,11 @@ Rows Rows::empty(Device& device, Shape shape, RowFormat format, int64_t unit) {
     stored = panel_rows(panel_row(stored, rows.unit_));
     shape = {stored, format.value_bytes(cols)};
   }
-  rows.values = Tensor::empty(device, shape, values_type(format.type));
-  const Shape scales{stored, format.scales(cols)};
-  const DType type = format.half ? DType::f16 : DType::f32;
-  // Zeros in panels, so that padding is no number of its own.
-  const auto numbers = [&] {
-    return format.is_panels() ? Tensor::zeros(device, scales, type)
-                              : Tensor::empty(device, scales, type);
-  };
-  if (format.has_scales()) rows.scales = numbers();
-  if (format.offsets) rows.offsets = numbers();
+  rows.values = part("values", shape, values_type(format.type));
+  const Shape scales{stored, format.scale_elements(cols)};
+  const DType type = scales_type(format.scale_type);
+  if (format.has_scales()) rows.scales = part("scales", scales, type);
+  if (format.offsets) rows.offsets = part("offsets", scales, type);
   return rows;
 }
 
@@ -137,7 +186,7 @@ RowsView Rows::view() const {
 }
 
 bool Rows::overflown() const {
-  if (!format.half || device().dry()) return false;
+  if (format.scale_type != ScaleType::f16 || device().dry()) return false;
   const auto* halves = reinterpret_cast<const uint16_t*>(scales.raw());
   return std::any_of(halves, halves + scales.count(),
                      [](uint16_t bits) { return (bits & 0x7fff) == 0x7c00; });
@@ -148,19 +197,16 @@ void Rows::write_codes(int64_t row, const RowCodes& from) const {
   const int64_t first = stored - in_panel;
   auto* bytes = reinterpret_cast<uint8_t*>(values.data<int8_t>()) + first * values.ld();
   const int64_t all = format.value_bytes(cols_) * 8 / row_type_bits(format.type);
-  const int64_t step = format.type == RowType::panel8 ? 4 : 8;
-  for (int64_t c = 0; c < all; c += step) {
+  const int64_t step = panel_step(format.type);
+  for (int64_t c = 0; c < all; c += step, bytes += panel_step_bytes(format.type)) {
     std::array<uint8_t, 8> codes{};
     if (c < cols_) std::copy_n(from.codes.begin() + c, std::min(step, cols_ - c), codes.begin());
-    uint8_t* to = bytes + panel_byte(format.type, in_panel, c);
-    for (size_t i = 0; i < 4; ++i)
-      to[i] = static_cast<uint8_t>(step == 4 ? codes[i] : codes[i] | codes[i + 4] << 4);
+    put_step(format.type, bytes, in_panel, codes.data());
   }
-  for (int64_t g = 0; g < scales.cols(); ++g) {
-    const int64_t at = first * scales.ld() + g * kPanelRows + in_panel;
-    put_number(scales, at, from.scales[static_cast<size_t>(g)]);
-    if (format.offsets) put_number(offsets, at, from.offsets[static_cast<size_t>(g)]);
-  }
+  const int64_t panel = first * scales.ld() * format.scale_bytes();
+  put_numbers(format, scales.raw() + panel, in_panel, from.scales, from.units);
+  if (format.offsets)
+    put_numbers(format, offsets.raw() + panel, in_panel, from.offsets, from.offset_units);
 }
 
 void Rows::write(int64_t row, int64_t count, const float* from) const {
@@ -177,6 +223,8 @@ void Rows::write(int64_t row, int64_t count, const float* from) const {
           quantize_into(row_range(row, row + count), from, cols(), count));
       return;
     case RowType::panel8:
+    case RowType::panel6:
+    case RowType::panel5:
     case RowType::panel4:
       for (int64_t r = 0; r < count; ++r)
         write_codes(row + r, round_row(*device().kernels(), from + r * cols(), cols(), format));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,11 +18,19 @@ namespace um {
 struct RowCodes {
   std::vector<uint8_t> codes;          ///< one for each channel, as a panel keeps them
   std::vector<float> scales, offsets;  ///< one for each group; offsets where the format has them
+  /// What coded ones are multiples of: one for each kCodedChannels channels, in f16's range.
+  std::vector<float> units = {}, offset_units = {};
 };
+
+/// Makes a part of rows, which is called "values", "scales" or "offsets".
+using RowPart = std::function<Tensor(const std::string& name, Shape shape, DType dtype)>;
+/// In new memory: contents unspecified, but scales and offsets of panels are zeros, so that padding
+/// is no number of its own.
+RowPart new_parts(Device& device, const RowFormat& format);
 
 struct Rows {
   Tensor values;   ///< f32, bf16 or i8 [..., cols]; of panels i8 [padded rows, bytes of a row]
-  Tensor scales;   ///< f32 or f16 [rows, groups] where the format has scales, else undefined
+  Tensor scales;   ///< f32, f16 or i8 [rows, scale_elements(cols)] where the format has scales
   Tensor offsets;  ///< likewise, where it has offsets
   RowFormat format = {};
 
@@ -31,6 +40,8 @@ struct Rows {
   /// New memory, contents unspecified. Of panels each `unit` of rows (0: all) begins a new one, so
   /// that a view or a range may begin there. Throws Error for a format that no kernel takes.
   static Rows empty(Device& device, Shape shape, RowFormat format, int64_t unit = 0);
+  /// The same of parts that `part` gives.
+  static Rows made(Shape shape, RowFormat format, int64_t unit, const RowPart& part);
   /// f32 rows [rows, cols] in i8 with scales.
   static Rows quantized(const Tensor& x, RowFormat format);
 

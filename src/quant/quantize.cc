@@ -242,7 +242,7 @@ QuantizedMatrix Quantization::quantize_matrix(const std::string& name, const Mat
   check_finite(weights, where);
   const bool few = needs_inputs(options_.method) && matrix.inputs < options_.min_rows;
   RoundedMatrix rounded = rounder.round(weights, format, few ? nullptr : inputs);
-  check_scales(rounded.rows, format.half, where);
+  check_scales(rounded.rows, format, where);
   UM_CHECK(std::isfinite(rounded.errors.weights) && std::isfinite(rounded.errors.outputs),
            "{}: it is multiplied with NaN or Inf when the calibration text runs through; the "
            "weights are damaged",

@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "core/dtype.h"
 #include "kernels/args/matmul.h"
 #include "ops/devices.h"
 #include "ops/rows.h"
@@ -19,19 +20,29 @@ namespace {
 
 using test::vector_tables;
 
-constexpr bool kHalf = true, kOffsets = true;
+constexpr bool kOffsets = true;
+constexpr ScaleType kHalf = ScaleType::f16, kFull = ScaleType::f32, kCoded = ScaleType::coded;
 const std::vector<RowFormat> kFormats = {
     {RowType::panel8, kWholeRow},
     kW8Rows,
     kW4Rows,
     {RowType::panel8, 32, kHalf},
     {RowType::panel8, 16},
-    {RowType::panel8, 128, !kHalf, kOffsets},
+    {RowType::panel8, 128, kFull, kOffsets},
     {RowType::panel4, kWholeRow},
-    {RowType::panel4, 16, !kHalf, kOffsets},
+    {RowType::panel4, 16, kFull, kOffsets},
     {RowType::panel4, 32, kHalf, kOffsets},
     {RowType::panel4, 64},
     {RowType::panel4, 128},
+    {RowType::panel4, 32, kCoded, kOffsets},
+    {RowType::panel4, 16, kCoded, kOffsets},
+    {RowType::panel5, 32, kHalf},
+    {RowType::panel5, 32, kHalf, kOffsets},
+    {RowType::panel5, 32, kCoded, kOffsets},
+    {RowType::panel6, 16, kCoded},
+    {RowType::panel6, 64, kFull, kOffsets},
+    {RowType::panel6, kWholeRow},
+    {RowType::panel8, 32, kCoded},
 };
 
 std::vector<float> noise(int64_t count, std::mt19937& random) {
@@ -39,6 +50,23 @@ std::vector<float> noise(int64_t count, std::mt19937& random) {
   std::vector<float> x(static_cast<size_t>(count));
   for (float& value : x) value = uniform(random);
   return x;
+}
+
+int64_t unit_count(const RowFormat& format, int64_t cols) {
+  return (format.scales(cols) + format.coded_groups() - 1) / format.coded_groups();
+}
+
+/// Scales or offsets of a row; coded ones are multiples of `units`.
+std::vector<float> numbers(const RowFormat& format, int64_t cols, std::mt19937& random,
+                           std::vector<float>& units) {
+  if (format.scale_type != ScaleType::coded) return noise(format.scales(cols), random);
+  units = noise(unit_count(format, cols), random);
+  for (float& unit : units) unit = f32_from_f16(f16_from_f32(unit));
+  std::vector<float> out;
+  for (int64_t g = 0; g < format.scales(cols); ++g)
+    out.push_back(units[static_cast<size_t>(g / format.coded_groups())] *
+                  static_cast<float>(static_cast<int8_t>(random() >> 8)));
+  return out;
 }
 
 /// Any codes, scales and offsets.
@@ -50,8 +78,8 @@ Rows random_panels(int64_t rows, int64_t cols, const RowFormat& format, std::mt1
     for (int64_t c = 0; c < cols; ++c)
       codes.codes.push_back(static_cast<uint8_t>(random() >> 8) >>
                             (8 - row_type_bits(format.type)));
-    codes.scales = noise(format.scales(cols), random);
-    if (format.offsets) codes.offsets = noise(format.scales(cols), random);
+    codes.scales = numbers(format, cols, random, codes.units);
+    if (format.offsets) codes.offsets = numbers(format, cols, random, codes.offset_units);
     panels.write_codes(row, codes);
   }
   return panels;
@@ -119,12 +147,14 @@ TEST(Panels, RowsAreTheCodesTimesTheirScales) {
       for (int64_t row = 0; row < rows; ++row) {
         RowCodes codes;
         const int64_t groups = format.scales(cols), group = std::min(format.group, cols);
+        codes.units.assign(static_cast<size_t>(unit_count(format, cols)), 0.25F);
+        codes.offset_units.assign(codes.units.size(), 1);
         for (int64_t g = 0; g < groups; ++g) {
           codes.scales.push_back(0.25F * static_cast<float>(1 + (row + g) % 7));
           if (format.offsets) codes.offsets.push_back(static_cast<float>(row - 3 * g));
         }
         for (int64_t c = 0; c < cols; ++c) {
-          const int top = format.type == RowType::panel8 ? 255 : 15;
+          const int top = (1 << row_type_bits(format.type)) - 1;
           codes.codes.push_back(static_cast<uint8_t>(random() % static_cast<unsigned>(top + 1)));
           const auto g = static_cast<size_t>(c / group);
           const int less = format.offsets ? 0 : (top + 1) / 2;
@@ -306,6 +336,15 @@ TEST(Panels, WhatIsNotFiniteStaysSo) {
 TEST(Panels, GroupsThatNoKernelTakesAreRefused) {
   for (const int64_t group : {0, 8, 24, 40, -32})
     EXPECT_THROW(Rows::empty(cpu_device(), {4, 96}, {RowType::panel4, group}), Error) << group;
+}
+
+TEST(Panels, ValuesAreNotRoundedToFormatsOfFiles) {
+  const std::vector<float> x(64, 1.0F);
+  for (const RowFormat& format :
+       {RowFormat{RowType::panel6, 32, kHalf}, RowFormat{RowType::panel4, 32, kCoded}}) {
+    const Rows panels = Rows::empty(cpu_device(), {1, 64}, format);
+    EXPECT_THROW(panels.write(0, 1, x.data()), Error) << format_name(format);
+  }
 }
 
 }  // namespace

@@ -230,7 +230,7 @@ TEST_F(ConvertTest, QuantisedFilesRunAndSayWhatTheyLose) {
   EXPECT_FALSE(fs::exists(base_ / "q8.gguf"));  // planning writes nothing
   plan.write(0, {});
   EXPECT_EQ(stored_weights(read_config(base_ / "q8.gguf"), open_weights(base_ / "q8.gguf")),
-            (RowFormat{RowType::panel8, 32, true}));
+            (RowFormat{RowType::panel8, 32, ScaleType::f16}));
   EXPECT_THROW(Conversion(hf, base_ / "dir", BlockType::q8_0), Error);  // safetensors
   EXPECT_THROW(Conversion(hf, base_ / "x.gguf", BlockType::q5_k), Error);
 }

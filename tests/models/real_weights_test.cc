@@ -136,7 +136,8 @@ TEST_F(RealWeights, LossOfAText) {
 TEST_F(RealWeights, LossInTheFilesIntegers) {
   const Ids ids = Tokenizer::load(path_).encode(kText);
   const auto model = load_model(path_, cpu_device(), nullptr, std::nullopt);
-  EXPECT_EQ(model->params().weights().matrices, (RowFormat{RowType::panel4, 32, true, true}));
+  EXPECT_EQ(model->params().weights().matrices,
+            (RowFormat{RowType::panel4, 32, ScaleType::f16, true}));
   const auto vocab = static_cast<size_t>(model->config().vocab);
   const double perplexity =
       std::exp(nats(full_logits(*model, ids), ids, vocab) / static_cast<double>(kTokens - 1));

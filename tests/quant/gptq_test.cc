@@ -17,7 +17,7 @@ namespace {
 
 using Square = std::vector<std::vector<double>>;
 
-constexpr RowFormat kTest{RowType::panel4, 32, true};
+constexpr RowFormat kTest{RowType::panel4, 32, ScaleType::f16};
 
 Tensor random_matrix(int64_t rows, int64_t cols, uint64_t seed, bool correlated) {
   const RandomStream random(seed, 1);

@@ -15,8 +15,18 @@ enum class RowType : uint8_t {
   bf16,
   i8,      ///< signed integers with f32 scales, row by row: activations and caches
   panel8,  ///< unsigned codes of 8 bits in panels: weights
-  panel4,  ///< the same of 4 bits
+  panel6,  ///< the same of 6 bits,
+  panel5,  ///< 5,
+  panel4,  ///< and 4
 };
+
+/// How a scale or an offset is stored.
+enum class ScaleType : uint8_t {
+  f32,
+  f16,
+  coded,  ///< an int8 times an f16 that kCodedChannels channels of the row share
+};
+inline constexpr int64_t kCodedChannels = 256;
 
 /// Bits of one stored value.
 UM_INLINE constexpr int64_t row_type_bits(RowType type) {
@@ -28,15 +38,20 @@ UM_INLINE constexpr int64_t row_type_bits(RowType type) {
     case RowType::i8:
     case RowType::panel8:
       return 8;
+    case RowType::panel6:
+      return 6;
+    case RowType::panel5:
+      return 5;
     case RowType::panel4:
       return 4;
   }
   return 0;
 }
 
-/// Rows of a panel, which lie together so that a kernel computes that many outputs at once: the
-/// codes of four channels of a row, then of the next row; at 4 bits eight channels, the last four
-/// in the high halves of the first four's bytes. 64 bytes hold 4 or 8 channels of a panel.
+/// Rows of a panel, which lie together so that a kernel computes that many outputs at once, in
+/// steps. A step of 8 bits is four channels: those of a row, then of the next row. A step of fewer
+/// bits is eight: the lowest four bits of each, the last four channels in the high halves of the
+/// first four's bytes; then the bits above, one or two bytes a row (panel_high_shift).
 inline constexpr int64_t kPanelRows = 16;
 /// Channels are padded to a multiple of this, rows of the last panel to a panel.
 inline constexpr int64_t kPanelDepth = 32;
@@ -48,13 +63,11 @@ inline constexpr int64_t kWholeRow = int64_t{1} << 40;
 struct RowFormat {
   RowType type = RowType::f32;
   int64_t group = 0;  ///< channels that share a scale; kWholeRow: all of them; 0: no scales
-  bool half = false;  ///< scales and offsets are f16, else f32
+  ScaleType scale_type = ScaleType::f32;  ///< of scales and offsets
   bool offsets = false;
 
   UM_INLINE constexpr bool operator==(const RowFormat&) const = default;
-  UM_INLINE constexpr bool is_panels() const {
-    return type == RowType::panel8 || type == RowType::panel4;
-  }
+  UM_INLINE constexpr bool is_panels() const { return type >= RowType::panel8; }
   UM_INLINE constexpr bool has_scales() const { return group != 0; }
   /// Bytes of the values of a row of `cols` channels.
   UM_INLINE constexpr int64_t value_bytes(int64_t cols) const {
@@ -66,13 +79,34 @@ struct RowFormat {
     if (group == 0 || cols == 0) return 0;
     return group >= cols ? 1 : (cols + group - 1) / group;
   }
-  UM_INLINE constexpr int64_t scale_bytes() const { return half ? 2 : 4; }
+  /// Groups that share an f16, of coded scales.
+  UM_INLINE constexpr int64_t coded_groups() const {
+    return group < kCodedChannels ? kCodedChannels / group : 1;
+  }
+  /// What the scales of a row take, in elements of scale_bytes() each. Coded ones are bytes: for
+  /// each 256 channels an f16, then the int8; of a panel the f16 of all rows, then group by group
+  /// the int8 of all.
+  UM_INLINE constexpr int64_t scale_elements(int64_t cols) const {
+    const int64_t count = scales(cols);
+    if (scale_type != ScaleType::coded) return count;
+    return count + 2 * ((count + coded_groups() - 1) / coded_groups());
+  }
+  /// The elements of the f16 and of the int8 of a group's coded scale.
+  UM_INLINE constexpr int64_t coded_unit(int64_t of_group) const {
+    return of_group / coded_groups() * (2 + coded_groups());
+  }
+  UM_INLINE constexpr int64_t coded_number(int64_t of_group) const {
+    return coded_unit(of_group) + 2 + of_group % coded_groups();
+  }
+  UM_INLINE constexpr int64_t scale_bytes() const {
+    return scale_type == ScaleType::f32 ? 4 : scale_type == ScaleType::f16 ? 2 : 1;
+  }
   /// Bytes of a row with its scales.
   UM_INLINE constexpr int64_t row_bytes(int64_t cols) const {
-    return value_bytes(cols) + (offsets ? 2 : 1) * scale_bytes() * scales(cols);
+    return value_bytes(cols) + (offsets ? 2 : 1) * scale_bytes() * scale_elements(cols);
   }
   /// The middle of the range of panels' codes.
-  UM_INLINE constexpr int32_t code_middle() const { return type == RowType::panel8 ? 128 : 8; }
+  UM_INLINE constexpr int32_t code_middle() const { return 1 << (row_type_bits(type) - 1); }
   /// What is taken off a stored integer before it is scaled.
   UM_INLINE constexpr int32_t middle() const { return is_panels() && !offsets ? code_middle() : 0; }
 };
@@ -92,15 +126,35 @@ UM_INLINE constexpr int64_t panel_row(int64_t row, int64_t unit) {
   if (unit % kPanelRows == 0) return row;
   return row / unit * panel_rows(unit) + row % unit;
 }
-/// The byte of channel `col` in a panel's row `row` (0 … 15).
-UM_INLINE constexpr int64_t panel_byte(RowType type, int64_t row, int64_t col) {
-  const int64_t step = type == RowType::panel8 ? 4 : 8;
-  return col / step * (4 * kPanelRows) + row * 4 + col % 4;
+/// Channels and bytes of a step of a panel.
+UM_INLINE constexpr int64_t panel_step(RowType type) {
+  return type == RowType::panel8 ? 4 : 8;
 }
-/// The code of channel `col` in that byte.
-UM_INLINE constexpr uint8_t panel_code(RowType type, uint8_t byte, int64_t col) {
-  if (type == RowType::panel8) return byte;
-  return static_cast<uint8_t>(col % 8 < 4 ? byte & 15 : byte >> 4);
+/// Bits of a code above the lowest four, in a type of fewer than 8; also their bytes for a row.
+UM_INLINE constexpr int64_t panel_high_bits(RowType type) {
+  return type == RowType::panel8 ? 0 : row_type_bits(type) - 4;
+}
+UM_INLINE constexpr int64_t panel_step_bytes(RowType type) {
+  return (4 + panel_high_bits(type)) * kPanelRows;
+}
+/// Where the high bits of channel `i` (0 … 7) of a step lie in those bytes, the first one lowest:
+/// so that shifts and one mask put those of channels 0 … 3, and 4 … 7 above them, into four bytes.
+UM_INLINE constexpr int64_t panel_high_shift(int64_t high_bits, int64_t i) {
+  const int64_t place = high_bits == 1 ? i % 4 * 2 : i % 2 * 8 + i % 4 / 2 * 4;
+  return place + i / 4 * high_bits;
+}
+/// The code of channel `col` in row `row` (0 … 15) of a panel.
+UM_INLINE constexpr uint8_t panel_code(RowType type, const uint8_t* panel, int64_t row,
+                                       int64_t col) {
+  const uint8_t* step = panel + col / panel_step(type) * panel_step_bytes(type);
+  const uint8_t low = step[row * 4 + col % 4];
+  if (type == RowType::panel8) return low;
+  const int64_t bits = panel_high_bits(type);
+  const uint8_t* high = step + 4 * kPanelRows + row * bits;
+  int32_t word = 0;
+  for (int64_t i = 0; i < bits; ++i) word |= int32_t{high[i]} << (8 * i);
+  const int32_t above = word >> panel_high_shift(bits, col % 8) & ((1 << bits) - 1);
+  return static_cast<uint8_t>((col % 8 < 4 ? low & 15 : low >> 4) | above << 4);
 }
 
 #undef UM_INLINE
@@ -112,8 +166,8 @@ inline constexpr RowFormat kInt8Rows{RowType::i8, kWholeRow};
 /// Keys, values and latents in an int8 cache.
 inline constexpr RowFormat kInt8CacheRows{RowType::i8, 64};
 /// Weights of W8A8: 8.25 bits. (A scale for a whole row loses ten times as much.)
-inline constexpr RowFormat kW8Rows{RowType::panel8, 64, true};
+inline constexpr RowFormat kW8Rows{RowType::panel8, 64, ScaleType::f16};
 /// Weights of W4A8: 4.5 bits.
-inline constexpr RowFormat kW4Rows{RowType::panel4, 32, true};
+inline constexpr RowFormat kW4Rows{RowType::panel4, 32, ScaleType::f16};
 
 }  // namespace um

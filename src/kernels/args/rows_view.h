@@ -15,11 +15,11 @@ struct RowsView {
   const void* values = nullptr;
   int64_t row_bytes = 0;  ///< from row to row
   RowFormat format = {};
-  const void* scales = nullptr;   ///< f32 or f16 [rows, scale_stride], where the format has scales;
-                                  ///< of panels [panels, scale_stride, kPanelRows]
+  const void* scales = nullptr;   ///< [rows, scale_stride] where the format has scales; of panels
+                                  ///< [panels, scale_stride, kPanelRows]
   const void* offsets = nullptr;  ///< likewise
-  int64_t scale_stride = 0;
-  int64_t unit = 0;  ///< of panels: rows that begin a new one (panel_row)
+  int64_t scale_stride = 0;       ///< elements of the format's scale_bytes()
+  int64_t unit = 0;               ///< of panels: rows that begin a new one (panel_row)
 
   UM_INLINE RowsView() {}
   /// f32 and bf16 rows, `ld` elements apart.

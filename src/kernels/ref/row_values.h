@@ -11,23 +11,38 @@ namespace um::ref {
 
 /// Scale or offset of the group of channel `col`.
 inline float group_number(const RowsView& rows, const void* numbers, int64_t row, int64_t col) {
-  const int64_t group = rows.format.group == kWholeRow ? 0 : col / rows.format.group;
-  int64_t at = row * rows.scale_stride + group;
-  if (rows.format.is_panels()) {
-    row = panel_row(row, rows.unit);
-    at = (row / kPanelRows * rows.scale_stride + group) * kPanelRows + row % kPanelRows;
+  const RowFormat& format = rows.format;
+  const int64_t group = format.group == kWholeRow ? 0 : col / format.group;
+  if (!format.is_panels())
+    return static_cast<const float*>(numbers)[row * rows.scale_stride + group];
+  row = panel_row(row, rows.unit);
+  const int64_t in_panel = row % kPanelRows;
+  const auto* panel = static_cast<const char*>(numbers) +
+                      (row - in_panel) * rows.scale_stride * format.scale_bytes();
+  const auto f32 = reinterpret_cast<const float*>(panel);
+  const auto half = [&](int64_t at) {
+    return f32_from_f16(reinterpret_cast<const uint16_t*>(panel)[at]);
+  };
+  switch (format.scale_type) {
+    case ScaleType::f32:
+      return f32[group * kPanelRows + in_panel];
+    case ScaleType::f16:
+      return half(group * kPanelRows + in_panel);
+    case ScaleType::coded:
+      return half(format.coded_unit(group) * kPanelRows / 2 + in_panel) *
+             reinterpret_cast<const int8_t*>(
+                 panel)[format.coded_number(group) * kPanelRows + in_panel];
   }
-  if (rows.format.half) return f32_from_f16(static_cast<const uint16_t*>(numbers)[at]);
-  return static_cast<const float*>(numbers)[at];
+  return 0;
 }
 
 /// The stored integer of rows in i8 or panels.
 inline int32_t integer_at(const RowsView& rows, int64_t row, int64_t col) {
   if (!rows.format.is_panels()) return rows.from_row(row).i8()[col];
   row = panel_row(row, rows.unit);
-  const int64_t panel = row / kPanelRows * kPanelRows * rows.row_bytes;
-  const int64_t byte = panel + panel_byte(rows.type(), row % kPanelRows, col);
-  return panel_code(rows.type(), rows.codes()[byte], col) - rows.format.middle();
+  const int64_t in_panel = row % kPanelRows;
+  const uint8_t* panel = rows.codes() + (row - in_panel) * rows.row_bytes;
+  return panel_code(rows.type(), panel, in_panel, col) - rows.format.middle();
 }
 
 inline float value_at(const RowsView& rows, int64_t row, int64_t col) {

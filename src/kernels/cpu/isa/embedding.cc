@@ -7,24 +7,33 @@ namespace um::UM_ISA {
 
 namespace {
 
-/// A row of a table in panels: 4 bytes of every 64.
+/// A row of a table in panels.
 void copy_panel_row(const RowsView& table, int64_t row, int64_t cols, float* y) {
   row = panel_row(row, table.unit);
   const RowFormat format = table.format;
   const int64_t in_panel = row % kPanelRows;
   const uint8_t* codes = table.codes() + (row - in_panel) * table.row_bytes;
   const auto number = [&](const void* numbers, int64_t group) {
-    const int64_t at = (row - in_panel) * table.scale_stride + group * kPanelRows + in_panel;
-    if (!format.half) return static_cast<const float*>(numbers)[at];
-    return _cvtsh_ss(static_cast<const uint16_t*>(numbers)[at]);
+    const char* panel = static_cast<const char*>(numbers) +
+                        (row - in_panel) * table.scale_stride * format.scale_bytes();
+    const auto half = [&](int64_t element) {
+      const char* halves = panel + element * kPanelRows;
+      return _cvtsh_ss(reinterpret_cast<const uint16_t*>(halves)[in_panel]);
+    };
+    if (format.scale_type == ScaleType::f32)
+      return reinterpret_cast<const float*>(panel)[group * kPanelRows + in_panel];
+    if (format.scale_type == ScaleType::f16) return half(2 * group);
+    const char* codes = panel + format.coded_number(group) * kPanelRows;
+    return half(format.coded_unit(group)) *
+           static_cast<float>(static_cast<int8_t>(codes[in_panel]));
   };
   for (int64_t begin = 0, group = 0; begin < cols; begin += format.group, ++group) {
     const float scale = number(table.scales, group);
     const float offset = format.offsets ? number(table.offsets, group) : 0.0f;
     const int64_t end = cols - begin < format.group ? cols : begin + format.group;
     for (int64_t c = begin; c < end; ++c) {
-      const uint8_t byte = codes[panel_byte(format.type, in_panel, c)];
-      const auto q = static_cast<float>(panel_code(format.type, byte, c) - format.middle());
+      const auto q =
+          static_cast<float>(panel_code(format.type, codes, in_panel, c) - format.middle());
       y[c] = format.offsets ? q * scale + offset : q * scale;
     }
   }

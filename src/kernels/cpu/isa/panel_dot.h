@@ -1,7 +1,7 @@
 // Sums of products of int8 activations with the codes of a panel: 16 outputs at once. All sums are
 // exact: codes of 8 bits are widened to 16 and multiplied in pairs (the 8-bit multiply of AVX2
-// saturates); those of 4 bits may use it, as 15 * 128 * 2 fits. VNNI has a multiply that does not
-// saturate. Included only by kernels/cpu/isa/*.cc.
+// saturates); those of at most 6 bits may use it, as 63 * 128 * 2 fits. VNNI has a multiply that
+// does not saturate. Included only by kernels/cpu/isa/*.cc.
 #pragma once
 
 #include <cstring>
@@ -97,18 +97,53 @@ struct Dot8 {
   }
 };
 
-/// Codes of 4 bits; depth in eights.
-struct Dot4 {
+/// The bits above the lowest four of a step's codes, in the bytes where the lowest four are: those
+/// of the first four channels in the lowest kHigh bits, of the last four in the next. `bytes`:
+/// those of eight rows.
+template <int kHigh>
+inline __m256i high_bits(const uint8_t* bytes) {
+  __m256i x;
+  if constexpr (kHigh == 1) {
+    x = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+    x = _mm256_or_si256(x, _mm256_slli_epi32(x, 12));
+    x = _mm256_or_si256(x, _mm256_slli_epi32(x, 6));
+  } else {
+    x = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+    x = _mm256_or_si256(x, _mm256_slli_epi32(x, 12));
+  }
+  return x;
+}
+
+/// Codes of 4 to 6 bits; depth in eights.
+template <RowType kPanel>
+struct DotFew {
   using Activation = int8_t;
-  static constexpr RowType kType = RowType::panel4;
+  static constexpr RowType kType = kPanel;
   static constexpr int kMostRows = 3;
-  static constexpr int64_t kExact = 32;  // channels whose sum fits 16 bits
+  static constexpr int kHigh = panel_high_bits(kPanel);
+  static constexpr int64_t kExact = 32 >> kHigh;  // channels whose sum fits 16 bits
+
+  /// Eight rows of a step: the codes of the first four channels and of the last four.
+  static inline __attribute__((always_inline)) void codes(const uint8_t* step, int half,
+                                                          __m256i& first, __m256i& second) {
+    const __m256i low = _mm256_set1_epi8(15), both = load_bytes(step + 32 * half);
+    first = _mm256_and_si256(both, low);
+    second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+    if constexpr (kHigh > 0) {
+      constexpr char kMask = (1 << kHigh) - 1;
+      const __m256i high = high_bits<kHigh>(step + 64 + 8 * kHigh * half);
+      const __m256i in_first = _mm256_and_si256(high, _mm256_set1_epi8(kMask));
+      const __m256i in_second = _mm256_and_si256(high, _mm256_set1_epi8(kMask << kHigh));
+      first = _mm256_or_si256(first, _mm256_slli_epi32(in_first, 4));
+      second = _mm256_or_si256(second, _mm256_slli_epi32(in_second, 4 - kHigh));
+    }
+  }
 
   template <int kRows>
   static inline __attribute__((always_inline)) void run(const int8_t* a, int64_t lda,
                                                         const uint8_t* w, int64_t depth,
                                                         Ints16 (&out)[kRows]) {
-    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    const __m256i ones = _mm256_set1_epi16(1);
     __m256i sum[kRows][2];
     UM_UNROLL
     for (int i = 0; i < kRows; ++i) sum[i][0] = sum[i][1] = _mm256_setzero_si256();
@@ -117,12 +152,11 @@ struct Dot4 {
       UM_UNROLL
       for (int i = 0; i < kRows; ++i) part[i][0] = part[i][1] = _mm256_setzero_si256();
       const int64_t end = least(depth, k + kExact);
-      for (int64_t l = k; l < end; l += 8, w += 64) {
+      for (int64_t l = k; l < end; l += 8, w += panel_step_bytes(kPanel)) {
         UM_UNROLL
         for (int j = 0; j < 2; ++j) {
-          const __m256i both = load_bytes(w + 32 * j);
-          const __m256i first = _mm256_and_si256(both, low);
-          const __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+          __m256i first, second;
+          codes(w, j, first, second);
           UM_UNROLL
           for (int i = 0; i < kRows; ++i) {
             const __m256i x = _mm256_set1_epi32(load_as<int32_t>(a + i * lda + l));
@@ -175,22 +209,39 @@ struct VnniDot8 {
   }
 };
 
-struct VnniDot4 {
+template <RowType kPanel>
+struct VnniDotFew {
   using Activation = int8_t;
-  static constexpr RowType kType = RowType::panel4;
+  static constexpr RowType kType = kPanel;
   static constexpr int kMostRows = 12;
+  static constexpr int kHigh = panel_high_bits(kPanel);
+
+  /// A step: the codes of the first four channels and of the last four.
+  static inline __attribute__((always_inline)) void codes(const uint8_t* step, __m512i& first,
+                                                          __m512i& second) {
+    const __m512i low = _mm512_set1_epi8(15), both = _mm512_loadu_si512(step);
+    first = _mm512_and_si512(both, low);
+    second = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    if constexpr (kHigh > 0) {
+      constexpr char kMask = (1 << kHigh) - 1;
+      const __m512i high =
+          join(high_bits<kHigh>(step + 64), high_bits<kHigh>(step + 64 + 8 * kHigh)).v;
+      const __m512i in_first = _mm512_and_si512(high, _mm512_set1_epi8(kMask));
+      const __m512i in_second = _mm512_and_si512(high, _mm512_set1_epi8(kMask << kHigh));
+      first = _mm512_or_si512(first, _mm512_slli_epi32(in_first, 4));
+      second = _mm512_or_si512(second, _mm512_slli_epi32(in_second, 4 - kHigh));
+    }
+  }
 
   template <int kRows>
   static inline __attribute__((always_inline)) void run(const int8_t* a, int64_t lda,
                                                         const uint8_t* w, int64_t depth,
                                                         Ints16 (&out)[kRows]) {
-    const __m512i low = _mm512_set1_epi8(15);
     UM_UNROLL
     for (int i = 0; i < kRows; ++i) out[i].v = _mm512_setzero_si512();
-    for (int64_t k = 0; k < depth; k += 8, w += 64) {
-      const __m512i both = _mm512_loadu_si512(w);
-      const __m512i first = _mm512_and_si512(both, low);
-      const __m512i second = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    for (int64_t k = 0; k < depth; k += 8, w += panel_step_bytes(kPanel)) {
+      __m512i first, second;
+      codes(w, first, second);
       UM_UNROLL
       for (int i = 0; i < kRows; ++i) {
         out[i].v = add_products(out[i].v, first, a + i * lda + k);

@@ -135,16 +135,21 @@ struct GroupCounter {
 
 /// Numbers of a group, of the panel's rows kWidth * part and on.
 inline Vec group_numbers(const RowFormat& format, const char* numbers, int64_t group, int part) {
-  const int64_t at = group * kPanelRows + part * kWidth;
-  if (format.half) return load_half(reinterpret_cast<const uint16_t*>(numbers) + at);
-  return load(reinterpret_cast<const float*>(numbers) + at);
+  const int64_t first = part * kWidth, at = group * kPanelRows + first;
+  if (format.scale_type == ScaleType::f32)
+    return load(reinterpret_cast<const float*>(numbers) + at);
+  if (format.scale_type == ScaleType::f16)
+    return load_half(reinterpret_cast<const uint16_t*>(numbers) + at);
+  const char* units = numbers + format.coded_unit(group) * kPanelRows;
+  const char* codes = numbers + format.coded_number(group) * kPanelRows;
+  return load_half(reinterpret_cast<const uint16_t*>(units) + first) *
+         load(reinterpret_cast<const int8_t*>(codes) + first);
 }
 
 /// kRows rows of C from row `i` of the block on, the columns of a panel.
 template <class Dot, int kRows>
 void tile(const PanelGemm& g, const PanelCut& cut, const Block<typename Dot::Activation>& block,
           int64_t i, const Panel& panel) {
-  constexpr int64_t kStep = Dot::kType == RowType::panel8 ? 4 : 8;
   const RowFormat format = g.b.format;
   Vec c[kRows][kVecs];
   UM_UNROLL
@@ -163,8 +168,10 @@ void tile(const PanelGemm& g, const PanelCut& cut, const Block<typename Dot::Act
   for (int64_t chunk = 0; chunk < cut.chunks; ++chunk, of_a.next(), of_b.next()) {
     const int64_t k = chunk * cut.chunk;
     Ints16 sums[kRows];
-    Dot::template run<kRows>(block.values + i * cut.depth + k, cut.depth,
-                             panel.codes + k / kStep * 64, least(cut.chunk, cut.depth - k), sums);
+    Dot::template run<kRows>(
+        block.values + i * cut.depth + k, cut.depth,
+        panel.codes + k / panel_step(Dot::kType) * panel_step_bytes(Dot::kType),
+        least(cut.chunk, cut.depth - k), sums);
     UM_UNROLL
     for (int v = 0; v < kVecs; ++v) {
       const Vec scale = group_numbers(format, panel.scales, of_b.group, v);
@@ -228,15 +235,21 @@ void run_with(const PanelGemm& g, const PanelCut& cut, int64_t first, int64_t la
   }
 }
 
+/// As run_with, with a Dot for the type of B's panels.
+template <class Dot8, template <RowType> class DotFew>
+void run_typed(const PanelGemm& g, const PanelCut& cut, int64_t first, int64_t last) {
+  if (g.b.type() == RowType::panel8) return run_with<Dot8>(g, cut, first, last);
+  if (g.b.type() == RowType::panel6) return run_with<DotFew<RowType::panel6>>(g, cut, first, last);
+  if (g.b.type() == RowType::panel5) return run_with<DotFew<RowType::panel5>>(g, cut, first, last);
+  return run_with<DotFew<RowType::panel4>>(g, cut, first, last);
+}
+
 void run_items(const PanelGemm& g, const PanelCut& cut, int64_t, int64_t first, int64_t last) {
-  const bool eight = g.b.type() == RowType::panel8;
 #ifdef UM_ISA_avx512
   static const bool has_vnni = __builtin_cpu_supports("avx512vnni") != 0;
-  if (has_vnni)
-    return eight ? run_with<VnniDot8>(g, cut, first, last)
-                 : run_with<VnniDot4>(g, cut, first, last);
+  if (has_vnni) return run_typed<VnniDot8, VnniDotFew>(g, cut, first, last);
 #endif
-  return eight ? run_with<Dot8>(g, cut, first, last) : run_with<Dot4>(g, cut, first, last);
+  return run_typed<Dot8, DotFew>(g, cut, first, last);
 }
 
 }  // namespace
