@@ -268,6 +268,19 @@ void print_report(const QuantizeReport& report, const std::optional<DivergenceRe
   row("report", (out / "quantization.html").string());
 }
 
+/// Writes the report, and what says that the model is complete.
+void finish(Quantization& quantization, const QuantizeReport& report, const fs::path& out) {
+  std::string_view missing = "report";
+  try {
+    write_report(report, out);
+    missing = "digests";
+    quantization.finish();
+  } catch (const Error& error) {
+    fail("{}: all weights are written, but not the {}: {}; the same command goes on from here",
+         out.string(), missing, error.what());
+  }
+}
+
 void run(const Flags& flags, Device& device) {
   check_flags(flags);
   const RoundMethod method = method_of(flags);
@@ -312,18 +325,26 @@ void run(const Flags& flags, Device& device) {
   report.values = quantization.conversion().values();
   report.quality_note = measurement.note();
   std::optional<DivergenceReport> quality;
+  std::string failure;
   try {
     quality = measurement.measure(device, line);
   } catch (const Error& error) {  // the model is there all the same
-    report.quality_note = fmt::format("Not measured: {}", error.what());
+    failure = error.what();
+    report.quality_note = fmt::format("Not measured: {}", failure);
   }
   if (quality) report.quality = to_json(*quality);
   report.seconds = line.seconds();
-  write_report(report, flags.out);
-  quantization.finish();
+  finish(quantization, report, flags.out);
   line.clear();
-  if (flags.json) return print_json(to_json(report));
-  print_report(report, quality, flags.out);
+  if (flags.json)
+    print_json(to_json(report));
+  else
+    print_report(report, quality, flags.out);
+  UM_CHECK(
+      failure.empty(),
+      "{}: the model and its report are complete, but it was not measured: {}; `ultramoe eval` "
+      "does that (--save-logits of the original, --kl-base)",
+      flags.out, failure);
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ void for_each_scored(const Model& model, const ChunkedText& text, const CompareO
     const Ragged rows = Ragged::full(model.device(), batch.seq_offsets, batch.positions);
     const Tensor tokens =
         Tensor::from(model.device(), {rows.rows}, std::span<const int32_t>(batch.tokens));
-    const Tensor hidden_TD = model.trunk(tokens, rows, {}).hidden;
+    const Tensor hidden_TD = model.trunk(tokens, rows, {.check_routers = true}).hidden;
     double nats = 0;
     for (size_t chunk = 0; chunk < static_cast<size_t>(batch.sequences()); ++chunk)
       nats = for_each_block(model, hidden_TD, batch, chunk, use);

@@ -77,7 +77,7 @@ void Evaluator::add(const Batch& batch) {
   Device& device = model_.device();
   const Ragged rows = Ragged::full(device, batch.seq_offsets, batch.positions);
   const Tensor tokens = Tensor::from(device, {rows.rows}, std::span<const int32_t>(batch.tokens));
-  const TrunkOutput out = model_.trunk(tokens, rows, {});
+  const TrunkOutput out = model_.trunk(tokens, rows, {.check_routers = true});
   const std::vector<int32_t> trunk_choices = score_trunk(out.hidden, batch);
   if (model_.mtp_heads() > 0) score_heads(out.hidden, batch, rows, trunk_choices);
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
@@ -127,7 +127,7 @@ void Evaluator::score_heads(const Tensor& hidden, const Batch& batch, const Ragg
     each_place([&](size_t t, size_t later) { ahead[t] = batch.tokens[later]; });
     const Tensor tokens =
         Tensor::from(model_.device(), {rows.rows}, std::span<const int32_t>(ahead));
-    const MtpOutput out = model_.mtp(k - 1, state, tokens, rows, {});
+    const MtpOutput out = model_.mtp(k - 1, state, tokens, rows, {.check_routers = true});
     const std::vector<int32_t> drafts = choices(model_, out.hidden);
     const auto head = static_cast<size_t>(k - 1);
     each_place([&](size_t t, size_t later) {

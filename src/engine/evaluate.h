@@ -47,7 +47,8 @@ class Evaluator {
   explicit Evaluator(const Model& model);
 
   /// Head k (from 1) at row t drafts the token that the trunk chooses at row t+k of the same
-  /// sequence; both are counted where row t+k has a target.
+  /// sequence; both are counted where row t+k has a target. Throws Error that names the layer for a
+  /// router that makes NaN or Inf.
   void add(const Batch& batch);
   const EvalResult& result() const { return result_; }
 

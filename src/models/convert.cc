@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 constexpr int64_t kChunk = int64_t{1} << 20;  // elements converted at a time
 constexpr size_t kGgufEnds = 3;               // eos, eot, eom
+constexpr const char* kOwnEnd = "</s>";  // of the SentencePiece models that are made of GGUF files
 
 Json config_of(const fs::path& from) {
   if (is_gguf(from)) return gguf_config(GgufModel(from));
@@ -218,6 +219,15 @@ std::vector<int32_t> Conversion::ends_for_others() const {
   return is_base_model(from_) ? ends_.text : ends_.turn;
 }
 
+/// The ends of texts without the one that the file's SentencePiece model has in any case: a config
+/// that is made of the file says no more than the one it was made of.
+std::vector<int32_t> Conversion::stated_ends(const Tokenizer& tokenizer) const {
+  std::vector<int32_t> ends = ends_.text;
+  if (ends_.own >= 0 && tokenizer.piece(ends_.own) == kOwnEnd && tokenizer.eos_id() >= 0)
+    std::erase(ends, ends_.own);
+  return ends;
+}
+
 /// The tokenizer's tables, with what begins and ends the model's texts.
 Vocabulary Conversion::vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const {
   Vocabulary v = vocabulary_of(tokenizer, rows);
@@ -244,7 +254,7 @@ void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) cons
   const int64_t rows = source_.at("model.embed_tokens.weight").shape.at(0);
   for (GgufEntry& entry : vocabulary_entries(vocabulary_for(tokenizer, rows)))
     metadata.push_back(std::move(entry));
-  metadata.push_back({kTextEndsKey, ends_.text});
+  metadata.push_back({kTextEndsKey, stated_ends(tokenizer)});
   if (!stops_.empty()) metadata.push_back({kStopsKey, stops_});
   std::map<std::string_view, const GgufOutput*> by_name;
   std::vector<GgufTensorSpec> specs;

@@ -82,6 +82,7 @@ class Conversion {
   void plan_packed(const std::string& name, const StoredWeight& weight);
   void count(const StoredWeight& weight, std::string_view format, uint64_t bytes, bool exact);
   std::vector<int32_t> ends_for_others() const;
+  std::vector<int32_t> stated_ends(const Tokenizer& tokenizer) const;
   Vocabulary vocabulary_for(const Tokenizer& tokenizer, int64_t rows) const;
   void write_gguf_file(const std::function<void(uint64_t)>& done) const;
   void write_directory(uint64_t shard_bytes, const std::function<void(uint64_t)>& done) const;

@@ -102,7 +102,8 @@ void set_balance_term(const DecoderLayer& layer, Pass& pass) {
 /// What a layer that runs again in the backward pass is given: its own copy of the rows, and nobody
 /// to tell the experts to.
 Pass with_rows(const Pass& pass, const Ragged& rows) {
-  return {rows, pass.rope, pass.cache, pass.balance, pass.balance_term, nullptr, pass.convs};
+  return {rows,    pass.rope,  pass.cache,        pass.balance, pass.balance_term,
+          nullptr, pass.convs, pass.check_routers};
 }
 
 }  // namespace
@@ -150,7 +151,8 @@ Pass Model::pass_for(const Ragged& rows, const Ragged& seen, const ForwardOption
     convs = options.cache->convs;
   else if (taps > 0)
     convs = ConvPlan::make(device(), rows, taps);
-  return {seen, rope_for(rows), options.cache, options.balance, nullptr, options.expert_ids, convs};
+  return {seen,    rope_for(rows),     options.cache, options.balance,
+          nullptr, options.expert_ids, convs,         options.check_routers};
 }
 
 TrunkState Model::enter(const Tensor& tokens) const {

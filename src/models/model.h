@@ -40,6 +40,9 @@ struct ForwardOptions {
   bool recompute = false;                     ///< keep only layer inputs for the backward pass
   std::vector<Tensor>* states = nullptr;      ///< collects the residual stream after every layer
   std::vector<Tensor>* expert_ids = nullptr;  ///< collects i32 [T, K] of every MoE layer
+  /// Throws Error that names the layer where a router makes NaN or Inf: an expert with such a score
+  /// is never chosen, and nothing else shows it.
+  bool check_routers = false;
 };
 
 class Model {

@@ -46,10 +46,10 @@ int64_t vocab_of(const Json& config) {
   return JsonObject(config, "config.json").integer("vocab_size", 1);
 }
 
-/// The tokenizer's own end first; a SentencePiece model may have another.
-std::vector<int32_t> ends_of(const Tokenizer& tokenizer) {
+/// What a SentencePiece model calls its end, whatever the files beside it say; or -1.
+int32_t own_end(const Tokenizer& tokenizer) {
   const Tokenizer::Impl& impl = tokenizer.impl();
-  return {tokenizer.eos_id(), impl.json ? -1 : impl.sentencepiece->processor().eos_id()};
+  return impl.json ? -1 : impl.sentencepiece->processor().eos_id();
 }
 
 }  // namespace
@@ -57,7 +57,8 @@ std::vector<int32_t> ends_of(const Tokenizer& tokenizer) {
 Ends find_ends(const ModelConfig& config, const Tokenizer& tokenizer, const fs::path& path,
                const ChatTemplate* chat) {
   Ends ends;
-  for (const int32_t id : ends_of(tokenizer)) add_id(ends.text, id, config.vocab);
+  add_id(ends.text, tokenizer.eos_id(), config.vocab);
+  const size_t tokenizers = ends.text.size();
   for (const int64_t id : config.eos) add_id(ends.text, id, config.vocab);
   if (const fs::path file = path / kGenerationConfig; !path.empty() && path_exists(file)) {
     const Json json = read_json_file(file);
@@ -67,6 +68,11 @@ Ends find_ends(const ModelConfig& config, const Tokenizer& tokenizer, const fs::
   if (!path.empty())
     for (const std::string& stop : find_stops(path))
       add_id(ends.text, special_id(tokenizer, stop), config.vocab);
+  const int32_t own = own_end(tokenizer);
+  if (own >= 0 && own < config.vocab && std::ranges::find(ends.text, own) == ends.text.end()) {
+    ends.own = own;
+    ends.text.insert(ends.text.begin() + static_cast<std::ptrdiff_t>(tokenizers), own);
+  }
   ends.turn = ends.text;
   const ProbeWork work;
   if (chat != nullptr)

@@ -19,6 +19,7 @@ namespace um {
 struct Ends {
   std::vector<int32_t> text;  ///< end any text
   std::vector<int32_t> turn;  ///< end an answer in a chat: those, and what ends a turn
+  int32_t own = -1;  ///< the one of `text` that only the SentencePiece model has, no field; or -1
 };
 
 /// All that the tokenizer, config.json (of a GGUF file its metadata) and the generation_config.json

@@ -1,10 +1,11 @@
 // See feed_forward.h.
 #include "nn/feed_forward.h"
 
+#include <cmath>
+
+#include "core/error.h"
 #include "nn/expert_cache.h"
-#include "ops/linear.h"
 #include "ops/mlp.h"
-#include "ops/moe.h"
 
 namespace um {
 
@@ -59,9 +60,23 @@ void Moe::add_experts(ParamStore& store, const std::string& prefix, int64_t D, d
   down_ = store.stacked(prefix + "experts.down_proj", {E, D, F}, std::move(down), {0, std});
 }
 
+void Moe::check_finite(const Routing& routing) const {
+  const auto check = [](const Tensor& values, const Param& param, const char* what) {
+    if (!values) return;
+    for (const float value : values.to_vector())
+      UM_CHECK(std::isfinite(value),
+               "{}: {} is {}; the weights are damaged or the training has diverged", param.name,
+               what, value);
+  };
+  check(routing.scores, *router_, "a score of the router");
+  check(routing.weights, *router_, "an expert's weight by the router");
+  if (bias_ != nullptr) check(bias_->value, *bias_, "a bias of the router");
+}
+
 Tensor Moe::forward(const LinearInput& z, const Pass& pass) const {
   const Routing routing = route(linear(z, router_->value), value_of(bias_), value_of(expert_scale_),
                                 rule_, config_.top_k, pass.rows, pass.balance_term);
+  if (pass.check_routers) check_finite(routing);
   if (pass.balance)
     pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, pass.balance_term);
   if (pass.expert_ids != nullptr) pass.expert_ids->push_back(routing.ids);

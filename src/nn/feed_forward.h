@@ -9,6 +9,7 @@
 #include "nn/pass.h"
 #include "ops/expert_slots.h"
 #include "ops/linear.h"
+#include "ops/moe.h"
 
 namespace um {
 
@@ -42,6 +43,7 @@ class Moe : public FeedForwardBlock {
 
  private:
   void add_experts(ParamStore& store, const std::string& prefix, int64_t hidden, double std);
+  void check_finite(const Routing& routing) const;
 
   const MoeConfig config_;
   RouterRule rule_;

@@ -15,6 +15,7 @@ struct Pass {
   std::shared_ptr<BalanceTerm> balance_term;  ///< of the present layer, when `balance` is set
   std::vector<Tensor>* expert_ids = nullptr;  ///< gathers the choice of every MoE layer, [T, K]
   ConvPlan convs;                             ///< if the model has convolutions
+  bool check_routers = false;                 ///< NaN in a router is an error
 };
 
 }  // namespace um

@@ -207,6 +207,11 @@ AnswerRequest chat_answer(Service& service, const ChatRequest& chat) {
   return prompt;
 }
 
+Body read_messages(const HttpRequest& request, const Body& body) {
+  const std::string beta = request.header("Anthropic-Beta");
+  return chat_body_of_messages(body, beta.find("interleaved-thinking") != std::string::npos);
+}
+
 std::shared_ptr<const ChatRequest> read_chat(const Service& service, const Body& body) {
   return std::make_shared<const ChatRequest>(parse_chat_request(body, service.limits()));
 }
@@ -226,7 +231,7 @@ void route_messages(Service& service, const HttpRequest& request, HttpResponse& 
   service.require_ready();
   const Body body(request.body);
   if (field_of(body.json, "max_tokens") == nullptr) bad_field("max_tokens", "missing");
-  const Body chat_body = chat_body_of_messages(body);
+  const Body chat_body = read_messages(request, body);
   try {
     const auto chat = read_chat(service, chat_body);
     AnswerRequest prompt = chat_answer(service, *chat);
@@ -241,7 +246,7 @@ void route_messages(Service& service, const HttpRequest& request, HttpResponse& 
 void route_count_tokens(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const Body body(request.body);
-  const Body chat_body = chat_body_of_messages(body);
+  const Body chat_body = read_messages(request, body);
   try {
     const auto chat = read_chat(service, chat_body);
     const auto ids = chat_prompt(service.chat_template(), service.tokenizer(), *chat);

@@ -90,6 +90,57 @@ Message parse_message(const Json& json, const std::string& where) {
   return message;
 }
 
+constexpr const char* kAllowed = "tool_choice.allowed_tools";
+
+/// What a tool_choice of this type says; null for others.
+const Json* allowed_tools(const Json& body) {
+  const Json* choice = field_of(body, "tool_choice");
+  if (choice == nullptr || !choice->is_object()) return nullptr;
+  std::string type;
+  read_field_of("tool_choice", *choice, "type", type);
+  if (type != "allowed_tools") return nullptr;
+  const Json* allowed = field_of(*choice, "allowed_tools");
+  if (allowed == nullptr) bad_field(kAllowed, "missing");
+  if (!allowed->is_object()) wrong_type(kAllowed, "an object", *allowed);
+  return allowed;
+}
+
+/// Leaves those of the tools that may be called.
+void keep_allowed(const Json& allowed, std::vector<Tool>& tools, OrderedJson& described) {
+  const std::string field = std::string(kAllowed) + ".tools";
+  const Json* list = field_of(allowed, "tools");
+  if (list == nullptr) bad_field(field, "missing");
+  if (!list->is_array()) wrong_type(field, "a list of tools", *list);
+  std::vector<bool> kept(tools.size());
+  for (const Json& entry : *list) {
+    const Json* function = entry.is_object() ? field_of(entry, "function") : nullptr;
+    if (function == nullptr || !function->is_object())
+      wrong_type(field, "tools with a \"function\"", entry);
+    std::string name;
+    read_field_of(field + ".function", *function, "name", name);
+    const auto found = std::ranges::find(tools, name, &Tool::name);
+    if (found == tools.end()) bad_field(field, "there is no tool {}", quote(name));
+    kept[static_cast<size_t>(found - tools.begin())] = true;
+  }
+  for (size_t i = kept.size(); i-- > 0;) {
+    if (kept[i]) continue;
+    tools.erase(tools.begin() + static_cast<std::ptrdiff_t>(i));
+    described.erase(i);
+  }
+}
+
+/// What the model may do with the tools that are left.
+ToolChoice parse_allowed_mode(const Json& allowed, const std::vector<Tool>& tools) {
+  const std::string field = std::string(kAllowed) + ".mode";
+  if (field_of(allowed, "mode") == nullptr) bad_field(field, "missing");
+  std::string mode;
+  read_field_of(kAllowed, allowed, "mode", mode);
+  if (mode == "auto") return {tools.empty() ? ToolChoice::kNone : ToolChoice::kAuto, {}};
+  if (mode != "required") bad_field(field, "{}: expected auto or required", quote(mode));
+  if (tools.empty()) bad_field(field, "there are no tools to choose from");
+  return {ToolChoice::kRequired, {}};
+}
+
 ToolChoice parse_tool_choice(const Json& body, const std::vector<Tool>& tools) {
   const std::string field = "tool_choice";
   const Json* json = field_of(body, field);
@@ -103,13 +154,26 @@ ToolChoice parse_tool_choice(const Json& body, const std::vector<Tool>& tools) {
   if (*json == "required" || *json == "any") return {ToolChoice::kRequired, {}};
   const Json* function = json->is_object() ? field_of(*json, "function") : nullptr;
   if (function == nullptr || !function->is_object())
-    bad_field(field, "expected none, auto, required or a function, found {}", describe(*json));
+    bad_field(field, "expected none, auto, required, a function or allowed_tools, found {}",
+              describe(*json));
   ToolChoice choice{ToolChoice::kNamed, {}};
   read_field_of(field + ".function", *function, "name", choice.name);
   const bool known = std::any_of(tools.begin(), tools.end(),
                                  [&](const Tool& tool) { return tool.name == choice.name; });
   if (!known) bad_field(field, "there is no tool {}", quote(choice.name));
   return choice;
+}
+
+/// The tools that may be called, and whether they must be. The model is told of no others.
+void read_tools(const Body& given, ChatRequest& request) {
+  request.tools = parse_tools(given);
+  if (const Json* allowed = allowed_tools(given.json)) {
+    keep_allowed(*allowed, request.tools, request.input.tools);
+    request.tool_choice = parse_allowed_mode(*allowed, request.tools);
+  } else {
+    request.tool_choice = parse_tool_choice(given.json, request.tools);
+  }
+  if (request.tool_choice.kind == ToolChoice::kNone) request.input.tools = OrderedJson::array();
 }
 
 void read_thinking_budget(const Json& body, int64_t& budget) {
@@ -254,14 +318,12 @@ ChatRequest parse_chat_request(const Body& given, const RequestLimits& limits) {
   request.messages = parse_messages(body);
   if (field_of(body, "functions") != nullptr || field_of(body, "function_call") != nullptr)
     bad_field("functions", "not supported: use \"tools\" and \"tool_choice\"");
-  request.tools = parse_tools(given);
-  request.tool_choice = parse_tool_choice(body, request.tools);
+  request.input = template_input(given, request.messages);
+  read_tools(given, request);
   read_field(body, "parallel_tool_calls", request.parallel_tool_calls);
   const ThinkingWish wish = parse_thinking(body);
   const std::optional<ThinkMode> mode = wish.mode ? wish.mode : limits.mode;
   request.mode = mode.value_or(ThinkMode::kSlow);
-  request.input = template_input(given, request.messages);
-  if (request.tool_choice.kind == ToolChoice::kNone) request.input.tools = OrderedJson::array();
   // A template has its own idea of what it does where nobody says anything.
   if (mode && *mode != ThinkMode::kAuto) request.input.thinking = *mode == ThinkMode::kSlow;
   if (!wish.effort.empty() && request.input.thinking.value_or(false))

@@ -120,7 +120,7 @@ std::optional<std::string> single(const HttpHead& head, std::string_view name) {
 void read_host(std::string authority, HttpHead& head) {
   const auto host = single(head, "host");
   if (!host && !head.http_1_0) refuse(400, "the header field host is missing");
-  if (host && !host->empty() && !is_host(*host)) refuse(400, "the header field host is not valid");
+  if (host && !is_host(*host)) refuse(400, "the header field host is not valid");
   head.host = authority.empty() ? host.value_or("") : std::move(authority);
 }
 

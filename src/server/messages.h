@@ -13,8 +13,9 @@
 namespace um {
 
 /// The chat/completions body that asks for the same. Throws ApiError 400 naming the field. As that
-/// API has it, thinking is off unless it is asked for.
-Body chat_body_of_messages(const Body& messages);
+/// API has it, thinking is off unless it is asked for, and its budget is below max_tokens, unless
+/// the client has `interleaved` it: then the budget is of several answers with calls between them.
+Body chat_body_of_messages(const Body& messages, bool interleaved = false);
 
 /// `error` with the names that this API has for the fields of a chat. `body`: the request's.
 ApiError messages_names(const ApiError& error, const Json& body);

@@ -1,5 +1,6 @@
 // From a Messages request to a chat request (see messages.h).
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "server/field_reader.h"
@@ -11,6 +12,7 @@ namespace {
 using Ordered = nlohmann::ordered_json;
 
 constexpr size_t kMaxMessages = 10'000;
+constexpr int64_t kLeastBudget = 1024, kMostTokens = int64_t{1} << 40;
 
 const Ordered* field_of(const Ordered& json, const char* name) {
   const auto it = json.find(name);
@@ -23,6 +25,13 @@ std::string string_of(const Ordered& json, const char* name, const std::string& 
   if (value == nullptr) return {};
   if (!value->is_string()) wrong_type(where + "." + name, "a string", *value);
   return value->get<std::string>();
+}
+
+/// The text of a block of text, which must have some.
+std::string block_text(const Ordered& block, const std::string& where) {
+  std::string text = string_of(block, "text", where);
+  if (text.empty()) bad_field(where, "a text block without text");
+  return text;
 }
 
 /// Parts as a content: none and one are a text.
@@ -42,16 +51,41 @@ Ordered content_of(const Ordered& content, const std::string& where) {
     const std::string type = string_of(block, "type", where);
     if (type != "text")
       bad_field(where, "a block of type {}: this model reads text only", quote(type));
-    parts.push_back({{"type", "text"}, {"text", string_of(block, "text", where)}});
+    parts.push_back({{"type", "text"}, {"text", block_text(block, where)}});
   }
   return simple(std::move(parts));
 }
+
+/// The calls of the model's last turn, each of which has one result in the user's turn behind it.
+class OpenCalls {
+ public:
+  void add(const std::string& id, const std::string& where) {
+    if (id.empty()) bad_field(where + ".id", "missing");
+    if (!open_.emplace(id, where).second)
+      bad_field(where, "two tool_use blocks have the id {}", quote(id));
+  }
+  void close(const std::string& id, const std::string& where) {
+    if (id.empty()) bad_field(where + ".tool_use_id", "missing");
+    if (open_.erase(id) == 0)
+      bad_field(where, "a tool_result of {}: the turn before has no such tool_use without a result",
+                quote(id));
+  }
+  /// For where no result can come any more.
+  void check_closed() const {
+    if (open_.empty()) return;
+    const auto& [id, where] = *open_.begin();
+    bad_field(where, "the tool_use {} has no tool_result in the next message", quote(id));
+  }
+
+ private:
+  std::map<std::string, std::string> open_;  // ids, and where they are
+};
 
 /// The blocks of one role's turns that follow each other, which are one turn: one chat message or
 /// several, as results of tools are messages of their own.
 class Turn {
  public:
-  explicit Turn(std::string role) : role_(std::move(role)) {}
+  Turn(std::string role, OpenCalls& open) : role_(std::move(role)), open_(open) {}
 
   const std::string& role() const { return role_; }
   void at(std::string where) { where_ = std::move(where); }
@@ -61,32 +95,26 @@ class Turn {
     const std::string type = string_of(block, "type", where_);
     const bool assistant = role_ == "assistant";
     if (type == "text") {
-      text_.push_back({{"type", "text"}, {"text", string_of(block, "text", where_)}});
+      add_text(block_text(block, where_));
     } else if (type == "tool_use" && assistant) {
-      const Ordered* input = field_of(block, "input");
-      if (input != nullptr && !input->is_object())
-        wrong_type(where_ + ".input", "an object", *input);
-      calls_.push_back({{"id", string_of(block, "id", where_)},
-                        {"type", "function"},
-                        {"function",
-                         {{"name", string_of(block, "name", where_)},
-                          {"arguments", input == nullptr ? "{}" : input->dump()}}}});
+      add_call(block);
     } else if (type == "thinking" && assistant) {
       reasoning_ += string_of(block, "thinking", where_);
     } else if (type == "tool_result" && !assistant) {
-      finish(out);  // what stands before it
-      const Ordered* content = field_of(block, "content");
-      out.push_back({{"role", "tool"},
-                     {"tool_call_id", string_of(block, "tool_use_id", where_)},
-                     {"content", content == nullptr ? "" : content_of(*content, where_)}});
+      add_result(block, out);
     } else if (type != "redacted_thinking") {
       bad_field(where_, "a block of type {} in a turn of the {}: not supported", quote(type),
                 role_);
     }
   }
 
+  void add_text(std::string text) {
+    text_.push_back({{"type", "text"}, {"text", std::move(text)}});
+  }
+
   /// What is gathered becomes a message.
   void finish(Ordered& out) {
+    if (role_ == "user") open_.check_closed();
     if (text_.empty() && calls_.empty() && reasoning_.empty()) return;
     Ordered message = {{"role", role_},
                        {"content", simple(std::exchange(text_, Ordered::array()))}};
@@ -96,7 +124,30 @@ class Turn {
   }
 
  private:
+  void add_call(const Ordered& block) {
+    const Ordered* input = field_of(block, "input");
+    if (input != nullptr && !input->is_object()) wrong_type(where_ + ".input", "an object", *input);
+    const std::string id = string_of(block, "id", where_);
+    open_.add(id, where_);
+    calls_.push_back({{"id", id},
+                      {"type", "function"},
+                      {"function",
+                       {{"name", string_of(block, "name", where_)},
+                        {"arguments", input == nullptr ? "{}" : input->dump()}}}});
+  }
+
+  void add_result(const Ordered& block, Ordered& out) {
+    const std::string id = string_of(block, "tool_use_id", where_);
+    open_.close(id, where_);
+    if (!text_.empty()) bad_field(where_, "a tool_result behind text: the results come first");
+    const Ordered* content = field_of(block, "content");
+    out.push_back({{"role", "tool"},
+                   {"tool_call_id", id},
+                   {"content", content == nullptr ? "" : content_of(*content, where_)}});
+  }
+
   std::string role_, where_, reasoning_;
+  OpenCalls& open_;
   Ordered text_ = Ordered::array(), calls_ = Ordered::array();
 };
 
@@ -109,6 +160,7 @@ Ordered chat_messages(const Ordered& body) {
       messages->size() > kMaxMessages)
     bad_field("messages", "expected a list of 1 to {} messages, found {}", kMaxMessages,
               messages == nullptr ? "nothing" : describe(Json(*messages)));
+  OpenCalls open;
   std::optional<Turn> turn;
   for (size_t i = 0; i < messages->size(); ++i) {
     const std::string where = fmt::format("messages[{}]", i);
@@ -120,10 +172,14 @@ Ordered chat_messages(const Ordered& body) {
     const Ordered* content = field_of(message, "content");
     if (content == nullptr) bad_field(where + ".content", "missing");
     if (turn && turn->role() != role) turn->finish(out);
-    if (!turn || turn->role() != role) turn.emplace(role);
+    if (!turn || turn->role() != role) turn.emplace(role, open);
     turn->at(where + ".content");
-    if (content->is_string())
-      turn->add({{"type", "text"}, {"text", *content}}, out);
+    // Only an answer that is gone on with may be empty.
+    const bool goes_on = role == "assistant" && i + 1 == messages->size();
+    if (content->is_string() && (goes_on || !content->get_ref<const std::string&>().empty()))
+      turn->add_text(*content);
+    else if (content->is_string())
+      bad_field(where + ".content", "there is no text in it");
     else if (!content->is_array())
       wrong_type(where + ".content", "text or a list of blocks", *content);
     else if (content->empty())
@@ -132,6 +188,7 @@ Ordered chat_messages(const Ordered& body) {
       for (const Ordered& block : *content) turn->add(block, out);
   }
   turn->finish(out);
+  open.check_closed();
   if (out.empty() || out.back()["role"] == "system")
     bad_field("messages", "there is nothing in them");
   return out;
@@ -178,7 +235,17 @@ void read_tool_choice(const Ordered& choice, Ordered& chat) {
   chat["parallel_tool_calls"] = *alone == false;
 }
 
-void read_thinking(const Ordered& body, Ordered& chat) {
+void check_budget(const Json& body, bool interleaved) {
+  int64_t budget = 0, tokens = kMostTokens;
+  read_field_of("thinking", body["thinking"], "budget_tokens", budget, kLeastBudget, kMostTokens);
+  read_field(body, "max_tokens", tokens, 1, kMostTokens);
+  if (!interleaved && budget >= tokens)
+    bad_field("thinking.budget_tokens", "expected less than max_tokens ({}), found {}", tokens,
+              budget);
+}
+
+void read_thinking(const Body& given, bool interleaved, Ordered& chat) {
+  const Ordered& body = given.ordered;
   const Ordered* thinking = field_of(body, "thinking");
   // Who speaks of it in another way knows what he does.
   if (thinking == nullptr && (field_of(body, "chat_template_kwargs") != nullptr ||
@@ -195,8 +262,9 @@ void read_thinking(const Ordered& body, Ordered& chat) {
   if (!chat.contains("chat_template_kwargs")) chat["chat_template_kwargs"] = Ordered::object();
   if (chat["chat_template_kwargs"].is_object())
     chat["chat_template_kwargs"]["enable_thinking"] = on;
-  if (on && field_of(*thinking, "budget_tokens") != nullptr)
-    chat["thinking_token_budget"] = (*thinking)["budget_tokens"];
+  if (!on || field_of(*thinking, "budget_tokens") == nullptr) return;
+  check_budget(given.json, interleaved);
+  chat["thinking_token_budget"] = (*thinking)["budget_tokens"];
 }
 
 void read_output_config(const Ordered& body, Ordered& chat) {
@@ -213,13 +281,13 @@ void read_output_config(const Ordered& body, Ordered& chat) {
 void check_counts(const Json& body) {
   int64_t count = 0;
   for (const char* name : {"max_tokens", "max_completion_tokens"})
-    read_field(body, name, count, 1, int64_t{1} << 40);
-  read_field(body, "top_k", count, 0, int64_t{1} << 40);
+    read_field(body, name, count, 1, kMostTokens);
+  read_field(body, "top_k", count, 0, kMostTokens);
 }
 
 }  // namespace
 
-Body chat_body_of_messages(const Body& given) {
+Body chat_body_of_messages(const Body& given, bool interleaved) {
   const Ordered& body = given.ordered;
   check_counts(given.json);
   Ordered chat = body;  // with fields of other servers, which mean the same here
@@ -230,11 +298,10 @@ Body chat_body_of_messages(const Body& given) {
   if (const Ordered* stop = field_of(body, "stop_sequences")) chat["stop"] = *stop;
   if (const Ordered* tools = field_of(body, "tools")) chat["tools"] = chat_tools(*tools);
   if (const Ordered* choice = field_of(body, "tool_choice")) read_tool_choice(*choice, chat);
-  read_thinking(body, chat);
+  read_thinking(given, interleaved, chat);
   read_output_config(body, chat);
   // An answer that has begun is gone on with.
-  const Ordered& last = chat["messages"].back();
-  if (last["role"] == "assistant" && !last.contains("tool_calls")) {
+  if (chat["messages"].back()["role"] == "assistant") {
     chat["continue_final_message"] = true;
     chat.erase("add_generation_prompt");
   }

@@ -221,20 +221,20 @@ OrderedJson chat_tools(const OrderedJson& tools) {
   return out;
 }
 
-/// The tools with these names alone.
-OrderedJson allowed_tools(const OrderedJson& tools, const OrderedJson& allowed) {
+/// The tools of a tool_choice as a chat names them.
+OrderedJson chat_allowed(const OrderedJson& choice) {
   const std::string field = "tool_choice.tools";
-  if (!allowed.is_array()) wrong_type(field, "a list of tools", allowed);
-  OrderedJson out = OrderedJson::array();
-  for (const OrderedJson& one : allowed) {
-    if (!one.is_object()) wrong_type(field, "a tool, an object", one);
-    const std::string name = needed(one, "name", field);
-    const auto found = std::ranges::find_if(
-        tools, [&](const OrderedJson& tool) { return tool["function"]["name"] == name; });
-    if (found == tools.end()) bad_field(field, "there is no tool {}", quote(name));
-    out.push_back(*found);
+  OrderedJson allowed = choice;
+  allowed.erase("type");
+  if (value_of(choice, "tools") == nullptr || !choice["tools"].is_array()) return allowed;
+  for (OrderedJson& tool : allowed["tools"]) {
+    if (!tool.is_object()) wrong_type(field, "a tool, an object", tool);
+    const std::string type = string_of(tool, "type", field);
+    if (!type.empty() && type != "function")
+      bad_field(field, "there is no tool of type {}", quote(type));
+    tool = {{"type", "function"}, {"function", {{"name", needed(tool, "name", field)}}}};
   }
-  return out;
+  return allowed;
 }
 
 void read_tool_choice(const OrderedJson& choice, OrderedJson& chat) {
@@ -244,10 +244,7 @@ void read_tool_choice(const OrderedJson& choice, OrderedJson& chat) {
   if (type == "function") {
     chat[field] = {{"type", type}, {"function", {{"name", needed(choice, "name", field)}}}};
   } else if (type == "allowed_tools") {
-    const OrderedJson* tools = value_of(choice, "tools");
-    if (tools == nullptr) bad_field(field + ".tools", "missing");
-    chat["tools"] = allowed_tools(chat.value("tools", OrderedJson::array()), *tools);
-    chat[field] = needed(choice, "mode", field);
+    chat[field] = {{"type", type}, {"allowed_tools", chat_allowed(choice)}};
   } else {
     bad_field(field + ".type",
               "{}: not supported, expected none, auto, required, a function or allowed_tools",
@@ -426,6 +423,7 @@ ApiError responses_error(const ApiError& error, const Json& body) {
       {"response_format/json_schema/schema", "text.format.schema"},
       {"response_format", "text.format", true},
       {"max_tokens", "max_output_tokens"},
+      {"tool_choice.allowed_tools", "tool_choice"},
       {"messages", "input", true}};
   return renamed(error, body, kNames);
 }

@@ -204,7 +204,8 @@ bool Routes::may_pass(const HttpRequest& request) const {
 void Routes::check_host(const HttpRequest& request) const {
   const ServeOptions& options = service_.options();
   const std::string host = host_name(request.host);
-  if (!options.api_key.empty() || request.host.empty()) return;  // browsers always send one
+  // Only HTTP/1.0, which no browser speaks, may do without a host.
+  if (!options.api_key.empty() || request.host.empty()) return;
   const bool any_address = options.host == "0.0.0.0" || options.host == "::";
   std::vector<std::string> own = {"localhost", "127.0.0.1", "[::1]", as_host(options.host),
                                   as_host(request.own_address)};
@@ -218,7 +219,7 @@ void Routes::check_host(const HttpRequest& request) const {
 }
 
 /// A page of another site that was not let in by --cors: browsers may send such requests without
-/// asking first.
+/// asking first. It could not read the answer, but a GET, too, takes work and time.
 bool Routes::foreign_page(const HttpRequest& request) const {
   const std::string origin = request.header("Origin");
   if (origin.empty() || without_scheme(origin) == request.host) return false;
@@ -252,6 +253,8 @@ bool Routes::wants_body(const HttpRequest& request) const {
 
 void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
   check_host(request);
+  if (!is_urgent(request) && foreign_page(request))
+    throw ApiError(403, "this page's origin may not call the server (see --cors)");
   if (request.method == "OPTIONS") {
     response.status = 204;
     return;
@@ -259,8 +262,6 @@ void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
   if (!may_pass(request))
     throw ApiError(401, "the API key is missing or wrong: send \"Authorization: Bearer KEY\"", "",
                    "invalid_api_key");
-  if (request.method != "GET" && request.method != "HEAD" && foreign_page(request))
-    throw ApiError(403, "this page's origin may not call the server (see --cors)");
   const Entry* entry = find(request.path);
   if (entry == nullptr) refuse_path(request.path);
   const Route route = entry->of(request.method);

@@ -188,25 +188,23 @@ void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& 
   service.require_ready();
   const Json body = std::move(Body(request.body).json);
   const Tokenizer& tokenizer = service.tokenizer();
-  std::vector<int32_t> ids;
-  if (field_of(body, "messages") != nullptr) {
-    ids = chat_prompt(service.chat_template(), tokenizer, parse_for_prompt(service, request));
-  } else {
-    std::string text;
-    const bool vllm = field_of(body, "prompt") != nullptr;
-    if (!vllm && field_of(body, "content") == nullptr) bad_field("prompt", "missing");
-    read_field(body, vllm ? "prompt" : "content", text);
-    bool ends = vllm, special = true;
-    read_field(body, "add_special_tokens", ends);
-    read_field(body, "add_special", ends);
-    read_field(body, "parse_special", special);
-    ids = tokenizer.encode(text, {.add_bos = ends && tokenizer.add_bos(),
-                                  .add_eos = ends && tokenizer.add_eos(),
-                                  .parse_special = special});
-  }
-  bool strings = false, pieces = false;
+  std::string prompt, content;
+  read_field(body, "prompt", prompt);
+  read_field(body, "content", content);
+  const bool chat = field_of(body, "messages") != nullptr;
+  const bool vllm = field_of(body, "prompt") != nullptr;
+  bool ends = vllm, special = true, strings = false, pieces = false;
+  read_field(body, "add_special_tokens", ends);
+  read_field(body, "add_special", ends);
+  read_field(body, "parse_special", special);
   read_field(body, "return_token_strs", strings);
   read_field(body, "with_pieces", pieces);
+  if (!chat && !vllm && field_of(body, "content") == nullptr) bad_field("prompt", "missing");
+  const std::vector<int32_t> ids =
+      chat ? chat_prompt(service.chat_template(), tokenizer, parse_for_prompt(service, request))
+           : tokenizer.encode(vllm ? prompt : content, {.add_bos = ends && tokenizer.add_bos(),
+                                                        .add_eos = ends && tokenizer.add_eos(),
+                                                        .parse_special = special});
   // Written as it comes: a tree of the values would take some ten times as much as the text.
   std::string out =
       fmt::format(R"({{"count":{},"max_model_len":{},"tokens":)", ids.size(), service.context());

@@ -1,6 +1,7 @@
 // The commands one after the other, as the README shows them: text → tokenizer → shards → model →
 // evaluation and text.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -250,6 +251,63 @@ TEST_F(Commands, QuantizeWritesAModelAndItsReport) {
   EXPECT_EQ(plain["settings"]["method"], "ssz");
   EXPECT_TRUE(plain["quality"].is_null());
   EXPECT_NE(plain["quality_note"].get<std::string>().find("no text"), std::string::npos);
+}
+
+/// A file system that takes files of this size at most, for the programs started while it lives.
+class FileLimit {
+ public:
+  explicit FileLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const struct rlimit small { bytes, before_.rlim_max };
+    ::setrlimit(RLIMIT_FSIZE, &small);
+  }
+  FileLimit(const FileLimit&) = delete;
+  FileLimit& operator=(const FileLimit&) = delete;
+  ~FileLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  struct rlimit before_ {};
+};
+
+TEST_F(Commands, QuantizeSaysWhatAFullDiskHasLeftOut) {
+  const auto expect_failure = [](const ProgramResult& result, const std::string& why) {
+    EXPECT_EQ(result.code, 1) << result.out << result.err;
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
+  };
+  // Its files have 131 kB at most, the original's predictions 318 kB.
+  const std::vector<std::string> measured = {"quantize",      path("model"),
+                                             "--out",         path("q-unmeasured"),
+                                             "--eval",        path("corpus.txt"),
+                                             "--context",     "64",
+                                             "--eval-tokens", "640",
+                                             "--json"};
+  {
+    const FileLimit limit(200'000);
+    const ProgramResult result = run_program(measured);
+    expect_failure(result, "the model and its report are complete, but it was not measured");
+    const Json report = Json::parse(result.out, nullptr, false);
+    ASSERT_TRUE(report.is_object());
+    EXPECT_TRUE(report["quality"].is_null());
+    EXPECT_NE(report["quality_note"].get<std::string>().find("Not measured"), std::string::npos);
+  }
+  for (const char* name : {"digests.json", "quantization.json", "quantization.html"})
+    EXPECT_TRUE(fs::exists(path("q-unmeasured") + "/" + name)) << name;
+  for (const char* name : {"unfinished", "quantize_base.tmp"})
+    EXPECT_FALSE(fs::exists(path("q-unmeasured") + "/" + name)) << name;
+  // A report that cannot be written, of a run that goes on after an earlier full disk.
+  const std::vector<std::string> plain = {"quantize", path("model"), "--out", path("q-unreported")};
+  {
+    const FileLimit limit(20'000);
+    expect_failure(run_program(plain), "model-00002-of-00005.safetensors: cannot write");
+  }
+  fs::create_directories(path("q-unreported/quantization.html"));
+  expect_failure(run_program(plain), "all weights are written, but not the report: ");
+  fs::remove(path("q-unreported/quantization.html"));
+  EXPECT_TRUE(fs::exists(path("q-unreported/unfinished")));
+  run_ok(plain);
+  EXPECT_FALSE(fs::exists(path("q-unreported/unfinished")));
+  for (const char* name : {"q-unmeasured", "q-unreported"})
+    run_ok({"eval", "--model", path(name), "--text", path("corpus.txt"), "--max-tokens", "64"});
 }
 
 /// A trained model ends its texts where the corpus' documents end, also as GGUF; its report and

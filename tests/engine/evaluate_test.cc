@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "engine/compare.h"
 #include "models/config.h"
 #include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
@@ -56,6 +57,55 @@ TEST(Evaluate, LossIsThatOfTheLogits) {
   EXPECT_NEAR(result.nats, nats, 1e-4 * nats);
   EXPECT_EQ(result.correct, correct);
   EXPECT_NEAR(result.perplexity(), std::exp(nats / 40), 1e-3 * result.perplexity());
+}
+
+/// A parameter with a NaN, for as long as this lives.
+class Spoiled {
+ public:
+  explicit Spoiled(Param& param) : value_(param.value.f32()[1]), before_(value_) { value_ = NAN; }
+  Spoiled(const Spoiled&) = delete;
+  Spoiled& operator=(const Spoiled&) = delete;
+  ~Spoiled() { value_ = before_; }
+
+ private:
+  float &value_, before_;
+};
+
+/// An expert whose score is NaN is never chosen: the loss is finite, and wrong.
+TEST(Evaluate, ARouterThatMakesNanIsNamed) {
+  for (const char* preset : {"nano-ultra", "nano-openpangu2"}) {
+    const auto model = random_model(preset);
+    const std::vector<int32_t> ids = random_ids(64, model->config().vocab);
+    const fs::path base = fs::temp_directory_path() / fmt::format("um_nan_{}", ::getpid());
+    const auto expect_named = [](const std::string& error, const auto& run) {
+      try {
+        run();
+        ADD_FAILURE() << error;
+      } catch (const Error& found) {
+        EXPECT_EQ(std::string(found.what()).substr(0, error.size()), error);
+      }
+    };
+    const auto evaluated = [&] { return evaluate(*model, ids, {.seq_len = 32}); };
+    ASSERT_GT(model->moe_layers(), model->trunk_moe_layers());
+    for (int64_t moe = 0; moe < model->moe_layers(); ++moe) {
+      const int64_t layer = model->config().dense_layers + moe;
+      Param& router = *model->params().find(fmt::format("model.layers.{}.mlp.gate.weight", layer));
+      {
+        const Spoiled spoiled(router);
+        expect_named(router.name + ": a score of the router is nan", evaluated);
+        if (moe < model->trunk_moe_layers())
+          expect_named(router.name,
+                       [&] { save_base_file(*model, ChunkedText::cut(ids, 32, -1), base); });
+      }
+      Param* bias = model->router_biases()[static_cast<size_t>(moe)];
+      EXPECT_EQ(bias != nullptr, preset == std::string("nano-openpangu2"));
+      if (bias == nullptr) continue;
+      const Spoiled spoiled(*bias);
+      expect_named(bias->name + ": a bias of the router is nan", evaluated);
+    }
+    EXPECT_TRUE(std::isfinite(evaluated().nats));
+    EXPECT_FALSE(fs::exists(base));
+  }
 }
 
 TEST(Evaluate, AcceptanceComparesHeadAndTrunk) {

@@ -109,9 +109,6 @@ TEST_P(RoundTrip, BitsComeBack) {
   found.embedding_init_std = expected.embedding_init_std;
   found.c_attn = expected.c_attn;
   found.c_mlp = expected.c_mlp;
-  // The file also has SentencePiece's own end.
-  EXPECT_EQ(found.eos, (std::vector<int64_t>{expected.eos.at(0), 2}));
-  found.eos = expected.eos;
   EXPECT_EQ(found.attention, expected.attention);
   EXPECT_EQ(found.moe, expected.moe);
   EXPECT_EQ(found, expected);
@@ -455,6 +452,34 @@ TEST_F(ConvertTest, EndsTravel) {
   expect_ends(to_text(chat).c_str(), Json::object(), {}, {258}, {258});
   chat.update(named);
   expect_ends(to_text(chat).c_str(), Json::object(), {256}, {256, 258}, {256, 258});
+}
+
+/// A SentencePiece model has an end of its own beside the one that its side file names. It ends
+/// texts before and after, and no config names it unless one did.
+TEST_F(ConvertTest, TheEndOfASentencePieceModelIsNotStated) {
+  const fs::path hf = save("tiny-embedded", DType::bf16), file = base_ / "a.gguf",
+                 back = base_ / "back";
+  const auto end = tiny_tokenizer().eos_id();
+  ASSERT_NE(end, 2);
+  for (const Json& stated : {Json(end), Json({end, 2}), Json({end, 7})}) {
+    for (const char* name : {"config.json", "generation_config.json"}) {
+      Json json = fs::exists(hf / name) ? read_json_file(hf / name) : Json::object();
+      json["eos_token_id"] = stated;
+      write_file_atomic(hf / name, to_text(json));
+    }
+    fs::remove(file);
+    fs::remove_all(back);
+    convert(hf, file);
+    convert(file, back);
+    for (const fs::path& path : {hf, file, back}) {
+      const Tokenizer tokenizer = Tokenizer::load(path);
+      std::vector<int32_t> expected = {end, 2};
+      if (stated == Json({end, 7})) expected.push_back(7);
+      EXPECT_EQ(find_ends(read_config(path), tokenizer, path).text, expected) << path << stated;
+    }
+    for (const char* name : {"config.json", "generation_config.json"})
+      EXPECT_EQ(read_json_file(back / name)["eos_token_id"], stated) << name;
+  }
 }
 
 TEST_F(ConvertTest, DirectoriesInShards) {

@@ -93,7 +93,8 @@ class Anthropic(unittest.TestCase):
         opened = SERVER.request("POST", "/tokenize", {"content": "[unused16]"}, {"Authorization": "Bearer secret"})[2]["tokens"][0]
         for seed in range(40):  # until the random model thinks, to which it is talked
             extra = {"temperature": 1, "seed": seed, "thinking_token_budget": 5, "ignore_eos": True, "logit_bias": {str(opened): 6}}
-            message = create(thinking={"type": "enabled", "budget_tokens": 1024}, extra_body=extra)
+            message = create(thinking={"type": "enabled", "budget_tokens": 1024}, extra_body=extra,
+                             extra_headers={"Anthropic-Beta": "interleaved-thinking-2025-05-14"})  # a budget above max_tokens
             if message.content and message.content[0].type == "thinking":
                 break
         self.assertEqual(message.content[0].type, "thinking")
@@ -140,7 +141,10 @@ class Anthropic(unittest.TestCase):
         for bad in ({"messages": []}, {"messages": [{"role": "root", "content": "x"}]}, {"tool_choice": {"type": "any"}}, {"extra_body": {"temperature": -1}},
                     {"max_tokens": -1}, {"max_tokens": 0}, {"extra_body": {"max_completion_tokens": -1}}, {"extra_body": {"top_k": -1}},
                     {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, {"thinking": {"type": "x"}},
-                    {"messages": [{"role": "user", "content": []}]}):
+                    {"messages": [{"role": "user", "content": []}]}, {"messages": [{"role": "user", "content": ""}]},
+                    {"thinking": {"type": "enabled", "budget_tokens": 1024}}, {"thinking": {"type": "enabled", "budget_tokens": 1000}, "max_tokens": 2000},
+                    {"messages": HELLO + [{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]}]},
+                    {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "b"}]}]}):
             with self.assertRaises(anthropic.BadRequestError, msg=bad):
                 CLIENT.messages.create(**{"model": "x", "max_tokens": 5, "messages": HELLO, **bad})
         self.assertEqual(SERVER.request("POST", "/v1/messages", {"messages": HELLO}, {"X-Api-Key": "secret"})[0], 400)

@@ -69,6 +69,46 @@ def said(response):
     return [drop(item) for item in response["output"]]
 
 
+# What a field of a kind must not be.
+WRONG = {
+    "flag": (0, 1, 0.5, "true", [], {}, [True]),
+    "text": (5, 0.5, True, [], {}, ["x"], {"a": 1}),
+    "count": ("5", True, 0.5, -1, 0, 1e30, 18446744073709551615, [], {}, [5]),
+    "ids": (5, True, "5", {}, ["x"], [0.5], [-1], [None], [True], [[1]], [{}], [10**7], [18446744073709551615]),
+    "inputs": (5, 0.5, True, {}, [], [None], [True], [{}], ["a", 5], ["a", None], [5, "a"], [0.5], [-1], [10**7], [[1], ["a"]], [[0.5]]),
+    "messages": (5, 0.5, True, "x", [], {}, ["x"], [5], [[]], [{}]),
+    "items": (5, 0.5, True, [], {}, ["x"], [5], [[]], [{}]),
+    "blocks": (5, 0.5, True, {}, ["x"], [5], [[]], [{}]),
+}
+# Endpoints that generate nothing: a body that is right, and the kinds of its fields (the others:
+# wrong_types_test.cc).
+FIELDS = [
+    ("/v1/embeddings", {"input": "a"}, {"input": "inputs", "encoding_format": "text", "dimensions": "count"}),
+    ("/tokenize", {"prompt": "a"}, {"prompt": "text", "add_special_tokens": "flag", "add_special": "flag", "parse_special": "flag",
+                                    "return_token_strs": "flag", "with_pieces": "flag"}),
+    ("/tokenize", {"content": "a"}, {"content": "text", "add_special_tokens": "flag", "add_special": "flag", "parse_special": "flag",
+                                     "return_token_strs": "flag", "with_pieces": "flag"}),
+    ("/tokenize", {"messages": HELLO}, {"messages": "messages", "add_generation_prompt": "flag", "return_token_strs": "flag", "with_pieces": "flag",
+                                        "prompt": "text", "content": "text", "add_special_tokens": "flag", "parse_special": "flag"}),
+    ("/detokenize", {"tokens": [5]}, {"tokens": "ids"}),
+    ("/apply-template", {"messages": HELLO}, {"messages": "messages", "add_generation_prompt": "flag", "continue_final_message": "flag"}),
+    ("/v1/messages/count_tokens", {"messages": HELLO}, {"messages": "messages", "system": "blocks"}),
+    ("/v1/responses/input_tokens", {"input": "a"}, {"input": "items", "instructions": "text"}),
+]
+
+
+class WrongTypes(unittest.TestCase):
+    def test_are_refused_by_name(self):
+        for path, body, fields in FIELDS:
+            self.assertEqual(SERVER.post(path, **body)[0], 200, (path, body))
+            for field, kind in fields.items():
+                for value in WRONG[kind]:
+                    with self.subTest(path=path, body=body, field=field, value=value):
+                        status, answer = SERVER.post(path, **{**body, field: value})
+                        self.assertEqual(status, 400)
+                        self.assertRegex(answer["error"]["message"], rf"^{field}\b")
+
+
 class Tokens(unittest.TestCase):
     def test_no_alternative_hides_another(self):
         choice = complete(logprobs=20, max_tokens=60, temperature=1, seed=1, ignore_eos=True)["choices"][0]

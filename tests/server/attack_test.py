@@ -155,6 +155,7 @@ class Names(unittest.TestCase):
                 answer = self.ask(host, path)
                 self.assertEqual(status(answer), 403, host)
                 self.assertIn(b"--allowed-host", answer)
+        self.assertEqual(status(self.ask("")), 400)
         body = b'{"prompt": "x", "max_tokens": 1}'
         fields = b"Host: evil.example\r\nOrigin: http://evil.example\r\nContent-Length: %d\r\n\r\n" % len(body)
         self.assertEqual(status(raw(b"POST /v1/completions HTTP/1.1\r\n" + fields + body)), 403)

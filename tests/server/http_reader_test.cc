@@ -90,6 +90,8 @@ TEST(HttpHead, RefusesWhatCanBeReadInTwoWays) {
   EXPECT_EQ(refusal_of_fields("Host: a\r\n"), 400);
   EXPECT_EQ(refusal_of_fields("Host: b\r\n"), 400);
   EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), 400);
+  for (const char* version : {"1.0", "1.1"})
+    EXPECT_EQ(refusal("GET / HTTP/" + std::string(version) + "\r\nHost: \r\n\r\n"), 400);
   EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), 400);
   EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), 400);
   EXPECT_EQ(refusal_of_fields("X: a\r\n b\r\n"), 400);  // obs-fold

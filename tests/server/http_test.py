@@ -349,6 +349,10 @@ class Formats(unittest.TestCase):
         named = {"type": "function", "function": {"name": "look"}}
         choice = self.content(tool_choice=named, **fields)
         self.assertIn("far", json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]))
+        for only in ("look", "wait"):
+            allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": only}}]}
+            choice = self.content(tool_choice={"type": "allowed_tools", "allowed_tools": allowed}, **fields)
+            self.assertEqual([call["function"]["name"] for call in choice["message"]["tool_calls"]], [only])
         deltas = []
         for chunk in stream(max_tokens=300, temperature=1, seed=5, tool_choice=named, **fields):
             deltas += chunk["choices"][0]["delta"].get("tool_calls", []) if chunk["choices"] else []
@@ -385,10 +389,16 @@ class Errors(unittest.TestCase):
             status, answer = SERVER.post(path, **fields)
             self.assertEqual((status, answer["error"]["param"]), (400, param), (path, answer))
         for path, fields, start in (("/v1/messages", {"stop_sequences": 3}, "stop_sequences: "), ("/v1/messages", {"thinking": {"type": "enabled", "budget_tokens": "x"}}, "thinking.budget_tokens: "),
-                                    ("/v1/messages", {"tools": [{"name": "f", "input_schema": 3}]}, "tools[0].input_schema: ")):
+                                    ("/v1/messages", {"tools": [{"name": "f", "input_schema": 3}]}, "tools[0].input_schema: "),
+                                    ("/v1/messages", {"messages": [{"role": "user", "content": ""}]}, "messages[0].content: "),
+                                    ("/v1/messages", {"messages": [*HELLO, {"role": "assistant", "content": [{"type": "tool_use", "id": "x", "name": "f", "input": {}}]}]}, "messages[1].content: "),
+                                    ("/v1/messages", {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x"}]}]}, "messages[0].content: "),
+                                    ("/v1/messages/count_tokens", {"thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 2000}, "thinking.budget_tokens: ")):
             status, answer = SERVER.post(path, **{"messages": HELLO, "max_tokens": 4, **fields})
-            self.assertEqual(status, 400, answer)
+            self.assertEqual((status, answer["type"], answer["error"]["type"]), (400, "error", "invalid_request_error"), answer)
             self.assertTrue(answer["error"]["message"].startswith(start), answer)
+        body = {"messages": HELLO, "thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 2000}
+        self.assertEqual(SERVER.request("POST", "/v1/messages/count_tokens", body, {"Anthropic-Beta": "interleaved-thinking-2025-05-14"})[0], 200)
 
     def test_long_prompts(self):
         status, _, answer = chat(messages=[{"role": "user", "content": "geese " * 5000}])
@@ -427,8 +437,15 @@ class Errors(unittest.TestCase):
         status, headers, _ = SERVER.request("POST", CHAT, {"messages": HELLO}, origin)
         self.assertEqual(status, 403)
         self.assertIsNone(headers["Access-Control-Allow-Origin"])
+        for foreign in ("https://elsewhere.example", "null", SERVER.url + "0"):
+            for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE"):
+                for path in ("/", "/v1/models", "/metrics", "/tokenizer_info", "/v1/responses/resp_x", "/nowhere", "/health", "/ping"):
+                    status, headers, _ = SERVER.request(method, path, None, {"Origin": foreign})
+                    self.assertEqual(status == 403, path not in ("/health", "/ping"), (method, path, status))
+                    self.assertIsNone(headers["Access-Control-Allow-Origin"])
         own = {"Origin": SERVER.url}
         self.assertEqual(SERVER.request("POST", CHAT, {"messages": HELLO, "max_tokens": 1}, own)[0], 200)
+        self.assertEqual(SERVER.request("GET", "/v1/models", None, own)[0], 200)
 
 
 class Curl(unittest.TestCase):
@@ -467,6 +484,7 @@ class Settings(unittest.TestCase):
             status, headers, answer = server.request("GET", "/v1/models", None, good)
             self.assertEqual((status, answer["data"][0]["id"]), (200, "mine"))
             self.assertEqual(headers["Access-Control-Allow-Origin"], "https://a.example")
+            self.assertEqual(server.request("GET", "/v1/models", None, {**good, "Origin": "https://b.example"})[0], 403)
             status, headers, _ = server.request("OPTIONS", CHAT, None, {"Origin": "https://a.example"})
             self.assertEqual(status, 204)
             self.assertIn("Authorization", headers["Access-Control-Allow-Headers"])

@@ -382,6 +382,189 @@ TEST(MessagesRequest, KnowsNoMinusOne) {
   EXPECT_EQ(refused(R"("max_tokens": 1, "top_k": 0)"), "");
 }
 
+/// The field by whose name a Messages request is refused, and why; empty: it is taken.
+std::string refusal_of_messages(const std::string& messages, const std::string& fields = "",
+                                bool interleaved = false) {
+  try {
+    chat_body_of_messages(Body("{\"messages\": " + messages + fields + "}"), interleaved);
+  } catch (const ApiError& error) {
+    EXPECT_EQ(error.status(), 400);
+    EXPECT_TRUE(std::string(error.what()).starts_with(error.param()));
+    EXPECT_EQ(messages_error(error)["error"]["type"], "invalid_request_error");
+    return error.what();
+  }
+  return "";
+}
+
+/// A conversation: blocks of the model's turn, and the turns behind it.
+std::string talk(const std::string& calls, const std::string& rest = "") {
+  return R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": [)" + calls + "]}" +
+         rest + "]";
+}
+
+std::string user(const std::string& blocks) {
+  return R"(, {"role": "user", "content": [)" + blocks + "]}";
+}
+
+std::string tool_use(const std::string& id) {
+  return R"({"type": "tool_use", "id": ")" + id + R"(", "name": "f", "input": {}})";
+}
+
+std::string tool_result(const std::string& id) {
+  return R"({"type": "tool_result", "tool_use_id": ")" + id + R"(", "content": "d"})";
+}
+
+TEST(MessagesRequest, EachCallHasOneResultInTheTurnBehindIt) {
+  const std::string x = tool_use("x"), y = tool_use("y"), of_x = tool_result("x"),
+                    of_y = tool_result("y"), text = R"({"type": "text", "text": "t"})";
+  for (const std::string& good :
+       {talk(x, user(of_x)), talk(x + "," + y, user(of_y + "," + of_x + "," + text)),
+        talk(x + "," + y, user(of_x) + user(of_y) + user(text)),
+        talk(x, user(of_x) + R"(, {"role": "assistant", "content": [)" + x + "]}" + user(of_x))})
+    EXPECT_EQ(refusal_of_messages(good), "") << good;
+  const auto refused = [](const std::string& messages, const std::string& why) {
+    const std::string found = refusal_of_messages(messages);
+    EXPECT_TRUE(found.starts_with("messages[")) << found << " " << messages;
+    EXPECT_NE(found.find(why), std::string::npos) << found << " " << messages;
+  };
+  refused("[" + user(of_x).substr(2) + "]", "no such tool_use");
+  refused(talk(x, user(of_x + "," + of_y)), "no such tool_use");
+  refused(talk(x, user(of_x + "," + of_x)), "no such tool_use");
+  refused(talk(x, user(of_x) + R"(, {"role": "assistant", "content": "b"})" + user(of_x)),
+          "no such tool_use");
+  refused(talk(x), "no tool_result");
+  refused(talk(x, user(text)), "\"x\" has no tool_result");
+  refused(talk(x + "," + y, user(of_x)), "\"y\" has no tool_result");
+  refused(talk(x, user(text) + R"(, {"role": "assistant", "content": "b"})" + user(of_x)),
+          "messages[1].content: the tool_use \"x\" has no");
+  refused(talk(x, user(text + "," + of_x)), "results come first");
+  refused(talk(x + "," + x, user(of_x)), "two tool_use blocks");
+  refused(talk(R"({"type": "tool_use", "name": "f"})"), ".id: missing");
+  refused(talk(x, user(R"({"type": "tool_result"})")), ".tool_use_id: missing");
+}
+
+TEST(MessagesRequest, TextIsNotEmpty) {
+  const std::string empty = R"({"type": "text", "text": ""})", none = R"({"type": "text"})";
+  for (const std::string& bad :
+       {R"([{"role": "user", "content": ""}])" + std::string(),
+        R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": ""},
+            {"role": "user", "content": "b"}])" +
+            std::string(),
+        "[" + user(empty).substr(2) + "]", "[" + user(none).substr(2) + "]", talk(empty),
+        talk(tool_use("x"),
+             user(R"({"type": "tool_result", "tool_use_id": "x", "content": [)" + empty + "]}"))}) {
+    const std::string found = refusal_of_messages(bad);
+    EXPECT_TRUE(found.starts_with("messages[")) << found << " " << bad;
+    EXPECT_NE(found.find("text"), std::string::npos) << found << " " << bad;
+  }
+  EXPECT_EQ(refusal_of_messages(R"([{"role": "user", "content": "a"}])",
+                                R"(, "system": [)" + empty + "]"),
+            "system: a text block without text");
+  // An answer that is to be begun, and a tool that says nothing, have none.
+  EXPECT_EQ(refusal_of_messages(
+                R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}])"),
+            "");
+  for (const char* content : {R"(, "content": "")", R"(, "content": [])", ""})
+    EXPECT_EQ(refusal_of_messages(
+                  talk(tool_use("x"), user(R"({"type": "tool_result", "tool_use_id": "x")" +
+                                           std::string(content) + "}"))),
+              "");
+}
+
+TEST(MessagesRequest, TheBudgetOfThinkingIsBelowMaxTokens) {
+  const auto refused = [](int64_t budget, const std::string& tokens, bool interleaved = false) {
+    return refusal_of_messages(
+        R"([{"role": "user", "content": "a"}])",
+        fmt::format(R"(, "thinking": {{"type": "enabled", "budget_tokens": {}}}{})", budget,
+                    tokens),
+        interleaved);
+  };
+  EXPECT_EQ(refused(1024, R"(, "max_tokens": 1025)"), "");
+  EXPECT_EQ(refused(1024, ""), "");  // of count_tokens
+  EXPECT_EQ(refused(1024, R"(, "max_tokens": 1024)"),
+            "thinking.budget_tokens: expected less than max_tokens (1024), found 1024");
+  EXPECT_EQ(refused(1024, R"(, "max_tokens": 1024)", true), "");
+  for (const int64_t budget : {1023, 0, -1})
+    EXPECT_TRUE(refused(budget, R"(, "max_tokens": 2000)", true)
+                    .starts_with("thinking.budget_tokens: expected a whole number from 1024"));
+}
+
+/// The tools that a chat request with f and g is left with, and whether it must call one.
+std::string allowed(const std::string& choice, bool tools = true) {
+  const std::string both = R"("tools": [{"type": "function", "function": {"name": "f"}},
+      {"type": "function", "function": {"name": "g"}}], )";
+  try {
+    const ChatRequest request = chat((tools ? both : "") + "\"tool_choice\": " + choice);
+    std::string names = request.tool_choice.kind == ToolChoice::kRequired ? "required"
+                        : request.tool_choice.kind == ToolChoice::kAuto   ? "auto"
+                                                                          : "none";
+    EXPECT_EQ(request.tools.size(), request.input.tools.size()) << choice;
+    for (size_t i = 0; i < request.tools.size(); ++i) {
+      EXPECT_EQ(request.input.tools[i]["function"]["name"], request.tools[i].name);
+      names += " " + request.tools[i].name;
+    }
+    return names;
+  } catch (const ApiError& error) {
+    EXPECT_EQ(error.status(), 400);
+    EXPECT_TRUE(error.param().starts_with("tool_choice")) << error.what();
+    return error.what();
+  }
+}
+
+/// The form of chat completions and that of responses.
+TEST(AllowedTools, OnlyTheyAreLeft) {
+  const auto chosen = [](const std::string& mode, const std::vector<std::string>& names) {
+    Json tools = Json::array();
+    for (const std::string& name : names)
+      tools.push_back({{"type", "function"}, {"function", {{"name", name}}}});
+    return to_text(
+        {{"type", "allowed_tools"}, {"allowed_tools", {{"mode", mode}, {"tools", tools}}}});
+  };
+  EXPECT_EQ(allowed(chosen("auto", {"g"})), "auto g");
+  EXPECT_EQ(allowed(chosen("required", {"f"})), "required f");
+  EXPECT_EQ(allowed(chosen("required", {"g", "f", "g"})), "required f g");
+  EXPECT_EQ(allowed(chosen("auto", {})), "none");
+  const std::string tools = "tool_choice.allowed_tools.tools: ",
+                    mode = "tool_choice.allowed_tools.mode: ";
+  EXPECT_EQ(allowed(chosen("auto", {"g", "h"})), tools + "there is no tool \"h\"");
+  EXPECT_EQ(allowed(chosen("auto", {"f"}), false), tools + "there is no tool \"f\"");
+  EXPECT_EQ(allowed(chosen("none", {"f"})), mode + "\"none\": expected auto or required");
+  EXPECT_EQ(allowed(chosen("required", {})), mode + "there are no tools to choose from");
+  EXPECT_EQ(allowed(R"({"type": "allowed_tools"})"), "tool_choice.allowed_tools: missing");
+  EXPECT_EQ(allowed(R"({"type": "allowed_tools", "allowed_tools": {"mode": "auto"}})"),
+            tools + "missing");
+  EXPECT_EQ(allowed(R"({"type": "allowed_tools", "allowed_tools": {"tools": []}})"),
+            mode + "missing");
+}
+
+TEST(AllowedTools, OfResponsesAreThoseOfChats) {
+  const auto chosen = [](const std::string& fields) {
+    ResponseStore store(1, 1000);
+    const Body body(R"({"input": "a", "tools": [{"type": "function", "name": "f"},
+        {"type": "function", "name": "g"}], "tool_choice": {"type": "allowed_tools")" +
+                    fields + "}}");
+    try {
+      const ResponsesRequest request = parse_responses_request(body, store);
+      const ChatRequest chat = parse_chat_request(chat_body_of_responses(body, request), kLimits);
+      return std::string(chat.tool_choice.forced() ? "required" : "auto") + " " +
+             chat.tools.at(0).name + (chat.tools.size() > 1 ? " more" : "");
+    } catch (const ApiError& error) {
+      return std::string(responses_error(error, body.json).what());
+    }
+  };
+  const std::string g = R"(, "tools": [{"type": "function", "name": "g"}])";
+  EXPECT_EQ(chosen(R"(, "mode": "auto")" + g), "auto g");
+  EXPECT_EQ(chosen(R"(, "mode": "required")" + g), "required g");
+  EXPECT_EQ(chosen(R"(, "mode": "none")" + g),
+            "tool_choice.mode: \"none\": expected auto or required");
+  EXPECT_EQ(chosen(g), "tool_choice.mode: missing");
+  EXPECT_EQ(chosen(R"(, "mode": "auto")"), "tool_choice.tools: missing");
+  EXPECT_EQ(chosen(R"(, "mode": "auto", "tools": [{"name": "h"}])"),
+            "tool_choice.tools: there is no tool \"h\"");
+  EXPECT_EQ(chosen(R"(, "mode": "auto", "tools": [{"type": "mcp", "server_label": "s"}])"),
+            "tool_choice.tools: there is no tool of type \"mcp\"");
+}
+
 TEST(ApiErrors, HaveTheNamesOfTheClientsApi) {
   const auto as_messages = [](const std::string& field, const std::string& body) {
     const ApiError error =

@@ -51,6 +51,14 @@ Route chat_route() {
           [](const std::string& body) { parse_chat_request(Body(body), kLimits); }};
 }
 
+/// The chat with the other object that `tool_choice` may be.
+Route allowed_tools_route() {
+  Route route = chat_route();
+  route.body["tool_choice"] = Json::parse(R"({"type": "allowed_tools", "allowed_tools":
+      {"mode": "auto", "tools": [{"type": "function", "function": {"name": "f"}}]}})");
+  return route;
+}
+
 Route completion_route() {
   return {"completions",
           Json::parse(R"({"prompt": [[1, 2]], "echo": true, "logprobs": 1, "max_tokens": 3,
@@ -176,8 +184,8 @@ std::string fault(const Route& route, const Json& body) {
 }
 
 TEST(WrongTypes, AreRefusedByName) {
-  for (const Route& route :
-       {chat_route(), completion_route(), responses_route(), messages_route()}) {
+  for (const Route& route : {chat_route(), allowed_tools_route(), completion_route(),
+                             responses_route(), messages_route()}) {
     EXPECT_EQ(fault(route, route.body), "") << route.name;
     std::vector<Json::json_pointer> all;
     places(route.body, Json::json_pointer(), all);
