@@ -231,6 +231,8 @@ std::vector<Tool> parse_tools(const Body& body) {
     if (tool.name.empty() || tool.name.size() > 256 ||
         std::any_of(tool.name.begin(), tool.name.end(), is_control))
       bad_field(where, "expected a name of 1 to 256 bytes without control characters");
+    if (std::ranges::count(tools, tool.name, &Tool::name) > 0)
+      bad_field(where + ".function.name", "there is another tool {}", quote(tool.name));
     const Json* parameters = field_of(*function, "parameters");
     if (parameters != nullptr && !parameters->is_object())
       bad_field(where + ".function.parameters", "expected a JSON schema, found {}",
@@ -307,6 +309,12 @@ TemplateInput template_input(const Body& body, const std::vector<Message>& messa
   if (tools != body.ordered.end() && tools->is_array()) input.tools = *tools;
   const auto kwargs = body.ordered.find("chat_template_kwargs");
   if (kwargs != body.ordered.end() && kwargs->is_object()) input.kwargs = *kwargs;
+  if (const Json* documents = field_of(body.json, "documents")) {
+    const auto is_object = [](const Json& one) { return one.is_object(); };
+    if (!documents->is_array() || !std::ranges::all_of(*documents, is_object))
+      bad_field("documents", "expected a list of objects, found {}", describe(*documents));
+    input.kwargs.emplace("documents", body.ordered["documents"]);
+  }
   return input;
 }
 

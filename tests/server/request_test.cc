@@ -105,6 +105,10 @@ TEST(ChatRequest, NamesWhatIsWrong) {
   EXPECT_EQ(refused(R"("tools": [{"function": {"name": "f", "parameters": 3}}])"),
             "tools[0].function.parameters");
   EXPECT_EQ(refused(R"("tools": [{"function": {"name": 3}}])"), "tools[0].function.name");
+  EXPECT_EQ(refused(R"("tools": [{"function": {"name": "f"}}, {"function": {"name": "f"}}])"),
+            "tools[1].function.name");
+  EXPECT_EQ(refused(R"("documents": 5)"), "documents");
+  EXPECT_EQ(refused(R"("documents": ["x"])"), "documents");
   EXPECT_EQ(refused(R"("tools": [{"type": "function", "function": {"name": "a\nb"}}])"),
             "tools[0]");
 }
@@ -200,6 +204,7 @@ TEST(ChatRequest, WhatTemplatesSee) {
   EXPECT_EQ(request.input.tools[0]["function"]["parameters"].dump(), R"({"z":1,"a":2})");
   EXPECT_EQ(request.input.thinking, true);
   EXPECT_EQ(request.input.kwargs["depth"], 3);
+  EXPECT_EQ(chat(R"("documents": [{"title": "a"}])").input.kwargs["documents"][0]["title"], "a");
   EXPECT_EQ(chat("").input.thinking, std::nullopt);
   EXPECT_EQ(chat(R"("reasoning_effort": "none")").input.thinking, false);
   EXPECT_TRUE(
@@ -412,6 +417,15 @@ std::string tool_use(const std::string& id) {
 
 std::string tool_result(const std::string& id) {
   return R"({"type": "tool_result", "tool_use_id": ")" + id + R"(", "content": "d"})";
+}
+
+TEST(MessagesRequest, WhatRunsElsewhereIsRefused) {
+  const std::string talk = R"([{"role": "user", "content": "a"}])";
+  for (const char* name : {"mcp_servers", "container", "context_management"}) {
+    EXPECT_EQ(refusal_of_messages(talk, fmt::format(", \"{}\": [{{}}]", name)),
+              fmt::format("{}: not supported by this server", name));
+    EXPECT_EQ(refusal_of_messages(talk, fmt::format(", \"{}\": []", name)), "");
+  }
 }
 
 TEST(MessagesRequest, EachCallHasOneResultInTheTurnBehindIt) {
