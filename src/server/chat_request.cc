@@ -313,7 +313,8 @@ TemplateInput template_input(const Body& body, const std::vector<Message>& messa
     const auto is_object = [](const Json& one) { return one.is_object(); };
     if (!documents->is_array() || !std::ranges::all_of(*documents, is_object))
       bad_field("documents", "expected a list of objects, found {}", describe(*documents));
-    input.kwargs.emplace("documents", body.ordered["documents"]);
+    if (!input.kwargs.contains("documents"))
+      input.kwargs["documents"] = body.ordered.at("documents");
   }
   return input;
 }
