@@ -549,10 +549,10 @@ TEST(TokenizersPeer, AgreesOnWhatStandsAroundTexts) {
                         {"add_prefix_space", false}};
   std::vector<Job> jobs;
   for (const Json& processor :
-       {frame({text}), frame({end, text}), frame({text, end}), frame({end, think, text, two}),
-        frame({two, text, think, end}), bert, roberta, bytes,
+       {frame(Json::array({text})), frame({end, text}), frame({text, end}),
+        frame({end, think, text, two}), frame({two, text, think, end}), bert, roberta, bytes,
         sequence_of("processors", {frame({end, text}), bytes, frame({think, text, end})}),
-        sequence_of("processors", {bytes, sequence_of("processors", {bert})})}) {
+        sequence_of("processors", {bytes, sequence_of("processors", Json::array({bert}))})}) {
     Json json = tiny_json();
     json["post_processor"] = processor;
     for (const char* config : {"", R"({"bos_token": "<think>", "eos_token": "<|end|>"})"})
