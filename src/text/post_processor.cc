@@ -31,15 +31,18 @@ class Reader {
   }
 
  private:
-  /// Each stands around what the one before made.
+  /// At most one of them may add tokens: what others do with a text and tokens around it depends on
+  /// their template for pairs of texts.
   TextFrame read_sequence(const JsonObject& object, const std::string& where, int depth) const {
     TextFrame all;
+    const auto adds = [](const TextFrame& frame) {
+      return !frame.front.empty() || !frame.behind.empty();
+    };
     for (const Json& part : list(object, "processors")) {
       TextFrame one = read(part, where + ": processors", depth + 1);
-      one.front.insert(one.front.end(), all.front.begin(), all.front.end());
-      all.behind.insert(all.behind.end(), one.behind.begin(), one.behind.end());
-      all.front = std::move(one.front);
-      check_size(all, where);
+      if (!adds(one)) continue;
+      UM_CHECK(!adds(all), "{}: processors: a second one that adds tokens is not supported", where);
+      all = std::move(one);
     }
     return all;
   }

@@ -21,6 +21,10 @@ std::string fault(const std::string& processor) {
 TEST(PostProcessor, RefusesWhatCannotStandAroundTexts) {
   for (const auto& [processor, expected] : std::vector<std::pair<const char*, const char*>>{
            {R"({"type": "Other"})", "post_processor: type \"Other\": expected TemplateProcessing"},
+           {R"({"type": "Sequence", "processors": [
+                {"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 2]}, {"type": "ByteLevel"},
+                {"type": "RobertaProcessing", "sep": ["a", 1], "cls": ["b", 2]}]})",
+            "processors: a second one that adds tokens is not supported"},
            {R"({"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 264]})",
             "cls: 264 is no id below 264"},
            {R"({"type": "TemplateProcessing", "single": [], "special_tokens": {}})",

@@ -551,7 +551,7 @@ TEST(TokenizersPeer, AgreesOnWhatStandsAroundTexts) {
   for (const Json& processor :
        {frame(Json::array({text})), frame({end, text}), frame({text, end}),
         frame({end, think, text, two}), frame({two, text, think, end}), bert, roberta, bytes,
-        sequence_of("processors", {frame({end, text}), bytes, frame({think, text, end})}),
+        sequence_of("processors", {bytes, frame({end, text, think}), bytes}),
         sequence_of("processors", {bytes, sequence_of("processors", Json::array({bert}))})}) {
     Json json = tiny_json();
     json["post_processor"] = processor;
