@@ -67,6 +67,13 @@ constexpr std::array<Format, 23> kFormats = {{
     {"\xFE\xFF"sv, kUtf16Help},
 }};
 
+/// A frame, or one that is to be skipped (RFC 8878, 3.1.2), as pzstd puts before each.
+bool begins_zstd(std::string_view first) {
+  const bool skipped = first.size() == kZstdMagic.size() && (first[0] & 0xF0) == 0x50 &&
+                       first.substr(1) == "\x2A\x4D\x18";
+  return first == kZstdMagic || skipped;
+}
+
 /// NUL at nearly every odd or even place, and hardly elsewhere: the high bytes of mostly Latin text
 /// in UTF-16.
 bool looks_like_utf16(std::string_view head, uint64_t nul) {
@@ -218,7 +225,7 @@ TextFile::TextFile(const fs::path& path) {
   std::array<char, kZstdMagic.size()> magic{};
   const ssize_t got = ::pread(file->descriptor(), magic.data(), magic.size(), 0);
   const std::string_view first(magic.data(), static_cast<size_t>(std::max<ssize_t>(got, 0)));
-  if (first == kZstdMagic)
+  if (begins_zstd(first))
     reader_ = std::make_unique<ZstdReader>(path, std::move(file));
   else if (first.starts_with(kGzipMagic))
     reader_ = std::make_unique<GzipReader>(path, std::move(file));

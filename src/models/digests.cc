@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFile = "digests.json";
 constexpr const char* kUnfinished = "unfinished";
+constexpr uint64_t kMaxListBytes = uint64_t{64} << 20;
 
 std::string crc_text(std::span<const std::byte> bytes) {
   return fmt::format("{:08x}", crc32_of(bytes));
@@ -54,15 +55,26 @@ fs::path unlisted_file(const fs::path& directory, const JsonObject& digests) {
   return {};
 }
 
+/// Throws Error for a list that is none.
+void check_list(const JsonObject& digests) {
+  for (const char* part : {"model", "training"}) {
+    const JsonObject files = digests.object(part);
+    for (const auto& [name, unused] : files.json().items()) {
+      UM_CHECK(fs::path(name).filename() == name, "{}: {} is no name of a file", digests.where(),
+               quote(name));
+      files.object(name).integer("bytes", 0);
+      files.object(name).string("crc32");
+    }
+  }
+}
+
+/// The first fault of the files: "PATH: what is wrong".
 std::optional<std::string> find_fault_by(const JsonObject& digests, const fs::path& directory,
                                          DigestScope scope) {
-  const fs::path list = directory / kFile;
   for (const char* part : {"model", "training"}) {
     if (part == std::string_view("training") && scope == DigestScope::model) break;
     const JsonObject files = digests.object(part);
     for (const auto& [name, unused] : files.json().items()) {
-      UM_CHECK(fs::path(name).filename() == name, "{}: {} is no name of a file", list.string(),
-               quote(name));
       // A mapped file is not read as a whole before it is used: that is what it is for.
       const bool whole = name != kMappedFile || scope == DigestScope::all;
       const std::string fault = fault_of(directory / name, files.object(name), whole);
@@ -70,23 +82,29 @@ std::optional<std::string> find_fault_by(const JsonObject& digests, const fs::pa
     }
   }
   if (const fs::path path = unlisted_file(directory, digests); !path.empty())
-    return fmt::format("{}: damaged: {} is not in it", list.string(), path.filename().string());
+    return fmt::format("{}: damaged: {} is not in it", digests.where(), path.filename().string());
   return std::nullopt;
 }
 
-/// The first fault of a checkpoint: "PATH: what is wrong", which the list itself may have.
+/// The same of a checkpoint, whose list may be at fault, too. Throws Error for what cannot be read.
 std::optional<std::string> find_fault(const fs::path& directory, DigestScope scope) {
-  const fs::path list = directory / kFile;
+  const std::string list = (directory / kFile).string(), text = read_file(list, kMaxListBytes);
+  Json json;
   try {
-    const Json json = read_json_file(list);
-    return find_fault_by(JsonObject(json, list.string()), directory, scope);
+    json = parse_json(text, list);
+    check_list(JsonObject(json, list));
   } catch (const Error& error) {
     return error.what();
   }
+  return find_fault_by(JsonObject(json, list), directory, scope);
 }
 
 bool is_whole(const fs::path& directory) {
-  return path_exists(directory / kFile) && !find_fault(directory, DigestScope::all);
+  try {
+    return path_exists(directory / kFile) && !find_fault(directory, DigestScope::all);
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 /// Whether it is one of a run's checkpoints, step-N.

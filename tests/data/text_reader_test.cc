@@ -244,6 +244,10 @@ TEST_F(CorpusReaderTest, ReadsZstd) {
   CorpusReader reader({write("a.txt.zst", packed + packed)}, options);
   EXPECT_EQ(read_all(reader), Texts{text + text});
   EXPECT_EQ(reader.bytes_read(), 2 * packed.size());
+  using std::string_literals::operator""s;
+  const std::string skipped = "\x5A\x2A\x4D\x18\4\0\0\0abcd"s;  // as pzstd writes them
+  EXPECT_EQ(read_text_file(write("skip.zst", skipped + packed), 1 << 30),
+            read_text_file(write("a.zst", packed), 1 << 30));
   const auto cut = write("cut.jsonl.zst", packed.substr(0, packed.size() / 2));
   EXPECT_NE(error_of([&] { read_text_file(cut, 1 << 30); }).find("end early"), std::string::npos);
   packed[packed.size() / 2] = static_cast<char>(packed[packed.size() / 2] ^ 0x55);

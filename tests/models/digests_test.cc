@@ -100,6 +100,9 @@ TEST_F(DigestsTest, EveryDamageIsNamed) {
   expect(weights + ": 99 bytes; 100 were written", "");
   fs::remove(weights);
   expect(weights + ": missing", "");
+  fs::create_directory(weights);  // cannot be read: no damage
+  EXPECT_EQ(fault(directory).find("delete"), std::string::npos) << fault(directory);
+  fs::remove(weights);
   for (const char* list : {"{", "", "{}", R"({"model": 1, "training": {}})"}) {
     write_file_atomic(directory / "digests.json", list);
     expect((directory / "digests.json").string(), "no older checkpoint is whole; if you changed");
