@@ -15,7 +15,8 @@ using Kind = CallForm::Kind;
 using Piece = JsonForm::Piece;
 
 const std::string kSpace(1, kFormSpace);
-const std::string kId = "000000000";  // as long as Mistral's
+const std::string kId = "\"" + std::string(1, kFormId) + "\"";
+static_assert(kAnyId == kFormId);  // the marks of forms stand in the rules as they are
 
 /// Whether the form has JSON around the calls, or what looks like it: then any white space that
 /// JSON has may stand there.
@@ -27,18 +28,16 @@ std::string around(const CallForm& form, const std::string& text) {
   return is_spaced(form) ? std::string(trimmed(text)) : text;
 }
 
-std::string with_id(std::string text) {
-  if (const size_t at = text.find(kAnyId); at != std::string::npos) text.replace(at, 1, kId);
-  return text;
-}
-
 Piece object_piece(const CallForm& form, const std::string& name) {
   const auto member = [](const std::string& key) { return json_text(key) + ":" + kSpace; };
   std::string before = "{" + kSpace;
   if (form.kind == Kind::kKeyed) return {.before = before + member(name), .after = kSpace + "}"};
-  if (!form.id_key.empty()) before += member(form.id_key) + json_text(kId) + "," + kSpace;
+  if (!form.id_key.empty()) before += member(form.id_key) + kId + "," + kSpace;
   before += member(form.name_key) + json_text(name) + "," + kSpace + member(form.arguments_key);
-  return {.before = before, .after = kSpace + "}"};
+  Piece piece{.before = before, .after = kSpace + "}"};
+  // Mistral's models write one behind the arguments.
+  if (form.list && form.id_key.empty()) piece.extra = kSpace + "," + kSpace + member("id") + kId;
+  return piece;
 }
 
 /// A parameter's schema with the definitions that it may refer to.
@@ -67,7 +66,7 @@ JsonForm::Value value_of(const CallForm& form, const std::string& key, const Ord
 }
 
 Piece tagged_piece(const CallForm& form, const Tool& tool) {
-  Piece piece{.before = with_id(form.begin) + tool.name + with_id(form.middle),
+  Piece piece{.before = form.begin + tool.name + form.middle,
               .after = form.end,
               .many_values = true,
               .separator = form.kind == Kind::kLiteral ? form.value_close : ""};
@@ -95,8 +94,7 @@ std::string arguments_schema(const Tool& tool) {
 Piece piece_of(const CallForm& form, const Tool& tool) {
   if (form.kind == Kind::kTagged || form.kind == Kind::kLiteral) return tagged_piece(form, tool);
   Piece piece = form.kind == Kind::kNamed
-                    ? Piece{.before = with_id(form.begin) + tool.name + with_id(form.middle),
-                            .after = form.end}
+                    ? Piece{.before = form.begin + tool.name + form.middle, .after = form.end}
                     : object_piece(form, tool.name);
   piece.schema = arguments_schema(tool);
   piece.name = tool.name;

@@ -353,6 +353,14 @@ TEST_P(EachForm, RequiredCallsAreWrittenAsTheyAreRead) {
                           two = {one[0], {"wait_for.it", OrderedJson::object()}};
   const std::string end = "<|im_end|>", text = write_calls(form(), one, "000000000");
   EXPECT_EQ(allowed(m, formats.of_chat(request), text + end), std::string::npos) << text;
+  for (const char* id : {"a1B2c3D4e", "7", "call_9.x-1:2"}) {
+    std::string other = write_calls(form(), one, id);
+    EXPECT_EQ(allowed(m, formats.of_chat(request), other + end), std::string::npos) << other;
+    const bool behind = form().kind == CallForm::Kind::kObject && form().list;
+    if (!behind || !form().id_key.empty()) continue;
+    other.insert(other.rfind('}'), fmt::format(R"(, "id": "{}")", id));  // as Mistral Nemo's
+    EXPECT_EQ(allowed(m, formats.of_chat(request), other + end), std::string::npos) << other;
+  }
   const size_t before_end = m.ids(text).size();
   for (size_t n = 1; n < before_end; n += 3) {  // it cannot end before
     const std::vector<int32_t> ids = m.ids(text);

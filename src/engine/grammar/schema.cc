@@ -18,14 +18,17 @@ class FormWriter {
       : grammar_(grammar), rules_(grammar), schemas_(grammar, rules_) {}
 
   void text(State from, std::string_view bytes, State to) {
+    constexpr char kSpecial[] = {kFormSpace, kFormId, '\0'};
     while (!bytes.empty()) {
-      const bool space = bytes[0] == kFormSpace;
-      const size_t end = space ? 1 : std::min(bytes.find(kFormSpace), bytes.size());
+      const size_t plain = std::min(bytes.find_first_of(kSpecial), bytes.size());
+      const size_t end = std::max<size_t>(plain, 1);
       const State next = grammar_.add_state();
-      if (space)
+      if (plain > 0)
+        rules_.literal(from, bytes.substr(0, end), next);
+      else if (bytes[0] == kFormSpace)
         rules_.space(from, next);
       else
-        rules_.literal(from, bytes.substr(0, end), next);
+        id(from, next);
       bytes.remove_prefix(end);
       from = next;
     }
@@ -40,12 +43,29 @@ class FormWriter {
       for (const JsonForm::Value& each : piece.values) at = value(at, each);
     else
       at = separated(at, piece);
+    if (!piece.extra.empty()) {
+      const State behind = grammar_.add_state();
+      text(at, piece.extra, behind);
+      text(behind, piece.after, to);
+    }
     text(at, piece.after, to);
   }
 
   void finish() { schemas_.write_rules(); }
 
  private:
+  void id(State from, State to) {
+    constexpr int kLongest = 64;
+    for (int i = 0; i < kLongest; ++i) {
+      const State next = grammar_.add_state();
+      for (const char* range : {"az", "AZ", "09", "--", "__", "..", "::"})
+        grammar_.add_bytes(from, static_cast<uint8_t>(range[0]), static_cast<uint8_t>(range[1]),
+                           next);
+      grammar_.add_empty(next, to);
+      from = next;
+    }
+  }
+
   /// Each gives the state behind the value.
   State value(State from, const std::string& schema, const std::string& name) {
     const State after = grammar_.add_state();

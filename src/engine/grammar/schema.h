@@ -12,7 +12,8 @@
 namespace um {
 
 /// JSON values with fixed text around them. In the texts kFormSpace stands for the white space that
-/// may stand between the parts of JSON, and form_mark(i) for a token (see ConstraintFactory).
+/// may stand between the parts of JSON, kFormId for an id of 1 to 64 letters, digits and - _ . :,
+/// and form_mark(i) for a token (see ConstraintFactory).
 struct JsonForm {
   /// One of several values of a piece. Texts may stand without quotes: `plain`, up to the first
   /// `after`.
@@ -25,6 +26,7 @@ struct JsonForm {
   };
   struct Piece {
     std::string before = {}, schema = {}, after = {};
+    std::string extra = {};          ///< may stand before `after`; empty: nothing may
     std::string name = {};           ///< of the schema, in errors
     std::vector<Value> values = {};  ///< these in their order, in place of `schema`
     bool many_values = false;        ///< `values` counts, even where there are none
@@ -36,7 +38,7 @@ struct JsonForm {
   std::string between = {}, close = {};
 };
 
-inline constexpr char kFormSpace = '\x01';
+inline constexpr char kFormSpace = '\x01', kFormId = '\x02';
 /// Bytes that no text has; for indices up to 100.
 inline std::string form_mark(size_t index) {
   return {'\xff', static_cast<char>(0x80 + index)};
