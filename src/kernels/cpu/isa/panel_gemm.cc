@@ -126,25 +126,57 @@ Panel panel_of(const PanelGemm& g, const PanelCut& cut, int64_t half, int64_t in
 /// The group of one chunk after the other.
 struct GroupCounter {
   int64_t per, group = 0, left = per;
-  void next() {
-    if (--left > 0) return;
+  /// Whether another group begins.
+  bool next() {
+    if (--left > 0) return false;
     ++group;
     left = per;
+    return true;
   }
 };
 
-/// Numbers of a group, of the panel's rows kWidth * part and on.
-inline Vec group_numbers(const RowFormat& format, const char* numbers, int64_t group, int part) {
-  const int64_t first = part * kWidth, at = group * kPanelRows + first;
-  if (format.scale_type == ScaleType::f32)
-    return load(reinterpret_cast<const float*>(numbers) + at);
-  if (format.scale_type == ScaleType::f16)
-    return load_half(reinterpret_cast<const uint16_t*>(numbers) + at);
-  const char* units = numbers + format.coded_unit(group) * kPanelRows;
-  const char* codes = numbers + format.coded_number(group) * kPanelRows;
-  return load_half(reinterpret_cast<const uint16_t*>(units) + first) *
-         load(reinterpret_cast<const int8_t*>(codes) + first);
-}
+/// Scales, or offsets, of a panel's rows, group after group.
+class GroupNumbers {
+ public:
+  GroupNumbers(const RowFormat& format, const char* numbers)
+      : type_(format.scale_type), coded_groups_(format.coded_groups()), at_(numbers) {}
+
+  /// Those of the next group.
+  void take(Vec (&out)[kVecs]) {
+    if (type_ == ScaleType::coded && left_ == 0) {
+      halves(units_);
+      left_ = coded_groups_;
+    }
+    if (type_ == ScaleType::f32) {
+      UM_UNROLL
+      for (int v = 0; v < kVecs; ++v) out[v] = load(step<float>() + v * kWidth);
+      at_ += kPanelRows * int64_t{sizeof(float)};
+    } else if (type_ == ScaleType::f16) {
+      halves(out);
+    } else {
+      UM_UNROLL
+      for (int v = 0; v < kVecs; ++v) out[v] = units_[v] * load(step<int8_t>() + v * kWidth);
+      at_ += kPanelRows;
+      --left_;
+    }
+  }
+
+ private:
+  template <class T>
+  const T* step() const {
+    return reinterpret_cast<const T*>(at_);
+  }
+  void halves(Vec (&out)[kVecs]) {
+    UM_UNROLL
+    for (int v = 0; v < kVecs; ++v) out[v] = load_half(step<uint16_t>() + v * kWidth);
+    at_ += kPanelRows * int64_t{sizeof(uint16_t)};
+  }
+
+  ScaleType type_;
+  int64_t coded_groups_, left_ = 0;  // of those with the present units
+  const char* at_;
+  Vec units_[kVecs];
+};
 
 /// kRows rows of C from row `i` of the block on, the columns of a panel.
 template <class Dot, int kRows>
@@ -165,7 +197,12 @@ void tile(const PanelGemm& g, const PanelCut& cut, const Block<typename Dot::Act
   for (int r = 0; r < kRows; ++r)
     scales_a[r] = g.a.f32_scales() + block.stored_row(i + r) * g.a.scale_stride;
   GroupCounter of_a{cut.per_a}, of_b{cut.per_b};
-  for (int64_t chunk = 0; chunk < cut.chunks; ++chunk, of_a.next(), of_b.next()) {
+  GroupNumbers scales(format, panel.scales), offsets(format, panel.offsets);
+  Vec scale[kVecs], offset[kVecs];
+  bool another = true;
+  for (int64_t chunk = 0; chunk < cut.chunks; ++chunk, of_a.next(), another = of_b.next()) {
+    if (another) scales.take(scale);
+    if (another && format.offsets) offsets.take(offset);
     const int64_t k = chunk * cut.chunk;
     Ints16 sums[kRows];
     Dot::template run<kRows>(
@@ -174,19 +211,17 @@ void tile(const PanelGemm& g, const PanelCut& cut, const Block<typename Dot::Act
         least(cut.chunk, cut.depth - k), sums);
     UM_UNROLL
     for (int v = 0; v < kVecs; ++v) {
-      const Vec scale = group_numbers(format, panel.scales, of_b.group, v);
       UM_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const int32_t middle = format.middle() * block.sums[(i + r) * cut.chunks + chunk];
         c[r][v] =
-            fma(lanes_of(sums[r], v, middle), splat(scales_a[r][of_a.group]) * scale, c[r][v]);
+            fma(lanes_of(sums[r], v, middle), splat(scales_a[r][of_a.group]) * scale[v], c[r][v]);
       }
       if (!format.offsets) continue;
-      const Vec offset = group_numbers(format, panel.offsets, of_b.group, v);
       UM_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const auto sum = static_cast<float>(block.sums[(i + r) * cut.chunks + chunk]);
-        c[r][v] = fma(splat(sum * scales_a[r][of_a.group]), offset, c[r][v]);
+        c[r][v] = fma(splat(sum * scales_a[r][of_a.group]), offset[v], c[r][v]);
       }
     }
   }
