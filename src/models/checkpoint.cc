@@ -33,7 +33,7 @@ void load_piece(const Param& param, const Piece& piece, const StoredWeight& stor
   if (!param.weight().device().dry()) read_weight(stored, param.weight(), piece.row);
 }
 
-void check_scales(const Param& param, const WeightSource& source) {
+void check_overflow(const Param& param, const WeightSource& source) {
   UM_CHECK(!param.codes || !param.codes.overflown(),
            "{}: {}: values too large for the scales of {}; load it as bf16 or f32", source.where(),
            param.name, format_name(param.codes.format));
@@ -75,7 +75,7 @@ void write_values(DType from, std::span<const std::byte> values, DType to, const
 void load_param(const Param& param, const WeightSource& source) {
   for (const Piece& piece : param.pieces)
     load_piece(param, piece, source.at(piece.name), source.where());
-  check_scales(param, source);
+  check_overflow(param, source);
 }
 
 void load_weights(Model& model, const WeightSource& source, std::vector<std::string>* warnings,
@@ -93,7 +93,7 @@ void load_weights(Model& model, const WeightSource& source, std::vector<std::str
       load_piece(*param, piece, stored, source.where());
       if (progress) progress(done += stored.bytes, all);
     }
-  for (const auto& param : model.params().all()) check_scales(*param, source);
+  for (const auto& param : model.params().all()) check_overflow(*param, source);
   connect_experts(model, source, used);
   if (warnings == nullptr) return;
   warnings->insert(warnings->end(), source.warnings().begin(), source.warnings().end());

@@ -86,16 +86,24 @@ std::optional<std::string> find_fault_by(const JsonObject& digests, const fs::pa
   return std::nullopt;
 }
 
-/// The same of a checkpoint, whose list may be at fault, too. Throws Error for what cannot be read.
+bool says_unfinished(const Json& list) {
+  return list.is_object() && list.contains(kUnfinished);
+}
+
+/// The same of a checkpoint, whose list may be at fault, too. Throws Error for what cannot be read,
+/// and for a directory that is not complete.
 std::optional<std::string> find_fault(const fs::path& directory, DigestScope scope) {
   const std::string list = (directory / kFile).string(), text = read_file(list, kMaxListBytes);
   Json json;
   try {
     json = parse_json(text, list);
-    check_list(JsonObject(json, list));
+    if (!says_unfinished(json)) check_list(JsonObject(json, list));
   } catch (const Error& error) {
     return error.what();
   }
+  UM_CHECK(!says_unfinished(json),
+           "{}: not complete: the command that wrote it was ended; run it again, or remove it",
+           directory.string());
   return find_fault_by(JsonObject(json, list), directory, scope);
 }
 
@@ -158,8 +166,7 @@ void CheckpointDirectory::seal() {
 bool is_unfinished(const fs::path& directory) {
   if (!path_exists(directory / kFile)) return false;
   try {
-    const Json json = read_json_file(directory / kFile);
-    return json.is_object() && json.contains(kUnfinished);
+    return says_unfinished(read_json_file(directory / kFile));
   } catch (const Error&) {
     return false;  // damaged is something else
   }
@@ -167,9 +174,6 @@ bool is_unfinished(const fs::path& directory) {
 
 void check_digests(const fs::path& directory, DigestScope scope) {
   if (!path_exists(directory / kFile)) return;
-  UM_CHECK(!is_unfinished(directory),
-           "{}: not complete: the command that wrote it was ended; run it again, or remove it",
-           directory.string());
   const std::optional<std::string> fault = find_fault(directory, scope);
   if (!fault) return;
   std::string others;

@@ -133,15 +133,15 @@ bool is_mapped(const fs::path& directory) {
 
 void write_mapped(const ModelConfig& config, const WeightTypes& weights, const WeightSource& source,
                   const fs::path& directory, const LoadProgress& progress) {
-  const auto model = make_model(config, cpu_device(), weights, nullptr, ParamMemory::vectors);
-  const auto sizes = make_model(config, dry_device(), weights);
+  // On the dry device until a parameter's turn comes.
+  const auto model = make_model(config, dry_device(), weights);
   std::vector<TensorSpec> specs;
   std::map<std::string, Param*> owners;
   uint64_t done = 0, all = 0;
-  for (const auto& param : sizes->params().all())
+  for (const auto& param : model->params().all())
     for (const auto& [name, tensor] : parts_of(*param)) {
       specs.push_back({name, DType::i8, {padded(static_cast<int64_t>(tensor.bytes()))}});
-      owners[name] = model->params().find(param->name);
+      owners[name] = param.get();
       all += specs.back().byte_size();
     }
   Param* loaded = nullptr;

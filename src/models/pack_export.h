@@ -39,7 +39,7 @@ bool is_packed(const std::string& name, const StoredWeight& weight, const RowFor
 std::vector<TensorSpec> packed_specs(const std::string& name, const StoredWeight& weight,
                                      const RowFormat& format, IntegerForm form);
 /// Throws Error, which begins with `where`, for a scale that is not finite: of values that are no
-/// numbers, or too large for f16 where they are `half`.
+/// numbers, or too large for f16 where the format has such.
 void check_scales(const std::vector<RowCodes>& rows, const RowFormat& format,
                   const std::string& where);
 /// Writes the contents of those: the weight's own integers where it has them in this format, else

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +27,13 @@ template <class AnyJson>
 /// Where a field of `where` is in the body; of the body itself where that is empty.
 inline std::string inside(const std::string& where, const std::string& name) {
   return where.empty() ? name : where + "." + name;
+}
+
+/// ApiError 400 for fields that we cannot honour, unless they are empty.
+inline void refuse_fields(const Json& body, std::initializer_list<const char*> names) {
+  for (const char* name : names)
+    if (const Json* json = field_of(body, name); json != nullptr && !json->empty())
+      bad_field(name, "not supported by this server");
 }
 
 /// Each reads a field if it is there; ApiError 400 for another type or outside [min, max].

@@ -49,8 +49,7 @@ FormatSpec choice_format(const Json& choices, const std::string& field) {
 }
 
 /// OpenAI's response_format.
-FormatSpec response_format(const Body& body) {
-  const std::string name = "response_format";
+FormatSpec response_format(const Body& body, const std::string& name) {
   const Json& json = body.json[name];
   if (!json.is_object()) bad_field(name, "expected an object, found {}", describe(json));
   std::string type;
@@ -71,8 +70,7 @@ FormatSpec response_format(const Body& body) {
 }
 
 /// vLLM's structured_outputs.
-FormatSpec structured_outputs(const Body& body) {
-  const std::string name = "structured_outputs";
+FormatSpec structured_outputs(const Body& body, const std::string& name) {
   const Json& wrapped = body.json[name];
   if (!wrapped.is_object()) bad_field(name, "expected an object, found {}", describe(wrapped));
   const auto given = [&](const char* kind) { return field_of(wrapped, kind) != nullptr; };
@@ -88,40 +86,40 @@ FormatSpec structured_outputs(const Body& body) {
   bad_field(name, "expected one of json, regex, choice, json_object");
 }
 
-/// An answer has one form.
-void refuse_several(const Json& body) {
-  const char* first = nullptr;
-  for (const char* name : {"structured_outputs", "json_schema", "guided_json", "regex",
-                           "guided_regex", "guided_choice", "response_format"}) {
-    const Json* field = field_of(body, name);
-    if (field == nullptr) continue;
-    const bool text = name == std::string_view("response_format") && field->is_object() &&
-                      field->value("type", Json()) == "text";
-    if (text) continue;
-    if (first != nullptr) bad_field(name, "there is {} too: give one of them", first);
-    first = name;
-  }
+FormatSpec json_field(const Body& body, const std::string& name) {
+  return schema_format(body, "/" + name);
+}
+
+FormatSpec regex_field(const Body& body, const std::string& name) {
+  return regex_format(body.json[name], name);
+}
+
+FormatSpec choice_field(const Body& body, const std::string& name) {
+  return choice_format(body.json[name], name);
 }
 
 }  // namespace
 
 FormatSpec parse_format(const Body& body) {
-  refuse_several(body.json);
-  const auto given = [&](const char* name) { return field_of(body.json, name); };
-  const auto named = [](FormatSpec format, const char* name) {
+  using Read = FormatSpec (*)(const Body& body, const std::string& name);
+  static constexpr std::pair<const char*, Read> kFields[] = {
+      {"structured_outputs", structured_outputs},
+      {"json_schema", json_field},
+      {"guided_json", json_field},
+      {"regex", regex_field},
+      {"guided_regex", regex_field},
+      {"guided_choice", choice_field},
+      {"response_format", response_format}};
+  FormatSpec format;
+  for (const auto& [name, read] : kFields) {
+    if (field_of(body.json, name) == nullptr) continue;
+    FormatSpec one = read(body, name);
+    if (one.kind == FormatSpec::kText) continue;
+    if (!format.field.empty()) bad_field(name, "there is {} too: give one of them", format.field);
+    format = std::move(one);
     format.field = name;
-    return format;
-  };
-  if (given("structured_outputs") != nullptr)
-    return named(structured_outputs(body), "structured_outputs");
-  for (const char* name : {"json_schema", "guided_json"})
-    if (given(name) != nullptr) return named(schema_format(body, std::string("/") + name), name);
-  for (const char* name : {"regex", "guided_regex"})
-    if (const Json* regex = given(name)) return named(regex_format(*regex, name), name);
-  if (const Json* choice = given("guided_choice"))
-    return named(choice_format(*choice, "guided_choice"), "guided_choice");
-  if (given("response_format") != nullptr) return named(response_format(body), "response_format");
-  return {};
+  }
+  return format;
 }
 
 }  // namespace um

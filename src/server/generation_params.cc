@@ -25,12 +25,8 @@ void refuse_unsupported(const Json& body) {
     if (json != nullptr && !(json->is_number() && json->get<double>() == value))
       bad_field(name, "not supported by this server");
   }
-  for (const char* name : {"grammar", "ebnf", "lora", "lora_path", "prompt_logprobs", "audio",
-                           "structural_tag", "chat_template", "prediction"}) {
-    const Json* json = field_of(body, name);
-    if (json != nullptr && !((json->is_object() || json->is_array()) && json->empty()))
-      bad_field(name, "not supported by this server");
-  }
+  refuse_fields(body, {"grammar", "ebnf", "lora", "lora_path", "prompt_logprobs", "audio",
+                       "structural_tag", "chat_template", "prediction"});
   const Json* modalities = field_of(body, "modalities");
   if (modalities != nullptr && *modalities != Json::array({"text"}))
     bad_field("modalities", "this server answers in text: expected [\"text\"]");

@@ -277,15 +277,6 @@ void read_output_config(const Ordered& body, Ordered& chat) {
   chat["response_format"] = {{"type", "json_schema"}, {"json_schema", *format}};
 }
 
-/// What runs on the original's side.
-void refuse_remote(const Ordered& body) {
-  for (const char* name : {"mcp_servers", "container", "context_management"}) {
-    const Ordered* value = field_of(body, name);
-    if (value != nullptr && !(value->is_structured() && value->empty()))
-      bad_field(name, "not supported by this server");
-  }
-}
-
 /// Of these the chat's fields know a -1, which this API does not.
 void check_counts(const Json& body) {
   int64_t count = 0;
@@ -299,7 +290,7 @@ void check_counts(const Json& body) {
 Body chat_body_of_messages(const Body& given, bool interleaved) {
   const Ordered& body = given.ordered;
   check_counts(given.json);
-  refuse_remote(body);
+  refuse_fields(given.json, {"mcp_servers", "container", "context_management"});
   Ordered chat = body;  // with fields of other servers, which mean the same here
   for (const char* name : {"system", "stop_sequences", "tools", "tool_choice", "thinking",
                            "metadata", "n", "output_config", "stream_options"})

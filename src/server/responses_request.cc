@@ -193,9 +193,7 @@ void check_metadata(const Json& body) {
 
 /// Fields that change what happens and that we cannot honour.
 void refuse_unsupported(const Json& body) {
-  for (const char* name : {"conversation", "prompt", "context_management", "moderation"})
-    if (const Json* json = field_of(body, name); json != nullptr && !json->empty())
-      bad_field(name, "not supported by this server");
+  refuse_fields(body, {"conversation", "prompt", "context_management", "moderation"});
   if (const Json* json = field_of(body, "background"); json != nullptr && *json != false)
     bad_field("background", "not supported by this server: a response is made while you wait");
 }

@@ -106,8 +106,7 @@ std::string apply_chat_template(const std::vector<Message>& messages, const Chat
 std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<Message>& messages,
                                  const ChatOptions& options) {
   const int32_t open = need(tokenizer, kTurnOpen), close = need(tokenizer, kTurnClose);
-  std::vector<int32_t> ids;
-  if (tokenizer.add_bos()) ids.push_back(tokenizer.bos_id());
+  std::vector<int32_t> ids = tokenizer.front();
   for (const Turn& turn : make_turns(messages, options)) {
     ids.push_back(open);
     const auto body = tokenizer.encode(turn.body, {.parse_special = turn.parse_special});

@@ -240,10 +240,6 @@ bool has_pangu_marks(const Tokenizer& tokenizer) {
   return has(kTurnOpen) && has(kTurnClose);
 }
 
-std::string token_text(const Tokenizer& tokenizer, int32_t id) {
-  return id >= 0 ? tokenizer.piece(id) : std::string();
-}
-
 /// What tokenizer_config.json calls a token: a text, or an object with it; else empty.
 std::string token_text(const Json& value) {
   const Json text = value.is_object() ? value.value("content", Json()) : value;
@@ -315,9 +311,9 @@ ChatTemplate ChatTemplate::load(const fs::path& path, const Tokenizer& tokenizer
 ChatTemplate ChatTemplate::from_source(std::string source, const std::string& name,
                                        const Tokenizer& tokenizer) {
   ChatTemplate out;
-  out.bos_ = token_text(tokenizer, tokenizer.bos_id());
   out.tokens_ = named_tokens(tokenizer);
   const bool pangu = has_pangu_marks(tokenizer);
+  const std::string bos = tokenizer.bos_id() >= 0 ? tokenizer.piece(tokenizer.bos_id()) : "";
   if (source.empty() && pangu) {
     out.pangu_ = true;
     return out;
@@ -331,7 +327,7 @@ ChatTemplate ChatTemplate::from_source(std::string source, const std::string& na
     out.source_ = builtin != nullptr ? builtin : std::move(source);
     out.main_ = std::make_shared<const JinjaTemplate>(
         out.source_, builtin != nullptr ? "built-in chat template" : name);
-    if (pangu && same_as_pangu(*out.main_, out.bos_)) {
+    if (pangu && same_as_pangu(*out.main_, bos)) {
       out.pangu_ = true;
       out.source_.clear();
     } else {

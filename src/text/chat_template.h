@@ -85,7 +85,7 @@ class ChatTemplate {
                          uint64_t work) const;
   void probe();
 
-  std::string source_, fault_, bos_;
+  std::string source_, fault_;
   std::map<std::string, std::string> tokens_;  ///< special tokens by their names: "pad_token"
   bool pangu_ = false;
   ThinkingSwitch thinking_;

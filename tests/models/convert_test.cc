@@ -65,6 +65,14 @@ class ConvertTest : public ::testing::Test {
     Conversion(from, to, type).write(shard, {});
   }
 
+  /// To a GGUF file and back, anew.
+  static void there_and_back(const fs::path& from, const fs::path& file, const fs::path& back) {
+    fs::remove(file);
+    fs::remove_all(back);
+    convert(from, file);
+    convert(file, back);
+  }
+
   /// Both checkpoints have the same tensors: names, types, bytes.
   static void expect_same(const fs::path& a, const fs::path& b) {
     const CheckpointReader first(a), second(b);
@@ -424,10 +432,7 @@ TEST_F(ConvertTest, EndsTravel) {
       model[key] = nullptr;
     write_file_atomic(hf / "config.json", to_text(model));
     write_file_atomic(hf / "generation_config.json", to_text(generation));
-    fs::remove(file);
-    fs::remove_all(back);
-    convert(hf, file);
-    convert(file, back);
+    there_and_back(hf, file, back);
     for (const fs::path& path : {hf, file, back}) {
       const Tokenizer tokenizer = Tokenizer::load(path);
       const ChatTemplate chat = ChatTemplate::load(path, tokenizer);
@@ -467,10 +472,7 @@ TEST_F(ConvertTest, TheEndOfASentencePieceModelIsNotStated) {
       json["eos_token_id"] = stated;
       write_file_atomic(hf / name, to_text(json));
     }
-    fs::remove(file);
-    fs::remove_all(back);
-    convert(hf, file);
-    convert(file, back);
+    there_and_back(hf, file, back);
     for (const fs::path& path : {hf, file, back}) {
       const Tokenizer tokenizer = Tokenizer::load(path);
       std::vector<int32_t> expected = {end, 2};

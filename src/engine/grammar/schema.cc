@@ -46,7 +46,8 @@ class FormWriter {
     if (!piece.extra.empty()) {
       const State behind = grammar_.add_state();
       text(at, piece.extra, behind);
-      text(behind, piece.after, to);
+      grammar_.add_empty(at, behind);
+      at = behind;
     }
     text(at, piece.after, to);
   }
