@@ -676,7 +676,7 @@ TEST(JsonForm, TextMarksAndSchemasOfTheirOwn) {
        {"<>", "<Ma:2W>", "<b=1>", "<a:1>", "<b= 2>", "<b=2", "<b=2,>", "<b=2,,b=2>", "<Ma:1>"})
     EXPECT_FALSE(fits(wrong)) << wrong;
   try {
-    factory.json_form({.pieces = {{"", R"({"$ref": "x"})", "", "look"}}});
+    factory.json_form({.pieces = {{.schema = R"({"$ref": "x"})", .name = "look"}}});
     ADD_FAILURE();
   } catch (const UsageError& error) {
     EXPECT_NE(std::string(error.what()).find("schema look#: the reference \"x\""),
