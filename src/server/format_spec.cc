@@ -115,7 +115,12 @@ FormatSpec parse_format(const Body& body) {
     if (field_of(body.json, name) == nullptr) continue;
     FormatSpec one = read(body, name);
     if (one.kind == FormatSpec::kText) continue;
-    if (!format.field.empty()) bad_field(name, "there is {} too: give one of them", format.field);
+    // That it is an object says nothing more beside a schema.
+    if (format.kind == FormatSpec::kJsonSchema && one.kind == FormatSpec::kJsonObject) continue;
+    const bool closer =
+        format.kind == FormatSpec::kJsonObject && one.kind == FormatSpec::kJsonSchema;
+    if (!format.field.empty() && !closer)
+      bad_field(name, "there is {} too: give one of them", format.field);
     format = std::move(one);
     format.field = name;
   }

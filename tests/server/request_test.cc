@@ -161,6 +161,11 @@ TEST(ChatRequest, Formats) {
   EXPECT_EQ(refused(R"("response_format": {"type": "json_object"}, "guided_regex": "a")"),
             "response_format");
   EXPECT_EQ(refused(R"("guided_json": {}, "guided_choice": ["a"])"), "guided_choice");
+  for (const char* schema : {R"("structured_outputs": {"json": true})", R"("guided_json": true)",
+                             R"("json_schema": true)"}) {
+    const auto both = chat(std::string(schema) + R"(, "response_format": {"type": "json_object"})");
+    EXPECT_EQ(both.params.format.schema, "true") << schema;  // the schema says more
+  }
   EXPECT_EQ(chat(R"("response_format": {"type": "text"}, "guided_regex": "a")").params.format.regex,
             "a");
 }

@@ -127,15 +127,16 @@ void add_regex(Grammar& grammar, const Regex& regex, State from, State to) {
 void add_match(Grammar& grammar, const Regex& regex, std::string_view where, State from, State to) {
   constexpr size_t kMaxStates = 20'000;
   TextSets sets;
-  TextSets::Dfa dfa;
-  if (!sets.automaton(sets.match(regex, where), kMaxStates, dfa))
+  const std::optional<TextDfa> dfa = sets.automaton(sets.match(regex, where), kMaxStates);
+  if (!dfa)
     throw UsageError(fmt::format("{}: the pattern needs more than {} states", where, kMaxStates));
   std::vector<State> states = {from};
-  while (states.size() < dfa.edges.size()) states.push_back(grammar.add_state());
+  while (states.size() < dfa->states()) states.push_back(grammar.add_state());
+  const TextEdges edges = edges_of(*dfa);
   for (size_t i = 0; i < states.size(); ++i) {
-    for (const auto& edge : dfa.edges[i])
-      grammar.add_characters(states[i], edge.set, states[static_cast<size_t>(edge.to)]);
-    if (dfa.accepts[i]) grammar.add_empty(states[i], to);
+    for (const auto& edge : edges.from[i])
+      grammar.add_characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
+    if (dfa->accepts[i]) grammar.add_empty(states[i], to);
   }
 }
 
@@ -233,17 +234,16 @@ void JsonRules::string_with(State from, const Regex& regex, State to) {
   in_rule(from, to, [&](State start, State end) { fill_string_with(start, regex, end); });
 }
 
-void JsonRules::string_of(State from, const TextSets::Dfa& dfa, State to) {
-  in_rule(from, to, [&](State start, State end) {
-    std::vector<State> states;
-    for (size_t i = 0; i < dfa.edges.size(); ++i) states.push_back(grammar_.add_state());
-    grammar_.add_bytes(start, '"', '"', states[0]);
-    for (size_t i = 0; i < states.size(); ++i) {
-      for (const auto& edge : dfa.edges[i])
-        pattern_characters(states[i], edge.set, states[static_cast<size_t>(edge.to)]);
-      if (dfa.accepts[i]) grammar_.add_bytes(states[i], '"', '"', end);
-    }
-  });
+void JsonRules::string_of(State from, const TextDfa& dfa, State to) {
+  const TextEdges edges = edges_of(dfa);
+  std::vector<State> states;
+  while (states.size() < dfa.states()) states.push_back(grammar_.add_state());
+  grammar_.add_bytes(from, '"', '"', states[0]);
+  for (size_t i = 0; i < states.size(); ++i) {
+    for (const auto& edge : edges.from[i])
+      pattern_characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
+    if (dfa.accepts[i]) grammar_.add_bytes(states[i], '"', '"', to);
+  }
 }
 
 void JsonRules::string_except(State from, std::span<const std::string> names, State to) {

@@ -47,7 +47,7 @@ class JsonRules {
   /// only by ^ and $).
   void string_with(State from, const Regex& regex, State to);
   /// A string whose characters the automaton accepts.
-  void string_of(State from, const TextSets::Dfa& dfa, State to);
+  void string_of(State from, const TextDfa& dfa, State to);
   /// A string that is none of `names`; written without escapes.
   void string_except(State from, std::span<const std::string> names, State to);
   /// At most 18 digits before the point, 15 behind it and 2 in the exponent. `whole`: only whole

@@ -135,16 +135,31 @@ void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
     const PatternId id = cell.patterns[0].first;
     if (algebra_.pattern(id).regex.plain) return pattern(id, from, to);
   }
-  // Where a pattern and a long maxLength together take too many states, only shorter texts.
+  const TextSets::Id set = algebra_.text_set(cell);
+  if (!rule_of_text_.contains(set)) add_text(set, automaton(cell), expr);
+  grammar_.add_call(from, rule_of_text_.at(set), to);
+}
+
+/// Where its patterns and a long maxLength together take too many states, only shorter texts.
+std::optional<TextDfa> SchemaWriter::automaton(const Cell& cell) {
   constexpr int64_t kShorter = 64;
-  TextSets::Dfa dfa;
-  if ((cell.max > kShorter && cell.min <= kShorter) &&
-      !algebra_.texts().automaton(algebra_.text_set(cell), kMaxTextStates, dfa)) {
-    Cell shorter = cell;
-    shorter.max = kShorter;
-    return text(algebra_.text_set(shorter), expr, from, to);
+  constexpr size_t kShorterStates = 8'000;
+  TextSets& texts = algebra_.texts();
+  Cell shorter = cell, any = cell;
+  any.min = 0, any.max = kNoLimit;
+  std::optional<TextDfa> dfa = texts.automaton(algebra_.text_set(any), kMaxTextStates);
+  if (dfa) {
+    const TextDfa few = reduced(*dfa);
+    dfa = with_length(few, cell.min, cell.max, kMaxTextStates);
+    shorter.max = std::max(kShorter, static_cast<int64_t>(kShorterStates / few.states()));
+    if (!dfa && cell.min <= shorter.max)
+      dfa = with_length(few, cell.min, shorter.max, kMaxTextStates);
+    return dfa;
   }
-  text(algebra_.text_set(cell), expr, from, to);
+  dfa = texts.automaton(algebra_.text_set(cell), kMaxTextStates);  // where the length leaves few
+  if (dfa || cell.max <= kShorter || cell.min > kShorter) return dfa;
+  shorter.max = kShorter;
+  return texts.automaton(algebra_.text_set(shorter), kMaxTextStates);
 }
 
 /// By a rule that all strings of that pattern share.
@@ -159,12 +174,18 @@ void SchemaWriter::pattern(PatternId id, State from, State to) {
 }
 
 void SchemaWriter::text(TextSets::Id set, Expr expr, State from, State to) {
-  TextSets::Dfa dfa;
-  if (!algebra_.texts().automaton(set, kMaxTextStates, dfa))
+  if (!rule_of_text_.contains(set))
+    add_text(set, algebra_.texts().automaton(set, kMaxTextStates), expr);
+  grammar_.add_call(from, rule_of_text_.at(set), to);
+}
+
+void SchemaWriter::add_text(TextSets::Id set, const std::optional<TextDfa>& dfa, Expr expr) {
+  if (!dfa)
     refuse_schema(algebra_.path(expr),
                   fmt::format("its strings (pattern, format, length, not) need more than {} states",
                               kMaxTextStates));
-  rules_.string_of(from, dfa, to);
+  const Grammar::Rule rule = rule_of_text_[set] = grammar_.add_rule();
+  rules_.string_of(grammar_.start(rule), *dfa, grammar_.end(rule));
 }
 
 }  // namespace um

@@ -36,6 +36,8 @@ class SchemaWriter {
   void string(const Cell& cell, Expr expr, State from, State to);
   void pattern(PatternId id, State from, State to);
   void text(TextSets::Id set, Expr expr, State from, State to);
+  void add_text(TextSets::Id set, const std::optional<TextDfa>& dfa, Expr expr);
+  std::optional<TextDfa> automaton(const Cell& cell);
   // schema_arrays.cc
   friend class ArrayWriter;
   void array(const Cell& cell, Expr expr, State from, State to);
@@ -49,6 +51,7 @@ class SchemaWriter {
   SchemaAlgebra algebra_;
   std::unordered_map<Expr, Grammar::Rule> rule_of_;
   std::unordered_map<PatternId, Grammar::Rule> rule_of_pattern_;
+  std::unordered_map<TextSets::Id, Grammar::Rule> rule_of_text_;
   std::deque<Expr> open_;
 };
 

@@ -239,30 +239,28 @@ TextSets::Alphabet TextSets::alphabet(Id id) const {
   return made;
 }
 
-bool TextSets::automaton(Id id, size_t limit, Dfa& dfa) {
-  const Alphabet letters = alphabet(id);
+std::optional<TextDfa> TextSets::automaton(Id id, size_t limit) {
+  Alphabet letters = alphabet(id);
   std::unordered_map<Id, int32_t> state_of = {{id, 0}};
   std::vector<Id> states = {id};
-  dfa = {};
+  TextDfa dfa;
   for (size_t i = 0; i < states.size(); ++i) {
-    std::map<int32_t, std::vector<CodeSet::Range>> ways;
-    for (size_t letter = 0; letter < letters.classes.size(); ++letter) {
-      const Id to = derive(states[i], letters.representative[letter]);
-      if (to == none()) continue;
+    if (states.size() > limit) return std::nullopt;
+    count_memory(letters.classes.size() * sizeof(int32_t));
+    for (const uint32_t code : letters.representative) {
+      const Id to = derive(states[i], code);
+      if (to == none()) {
+        dfa.next.push_back(TextDfa::kNowhere);
+        continue;
+      }
       const auto [state, is_new] = state_of.try_emplace(to, static_cast<int32_t>(states.size()));
       if (is_new) states.push_back(to);
-      auto& ranges = ways[state->second];
-      const auto& more = letters.classes[letter].ranges();
-      ranges.insert(ranges.end(), more.begin(), more.end());
-      check_stop(more.size() / 2);
-      count_memory(more.size() * sizeof(CodeSet::Range) + sizeof(Dfa::Edge));
+      dfa.next.push_back(state->second);
     }
-    if (states.size() > limit) return false;
-    dfa.edges.emplace_back();
-    for (auto& [to, ranges] : ways) dfa.edges.back().push_back({CodeSet(std::move(ranges)), to});
     dfa.accepts.push_back(nullable(states[i]));
   }
-  return true;
+  dfa.letters = std::move(letters.classes);
+  return dfa;
 }
 
 bool TextSets::is_empty(Id id, size_t limit) {

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "core/keyed_hash.h"
 #include "engine/grammar/code_set.h"
 #include "engine/grammar/regex.h"
+#include "engine/grammar/text_dfa.h"
 
 namespace um {
 
@@ -19,16 +21,6 @@ class TextSets {
  public:
   using Id = int32_t;
   static constexpr int kOpen = -1;
-
-  /// A deterministic automaton; state 0 is the start. What is missing leads nowhere.
-  struct Dfa {
-    struct Edge {
-      CodeSet set;
-      int32_t to;
-    };
-    std::vector<std::vector<Edge>> edges;
-    std::vector<bool> accepts;
-  };
 
   TextSets();
 
@@ -50,8 +42,8 @@ class TextSets {
   Id match(const Regex& regex, std::string_view where);
 
   bool contains(Id id, std::string_view utf8);
-  /// False if the automaton would have more than `limit` states.
-  bool automaton(Id id, size_t limit, Dfa& dfa);
+  /// Nothing if the automaton would have more than `limit` states.
+  std::optional<TextDfa> automaton(Id id, size_t limit);
   /// Whether it is certain, with so many states looked at, that no text is in the set.
   bool is_empty(Id id, size_t limit = 300);
 
