@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "server/field_reader.h"
+#include "server/ignored_fields.h"
 #include "server/messages.h"
 
 namespace um {
@@ -291,6 +292,7 @@ Body chat_body_of_messages(const Body& given, bool interleaved) {
   const Ordered& body = given.ordered;
   check_counts(given.json);
   refuse_fields(given.json, {"mcp_servers", "container", "context_management"});
+  check_ignored_fields(given.json, Api::kMessages);
   Ordered chat = body;  // with fields of other servers, which mean the same here
   for (const char* name : {"system", "stop_sequences", "tools", "tool_choice", "thinking",
                            "metadata", "n", "output_config", "stream_options"})
