@@ -11,18 +11,18 @@ namespace {
 
 constexpr const char* kFiles = "FILE...";  // the type of options that take several values in a row
 
-const CLI::App* command_named(const CLI::App& app, const std::string& name) {
-  for (const CLI::App* command : app.get_subcommands(nullptr))
-    if (command->get_name() == name) return command;
-  return nullptr;
-}
-
 /// Looks like an option, to CLI11 too; a single dash means standard input.
 bool is_option(const std::string& argument) {
   return argument.size() > 1 && argument[0] == '-';
 }
 
 }  // namespace
+
+const CLI::App* command_named(const CLI::App& app, const std::string& name) {
+  for (const CLI::App* command : app.get_subcommands(nullptr))
+    if (command->get_name() == name) return command;
+  return nullptr;
+}
 
 std::vector<std::string> plain_arguments(const CLI::App& app,
                                          const std::vector<std::string>& arguments) {

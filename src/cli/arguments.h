@@ -8,6 +8,9 @@
 
 namespace um {
 
+/// The command of this name right below `app`, or null.
+const CLI::App* command_named(const CLI::App& app, const std::string& name);
+
 /// `arguments` (in their order) in a form that CLI11 does not read into: `--name=` becomes `--name`
 /// and an empty text, which it would take for a value that is still to come; further values of
 /// --name (`--input a b`; see add_files_option) get a --name of their own each, since where an

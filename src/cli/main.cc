@@ -71,11 +71,12 @@ void refuse_unknown_command(const CLI::App& family) {
 }
 
 /// Throws UsageError for what is wrong with the arguments, which says more than what CLI11 missed
-/// because of it. Somebody who asks for help needs only to have named a command that exists.
+/// because of it. Somebody who asks for help may have options wrong, but no words.
 void refuse_mistakes(const CLI::App& app, bool help) {
   for (const CLI::App* at = innermost(app); at != nullptr; at = at->get_parent()) {
     refuse_unknown_command(*at);
-    if (help) continue;
+    const std::vector<std::string> extras = at->remaining();
+    if (help && (extras.empty() || extras[0].starts_with('-'))) continue;
     refuse_extras(*at);
     refuse_repeats(*at);
   }
@@ -121,11 +122,27 @@ int parse_error(const CLI::App& app, const CLI::ParseError& error) {
   return usage_error(app, message);
 }
 
+/// Throws UsageError for words that `help` is given behind a command: the command might take them
+/// for its arguments.
+void refuse_words(const CLI::App& app, const std::vector<std::string>& words) {
+  const CLI::App* command = &app;
+  for (const std::string& word : words) {
+    if (word.starts_with('-')) return;
+    const bool family = !command->get_subcommands(nullptr).empty();
+    const CLI::App* next = command_named(*command, word);
+    if (next == nullptr && family) return;  // an unknown command, which is refused as one
+    if (next == nullptr) throw UsageError(fmt::format("unexpected argument {}", quote(word)));
+    command = next;
+  }
+}
+
 /// `help COMMAND` means `COMMAND --help`.
-std::vector<std::string> arguments_of(int argc, char** argv) {
+std::vector<std::string> arguments_of(const CLI::App& app, int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
   if (arguments.empty() || arguments[0] != "help") return arguments;
-  std::erase(arguments, "help");
+  arguments.erase(arguments.begin());
+  if (arguments == std::vector<std::string>{"help"}) arguments.clear();
+  refuse_words(app, arguments);
   arguments.emplace_back("--help");
   return arguments;
 }
@@ -143,7 +160,7 @@ int run(int argc, char** argv) {
   Globals globals;
   add_commands(app, globals);
   try {
-    std::vector<std::string> arguments = plain_arguments(app, arguments_of(argc, argv));
+    std::vector<std::string> arguments = plain_arguments(app, arguments_of(app, argc, argv));
     std::reverse(arguments.begin(), arguments.end());  // the order that parse() takes
     app.parse(std::move(arguments));
     flush_output();

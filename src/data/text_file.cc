@@ -67,6 +67,25 @@ constexpr std::array<Format, 23> kFormats = {{
     {"\xFE\xFF"sv, kUtf16Help},
 }};
 
+/// Sequences that choose a set of characters of two bytes, and the encodings of 7 bits that do so.
+struct Shift {
+  std::string_view sequence, encoding;
+};
+constexpr std::array<Shift, 6> kShifts = {{{"\x1B$B", "ISO-2022-JP"},
+                                           {"\x1B$@", "ISO-2022-JP"},
+                                           {"\x1B$(D", "ISO-2022-JP"},
+                                           {"\x1B$)C", "ISO-2022-KR"},
+                                           {"\x1B$)A", "ISO-2022-CN"},
+                                           {"\x1B$)G", "ISO-2022-CN"}}};
+
+/// Text of 7 bits that shifts to other characters: its encoding, or "".
+std::string_view shifted_encoding(std::string_view head) {
+  if (std::any_of(head.begin(), head.end(), [](char c) { return (c & 0x80) != 0; })) return "";
+  for (const Shift& shift : kShifts)
+    if (head.find(shift.sequence) != std::string_view::npos) return shift.encoding;
+  return "";
+}
+
 /// A frame, or one that is to be skipped (RFC 8878, 3.1.2), as pzstd puts before each.
 bool begins_zstd(std::string_view first) {
   const bool skipped = first.size() == kZstdMagic.size() && (first[0] & 0xF0) == 0x50 &&
@@ -255,6 +274,8 @@ std::string why_not_text(std::string_view head) {
     return fmt::format("binary data, expected text: {} of its first {} bytes are NUL", nul,
                        head.size());
   }
+  if (const std::string_view encoding = shifted_encoding(head); !encoding.empty())
+    return fmt::format("{0}, expected UTF-8: convert it with iconv -f {0} -t UTF-8", encoding);
   if (invalid < kManyInvalid || invalid * kInvalidShare <= head.size()) return "";
   return fmt::format(
       "not UTF-8: {} invalid sequences in its first {} bytes; convert it, for example with iconv "
@@ -262,8 +283,9 @@ std::string why_not_text(std::string_view head) {
       invalid, head.size());
 }
 
-void TextFlaws::count(std::string_view text, uint64_t line) {
+void TextFlaws::count(std::string_view text, uint64_t line, uint64_t halves_found) {
   const bool had = any();
+  halves += halves_found;
   nul += count_nul(text);
   invalid += is_utf8(text) ? 0 : std::max<uint64_t>(count_invalid(text), 1);
   if (!had && any()) first_line = line;

@@ -36,19 +36,21 @@ class TextFile {
 };
 
 /// Why bytes are not UTF-8 text: "Parquet data; …". Empty if they look like text. Judges by the
-/// marks of known formats, by NUL bytes, and by invalid UTF-8 (at least 16 sequences that are more
-/// than a thousandth of the bytes). `head` is the beginning of a file, cut anywhere.
+/// marks of known formats, by NUL bytes, by the shifts of ISO-2022, and by invalid UTF-8 (at least
+/// 16 sequences that are more than a thousandth of the bytes). `head` is the beginning of a file,
+/// cut anywhere.
 std::string why_not_text(std::string_view head);
 
 /// What a file has that text should not have.
 struct TextFlaws {
   uint64_t invalid = 0;     // invalid UTF-8 sequences, read as U+FFFD
+  uint64_t halves = 0;      // halves of surrogate pairs in JSON (`\ud800`), read as U+FFFD
   uint64_t nul = 0;         // NUL characters, kept
   uint64_t first_line = 0;  // of the first flaw
 
-  bool any() const { return invalid + nul > 0; }
-  /// Counts those of `text`, which ends in line `line`.
-  void count(std::string_view text, uint64_t line);
+  bool any() const { return invalid + halves + nul > 0; }
+  /// Counts those of `text`, which ends in line `line`, and the halves that were found in it.
+  void count(std::string_view text, uint64_t line, uint64_t halves_found = 0);
 };
 
 /// Passes bytes on as text with one kind of line end: no byte order mark in front, LF for CR LF and

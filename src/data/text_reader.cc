@@ -109,6 +109,14 @@ std::string names_of(const Json& object) {
   return count == 0 ? "none" : names;
 }
 
+/// What became U+FFFD.
+std::string unreadable(const TextFlaws& flaws) {
+  std::string text = fmt::format("{} invalid UTF-8 sequences", flaws.invalid);
+  if (flaws.halves > 0)
+    text += fmt::format(" and {} halves of surrogate pairs (such as \\ud800)", flaws.halves);
+  return text;
+}
+
 /// Where to cut a line of a text that is longer than `limit` bytes: behind the last white space of
 /// the second half, else between two characters. Above 0.
 size_t cut_place(std::string_view text, size_t limit) {
@@ -191,7 +199,10 @@ bool DocumentReader::next_record(std::string& text) {
     check_size(line.size());
     if (is_blank(line)) continue;
     chomp(line);
-    text = jsonl_text(repair(line), options_.text_field, fmt::format("{}:{}", name_, line_));
+    uint64_t halves = 0;
+    const std::string json = repair_json(line, &halves);
+    flaws_.count(line, line_, halves);
+    text = jsonl_text(json, options_.text_field, fmt::format("{}:{}", name_, line_));
     text = clean_line_ends(repair(text));
     if (!is_blank(text)) return true;
   }
@@ -225,7 +236,7 @@ bool DocumentReader::next(std::string& text) {
 }
 
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where) {
-  const Json record = parse_json(repair_json(line), where);
+  const Json record = parse_json(line, where);
   const JsonObject object(record, where);
   UM_CHECK(record.contains(field), "{}: no field {}; it has {} (--text-field chooses)", where,
            quote(field), names_of(record));
@@ -283,12 +294,11 @@ void CorpusReader::close() {
   const TextFlaws& flaws = reader_->flaws();
   flawed_files_ += flaws.any() ? 1 : 0;
   if (flaws.any() && flawed_files_ <= kNamed)
-    warn(
-        fmt::format("{}: {} invalid UTF-8 sequences, read as U+FFFD, and {} NUL characters; the "
-                    "first in line {}",
-                    files_[index_].string(), flaws.invalid, flaws.nul, flaws.first_line));
+    warn(fmt::format("{}: {}, read as U+FFFD, and {} NUL characters; the first in line {}",
+                     files_[index_].string(), unreadable(flaws), flaws.nul, flaws.first_line));
   if (last && flawed_files_ > kNamed)
-    warn(fmt::format("{} more files have invalid UTF-8 or NUL characters", flawed_files_ - kNamed));
+    warn(fmt::format("{} more files have invalid UTF-8, half surrogate pairs or NUL characters",
+                     flawed_files_ - kNamed));
 }
 
 uint64_t CorpusReader::bytes_read() const {

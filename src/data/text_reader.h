@@ -73,8 +73,8 @@ class DocumentReader {
 /// Whether each line of a file is a record, by its name.
 bool is_jsonl(const std::filesystem::path& path);
 
-/// The text of one .jsonl record. Throws Error `WHERE: …` unless it is an object with a string
-/// `field`.
+/// The text of one .jsonl record, in which no half of a surrogate pair is left. Throws Error
+/// `WHERE: …` unless it is an object with a string `field`.
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where);
 
 /// The files of `inputs` in order: a file stands for itself, a directory for all .txt, .jsonl and

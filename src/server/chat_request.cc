@@ -3,6 +3,7 @@
 
 #include "core/ordered_json.h"
 #include "server/field_reader.h"
+#include "server/ignored_fields.h"
 #include "server/request.h"
 
 namespace um {
@@ -321,6 +322,7 @@ TemplateInput template_input(const Body& body, const std::vector<Message>& messa
 
 ChatRequest parse_chat_request(const Body& given, const RequestLimits& limits) {
   const Json& body = given.json;
+  check_ignored_fields(body, Api::kChat);
   ChatRequest request;
   request.params = parse_generation(given, limits);
   read_chat_logprobs(body, limits, request.params);

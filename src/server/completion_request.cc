@@ -1,5 +1,6 @@
 // completions: prompts as text or ids (see request.h).
 #include "server/field_reader.h"
+#include "server/ignored_fields.h"
 #include "server/request.h"
 
 namespace um {
@@ -44,6 +45,7 @@ void read_logprobs(const Json& body, const RequestLimits& limits, GenerationPara
 
 CompletionRequest parse_completion_request(const Body& given, const RequestLimits& limits) {
   const Json& body = given.json;
+  check_ignored_fields(body, Api::kCompletions);
   CompletionRequest request;
   read_field(body, "echo", request.echo);
   int64_t max_tokens = -1;

@@ -4,7 +4,9 @@
 #include <optional>
 
 #include "server/field_reader.h"
+#include "server/ignored_fields.h"
 #include "server/messages.h"
+#include "text/unicode.h"
 
 namespace um {
 namespace {
@@ -32,6 +34,37 @@ std::string block_text(const Ordered& block, const std::string& where) {
   std::string text = string_of(block, "text", where);
   if (text.empty()) bad_field(where, "a text block without text");
   return text;
+}
+
+bool ends_in_space(std::string_view text) {
+  return !text.empty() && is_white_space(first_code(last_character(text)));
+}
+
+/// Nothing, or white space only.
+bool is_blank(std::string_view text) {
+  while (ends_in_space(text)) text.remove_suffix(last_character(text).size());
+  return text.empty();
+}
+
+/// The texts of a turn whose blocks have been read.
+std::vector<std::string_view> texts_of(const Ordered& content) {
+  if (content.is_string()) return {content.get_ref<const std::string&>()};
+  std::vector<std::string_view> texts;
+  for (const Ordered& block : content)
+    if (block["type"] == "text") texts.push_back(block["text"].get_ref<const std::string&>());
+  return texts;
+}
+
+/// A turn with texts says something in one of them; an answer that is to be gone on with does not
+/// end in white space, with which the next token begins.
+void check_space(const Ordered& content, bool goes_on, const std::string& where) {
+  const std::vector<std::string_view> texts = texts_of(content);
+  if (texts.empty()) return;
+  if (!texts[0].empty() && std::ranges::all_of(texts, is_blank))
+    bad_field(where, "there is nothing but white space in its text");
+  const bool text_last = content.is_string() || content.back()["type"] == "text";
+  if (goes_on && text_last && ends_in_space(texts.back()))
+    bad_field(where, "an answer that is to be gone on with ends in white space");
 }
 
 /// Parts as a content: none and one are a text.
@@ -186,6 +219,7 @@ Ordered chat_messages(const Ordered& body) {
       bad_field(where + ".content", "there is nothing in it");
     else
       for (const Ordered& block : *content) turn->add(block, out);
+    check_space(*content, goes_on, where + ".content");
   }
   turn->finish(out);
   open.check_closed();
@@ -207,9 +241,12 @@ Ordered chat_tools(const Ordered& tools) {
     Ordered function = {{"name", string_of(tool, "name", where)}};
     if (const std::string text = string_of(tool, "description", where); !text.empty())
       function["description"] = text;
-    if (const Ordered* schema = field_of(tool, "input_schema")) function["parameters"] = *schema;
-    if (function.contains("parameters") && !function["parameters"].is_object())
-      wrong_type(where + ".input_schema", "a JSON schema", function["parameters"]);
+    const Ordered* schema = field_of(tool, "input_schema");
+    if (schema == nullptr) bad_field(where + ".input_schema", "missing");
+    if (!schema->is_object()) wrong_type(where + ".input_schema", "a JSON schema", *schema);
+    if (schema->value("type", Ordered()) != "object")
+      bad_field(where + ".input_schema.type", "expected object");
+    function["parameters"] = *schema;
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   return out;
@@ -235,6 +272,32 @@ void read_tool_choice(const Ordered& choice, Ordered& chat) {
   chat["parallel_tool_calls"] = *alone == false;
 }
 
+/// What is at odds with a thinking that is held to a budget, but not with one that is left to the
+/// model: a call that must come at once, and an answer that has begun without thinking.
+void check_enabled(const Ordered& body) {
+  if (field_of(body["thinking"], "budget_tokens") == nullptr)
+    bad_field("thinking.budget_tokens", "missing");
+  if (const Ordered* choice = field_of(body, "tool_choice"))
+    if ((*choice)["type"] == "any" || (*choice)["type"] == "tool")
+      bad_field("thinking", "not enabled together with a tool_choice that forces a call");
+  const Ordered& messages = body["messages"];
+  const Ordered &last = messages.back(), &content = last["content"];
+  const bool thought = content.is_array() && (content[0]["type"] == "thinking" ||
+                                              content[0]["type"] == "redacted_thinking");
+  if (last["role"] == "assistant" && !thought)
+    bad_field(fmt::format("messages[{}].content", messages.size() - 1),
+              "where thinking is enabled, an answer that is to be gone on with begins with it");
+}
+
+void read_stops(const Ordered& stops, Ordered& chat) {
+  const std::string field = "stop_sequences";
+  if (!stops.is_array()) wrong_type(field, "a list of strings", stops);
+  for (const Ordered& stop : stops)
+    if (stop.is_string() && is_blank(stop.get_ref<const std::string&>()))
+      bad_field(field, "{} has nothing but white space", quote(stop.get<std::string>()));
+  chat["stop"] = stops;
+}
+
 void check_budget(const Json& body, bool interleaved) {
   int64_t budget = 0, tokens = kMostTokens;
   read_field_of("thinking", body["thinking"], "budget_tokens", budget, kLeastBudget, kMostTokens);
@@ -257,6 +320,7 @@ void read_thinking(const Body& given, bool interleaved, Ordered& chat) {
   static constexpr std::string_view kTypes[] = {"disabled", "enabled", "adaptive", "between_tools"};
   if (std::find(std::begin(kTypes), std::end(kTypes), type) == std::end(kTypes))
     bad_field("thinking.type", "{}: expected enabled, adaptive or disabled", quote(type));
+  if (type == "enabled") check_enabled(body);
   const bool on = type != "disabled";
   chat["include_reasoning"] = on && string_of(*thinking, "display", "thinking") != "omitted";
   if (!chat.contains("chat_template_kwargs")) chat["chat_template_kwargs"] = Ordered::object();
@@ -277,26 +341,29 @@ void read_output_config(const Ordered& body, Ordered& chat) {
   chat["response_format"] = {{"type", "json_schema"}, {"json_schema", *format}};
 }
 
-/// Of these the chat's fields know a -1, which this API does not.
-void check_counts(const Json& body) {
+/// The chat's fields go further: there are a -1 and higher temperatures.
+void check_numbers(const Json& body) {
   int64_t count = 0;
   for (const char* name : {"max_tokens", "max_completion_tokens"})
     read_field(body, name, count, 1, kMostTokens);
   read_field(body, "top_k", count, 0, kMostTokens);
+  double temperature = 0;
+  read_field(body, "temperature", temperature, 0, 1);
 }
 
 }  // namespace
 
 Body chat_body_of_messages(const Body& given, bool interleaved) {
   const Ordered& body = given.ordered;
-  check_counts(given.json);
+  check_numbers(given.json);
   refuse_fields(given.json, {"mcp_servers", "container", "context_management"});
+  check_ignored_fields(given.json, Api::kMessages);
   Ordered chat = body;  // with fields of other servers, which mean the same here
   for (const char* name : {"system", "stop_sequences", "tools", "tool_choice", "thinking",
                            "metadata", "n", "output_config", "stream_options"})
     chat.erase(name);
   chat["messages"] = chat_messages(body);
-  if (const Ordered* stop = field_of(body, "stop_sequences")) chat["stop"] = *stop;
+  if (const Ordered* stops = field_of(body, "stop_sequences")) read_stops(*stops, chat);
   if (const Ordered* tools = field_of(body, "tools")) chat["tools"] = chat_tools(*tools);
   if (const Ordered* choice = field_of(body, "tool_choice")) read_tool_choice(*choice, chat);
   read_thinking(given, interleaved, chat);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/field_reader.h"
+#include "server/ignored_fields.h"
 #include "server/responses.h"
 
 namespace um {
@@ -208,8 +209,6 @@ OrderedJson chat_tools(const OrderedJson& tools) {
       bad_field(where + ".type", "{}: this server runs no tools, expected function", quote(type));
     OrderedJson function = {{"name", needed(tools[i], "name", where)}};
     string_of(tools[i], "description", where);
-    if (const OrderedJson* strict = value_of(tools[i], "strict"); strict && !strict->is_boolean())
-      wrong_type(where + ".strict", "true or false", *strict);
     for (const char* name : {"description", "parameters", "strict"})
       if (const OrderedJson* value = value_of(tools[i], name)) function[name] = *value;
     if (function.contains("parameters") && !function["parameters"].is_object())
@@ -252,7 +251,6 @@ void read_tool_choice(const OrderedJson& choice, OrderedJson& chat) {
 
 void read_text_format(const OrderedJson& text, OrderedJson& chat) {
   if (!text.is_object()) wrong_type("text", "an object", text);
-  string_of(text, "verbosity", "text");
   const OrderedJson* format = value_of(text, "format");
   if (format == nullptr) return;
   if (!format->is_object()) wrong_type("text.format", "an object", *format);
@@ -288,10 +286,8 @@ void read_reasoning(const Json& body, OrderedJson& chat) {
   if (reasoning == nullptr) return;
   if (!reasoning->is_object())
     bad_field("reasoning", "expected an object, found {}", describe(*reasoning));
-  std::string effort, summary;
+  std::string effort;
   read_field_of("reasoning", *reasoning, "effort", effort);
-  for (const char* name : {"summary", "generate_summary"})
-    read_field_of("reasoning", *reasoning, name, summary);
   if (!effort.empty()) chat["reasoning"] = {{"effort", effort}};
 }
 
@@ -305,15 +301,6 @@ void for_each_item(const ResponsesRequest& request, Use use) {
     for (const OrderedJson& item : turn->json()) use(item, "input");
   for (size_t i = 0; i < request.items.size(); ++i)
     use(request.items[i], fmt::format("input[{}]", i));
-}
-
-/// Fields that are only repeated in the response.
-void check_repeated(const Json& body) {
-  std::string text;
-  for (const char* name : {"user", "safety_identifier", "prompt_cache_key", "service_tier"})
-    read_field(body, name, text);
-  int64_t calls = 0;
-  read_field(body, "max_tool_calls", calls, 1, int64_t{1} << 40);
 }
 
 /// `body` has been read: these fields are of the right types.
@@ -351,6 +338,7 @@ Json repeated_fields(const Json& body, bool stored) {
 ResponsesRequest parse_responses_request(const Body& body, const ResponseStore& store) {
   ResponsesRequest request;
   refuse_unsupported(body.json);
+  check_ignored_fields(body.json, Api::kResponses);
   check_metadata(body.json);
   request.items = read_items(body.ordered);
   std::string previous, truncation = "disabled";
@@ -370,7 +358,8 @@ ResponsesRequest parse_responses_request(const Body& body, const ResponseStore& 
   request.truncate = truncation == "auto";
   read_field(body.json, "store", request.store);
   request.store = request.store && store.keeps();
-  check_repeated(body.json);
+  int64_t calls = 0;  // only repeated in the response
+  read_field(body.json, "max_tool_calls", calls, 1, int64_t{1} << 40);
   return request;
 }
 

@@ -11,6 +11,7 @@
 #include "models/count.h"
 #include "server/api_error.h"
 #include "server/field_reader.h"
+#include "server/ignored_fields.h"
 #include "server/prompt.h"
 #include "server/routes.h"
 #include "text/utf8.h"
@@ -128,6 +129,7 @@ void route_models(Service& service, const HttpRequest& request, HttpResponse& re
 void route_embeddings(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const Json body = std::move(Body(request.body).json);
+  check_ignored_fields(body, Api::kTexts);
   std::string format = "float";
   read_field(body, "encoding_format", format);
   if (format != "float" && format != "base64")
@@ -187,6 +189,7 @@ void write_list(std::string& out, const std::vector<int32_t>& ids, Text text) {
 void route_tokenize(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const Json body = std::move(Body(request.body).json);
+  check_ignored_fields(body, Api::kTexts);
   const Tokenizer& tokenizer = service.tokenizer();
   std::string prompt, content;
   read_field(body, "prompt", prompt);
@@ -241,6 +244,7 @@ void route_tokenizer_info(Service& service, const HttpRequest&, HttpResponse& re
 void route_detokenize(Service& service, const HttpRequest& request, HttpResponse& response) {
   service.require_ready();
   const Json body = std::move(Body(request.body).json);
+  check_ignored_fields(body, Api::kTexts);
   const Json* tokens = field_of(body, "tokens");
   if (tokens == nullptr) bad_field("tokens", "missing");
   const std::string text =

@@ -67,7 +67,7 @@ std::string repair_utf8(std::string_view text) {
   return take_utf8(pending, true);
 }
 
-std::string repair_json(std::string_view text) {
+std::string repair_json(std::string_view text, uint64_t* halves) {
   std::string out = repair_utf8(text);
   const auto escape_at = [&](size_t at) { return surrogate_at(std::string_view(out).substr(at)); };
   for (size_t at = out.find('\\'); at != std::string::npos; at = out.find('\\', at)) {
@@ -76,6 +76,7 @@ std::string repair_json(std::string_view text) {
       at += 12;
     } else if (half != Surrogate::kNone) {
       out.replace(at + 2, 4, "fffd");
+      if (halves != nullptr) ++*halves;
       at += 6;
     } else {
       at += 2;

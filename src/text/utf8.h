@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -29,8 +30,8 @@ bool is_utf8(std::string_view text);
 std::string repair_utf8(std::string_view text);
 
 /// The same for a JSON text, in whose strings halves of surrogate pairs (`\ud800`) become
-/// `\ufffd` too: no parser takes them.
-std::string repair_json(std::string_view text);
+/// `\ufffd` too: no parser takes them. Adds their number to `halves`, if there is one.
+std::string repair_json(std::string_view text, uint64_t* halves = nullptr);
 
 /// Moves the complete characters at the front of `pending` into the result, invalid sequences as
 /// U+FFFD, and leaves an incomplete one behind. With `last` that one becomes U+FFFD too.

@@ -122,6 +122,21 @@ TEST_F(CliErrors, HelpIsForCommandsThatExist) {
   expect_error({"data", "nosuch", "-h"}, 2, {"unknown command \"nosuch\""});
   expect_error({"help", "nosuch"}, 2, {"unknown command \"nosuch\""});
   expect_error({"help", "data", "pakc"}, 2, {"did you mean pack?"});
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"train", "nosuch"},
+                                                {"data", "pack", "nosuch"},
+                                                {"inspect", "nosuch"},
+                                                {"train", "help"},
+                                                {"tokenizer", "decode", "5"}}) {
+    std::vector<std::string> asked = words;
+    asked.insert(asked.begin(), "help");
+    expect_error(asked, 2, {"unexpected argument \"" + words.back() + "\""});
+  }
+  expect_error({"train", "nosuch", "--help"}, 2,
+               {"unexpected argument \"nosuch\"", "train --help"});
+  expect_error({"train", "--help", "nosuch"}, 2, {"unexpected argument \"nosuch\""});
+  expect_error({"inspect", "a", "nosuch", "--help"}, 2, {"unexpected argument \"nosuch\""});
+  EXPECT_EQ(run_program({"inspect", "a", "--help"}).out, run_program({"help", "inspect"}).out);
+  EXPECT_EQ(run_program({"help", "help"}).out, run_program({"--help"}).out);
   EXPECT_EQ(run_program({"help"}).out, run_program({"--help"}).out);
   EXPECT_EQ(run_program({"help", "train"}).out, run_program({"train", "--help"}).out);
   EXPECT_EQ(run_program({"help", "data", "pack"}).out, run_program({"data", "pack", "-h"}).out);

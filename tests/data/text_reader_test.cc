@@ -84,6 +84,28 @@ TEST(DocumentReader, ReadsRecordsAndRepairsThem) {
   EXPECT_EQ(read_memory("{\"text\": \"a\\ud800\"}", true), Texts{"a\xEF\xBF\xBD"});
 }
 
+TEST(DocumentReader, CountsWhatItRepairs) {
+  std::string rest =
+      "{\"text\": \"\\ud83d\\ude00\"}\n"
+      "{\"text\": \"\\uDE00 \\ud83d\", \"n\": \"\\\\ud800\"}\n"
+      "{\"text\": \"\\ud83d\\ud83d\\ude00 \xFF \\u0000\"}\n";
+  DocumentReader reader(
+      [&](char* buffer, size_t capacity) {
+        const size_t got = rest.copy(buffer, capacity);
+        rest.erase(0, got);
+        return got;
+      },
+      "memory", true, {});
+  Texts texts;
+  for (std::string text; reader.next(text);) texts.push_back(text);
+  using std::string_literals::operator""s;
+  EXPECT_EQ(texts, (Texts{"\U0001F600", "\uFFFD \uFFFD", "\uFFFD\U0001F600 \uFFFD \0"s}));
+  EXPECT_EQ(reader.flaws().halves, 3u);
+  EXPECT_EQ(reader.flaws().invalid, 1u);
+  EXPECT_EQ(reader.flaws().nul, 1u);
+  EXPECT_EQ(reader.flaws().first_line, 2u);
+}
+
 TEST(DocumentReader, RefusesBadRecordsWithTheirLine) {
   for (const char* bad : {"{\"text\": \"a\"", "[]", "{\"text\": 3}", "{\"other\": \"a\"}", "null",
                           "{\"text\": \"a\"} trailing"}) {
@@ -180,6 +202,8 @@ TEST(DocumentReader, RefusesWhatIsNoText) {
       {utf16("some text without a mark", true), "UTF-16"},
       {std::string("\xFF\xFE\0\0s\0\0\0", 8), "UTF-32"},
       {latin1, "not UTF-8"},
+      {"Subject: \x1B$B$3$s$K$A$O\x1B(B\n", "iconv -f ISO-2022-JP -t UTF-8"},
+      {"\x1B$)C\x0E;g?k\x0F\n", "iconv -f ISO-2022-KR -t UTF-8"},
       {"PK\x03\x04" + std::string(50, '\1') + '\0', "zip"},
       {"%PDF-1.4 all of it ASCII", "PDF"},
       {"\xFD"
@@ -200,6 +224,8 @@ TEST(DocumentReader, RefusesWhatIsNoText) {
   EXPECT_EQ(read_memory("caf\xE9\xE9\xE9\xE9" + latin1, false, options).size(), 1u);
   EXPECT_EQ(read_memory(german, false), Texts{german});
   EXPECT_EQ(read_memory("PAR1 is how I begin\n", false), Texts{"PAR1 is how I begin\n"});
+  for (const char* text : {"\x1B[31mred\x1B[0m\n", "\x1B$B in caf\xC3\xA9\n", "$B and (B\n"})
+    EXPECT_EQ(read_memory(text, false), Texts{text});
 }
 
 /// 256 MB of blank lines took hours: each looked at all before it.
@@ -223,15 +249,21 @@ TEST_F(CorpusReaderTest, SaysWhatItSkipsAndRepairs) {
   ReadOptions options;
   options.warn = [&](const std::string& text) { warnings.push_back(text); };
   CorpusReader reader(
-      {dir_ / "c", write("data.json", "{}"), write("nul.jsonl", "{\"text\": \"a\\u0000\"}\n")},
+      {dir_ / "c", write("data.json", "{}"), write("nul.jsonl", "{\"text\": \"a\\u0000\"}\n"),
+       write("half.jsonl", "{\"text\": \"fine\"}\n{\"text\": \"a\\ud800\"}\n")},
       options);
-  EXPECT_EQ(read_all(reader).size(), 4u);
-  ASSERT_EQ(warnings.size(), 4u);
+  EXPECT_EQ(read_all(reader).size(), 6u);
+  ASSERT_EQ(warnings.size(), 5u);
   EXPECT_NE(warnings[0].find("skipped 2 files"), std::string::npos) << warnings[0];
   EXPECT_NE(warnings[0].find("deep/table.parquet, notes.md"), std::string::npos) << warnings[0];
   EXPECT_NE(warnings[1].find("data.json: read as plain text"), std::string::npos) << warnings[1];
   EXPECT_NE(warnings[2].find("a.txt: 1 invalid UTF-8"), std::string::npos) << warnings[2];
   EXPECT_NE(warnings[3].find("1 NUL"), std::string::npos) << warnings[3];
+  EXPECT_NE(
+      warnings[4].find("half.jsonl: 0 invalid UTF-8 sequences and 1 halves of surrogate pairs"),
+      std::string::npos)
+      << warnings[4];
+  EXPECT_NE(warnings[4].find("first in line 2"), std::string::npos) << warnings[4];
 }
 
 TEST_F(CorpusReaderTest, ReadsZstd) {

@@ -90,7 +90,8 @@ TEST(JsonSchemaConstraint, ContainsCountsAsEvaluatedFromDraft2020On) {
     EXPECT_FALSE(lets_through(*alone, text)) << text;
 }
 
-/// In draft 4 an integer is written without a point; later 1.0 is one.
+/// In draft 4 an integer is written without a point, so a listed 1.0 is written as 1, which is
+/// equal to it; later 1.0 is an integer.
 TEST(JsonSchemaConstraint, IntegersOfDraft4) {
   const std::string listed = R"("type": ["integer", "string"], "enum": [1.0, 2, "a"]})";
   const auto lets = [&](const char* draft, const char* text) {
@@ -101,10 +102,28 @@ TEST(JsonSchemaConstraint, IntegersOfDraft4) {
   };
   EXPECT_TRUE(lets("draft-07", "1.0"));
   EXPECT_FALSE(lets("draft-04", "1.0"));
+  EXPECT_TRUE(lets("draft-04", "1"));
   for (const char* draft : {"draft-04", "draft-07"}) {
     EXPECT_TRUE(lets(draft, "2"));
     EXPECT_TRUE(lets(draft, "\"a\""));
   }
+  const auto draft_4 = [](const std::string& rest) {
+    return walk_factory().json_schema(R"({"$schema": "http://json-schema.org/draft-04/schema#", )" +
+                                      rest + "}");
+  };
+  const auto inside = draft_4(R"("type": "array", "items": {"type": "integer"},
+                                 "enum": [[1.0, -2.0], [1.5], [3]])");
+  EXPECT_TRUE(lets_through(*inside, "[1,-2]"));
+  EXPECT_TRUE(lets_through(*inside, "[3]"));
+  EXPECT_FALSE(lets_through(*inside, "[1.5]"));
+  const auto number = draft_4(R"("type": "number", "enum": [1.5, 2.0])");
+  EXPECT_TRUE(lets_through(*number, "1.5"));
+  EXPECT_TRUE(lets_through(*number, "2"));
+  const auto referred =
+      draft_4(R"("type": "object", "required": ["a"], "additionalProperties": false,
+      "properties": {"a": {"$ref": "#/x/y"}}, "x": {"y": {"type": "integer", "enum": [4.0]}})");
+  EXPECT_TRUE(lets_through(*referred, R"({"a":4})"));
+  EXPECT_THROW(draft_4(R"("type": "integer", "enum": [1.5])"), UsageError);
 }
 
 TEST(JsonSchemaConstraint, LeapSeconds) {

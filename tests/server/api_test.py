@@ -83,17 +83,17 @@ WRONG = {
 # Endpoints that generate nothing: a body that is right, and the kinds of its fields (the others:
 # wrong_types_test.cc).
 FIELDS = [
-    ("/v1/embeddings", {"input": "a"}, {"input": "inputs", "encoding_format": "text", "dimensions": "count"}),
-    ("/tokenize", {"prompt": "a"}, {"prompt": "text", "add_special_tokens": "flag", "add_special": "flag", "parse_special": "flag",
+    ("/v1/embeddings", {"input": "a"}, {"input": "inputs", "encoding_format": "text", "dimensions": "count", "model": "text", "user": "text"}),
+    ("/tokenize", {"prompt": "a"}, {"prompt": "text", "model": "text", "add_special_tokens": "flag", "add_special": "flag", "parse_special": "flag",
                                     "return_token_strs": "flag", "with_pieces": "flag"}),
-    ("/tokenize", {"content": "a"}, {"content": "text", "add_special_tokens": "flag", "add_special": "flag", "parse_special": "flag",
+    ("/tokenize", {"content": "a"}, {"content": "text", "model": "text", "add_special_tokens": "flag", "add_special": "flag", "parse_special": "flag",
                                      "return_token_strs": "flag", "with_pieces": "flag"}),
     ("/tokenize", {"messages": HELLO}, {"messages": "messages", "add_generation_prompt": "flag", "return_token_strs": "flag", "with_pieces": "flag",
                                         "prompt": "text", "content": "text", "add_special_tokens": "flag", "parse_special": "flag"}),
-    ("/detokenize", {"tokens": [5]}, {"tokens": "ids"}),
-    ("/apply-template", {"messages": HELLO}, {"messages": "messages", "add_generation_prompt": "flag", "continue_final_message": "flag"}),
-    ("/v1/messages/count_tokens", {"messages": HELLO}, {"messages": "messages", "system": "blocks"}),
-    ("/v1/responses/input_tokens", {"input": "a"}, {"input": "items", "instructions": "text"}),
+    ("/detokenize", {"tokens": [5]}, {"tokens": "ids", "model": "text"}),
+    ("/apply-template", {"messages": HELLO}, {"messages": "messages", "model": "text", "store": "flag", "add_generation_prompt": "flag", "continue_final_message": "flag"}),
+    ("/v1/messages/count_tokens", {"messages": HELLO}, {"messages": "messages", "system": "blocks", "model": "text", "service_tier": "text"}),
+    ("/v1/responses/input_tokens", {"input": "a"}, {"input": "items", "instructions": "text", "model": "text", "service_tier": "text"}),
 ]
 
 

@@ -508,6 +508,105 @@ TEST(MessagesRequest, TheBudgetOfThinkingIsBelowMaxTokens) {
                     .starts_with("thinking.budget_tokens: expected a whole number from 1024"));
 }
 
+TEST(MessagesRequest, WhiteSpaceIsNoText) {
+  const std::string space = R"({"type": "text", "text": " \n\t\u3000"})",
+                    text = R"({"type": "text", "text": " a "})";
+  const auto turns = [](const std::string& first, const std::string& last) {
+    return R"([{"role": "user", "content": )" + first + R"(}, {"role": "assistant", "content": )" +
+           last + "}]";
+  };
+  const std::string nothing = "there is nothing but white space in its text",
+                    end = "an answer that is to be gone on with ends in white space",
+                    first = "messages[0].content: ", last = "messages[1].content: ";
+  for (const char* blank : {R"(" ")", R"("\u00a0\n")"}) {
+    EXPECT_EQ(refusal_of_messages(turns(blank, R"("a")")), first + nothing) << blank;
+    EXPECT_EQ(refusal_of_messages(turns(R"("a")", blank)), last + nothing) << blank;
+  }
+  EXPECT_EQ(refusal_of_messages(turns("[" + space + "]", R"("a")")), first + nothing);
+  EXPECT_EQ(refusal_of_messages(turns("[" + space + "," + space + "]", R"("a")")), first + nothing);
+  EXPECT_EQ(refusal_of_messages(talk(space + "," + tool_use("x"), user(tool_result("x")))),
+            last + nothing);
+  EXPECT_EQ(refusal_of_messages(turns("[" + space + "," + text + "]", R"(" a")")), "");
+  for (const char* open : {R"("a ")", R"("a\n")", R"("a\u3000")"})
+    EXPECT_EQ(refusal_of_messages(turns(R"("a")", open)), last + end) << open;
+  EXPECT_EQ(refusal_of_messages(turns(R"("a")", "[" + text + "]")), last + end);
+  EXPECT_EQ(refusal_of_messages(turns(R"("a")", R"("")")), "");
+  // In a turn that is over it may be.
+  EXPECT_EQ(refusal_of_messages(R"([{"role": "user", "content": "a "},
+                {"role": "assistant", "content": "b "}, {"role": "user", "content": "c "}])"),
+            "");
+}
+
+TEST(MessagesRequest, StopSequencesAreTexts) {
+  const auto refused = [](const std::string& stops) {
+    return refusal_of_messages(R"([{"role": "user", "content": "a"}])",
+                               R"(, "stop_sequences": )" + stops);
+  };
+  EXPECT_EQ(refused(R"(["a", "\n\n."])"), "");
+  EXPECT_EQ(refused("[]"), "");
+  EXPECT_EQ(refused("null"), "");
+  EXPECT_EQ(refused(R"([""])"), "stop_sequences: \"\" has nothing but white space");
+  EXPECT_EQ(refused(R"(["a", " "])"), "stop_sequences: \" \" has nothing but white space");
+  EXPECT_EQ(refused(R"("a")"), "stop_sequences: expected a list of strings, found \"a\"");
+}
+
+TEST(MessagesRequest, ToolsHaveASchemaOfAnObject) {
+  const auto refused = [](const std::string& fields) {
+    return refusal_of_messages(R"([{"role": "user", "content": "a"}])",
+                               R"(, "tools": [{"name": "f")" + fields + "}]");
+  };
+  EXPECT_EQ(refused(R"(, "input_schema": {"type": "object"})"), "");
+  EXPECT_EQ(refused(""), "tools[0].input_schema: missing");
+  EXPECT_EQ(refused(R"(, "input_schema": null)"), "tools[0].input_schema: missing");
+  for (const char* schema : {"{}", R"({"type": "string"})", R"({"type": ["object"]})"})
+    EXPECT_EQ(refused(R"(, "input_schema": )" + std::string(schema)),
+              "tools[0].input_schema.type: expected object");
+}
+
+TEST(MessagesRequest, TheTemperatureIsAtMostOne) {
+  const auto refused = [](const std::string& temperature) {
+    return refusal_of_messages(R"([{"role": "user", "content": "a"}])",
+                               R"(, "temperature": )" + temperature);
+  };
+  EXPECT_EQ(refused("1"), "");
+  EXPECT_EQ(refused("0"), "");
+  EXPECT_EQ(refused("1.5"), "temperature: expected a number from 0 to 1, found 1.5");
+}
+
+TEST(MessagesRequest, ThinkingWithABudgetBeginsTheAnswer) {
+  const auto refused = [](const std::string& type, const std::string& fields,
+                          const std::string& last = "") {
+    const std::string budget = type == "enabled" ? R"(, "budget_tokens": 1024)" : "";
+    return refusal_of_messages(
+        R"([{"role": "user", "content": "a"})" + last + "]",
+        R"(, "tools": [{"name": "f", "input_schema": {"type": "object"}}], "thinking": {"type": ")" +
+            type + "\"" + budget + "}" + fields);
+  };
+  const std::string forced = "thinking: not enabled together with a tool_choice that forces a call",
+                    begun =
+                        "messages[1].content: where thinking is enabled, an answer that is to "
+                        "be gone on with begins with it";
+  const std::string any = R"(, "tool_choice": {"type": "any"})",
+                    one = R"(, "tool_choice": {"type": "tool", "name": "f"})";
+  const std::string text = R"(, {"role": "assistant", "content": "b"})",
+                    thought = R"(, {"role": "assistant", "content": [{"type": "thinking",
+                        "thinking": "t", "signature": "s"}, {"type": "text", "text": "b"}]})";
+  EXPECT_EQ(refused("enabled", any), forced);
+  EXPECT_EQ(refused("enabled", one), forced);
+  EXPECT_EQ(refused("enabled", R"(, "tool_choice": {"type": "auto"})"), "");
+  EXPECT_EQ(refused("enabled", R"(, "tool_choice": {"type": "none"})"), "");
+  EXPECT_EQ(refused("enabled", "", text), begun);
+  EXPECT_EQ(refused("enabled", "", thought), "");
+  for (const char* type : {"adaptive", "disabled", "between_tools"})
+    for (const std::string& fields : {any, one}) {
+      EXPECT_EQ(refused(type, fields), "") << type;
+      EXPECT_EQ(refused(type, "", text), "") << type;
+    }
+  EXPECT_EQ(refusal_of_messages(R"([{"role": "user", "content": "a"}])",
+                                R"(, "thinking": {"type": "enabled"})"),
+            "thinking.budget_tokens: missing");
+}
+
 /// The tools that a chat request with f and g is left with, and whether it must call one.
 std::string allowed(const std::string& choice, bool tools = true) {
   const std::string both = R"("tools": [{"type": "function", "function": {"name": "f"}},

@@ -121,10 +121,18 @@ Route messages_route() {
       "max_tokens": 2000, "tools": [{"name": "f", "description": "d",
       "input_schema": {"type": "object"}}],
       "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": true},
-      "thinking": {"type": "enabled", "budget_tokens": 1024}, "stop_sequences": ["a"],
+      "thinking": {"type": "adaptive", "budget_tokens": 1024}, "stop_sequences": ["a"],
       "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
       "temperature": 1, "top_k": 1, "top_p": 1, "stream": true})"),
           read};
+}
+
+/// With a thinking that rules out a tool_choice of one tool.
+Route enabled_thinking_route() {
+  Route route = messages_route();
+  route.body["thinking"]["type"] = "enabled";
+  route.body.erase("tool_choice");
+  return route;
 }
 
 std::vector<Json> values() {
@@ -185,7 +193,7 @@ std::string fault(const Route& route, const Json& body) {
 
 TEST(WrongTypes, AreRefusedByName) {
   for (const Route& route : {chat_route(), allowed_tools_route(), completion_route(),
-                             responses_route(), messages_route()}) {
+                             responses_route(), messages_route(), enabled_thinking_route()}) {
     EXPECT_EQ(fault(route, route.body), "") << route.name;
     std::vector<Json::json_pointer> all;
     places(route.body, Json::json_pointer(), all);
@@ -250,6 +258,172 @@ TEST(WrongTypes, OfTheResponsesApiNameWhatIsExpectedAndFound) {
   EXPECT_EQ(message("/tools", Json::array({5})),
             "tools[0]: expected an object with a \"type\", found 5");
   EXPECT_EQ(message("/instructions", 5), "instructions: expected a string, found 5");
+}
+
+/// A field that changes nothing, a value of its type, and one that is of it only on the outside.
+struct Ignored {
+  const char* place;
+  Json right;
+  Json nearly = nullptr;
+};
+
+const Json kCacheMark = {{"type", "ephemeral"}, {"ttl", "5m"}}, kNoCacheMark = {{"type", 5}};
+const Json kObject = Json::object(), kList = Json::array();
+
+const std::vector<Ignored> kOpenAi = {
+    {"/model", "m"},
+    {"/user", "u"},
+    {"/safety_identifier", "s"},
+    {"/prompt_cache_key", "k"},
+    {"/prompt_cache_retention", "24h"},
+    {"/prompt_cache_options", kObject},
+    {"/service_tier", "auto"},
+    {"/metadata", {{"a", "b"}}, {{"a", 5}}},
+    {"/store", true},
+    {"/stream_options/include_obfuscation", false},
+};
+const std::vector<Ignored> kChat = {
+    {"/verbosity", "low"},
+    {"/moderation", kObject},
+    {"/cache_control", kCacheMark, kNoCacheMark},
+    {"/messages/2/refusal", "no"},
+    {"/messages/2/audio", {{"id", "a"}}},
+    {"/messages/2/annotations", kList},
+    {"/messages/2/function_call", kObject},
+    {"/messages/2/reasoning", "r"},
+    {"/messages/2/reasoning_details", kList},
+    {"/messages/1/cache_control", kCacheMark, {{"ttl", 5}}},
+    {"/messages/2/tool_calls/0/id", "c"},
+    {"/messages/2/tool_calls/0/type", "function"},
+    {"/messages/2/tool_calls/0/index", 0, 0.5},
+    {"/messages/0/content/0/annotations", kList},
+    {"/messages/0/content/0/cache_control", kCacheMark, kNoCacheMark},
+    {"/messages/0/content/0/prompt_cache_breakpoint", kObject},
+    {"/tools/0/cache_control", kCacheMark, kNoCacheMark},
+    {"/tools/0/function/strict", true},
+    {"/tool_choice/type", "function"},
+    {"/response_format/json_schema/name", "s"},
+    {"/response_format/json_schema/description", "d"},
+    {"/response_format/json_schema/strict", true},
+    {"/reasoning/summary", "auto"},
+    {"/reasoning/exclude", true},
+    {"/reasoning/max_tokens", 5, 0.5},
+};
+const std::vector<Ignored> kResponses = {
+    {"/access_programs", kObject},
+    {"/background_options", kObject},
+    {"/image", kObject},
+    {"/input/0/phase", "commentary"},
+    {"/input/1/encrypted_content", "e"},
+    {"/input/2/namespace", "n"},
+    {"/input/2/caller", kObject},
+    {"/input/2/async", false},
+    {"/input/0/content/0/annotations", kList},
+    {"/input/0/content/0/logprobs", kList},
+    {"/input/0/content/0/prompt_cache_breakpoint", kObject},
+    {"/reasoning/context", "auto"},
+    {"/reasoning/mode", "standard"},
+    {"/reasoning/summary", "auto"},
+    {"/reasoning/generate_summary", "auto"},
+    {"/text/verbosity", "low"},
+    {"/text/format/name", "n"},
+    {"/text/format/description", "d"},
+    {"/text/format/strict", true},
+    {"/tools/0/strict", true},
+    {"/tools/0/async", false},
+    {"/tools/0/defer_loading", false},
+    {"/tools/0/allowed_callers", {"direct"}, {5}},
+    {"/tools/0/output_schema", kObject},
+};
+const std::vector<Ignored> kMessages = {
+    {"/model", "m"},
+    {"/metadata", kObject},
+    {"/metadata/user_id", "u"},
+    {"/service_tier", "auto"},
+    {"/inference_geo", "us"},
+    {"/speed", "fast"},
+    {"/user_profile_id", "p"},
+    {"/workspace_id", "w"},
+    {"/diagnostics", kObject},
+    {"/betas", {"a"}, {"a", 5}},
+    {"/cache_control", kCacheMark, kNoCacheMark},
+    {"/output_config/effort", "low"},
+    {"/output_config/format/type", "json_schema"},
+    {"/thinking/display", "omitted"},
+    {"/system/0/cache_control", kCacheMark, kNoCacheMark},
+    {"/system/0/citations", kList},
+    {"/messages/1/content/0/signature", "s"},
+    {"/messages/1/content/0/data", "d"},
+    {"/messages/1/content/1/cache_control", kCacheMark, kNoCacheMark},
+    {"/messages/1/content/1/citations", kList},
+    {"/messages/1/content/2/caller", kObject},
+    {"/messages/1/content/2/toolset_name", "t"},
+    {"/messages/2/content/0/is_error", true},
+    {"/messages/2/content/0/content/0/cache_control", kCacheMark, kNoCacheMark},
+    {"/messages/2/content/0/content/0/citations", kList},
+    {"/tools/0/cache_control", kCacheMark, kNoCacheMark},
+    {"/tools/0/strict", true},
+    {"/tools/0/defer_loading", false},
+    {"/tools/0/eager_input_streaming", false},
+    {"/tools/0/allowed_callers", {"direct"}, {5}},
+    {"/tools/0/input_examples", kList},
+};
+
+/// "/a/0/b" as errors name it: "a[0].b".
+std::string error_name(std::string_view place) {
+  std::string name;
+  for (size_t i = 1; i < place.size(); ++i) {
+    const bool digit = place[i] >= '0' && place[i] <= '9';
+    if (place[i] == '/' && place[i + 1] >= '0' && place[i + 1] <= '9')
+      name += '[';
+    else if (place[i] == '/')
+      name += '.';
+    else
+      name += std::string(1, place[i]) + (digit ? "]" : "");
+  }
+  return name;
+}
+
+TEST(WrongTypes, OfFieldsThatChangeNothingAreRefused) {
+  const auto refusal = [](const Route& route, const Json& body) {
+    try {
+      route.read(body.dump());
+    } catch (const ApiError& error) {
+      EXPECT_EQ(error.status(), 400);
+      return error.param() + "|" + error.what();
+    }
+    return std::string("taken");
+  };
+  const auto check = [&](const Route& route, const std::vector<Ignored>& fields) {
+    for (const auto& [place, right, nearly] : fields) {
+      const Json::json_pointer at{std::string(place)};
+      Json body = route.body;
+      body.erase("structured_outputs");  // there may be a response_format, too
+      for (const Json& value : {right, Json()}) {
+        body[at] = value;
+        EXPECT_EQ(refusal(route, body), "taken") << route.name << " " << place << " " << value;
+      }
+      std::vector<Json> wrong = {5, 0.5, true, "x", Json::array(), Json::object()};
+      const std::string_view type = right.type_name();
+      std::erase_if(wrong, [&](const Json& value) {
+        return value.type_name() == type && !value.is_number_float();
+      });
+      if (!nearly.is_null()) wrong.push_back(nearly);
+      for (const Json& value : wrong) {
+        body[at] = value;
+        const std::string name = error_name(place);
+        EXPECT_TRUE(refusal(route, body).starts_with(name + "|" + name + ": expected "))
+            << route.name << " " << place << " " << value << ": " << refusal(route, body);
+      }
+    }
+  };
+  check(chat_route(), kOpenAi);
+  check(chat_route(), kChat);
+  check(allowed_tools_route(), {{"/tool_choice/allowed_tools/tools/0/type", "function"}});
+  check(completion_route(), kOpenAi);
+  check(responses_route(), kOpenAi);
+  check(responses_route(), kResponses);
+  check(messages_route(), kMessages);
 }
 
 TEST(WrongTypes, EmptyListsAndTextsSayWhatWasFound) {

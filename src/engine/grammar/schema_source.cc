@@ -2,6 +2,7 @@
 #include "engine/grammar/schema_source.h"
 
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
 
 #include "core/error.h"
@@ -117,6 +118,22 @@ const Node* string_at(const Node& node, const char* keyword) {
   return at != node.end() && at->is_string() ? &*at : nullptr;
 }
 
+/// Writes 1.0 as 1 where draft 4 speaks: they are one number there, but only the second one is an
+/// integer, so a listed 1.0 has to be written so.
+void write_integers(Node& node, bool draft_4) {
+  check_stop();
+  if (const Node* uri = node.is_object() ? string_at(node, "$schema") : nullptr)
+    draft_4 = draft_of(uri->get<std::string>()) == 4;
+  if (node.is_structured()) {
+    for (Node& part : node) write_integers(part, draft_4);
+  } else if (draft_4 && node.is_number_float()) {
+    constexpr double kLimit = 0x1p63;
+    const double value = node.get<double>();
+    const bool fits = std::abs(value) < kLimit && std::floor(value) == value;
+    if (fits) node = static_cast<int64_t>(value);
+  }
+}
+
 }  // namespace
 
 void refuse_schema(const std::string& path, std::string_view what) {
@@ -125,6 +142,7 @@ void refuse_schema(const std::string& path, std::string_view what) {
 
 SchemaSource::SchemaSource(std::string_view text, const std::string& name)
     : tree_(parse_tree(text)) {
+  write_integers(tree_, false);
   has_unevaluated_ = text.find("\"unevaluated") != std::string_view::npos;
   resources_.push_back(
       std::make_unique<SchemaResource>(SchemaResource{.base = {}, .root = &tree_}));
