@@ -13,10 +13,6 @@ namespace {
 /// Terms made for one schema.
 constexpr size_t kMaxTerms = 300'000;
 
-uint64_t pair_of(int32_t id, uint32_t code) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(id)) << 32 | code;
-}
-
 }  // namespace
 
 TextSets::TextSets() {
@@ -154,13 +150,19 @@ TextSets::Id TextSets::length(int64_t min, int64_t max) {
 
 TextSets::Id TextSets::derive(Id id, uint32_t code) {
   check_stop();
-  const auto known = derived_.find(pair_of(id, code));
-  if (known != derived_.end()) return known->second;
+  const auto place = [&](std::vector<Derived>& list) {
+    return std::lower_bound(list.begin(), list.end(), code,
+                            [](const Derived& one, uint32_t code) { return one.code < code; });
+  };
+  derived_.resize(terms_.size());
+  auto& known = derived_[static_cast<size_t>(id)];
+  if (const auto at = place(known); at != known.end() && at->code == code) return at->to;
   const Term term = at(id);  // a copy: terms_ grows
-  check_stop(2 + term.parts.size() / 8 + term.set.ranges().size() / 8);
-  count_memory(48);  // of derived_
+  check_stop(2 + term.parts.size() / 8 + term.set.ranges().size() / 8 + known.size() / 1024);
+  count_memory(sizeof(known) + 2 * sizeof(Derived));
   const Id made = derive_term(term, code);
-  derived_.emplace(pair_of(id, code), made);
+  auto& list = derived_[static_cast<size_t>(id)];  // which has moved meanwhile
+  list.insert(place(list), {code, made});
   return made;
 }
 

@@ -10,7 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "core/keyed_hash.h"
 #include "engine/grammar/code_set.h"
 #include "engine/grammar/regex.h"
 #include "engine/grammar/text_dfa.h"
@@ -65,6 +64,10 @@ class TextSets {
     int min = 0, max = 0;
     auto operator<=>(const Term&) const = default;  // NOLINT(modernize-use-nullptr): not one
   };
+  struct Derived {
+    uint32_t code;
+    Id to;
+  };
   struct Alphabet {
     std::vector<CodeSet> classes;          // characters that the term does not tell apart
     std::vector<uint32_t> representative;  // one of each
@@ -83,7 +86,7 @@ class TextSets {
   std::vector<Term> terms_;
   std::vector<bool> nullable_;
   std::map<Term, Id> known_;
-  NumberMap<Id> derived_;
+  std::vector<std::vector<Derived>> derived_;  // by term, in order of the characters
   Id any_ = 0, all_ = 0;
 
   friend class AssertionWriter;
