@@ -199,7 +199,7 @@ std::vector<Ids> make_prompts(const SpeculativeBenchOptions& options, const Mode
   std::istringstream lines(read_input("", options.text, "prompts"));
   for (std::string line; std::getline(lines, line) && std::ssize(prompts) < options.prompts;) {
     if (line.empty()) continue;
-    Ids ids = tokenizer.encode(line, {.add_bos = true});
+    Ids ids = encode_prompt(tokenizer, line);
     ids.resize(std::min(ids.size(), longest));
     prompts.push_back(ids);
   }

@@ -88,7 +88,8 @@ Scored score_data(const Model& model, const fs::path& directory, const Flags& fl
   Loader loader({.sources = {{flags.data}},
                  .batch = std::max<int64_t>(1, flags.batch_tokens / flags.seq_len),
                  .seq_len = flags.seq_len,
-                 .val = val});
+                 .val = val,
+                 .one_pass = true});
   require_tokenizer_of(directory, loader.tokenizer_hash(), flags.data, "pack the text with it");
   check_vocab(model, loader.vocab_size(), flags.data);
   const Manifest& manifest = loader.datasets()[0].manifest();
@@ -96,8 +97,7 @@ Scored score_data(const Model& model, const fs::path& directory, const Flags& fl
   const auto targets = static_cast<double>(split.tokens - split.documents);
   Run run(model, flags.max_tokens, targets);
   Batch batch;
-  // Training data are endless: one pass is enough.
-  while (static_cast<double>(run.result().tokens) < targets && loader.next(batch)) {
+  while (loader.next(batch)) {
     if (flags.max_tokens > 0) limit_targets(batch, flags.max_tokens - run.result().tokens);
     if (!run.add(batch)) break;
   }
@@ -114,7 +114,7 @@ double bytes_of(const Tokenizer& tokenizer, std::span<const int32_t> ids) {
 Scored score_texts(const Model& model, const fs::path& directory, const Flags& flags) {
   const Tokenizer tokenizer = Tokenizer::load(directory);
   check_vocab(model, tokenizer.vocab_size(), "the tokenizer");
-  const bool bos = tokenizer.bos_id() >= 0;
+  const bool bos = tokenizer.add_bos();
   std::vector<std::vector<int32_t>> texts;
   std::vector<double> bytes;
   double tokens = 0;

@@ -23,13 +23,6 @@ struct Flags {
   bool no_stream = false, json = false, ignore_eos = false, special = false, ngram_drafts = false;
 };
 
-/// The prompt's ids; BOS alone where the prompt is empty.
-std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, const std::string& text,
-                                   bool parse_special) {
-  const bool bos = tokenizer.bos_id() >= 0 && (tokenizer.add_bos() || text.empty());
-  return tokenizer.encode(text, {.add_bos = bos, .parse_special = parse_special});
-}
-
 std::string end_of(const Generation& out, int64_t max_tokens) {
   switch (out.reason) {
     case FinishReason::eos:

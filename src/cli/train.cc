@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "cli/output_directory.h"
 #include "cli/terminal.h"
 #include "core/error.h"
@@ -73,7 +74,7 @@ std::string step_line(const StepMetrics& m, int64_t last_step, bool about, doubl
 /// A short continuation for the report, by the model as it is.
 std::string write_sample(const Model& model, const Tokenizer& tokenizer, const std::string& prompt,
                          int64_t tokens) {
-  std::vector<int32_t> ids = tokenizer.encode(prompt, {.add_bos = true});
+  std::vector<int32_t> ids = encode_prompt(tokenizer, prompt);
   Engine engine(model, {.cache_tokens = std::ssize(ids) + tokens + 1});
   GenerateOptions options{.sampling = {.temperature = 0.8, .top_k = 40}, .seed = 1};
   options.max_tokens = tokens;

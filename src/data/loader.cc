@@ -11,7 +11,7 @@ namespace um {
 namespace {
 
 constexpr int64_t kMaxCount = int64_t{1} << 52;
-constexpr uint64_t kValKey = 0x76616c;  // the order of validation is the same for all seeds
+constexpr uint64_t kOnePassKey = 0x76616c;
 
 void check_options(const LoaderOptions& options) {
   UM_CHECK(!options.sources.empty(), "loader: no corpora");
@@ -75,17 +75,17 @@ size_t Loader::furthest_behind() const {
   return best;
 }
 
-/// Chooses the next chunk; false at the end of validation.
+/// Chooses the next chunk; false at the end of one pass.
 bool Loader::open_chunk() {
   size_t s = 0;
-  if (options_.val) {
+  if (options_.one_pass) {
     while (s < sources_.size() && sources_[s].epoch > 0) ++s;
     if (s == sources_.size()) return false;
   } else {
     s = furthest_behind();
   }
   Source& source = sources_[s];
-  const uint64_t key = options_.val ? kValKey : mix64(mix64(options_.seed) + s) + source.epoch;
+  const uint64_t key = options_.one_pass ? kOnePassKey : mix64(mix64(options_.seed) + s) + source.epoch;
   current_ = {true, s, Permutation(source.chunks(), key)(source.cursor), 0};
   if (++source.cursor == source.chunks()) {
     source.cursor = 0;
@@ -123,7 +123,7 @@ void Loader::put_chunk(Batch& batch, uint64_t room) {
   current_.open = current_.done < length;
 }
 
-/// The next batch of the stream, whoever's it is; false if validation has no token left.
+/// The next batch of the stream, whoever's it is; false at the end of one pass.
 bool Loader::fill(Batch& batch) {
   batch.tokens.clear();
   batch.targets.clear();

@@ -1,5 +1,5 @@
 // The loader: packed corpora → an endless, shuffled, exactly resumable stream of training batches,
-// or one pass over the validation split.
+// or one pass over a split.
 //
 // Each document is cut into chunks of at most `seq_len` tokens. A chunk is one sequence of a batch:
 // inputs d[a..b), targets d[a+1..b+1), so every transition of a document is learnt once per epoch.
@@ -35,8 +35,8 @@ struct LoaderOptions {
   int64_t batch = 8;      // sequences of full length in one batch
   int64_t seq_len = 256;  // longest sequence; a batch has batch × seq_len tokens
   uint64_t seed = 1;
-  bool val =
-      false;  // the held-out split: one pass, weights ignored, the order the same for all seeds
+  bool val = false;       // the held-out split
+  bool one_pass = false;  // ends then; weights are ignored, the order is the same for all seeds
   /// Data parallelism: rank r of `world` gets the batches r, r + world, r + 2·world, … of the
   /// stream.
   int64_t rank = 0, world = 1;
@@ -48,10 +48,10 @@ class Loader {
   /// they were made by different tokenizers.
   explicit Loader(LoaderOptions options);
 
-  /// Fills `batch` (its memory is reused). Train: always true. Val: false after the last batch,
-  /// which may be shorter than the others.
+  /// Fills `batch` (its memory is reused). False after the last batch of one pass, which may be
+  /// shorter than the others.
   bool next(Batch& batch);
-  /// Val: begins again.
+  /// Begins again.
   void rewind();
 
   /// Where the stream stands. `restore` of it in a loader with the same options continues with the

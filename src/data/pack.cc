@@ -122,10 +122,10 @@ void check_options(const Tokenizer& tokenizer, const PackOptions& options) {
   UM_CHECK(options.read.block_bytes > 0, "data pack: block_bytes 0, expected at least 1");
   UM_CHECK(options.seed < (uint64_t{1} << 52), "data pack: seed {}, expected less than 2^52",
            options.seed);
-  UM_CHECK(!options.add_bos || tokenizer.bos_id() >= 0,
-           "data pack: the tokenizer has no BOS token");
-  UM_CHECK(!options.add_eos || tokenizer.eos_id() >= 0,
-           "data pack: the tokenizer has no EOS token");
+  UM_CHECK(
+      tokenizer.eos_id() >= 0,
+      "data pack: the tokenizer has no EOS token, and nothing would tell where a document ends; "
+      "name one by eos_token in its tokenizer_config.json");
 }
 
 /// Reads documents until `bytes` of text are there; false at the end of the corpus.
@@ -265,7 +265,7 @@ Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options) {
 
   Splitter splitter(options, manifest.vocab_size);
   PackProgress progress{0, reader.bytes_total(), 0, 0};
-  const EncodeOptions encode = {.add_bos = options.add_bos, .add_eos = options.add_eos};
+  const EncodeOptions encode = {.add_bos = tokenizer.add_bos(), .add_eos = true};
   std::vector<Item> wave;
   for (bool more = true; more;) {
     more = read_wave(reader, kWaveBytes * static_cast<uint64_t>(options.threads), wave);

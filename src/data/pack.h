@@ -25,12 +25,12 @@ struct PackOptions {
   uint64_t shard_tokens = uint64_t{32} << 20;  // a shard ends with the document that fills it
   double val_fraction = 0.01;                  // share of documents held out
   uint64_t seed = 1;                           // of the hold-out
-  bool add_bos = true, add_eos = true;         // around each document
   int threads = 1;                             // does not change the result
   std::function<void(const PackProgress&)> progress;  // called from the calling thread
 };
 
 /// Packs a corpus, and the tokenizer's files, into `out_dir` and returns its manifest. A document
+/// begins as the tokenizer begins texts (Tokenizer::add_bos) and ends with EOS. A document
 /// is held out by the hash of its text and the seed, so equal documents are never on both sides; if
 /// chance holds out none of several documents, the last one is. The tokens do not depend on
 /// `threads`. An earlier corpus in `out_dir` stays valid until the new manifest replaces it, then

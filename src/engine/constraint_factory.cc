@@ -256,7 +256,11 @@ std::unique_ptr<Constraint> ConstraintFactory::json_form(const JsonForm& form) {
     for (const std::string* text :
          {&piece.before, &piece.schema, &piece.after, &piece.name, &piece.separator})
       add(*text);
-    key += fmt::format(" {}{}", piece.many_values ? 'v' : 's', piece.values.size());
+    key += fmt::format(" {}{}",
+                       piece.object        ? 'o'
+                       : piece.many_values ? 'v'
+                                           : 's',
+                       piece.values.size());
     for (const JsonForm::Value& value : piece.values) {
       for (const std::string* text : {&value.before, &value.schema, &value.after, &value.name})
         add(*text);

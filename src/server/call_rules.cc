@@ -84,20 +84,14 @@ Piece tagged_piece(const CallForm& form, const Tool& tool) {
   return piece;
 }
 
-/// A schema of a call's arguments, which are always an object.
-std::string arguments_schema(const Tool& tool) {
-  auto schema = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
-  if (!schema.contains("type")) schema["type"] = "object";
-  return schema.dump();
-}
-
 Piece piece_of(const CallForm& form, const Tool& tool) {
   if (form.kind == Kind::kTagged || form.kind == Kind::kLiteral) return tagged_piece(form, tool);
   Piece piece = form.kind == Kind::kNamed
                     ? Piece{.before = form.begin + tool.name + form.middle, .after = form.end}
                     : object_piece(form, tool.name);
-  piece.schema = arguments_schema(tool);
+  piece.schema = tool.parameters;
   piece.name = tool.name;
+  piece.object = true;  // arguments always are
   return piece;
 }
 

@@ -69,6 +69,17 @@ std::string written_calls(const Json& calls, const std::string& where) {
   return fmt::format("{}{}{}", kToolOpen, to_text(list), kToolClose);
 }
 
+/// What an assistant's message says beside its content: refusals are text too.
+void read_sides(const Json& json, const std::string& where, std::string& text) {
+  std::string refusal;
+  read_field_of(where, json, "refusal", refusal);
+  if (!refusal.empty()) text += (text.empty() ? "" : "\n") + refusal;
+  if (field_of(json, "function_call") != nullptr)
+    bad_field(where + ".function_call", "not supported: use \"tool_calls\"");
+  if (field_of(json, "audio") != nullptr)
+    bad_field(where + ".audio", "this model reads text only");
+}
+
 Message parse_message(const Json& json, const std::string& where) {
   if (!json.is_object()) bad_field(where, "expected an object, found {}", describe(json));
   Message message;
@@ -82,6 +93,7 @@ Message parse_message(const Json& json, const std::string& where) {
     message.content = content_text(*content, where + ".content");
   else if (message.role != "assistant")
     bad_field(where + ".content", "missing");
+  if (message.role == "assistant") read_sides(json, where, message.content);
   std::string text;
   for (const char* name : {"name", "tool_call_id", "reasoning_content"})
     read_field_of(where, json, name, text);
@@ -292,6 +304,8 @@ TemplateInput template_input(const Body& body, const std::vector<Message>& messa
     if (message.contains("content") && message["content"].is_array())
       for (auto& part : message["content"])
         part = {{"type", "text"}, {"text", part_text(part, "messages")}};
+    const bool refused = message.contains("refusal") && message["refusal"].is_string();
+    if (refused && messages[i].role == "assistant") message["content"] = messages[i].content;
     const bool calls = message.contains("tool_calls") && !message["tool_calls"].is_null() &&
                        !message["tool_calls"].empty();
     if (!calls || messages[i].role != "assistant") {

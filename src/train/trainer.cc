@@ -51,7 +51,8 @@ LoaderOptions loader_options(const RunOptions& options, const Phase& phase, size
                        .batch = phase.batch,
                        .seq_len = phase.seq_len,
                        .seed = static_cast<uint64_t>(options.data.seed) + index,
-                       .val = val};
+                       .val = val,
+                       .one_pass = val};
   const DataOptions& data = options.data;
   for (size_t i = 0; i < data.path.size(); ++i)
     loader.sources.push_back({data.path[i], data.weights.empty() ? 1.0 : data.weights[i]});

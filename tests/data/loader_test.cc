@@ -103,10 +103,22 @@ TEST_F(LoaderTest, AnEpochHasEveryTransitionOnce) {
   EXPECT_LE(missing, 64 + 16);  // what the last batch and the chunk it began hold
 }
 
+TEST_F(LoaderTest, OnePassHasEachTransitionOnce) {
+  const fs::path corpus = pack("a", 300);
+  LoaderOptions with = options({{corpus}});
+  with.one_pass = true;
+  Loader loader(with);
+  Transitions left = transitions(Dataset(corpus), false);
+  Batch batch;
+  while (loader.next(batch))
+    for (size_t i = 0; i < batch.tokens.size(); ++i) --left[{batch.tokens[i], batch.targets[i]}];
+  for (const auto& [transition, count] : left) EXPECT_EQ(count, 0);
+}
+
 TEST_F(LoaderTest, ValidationIsOnePassInOneOrder) {
   const fs::path corpus = pack("a", 300);
   LoaderOptions with = options({{corpus}});
-  with.val = true;
+  with.val = with.one_pass = true;
   Loader loader(with);
   Transitions left = transitions(Dataset(corpus), true);
   Batch batch;

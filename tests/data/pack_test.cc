@@ -39,6 +39,31 @@ std::vector<std::vector<int32_t>> documents(const Dataset& dataset, bool val) {
   return all;
 }
 
+TEST_F(PackTest, DocumentsBeginAsTheTokenizerBeginsTexts) {
+  const fs::path directory = dir_ / "tokenizer";
+  const auto with = [&](const Json& changes) {
+    fs::create_directories(directory);
+    tiny_tokenizer().save(directory);
+    const fs::path file = directory / "tokenizer_config.json";
+    Json config = parse_json(read_file(file), file.string());
+    config.merge_patch(changes);
+    write_file_atomic(file, config.dump());
+    return Tokenizer::load(directory);
+  };
+  const auto first = [&](const Tokenizer& tokenizer) {
+    const PackOptions options = lines("a", {"the river"});
+    pack_corpus(tokenizer, options);
+    return documents(Dataset(options.out_dir), false)[0];
+  };
+  const Tokenizer plain = with({{"add_bos_token", false}});
+  std::vector<int32_t> expected = plain.encode("the river");
+  expected.push_back(plain.eos_id());
+  EXPECT_EQ(first(plain), expected);
+  EXPECT_EQ(first(with({{"bos_token", ""}})), expected);
+  expected.insert(expected.begin(), tiny_tokenizer().bos_id());
+  EXPECT_EQ(first(tiny_tokenizer()), expected);
+}
+
 TEST_F(PackTest, HoldsEveryDocumentOnceWithBosAndEos) {
   const auto texts = tiny_corpus(300);
   PackOptions options = lines("a", texts);

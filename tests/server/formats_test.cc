@@ -158,6 +158,24 @@ TEST(Formats, ToolsKeepTheirOwnDefinitions) {
   EXPECT_FALSE(fits("[" + wait + ", " + wait + "]"));
 }
 
+/// A tool's schema that lets other values pass: arguments are an object all the same.
+TEST(Formats, ArgumentsAreObjects) {
+  ChatRequest request = tool_request(ToolChoice::kRequired);
+  const auto fits = [&](const std::string& schema, const std::string& arguments) {
+    request.tools[0].parameters = schema;
+    return Follower(formats().of_chat(request))
+        .take(R"([unused11][{"name": "look", "arguments": )" + arguments + "}][unused12]");
+  };
+  for (const char* schema : {R"({"type": ["string", "array", "object"]})", R"({"minLength": 1})",
+                             R"({"anyOf": [{"type": "string"}, {"type": "object"}]})", "{}"}) {
+    EXPECT_TRUE(fits(schema, R"({"a": 1})")) << schema;
+    EXPECT_FALSE(fits(schema, R"("a")")) << schema;
+    EXPECT_FALSE(fits(schema, "[]")) << schema;
+  }
+  request.tools[0].parameters = R"({"type": "string"})";
+  EXPECT_THROW(formats().of_chat(request), ApiError);
+}
+
 /// Schemas that take long to compile, for a client that has gone: no answer, and no fault of its.
 TEST(Formats, StopsWhenItIsTold) {
   std::string all, choices;

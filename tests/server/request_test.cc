@@ -35,6 +35,22 @@ std::string refused(const std::string& fields) {
   return "not refused";
 }
 
+TEST(ChatRequest, NothingOfAnEarlierAnswerVanishes) {
+  const auto earlier = [](const std::string& fields) {
+    const Body body(R"({"messages": [{"role": "assistant", )" + fields + "}]}");
+    const ChatRequest request = parse_chat_request(body, kLimits);
+    const std::string seen = request.input.messages[0]["content"].get<std::string>();
+    EXPECT_EQ(request.messages[0].content, seen);
+    return seen;
+  };
+  EXPECT_EQ(earlier(R"("content": null, "refusal": "no")"), "no");
+  EXPECT_EQ(earlier(R"("content": "I", "refusal": "no", "audio": null)"), "I\nno");
+  EXPECT_EQ(earlier(R"("content": [{"type": "text", "text": "I"}], "refusal": "no")"), "I\nno");
+  EXPECT_EQ(earlier(R"("content": "I", "refusal": null, "function_call": null)"), "I");
+  EXPECT_THROW(earlier(R"("function_call": {"name": "f", "arguments": "{}"})"), ApiError);
+  EXPECT_THROW(earlier(R"("content": "I", "audio": {"id": "a"})"), ApiError);
+}
+
 TEST(ChatRequest, Defaults) {
   const ChatRequest request = chat("");
   EXPECT_EQ(request.params.sampling.temperature, 0.7);

@@ -38,7 +38,7 @@ class FormWriter {
   void piece(State from, const JsonForm::Piece& piece, State to) {
     State at = grammar_.add_state();
     text(from, piece.before, at);
-    if (!piece.many_values) at = value(at, piece.schema, piece.name);
+    if (!piece.many_values) at = value(at, piece.schema, piece.name, piece.object);
     if (piece.separator.empty())
       for (const JsonForm::Value& each : piece.values) at = value(at, each);
     else
@@ -68,9 +68,12 @@ class FormWriter {
   }
 
   /// Each gives the state behind the value.
-  State value(State from, const std::string& schema, const std::string& name) {
+  State value(State from, const std::string& schema, const std::string& name, bool object = false) {
     const State after = grammar_.add_state();
-    schemas_.value(from, schema, name, after);
+    if (object)
+      schemas_.object_value(from, schema, name, after);
+    else
+      schemas_.value(from, schema, name, after);
     return after;
   }
 

@@ -28,6 +28,7 @@ struct JsonForm {
     std::string before = {}, schema = {}, after = {};
     std::string extra = {};          ///< may stand before `after`; empty: nothing may
     std::string name = {};           ///< of the schema, in errors
+    bool object = false;             ///< of the schema's values only objects
     std::vector<Value> values = {};  ///< these in their order, in place of `schema`
     bool many_values = false;        ///< `values` counts, even where there are none
     std::string separator = {};      ///< between two values

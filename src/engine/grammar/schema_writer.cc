@@ -15,6 +15,14 @@ constexpr size_t kMaxTextStates = 20'000;
 
 }  // namespace
 
+void SchemaWriter::object_value(State from, std::string_view schema, const std::string& name,
+                                State to) {
+  const Expr all = algebra_.read(schema, name);
+  const Expr objects = algebra_.both(all, algebra_.read(R"({"type": "object"})", name));
+  if (algebra_.is_empty(objects)) refuse_schema(algebra_.path(all), "it allows no object");
+  call(from, objects, to);
+}
+
 void SchemaWriter::call(State from, Expr expr, State to) {
   if (expr == kNothing) return;
   if (expr == kAnything) return rules_.any_value(from, to);

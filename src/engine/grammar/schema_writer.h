@@ -24,6 +24,8 @@ class SchemaWriter {
   void value(State from, std::string_view schema, const std::string& name, State to) {
     call(from, algebra_.read(schema, name), to);
   }
+  /// The same of its objects alone. Throws UsageError if it has none.
+  void object_value(State from, std::string_view schema, const std::string& name, State to);
   void write_rules();
 
  private:
