@@ -14,7 +14,8 @@ const CLI::App* command_named(const CLI::App& app, const std::string& name);
 /// `arguments` (in their order) in a form that CLI11 does not read into: `--name=` becomes `--name`
 /// and an empty text, which it would take for a value that is still to come; further values of
 /// --name (`--input a b`; see add_files_option) get a --name of their own each, since where an
-/// option takes several at once it cuts `[a,b]` in two.
+/// option takes several at once it cuts `[a,b]` in two. What stands behind a `--` is no option.
+/// Throws UsageError for words there that the command does not take.
 std::vector<std::string> plain_arguments(const CLI::App& app,
                                          const std::vector<std::string>& arguments);
 

@@ -76,7 +76,6 @@ class Chat {
         engine_(*model_,
                 {.cache_type = cache_type_of(flags.cache_dtype), .context = context(flags)}),
         base_(is_base_model(directory_)) {
-    fmt::print(stderr, "{}\n", dim(engine_.describe_cache(), true));
     const Ends ends = find_ends(model_->config(), tokenizer_, directory_, &template_);
     options_ = {.sampling = flags.sampling.resolve(sampling_defaults(directory_)),
                 .seed = flags.sampling.resolve_seed(),
@@ -84,12 +83,8 @@ class Chat {
                 .stop = find_stops(directory_),
                 .eos = base_ ? ends.text : ends.turn};
     reset();
-    if (base_ && !system_.empty())
-      throw UsageError("--system: a base model is told nothing, it continues text");
-    if (base_) return;
-    // Fails here, not in the first turn.
-    UM_CHECK(template_.fault().empty(), "{}: {}", directory_.string(), template_.fault());
-    if (template_.is_pangu()) prompt_ids();
+    check_conversation();
+    fmt::print(stderr, "{}\n", dim(engine_.describe_cache(), true));
   }
 
   /// The model only continues texts: each line begins a new one.
@@ -128,6 +123,15 @@ class Chat {
   void drop_question() { messages_.pop_back(); }
 
  private:
+  /// What is wrong with the template or the system's text fails here, not in the first turn.
+  void check_conversation() const {
+    if (base_ && !system_.empty())
+      throw UsageError("--system: a base model is told nothing, it continues text");
+    if (base_) return;
+    UM_CHECK(template_.fault().empty(), "{}: {}", directory_.string(), template_.fault());
+    if (template_.is_pangu()) prompt_ids();
+  }
+
   int64_t context(const Flags& flags) const {
     const int64_t longest = model_->config().max_positions;
     return std::min(longest, flags.context > 0 ? flags.context : 8192);
@@ -239,6 +243,7 @@ void add_chat(CLI::App& app, Globals& globals) {
   command
       ->add_option("--context", flags->context,
                    "tokens of conversation kept (default: the model's context, at most 8192)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40).description(""))
       ->type_name("N");
   flags->sampling.add_to(command);
   run_with(command, globals, [flags, &globals] { run_chat(*flags, globals); });

@@ -70,12 +70,12 @@ void run_generate(const Flags& flags, const Globals& globals) {
                                  : read_input(flags.prompt, flags.prompt_file, "prompt");
   const std::filesystem::path directory = find_model(flags.model);
   const Tokenizer tokenizer = load_tokenizer(directory);
-  const auto model = flags.weights.load(directory, globals.device());
   GenerateOptions options{.sampling = flags.sampling.resolve(sampling_defaults(directory)),
                           .seed = flags.sampling.resolve_seed(),
                           .max_tokens = flags.max_tokens,
                           .stop = flags.stop,
                           .skip_special = !flags.special};
+  const auto model = flags.weights.load(directory, globals.device());
   if (!flags.ignore_eos) {
     options.eos = find_ends(model->config(), tokenizer, directory).text;
     for (std::string& stop : find_stops(directory)) options.stop.push_back(std::move(stop));
@@ -94,16 +94,18 @@ void run_generate(const Flags& flags, const Globals& globals) {
                          .draft_model = drafter.get()});
 
   const bool stream = !flags.no_stream && !flags.json;
-  if (stream) fmt::print("{}", bold(prompt));
-  std::fflush(stdout);
-  const Generation out =
-      generate(engine, &tokenizer, ids, options, [&](int32_t, std::string_view text) {
-        if (stream && !text.empty()) {
-          fmt::print("{}", text);
-          std::fflush(stdout);
-        }
+  const auto show = [&](std::string_view text) {
+    if (!stream || text.empty()) return;
+    fmt::print("{}", text);
+    std::fflush(stdout);
+  };
+  const Generation out = generate(
+      engine, &tokenizer, ids, options,
+      [&](int32_t, std::string_view text) {
+        show(text);
         return true;
-      });
+      },
+      [&] { show(bold(prompt)); });
   if (flags.json) return print_result(prompt, out, options.seed);
   if (!stream) fmt::print("{}{}", prompt, out.text);
   fmt::print("\n");
@@ -136,6 +138,7 @@ void add_generate(CLI::App& app, Globals& globals) {
       ->capture_default_str();
   command->add_option("--stop", flags->stop, "end before this text; may be given several times")
       ->type_name("TEXT")
+      ->check([](const std::string& text) { return text.empty() ? "expected a text" : ""; })
       ->allow_extra_args(false);
   command->add_flag("--ignore-eos", flags->ignore_eos, "go on when the model ends its text");
   command->add_flag("--special", flags->special,

@@ -100,7 +100,8 @@ void FieldFlags::apply() {
 }
 
 void refuse_extras(const CLI::App& app) {
-  const std::vector<std::string> extras = app.remaining();
+  std::vector<std::string> extras = app.remaining();
+  std::erase(extras, "--");  // what stood behind it was taken
   if (extras.empty()) return;
   std::vector<std::string> flags;
   for (const CLI::Option* option : app.get_options()) {

@@ -2,6 +2,7 @@
 #include "core/gguf.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -38,6 +39,14 @@ size_t width_of(GgufType type) {
     default:
       return 0;  // strings and arrays
   }
+}
+
+/// A type in words that also name an array's elements.
+std::string name_of(GgufType type) {
+  static constexpr std::array<const char*, 13> kNames = {
+      "uint8", "int8",   "uint16", "int16",  "uint32", "int32",  "float32",
+      "bool",  "string", "array",  "uint64", "int64",  "float64"};
+  return kNames[static_cast<size_t>(type)];
 }
 
 template <class T>
@@ -223,6 +232,11 @@ std::span<const std::byte> Gguf::contents(const GgufTensor& tensor) const {
   return data_.subspan(tensor.offset, blocks * format->bytes);
 }
 
+bool Gguf::is_array(std::string_view key) const {
+  const Value* value = find(key);
+  return value != nullptr && value->type == GgufType::kArray;
+}
+
 const Gguf::Value* Gguf::find(std::string_view key) const {
   const auto it = values_.find(key);
   return it == values_.end() ? nullptr : &it->second;
@@ -230,11 +244,9 @@ const Gguf::Value* Gguf::find(std::string_view key) const {
 
 void Gguf::wrong(std::string_view key, std::string_view expected) const {
   const Value& value = *find(key);
-  fail("{}: {}: expected {}, found type {}{}", name_, key, expected,
-       static_cast<uint32_t>(value.type),
-       value.type == GgufType::kArray
-           ? fmt::format(" of type {}", static_cast<uint32_t>(value.element))
-           : "");
+  const bool array = value.type == GgufType::kArray;
+  fail("{}: {}: expected {}, found {}", name_, key, expected,
+       array ? fmt::format("an array of {}", name_of(value.element)) : name_of(value.type));
 }
 
 int64_t Gguf::integer_at(const Value& value, GgufType type, size_t index,
@@ -261,7 +273,7 @@ int64_t Gguf::integer_at(const Value& value, GgufType type, size_t index,
       return static_cast<int64_t>(number);
     }
     default:
-      wrong(key, "an integer");
+      wrong(key, type == value.type ? "an integer" : "a list of integers");
   }
 }
 
@@ -276,6 +288,7 @@ std::optional<double> Gguf::number(std::string_view key) const {
   if (value == nullptr) return {};
   if (value->type == GgufType::kFloat32) return load<float>(value->bytes, 0);
   if (value->type == GgufType::kFloat64) return load<double>(value->bytes, 0);
+  if (width_of(value->type) == 0 || value->type == GgufType::kBool) wrong(key, "a number");
   return static_cast<double>(integer_at(*value, value->type, 0, key));
 }
 

@@ -49,6 +49,8 @@ class Gguf {
 
   const std::string& name() const { return name_; }
   bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
+  /// Whether the key has an array.
+  bool is_array(std::string_view key) const;
 
   /// A value, or nothing if the key is absent. Throws Error if it is of another kind: integer takes
   /// all widths (an unsigned one above 2^63 - 1 is an Error), number also integers.

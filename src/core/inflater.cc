@@ -20,7 +20,7 @@ uInt as_size(size_t size) {
 
 }  // namespace
 
-Inflater::Inflater() {
+Inflater::Inflater(bool padding) : padding_(padding) {
   UM_CHECK(inflateInit2(&stream_, kWindow) == Z_OK, "zlib cannot be used");
 }
 
@@ -37,9 +37,18 @@ void Inflater::begin(char first) {
   ++members_;
 }
 
+bool Inflater::take_padding(std::string_view& in) {
+  padded_ = padded_ || (padding_ && members_ > 0 && !inside_ && !zlib_ && in.starts_with('\0'));
+  if (!padded_) return false;
+  UM_CHECK(in.find_first_not_of('\0') == std::string_view::npos, "{}", kBehind);
+  in = {};
+  return true;
+}
+
 size_t Inflater::read(std::string_view& in, char* out, size_t capacity) {
   size_t written = 0;
   while (capacity > 0 && written == 0 && (!in.empty() || full_)) {
+    if (take_padding(in)) break;
     if (!inside_) begin(in.front());
     stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(in.data()));
     stream_.avail_in = as_size(in.size());

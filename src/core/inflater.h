@@ -12,7 +12,9 @@ namespace um {
 /// further gzip member are one of them.
 class Inflater {
  public:
-  Inflater();
+  /// `padding`: gzip members may be followed by zeros up to the end, with which tapes and archives
+  /// fill their blocks.
+  explicit Inflater(bool padding = false);
   Inflater(const Inflater&) = delete;
   Inflater& operator=(const Inflater&) = delete;
   ~Inflater();
@@ -24,12 +26,16 @@ class Inflater {
 
  private:
   void begin(char first);
+  /// Takes zeros that fill up the end; whether `in` was some.
+  bool take_padding(std::string_view& in);
 
   z_stream stream_{};
   int members_ = 0;      // begun
   bool inside_ = false;  // of one
   bool zlib_ = false;
-  bool full_ = false;  // there may be more in it than the last buffer held
+  bool padding_;
+  bool padded_ = false;  // only zeros may come
+  bool full_ = false;    // there may be more in it than the last buffer held
 };
 
 }  // namespace um

@@ -192,7 +192,7 @@ class TextFile::GzipReader : public Reader {
   std::unique_ptr<InputFile> file_;
   std::vector<char> input_;
   std::string_view rest_;
-  Inflater inflater_;
+  Inflater inflater_{true};
   uint64_t position_ = 0;
 };
 

@@ -1,9 +1,7 @@
 // See text_reader.h.
 #include "data/text_reader.h"
 
-#include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "core/error.h"
 #include "core/input_file.h"
@@ -16,9 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kReadBytes = 256 << 10;
-constexpr size_t kNamed = 5;  // files or fields that a message names
-
-using Warn = std::function<void(const std::string&)>;
+constexpr size_t kNamed = 5;  // fields that a message names
 
 constexpr std::array<std::pair<std::string_view, DocumentRule>, 4> kRules = {
     {{"line", DocumentRule::kLine},
@@ -33,69 +29,6 @@ bool is_blank(std::string_view text) {
 /// Takes the line end off.
 void chomp(std::string& line) {
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
-}
-
-/// The ending of a file's name in small letters, without .gz or .zst behind it.
-std::string ending_of(const fs::path& path) {
-  const auto lower = [](std::string text) {
-    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return text;
-  };
-  const std::string ending = lower(path.extension().string());
-  if (ending == ".gz" || ending == ".zst") return lower(path.stem().extension().string());
-  return ending;
-}
-
-}  // namespace
-
-bool is_jsonl(const fs::path& path) {
-  const std::string ending = ending_of(path);
-  return ending == ".jsonl" || ending == ".ndjson";
-}
-
-namespace {
-
-bool is_corpus_file(const fs::path& path) {
-  return ending_of(path) == ".txt" || is_jsonl(path);
-}
-
-/// Text with a form of its own, which a model learns along.
-bool is_structured(const fs::path& path) {
-  const std::string ending = ending_of(path);
-  return ending == ".json" || ending == ".csv" || ending == ".tsv" || ending == ".xml" ||
-         ending == ".html";
-}
-
-struct Listing {
-  std::vector<fs::path> files, skipped;
-};
-
-/// What is below a directory, sorted by path.
-Listing list_directory(const fs::path& directory) {
-  Listing listing;
-  std::error_code error;
-  fs::recursive_directory_iterator it(directory, error);
-  for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_directory(ignored)) continue;
-    const bool reads = is_corpus_file(it->path());  // what cannot be read is an error
-    (reads ? listing.files : listing.skipped).push_back(it->path());
-  }
-  UM_CHECK(!error, "{}: cannot list: {}", directory.string(), error.message());
-  std::sort(listing.files.begin(), listing.files.end());
-  std::sort(listing.skipped.begin(), listing.skipped.end());
-  return listing;
-}
-
-std::string skipped_text(const fs::path& directory, const std::vector<fs::path>& skipped) {
-  std::string names;
-  for (size_t i = 0; i < std::min(skipped.size(), kNamed); ++i)
-    names += (i > 0 ? ", " : "") + skipped[i].lexically_relative(directory).string();
-  if (skipped.size() > kNamed) names += fmt::format(" and {} more", skipped.size() - kNamed);
-  return fmt::format(
-      "{}: skipped {} that {} neither .txt nor .jsonl: {} (an input that is named is read as text)",
-      directory.string(), skipped.size() == 1 ? "a file" : fmt::format("{} files", skipped.size()),
-      skipped.size() == 1 ? "is" : "are", names);
 }
 
 /// The names of an object's fields, for an error.
@@ -241,32 +174,6 @@ std::string jsonl_text(std::string_view line, const std::string& field, const st
   UM_CHECK(record.contains(field), "{}: no field {}; it has {} (--text-field chooses)", where,
            quote(field), names_of(record));
   return object.string(field);
-}
-
-std::vector<fs::path> list_corpus(const std::vector<fs::path>& inputs, const Warn& warn) {
-  UM_CHECK(!inputs.empty(), "corpus: no input files");
-  std::vector<fs::path> files;
-  for (const fs::path& input : inputs) {
-    std::error_code error;
-    const fs::file_status status = fs::status(input, error);
-    UM_CHECK(fs::exists(status), "{}: no such file or directory", input.string());
-    if (!fs::is_directory(status)) {
-      if (warn && is_structured(input))
-        warn(
-            fmt::format("{}: read as plain text, markup and all; records belong into .jsonl, one "
-                        "object a line",
-                        input.string()));
-      files.push_back(input);
-      continue;
-    }
-    const Listing listing = list_directory(input);
-    if (warn && !listing.skipped.empty()) warn(skipped_text(input, listing.skipped));
-    UM_CHECK(!listing.files.empty(),
-             "{}: no .txt, .jsonl or .ndjson files below it, plain or with .gz or .zst behind",
-             input.string());
-    files.insert(files.end(), listing.files.begin(), listing.files.end());
-  }
-  return files;
 }
 
 CorpusReader::CorpusReader(const std::vector<fs::path>& inputs, ReadOptions options)

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/corpus_files.h"
 #include "data/text_file.h"
 
 namespace um {
@@ -70,20 +71,9 @@ class DocumentReader {
   TextFlaws flaws_;
 };
 
-/// Whether each line of a file is a record, by its name.
-bool is_jsonl(const std::filesystem::path& path);
-
 /// The text of one .jsonl record, in which no half of a surrogate pair is left. Throws Error
 /// `WHERE: …` unless it is an object with a string `field`.
 std::string jsonl_text(std::string_view line, const std::string& field, const std::string& where);
-
-/// The files of `inputs` in order: a file stands for itself, a directory for all .txt, .jsonl and
-/// .ndjson files below it, also with .gz or .zst behind, sorted by path. `warn`, if there is one,
-/// is told which other files a directory has. Throws Error for an input that does not exist, a
-/// directory without such files, or an empty list.
-std::vector<std::filesystem::path> list_corpus(
-    const std::vector<std::filesystem::path>& inputs,
-    const std::function<void(const std::string&)>& warn = {});
 
 /// All documents of a list of inputs, one after the other.
 class CorpusReader {

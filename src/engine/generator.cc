@@ -94,7 +94,8 @@ double Generation::decode_tokens_per_s() const {
 }
 
 Generation generate(Engine& engine, const Tokenizer* tokenizer, const std::vector<int32_t>& prompt,
-                    const GenerateOptions& options, const TokenCallback& on_token) {
+                    const GenerateOptions& options, const TokenCallback& on_token,
+                    const std::function<void()>& on_accepted) {
   UM_CHECK(tokenizer != nullptr || options.stop.empty(), "stop strings need a tokenizer");
   const auto sink = std::make_shared<TextSink>(tokenizer, prompt, options, on_token);
   engine.submit({.prompt = prompt,
@@ -103,6 +104,7 @@ Generation generate(Engine& engine, const Tokenizer* tokenizer, const std::vecto
                  .max_tokens = options.max_tokens,
                  .eos = options.eos},
                 sink);
+  if (on_accepted) on_accepted();
   engine.run_until_idle();
   return sink->result();
 }

@@ -41,9 +41,10 @@ using TokenCallback = std::function<bool(int32_t id, std::string_view text)>;
 
 /// Continues `prompt` on an engine that nobody else is running. `tokenizer` may be null: then there
 /// is no text and no stop strings. Throws Error for an empty prompt, ids outside the vocabulary, or
-/// a prompt that leaves no room.
+/// a prompt that leaves no room, all before `on_accepted` is called.
 Generation generate(Engine& engine, const Tokenizer* tokenizer, const std::vector<int32_t>& prompt,
-                    const GenerateOptions& options, const TokenCallback& on_token = {});
+                    const GenerateOptions& options, const TokenCallback& on_token = {},
+                    const std::function<void()>& on_accepted = {});
 
 /// How a checkpoint's generation_config.json asks to sample; nothing if it does not say.
 std::optional<SamplingOptions> sampling_defaults(const std::filesystem::path& directory);

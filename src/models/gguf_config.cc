@@ -122,7 +122,7 @@ Json common_config(const GgufModel& model, const char* architecture, const char*
       {"vocab_size", vocabulary_of(model)},
       {"hidden_size", model.integer("embedding_length")},
       {"num_hidden_layers", model.integer("block_count")},
-      {"num_attention_heads", model.integer("attention.head_count")},
+      {"num_attention_heads", model.layers_integer("attention.head_count")},
       {"max_position_embeddings", model.integer("context_length")},
       {"rms_norm_eps", model.number_or("attention.layer_norm_rms_epsilon", 1e-6)},
       {"tie_word_embeddings", model.find("output.weight") == nullptr},
@@ -145,8 +145,8 @@ Json gqa_config(const GgufModel& model, const char* architecture, const char* ty
            model.name(), head, model.integer_or("attention.value_length", head),
            model.integer_or("rope.dimension_count", head));
   config["head_dim"] = head;
-  config["num_key_value_heads"] = model.integer_or("attention.head_count_kv", heads);
-  config["intermediate_size"] = model.integer_or("feed_forward_length", 0);
+  config["num_key_value_heads"] = model.layers_integer_or("attention.head_count_kv", heads);
+  config["intermediate_size"] = model.layers_integer_or("feed_forward_length", 0);
   set_rope(model, theta, head, config);
   return config;
 }
@@ -224,7 +224,7 @@ Json deepseek_config(const GgufModel& model) {
   config["v_head_dim"] =
       model.integer(split ? "attention.value_length_mla" : "attention.value_length");
   config["attention_bias"] = false;
-  config["intermediate_size"] = model.integer("feed_forward_length");
+  config["intermediate_size"] = model.layers_integer("feed_forward_length");
   set_deepseek_moe(model, config);
   set_rope(model, 10000, rope, config);
   return config;

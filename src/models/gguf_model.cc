@@ -1,7 +1,9 @@
 // Files, parts and metadata; see gguf_model.h.
 #include "models/gguf_model.h"
 
+#include <algorithm>
 #include <charconv>
+#include <span>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -24,6 +26,13 @@ fs::path part_path(const fs::path& first, int64_t index, int64_t count) {
            first.string(), count, tail);
   const std::string stem = name.substr(0, name.size() - tail.size());
   return first.parent_path() / fmt::format("{}-{:05}-of-{:05}.gguf", stem, index + 1, count);
+}
+
+/// "[8, 8, 4, …]"
+std::string shown(const std::vector<int32_t>& values) {
+  constexpr size_t kShown = 8;
+  const std::span<const int32_t> first(values.data(), std::min(values.size(), kShown));
+  return fmt::format("[{}{}]", fmt::join(first, ", "), values.size() > kShown ? ", …" : "");
 }
 
 }  // namespace
@@ -84,7 +93,29 @@ int64_t GgufModel::integer(std::string_view suffix) const {
 }
 
 int64_t GgufModel::integer_or(std::string_view suffix, int64_t fallback) const {
-  const int64_t value = file().integer(key(suffix)).value_or(fallback);
+  return in_bounds(suffix, file().integer(key(suffix)).value_or(fallback));
+}
+
+int64_t GgufModel::layers_integer(std::string_view suffix) const {
+  UM_CHECK(has(suffix), "{}: no {}", name(), key(suffix));
+  return layers_integer_or(suffix, 0);
+}
+
+int64_t GgufModel::layers_integer_or(std::string_view suffix, int64_t fallback) const {
+  if (!file().is_array(key(suffix))) return integer_or(suffix, fallback);
+  const std::vector<int32_t> values = file().int32s(key(suffix));
+  const int64_t layers = integer("block_count"), drafting = integer_or("nextn_predict_layers", 0);
+  UM_CHECK(
+      !values.empty() && (std::ssize(values) == layers || std::ssize(values) == layers - drafting),
+      "{}: {} has {} values, expected one for each of {} layers", name(), key(suffix),
+      values.size(), layers);
+  UM_CHECK(std::ranges::count(values, values[0]) == std::ssize(values),
+           "{}: {} is {}: layers that differ are not supported, expected the same value for all",
+           name(), key(suffix), shown(values));
+  return in_bounds(suffix, values[0]);
+}
+
+int64_t GgufModel::in_bounds(std::string_view suffix, int64_t value) const {
   UM_CHECK(value >= 0 && value <= kMaxInteger, "{}: {} is {}, expected 0 to {}", name(),
            key(suffix), value, kMaxInteger);
   return value;

@@ -41,6 +41,10 @@ class GgufModel {
   /// throws Error where it is missing.
   int64_t integer(std::string_view suffix) const;
   int64_t integer_or(std::string_view suffix, int64_t fallback) const;
+  /// A value that a file may give once for each layer: an array whose entries are all the same is
+  /// that value. Throws Error where layers differ.
+  int64_t layers_integer(std::string_view suffix) const;
+  int64_t layers_integer_or(std::string_view suffix, int64_t fallback) const;
   double number_or(std::string_view suffix, double fallback) const;
   bool has(std::string_view suffix) const;
   /// The tensor of this name, or null.
@@ -50,6 +54,7 @@ class GgufModel {
 
  private:
   std::string key(std::string_view suffix) const;
+  int64_t in_bounds(std::string_view suffix, int64_t value) const;
   void open_parts(const std::filesystem::path& first);
   void index();
 

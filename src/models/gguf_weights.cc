@@ -122,11 +122,12 @@ class Translation {
       case GgufLayout::same:
         return out_.add(hf, weight);
       case GgufLayout::query_rows:
-        return out_.add(hf, halves(tensor, weight, model_.integer("attention.head_count")));
+        return out_.add(hf, halves(tensor, weight, model_.layers_integer("attention.head_count")));
       case GgufLayout::key_rows:
-        return out_.add(hf, halves(tensor, weight,
-                                   model_.integer_or("attention.head_count_kv",
-                                                     model_.integer("attention.head_count"))));
+        return out_.add(
+            hf, halves(tensor, weight,
+                       model_.layers_integer_or("attention.head_count_kv",
+                                                model_.layers_integer("attention.head_count"))));
       case GgufLayout::experts:
         return add_experts(rule, tensor, weight, layer);
       case GgufLayout::gate_up:

@@ -217,8 +217,15 @@ std::vector<Message> parse_messages(const Json& body) {
               describe(*json));
   std::vector<Message> messages;
   messages.reserve(json->size());
-  for (size_t i = 0; i < json->size(); ++i)
-    messages.push_back(parse_message((*json)[i], fmt::format("messages[{}]", i)));
+  bool called = false;
+  for (size_t i = 0; i < json->size(); ++i) {
+    const std::string where = fmt::format("messages[{}]", i);
+    messages.push_back(parse_message((*json)[i], where));
+    called = called || !messages.back().trusted.empty();
+    // Clients cut histories, and so may have lost the very call that it answers.
+    if (messages.back().role == "tool" && !called)
+      bad_field(where + ".role", "\"tool\" where no assistant's message before has tool_calls");
+  }
   return messages;
 }
 

@@ -1,11 +1,11 @@
 // From a Messages request to a chat request (see messages.h).
 #include <algorithm>
-#include <map>
 #include <optional>
 
 #include "server/field_reader.h"
 #include "server/ignored_fields.h"
 #include "server/messages.h"
+#include "server/open_calls.h"
 #include "text/unicode.h"
 
 namespace um {
@@ -89,30 +89,25 @@ Ordered content_of(const Ordered& content, const std::string& where) {
   return simple(std::move(parts));
 }
 
-/// The calls of the model's last turn, each of which has one result in the user's turn behind it.
-class OpenCalls {
- public:
-  void add(const std::string& id, const std::string& where) {
-    if (id.empty()) bad_field(where + ".id", "missing");
-    if (!open_.emplace(id, where).second)
-      bad_field(where, "two tool_use blocks have the id {}", quote(id));
-  }
-  void close(const std::string& id, const std::string& where) {
-    if (id.empty()) bad_field(where + ".tool_use_id", "missing");
-    if (open_.erase(id) == 0)
-      bad_field(where, "a tool_result of {}: the turn before has no such tool_use without a result",
-                quote(id));
-  }
-  /// For where no result can come any more.
-  void check_closed() const {
-    if (open_.empty()) return;
-    const auto& [id, where] = *open_.begin();
-    bad_field(where, "the tool_use {} has no tool_result in the next message", quote(id));
-  }
+/// A call of the model's turn, which has one result in the user's turn behind it.
+void open_call(OpenCalls& calls, const std::string& id, const std::string& where) {
+  if (id.empty()) bad_field(where + ".id", "missing");
+  if (!calls.add(id, where)) bad_field(where, "two tool_use blocks have the id {}", quote(id));
+}
 
- private:
-  std::map<std::string, std::string> open_;  // ids, and where they are
-};
+void close_call(OpenCalls& calls, const std::string& id, const std::string& where) {
+  if (id.empty()) bad_field(where + ".tool_use_id", "missing");
+  if (!calls.close(id))
+    bad_field(where, "a tool_result of {}: the turn before has no such tool_use without a result",
+              quote(id));
+}
+
+/// For where no result can come any more.
+void check_closed(const OpenCalls& calls) {
+  if (const auto* call = calls.unanswered())
+    bad_field(call->second, "the tool_use {} has no tool_result in the next message",
+              quote(call->first));
+}
 
 /// The blocks of one role's turns that follow each other, which are one turn: one chat message or
 /// several, as results of tools are messages of their own.
@@ -147,7 +142,7 @@ class Turn {
 
   /// What is gathered becomes a message.
   void finish(Ordered& out) {
-    if (role_ == "user") open_.check_closed();
+    if (role_ == "user") check_closed(open_);
     if (text_.empty() && calls_.empty() && reasoning_.empty()) return;
     Ordered message = {{"role", role_},
                        {"content", simple(std::exchange(text_, Ordered::array()))}};
@@ -161,7 +156,7 @@ class Turn {
     const Ordered* input = field_of(block, "input");
     if (input != nullptr && !input->is_object()) wrong_type(where_ + ".input", "an object", *input);
     const std::string id = string_of(block, "id", where_);
-    open_.add(id, where_);
+    open_call(open_, id, where_);
     calls_.push_back({{"id", id},
                       {"type", "function"},
                       {"function",
@@ -171,7 +166,7 @@ class Turn {
 
   void add_result(const Ordered& block, Ordered& out) {
     const std::string id = string_of(block, "tool_use_id", where_);
-    open_.close(id, where_);
+    close_call(open_, id, where_);
     if (!text_.empty()) bad_field(where_, "a tool_result behind text: the results come first");
     const Ordered* content = field_of(block, "content");
     out.push_back({{"role", "tool"},
@@ -222,7 +217,7 @@ Ordered chat_messages(const Ordered& body) {
     check_space(*content, goes_on, where + ".content");
   }
   turn->finish(out);
-  open.check_closed();
+  check_closed(open);
   if (out.empty() || out.back()["role"] == "system")
     bad_field("messages", "there is nothing in them");
   return out;

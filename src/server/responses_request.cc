@@ -4,6 +4,7 @@
 
 #include "server/field_reader.h"
 #include "server/ignored_fields.h"
+#include "server/open_calls.h"
 #include "server/responses.h"
 
 namespace um {
@@ -303,6 +304,22 @@ void for_each_item(const ResponsesRequest& request, Use use) {
     use(request.items[i], fmt::format("input[{}]", i));
 }
 
+/// Each output belongs to an earlier call, and each call has an output before the model goes on.
+void check_calls(const ResponsesRequest& request) {
+  OpenCalls calls;
+  for_each_item(request, [&](const OrderedJson& item, const std::string& where) {
+    const std::string type = type_of(item, where);
+    if (type == "function_call") calls.add(needed(item, "call_id", where), where);
+    if (type != "function_call_output") return;
+    const std::string id = needed(item, "call_id", where);
+    if (!calls.close(id) && !calls.had(id))
+      bad_field(where, "no tool call found for the function_call_output with call_id {}",
+                quote(id));
+  });
+  if (const auto* call = calls.unanswered())
+    bad_field(call->second, "no tool output found for the function_call {}", quote(call->first));
+}
+
 /// `body` has been read: these fields are of the right types.
 Json repeated_fields(const Json& body, bool stored) {
   Json repeated = {{"background", false},
@@ -352,6 +369,7 @@ ResponsesRequest parse_responses_request(const Body& body, const ResponseStore& 
           "previous_response_id", "previous_response_not_found");
     request.history = found->turns;
   }
+  check_calls(request);
   read_field(body.json, "truncation", truncation);
   if (truncation != "auto" && truncation != "disabled")
     bad_field("truncation", "{}: expected auto or disabled", quote(truncation));
@@ -387,11 +405,16 @@ Body chat_body_of_responses(const Body& given, const ResponsesRequest& request, 
   if (const std::string told = string_of(body, "instructions", ""); !told.empty())
     conversation.add({{"role", "system"}, {"content", told}}, "instructions");
   size_t turn = 0;
+  OpenCalls left_out;
   for_each_item(request, [&](const OrderedJson& item, const std::string& where) {
     turn += is_user(item) ? 1 : 0;
     const bool leads =
         item.contains("role") && (item["role"] == "system" || item["role"] == "developer");
-    if (turn > skip || skip == 0 || leads) conversation.add(item, where);
+    const bool kept = turn > skip || skip == 0 || leads;
+    const std::string type = type_of(item, where), call = string_of(item, "call_id", where);
+    if (!kept && type == "function_call") left_out.add(call, where);
+    const bool orphan = type == "function_call_output" && left_out.close(call);
+    if (kept && !orphan) conversation.add(item, where);
   });
   chat["messages"] = conversation.take();
   int64_t max_tokens = -1;

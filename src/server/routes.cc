@@ -86,6 +86,7 @@ constexpr Unserved kUnserved[] = {
     {"/vector_stores", "vector stores"},
     {"/containers", "containers"},
     {"/evals", "evaluations"},
+    {"/responses/compact", "compaction of conversations"},
     {"/load_lora_adapter", "LoRA adapters"},
     {"/unload_lora_adapter", "LoRA adapters"},
     {"/lora-adapters", "LoRA adapters"},
@@ -103,7 +104,7 @@ bool lies_under(std::string_view path, std::string_view begin) {
   return path.starts_with(begin) && (path.size() == begin.size() || path[begin.size()] == '/');
 }
 
-[[noreturn]] void refuse_path(const std::string& path) {
+void refuse_unserved(const std::string& path) {
   std::string_view rest = path;
   for (const std::string_view version : {"/v1", "/v2"})
     if (lies_under(path, version)) rest.remove_prefix(version.size());
@@ -111,7 +112,6 @@ bool lies_under(std::string_view path, std::string_view begin) {
     if (lies_under(rest, begin))
       throw ApiError(404, fmt::format("{}: not supported by this server: {}", quote(path), what),
                      "", "not_supported");
-  throw ApiError(404, fmt::format("there is nothing at {}", quote(path)));
 }
 
 /// By the path and the field Anthropic-Version.
@@ -262,8 +262,10 @@ void Routes::dispatch(const HttpRequest& request, HttpResponse& response) {
   if (!may_pass(request))
     throw ApiError(401, "the API key is missing or wrong: send \"Authorization: Bearer KEY\"", "",
                    "invalid_api_key");
+  refuse_unserved(request.path);
   const Entry* entry = find(request.path);
-  if (entry == nullptr) refuse_path(request.path);
+  if (entry == nullptr)
+    throw ApiError(404, fmt::format("there is nothing at {}", quote(request.path)));
   const Route route = entry->of(request.method);
   if (route == nullptr) {
     response.headers.emplace_back("Allow", entry->methods());

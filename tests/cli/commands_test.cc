@@ -63,6 +63,61 @@ TEST_F(Commands, InspectPrintsTheGoldenCounts) {
   EXPECT_NE(run_ok({"inspect", "pangu-ultra-moe-718b"}).find("717,914,119,680"), std::string::npos);
 }
 
+/// Wrong options are one line, and nothing else is printed: no prompt, no cache.
+TEST_F(Commands, OptionsAreCheckedBeforeAnythingIsPrinted) {
+  using Words = std::vector<std::string>;
+  const auto expect_line = [&](Words arguments, const Words& more) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult result = run_program(arguments, "hello\n");
+    EXPECT_NE(result.code, 0) << more[0];
+    EXPECT_EQ(result.out, "") << more[0];
+    EXPECT_TRUE(result.err.starts_with("ultramoe: ")) << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  };
+  const Words sampling[] = {{"--top-p", "7"},          {"--temperature", "-1"},
+                            {"--logit-bias", "a:1"},   {"--logit-bias", "-1:1"},
+                            {"--logit-bias", "5:1e9"}, {"--cache-dtype", "f3"},
+                            {"--max-tokens", "0"}};
+  const Words generate = {"generate", "--model", path("model"), "--prompt", "a"};
+  const Words chat = {"chat", "--model", path("model")};
+  for (const Words& words : sampling) {
+    expect_line(generate, words);
+    expect_line(chat, words);
+  }
+  expect_line(generate, {"--stop="});
+  expect_line(generate, {"--stop", "b", "--stop", ""});
+  expect_line(generate, {"--drafts", "99"});
+  expect_line(chat, {"--mode", "quick"});
+  expect_line(chat, {"--context", "-1"});
+}
+
+TEST_F(Commands, WordsBehindTwoDashesAreNoOptions) {
+  const std::vector<std::string> decode = {"tokenizer", "decode", "--tokenizer", path("tokenizer")};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = decode;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  const std::string text = with({"300", "301"}).out;
+  EXPECT_EQ(with({"--", "300", "301"}).out, text);
+  EXPECT_EQ(with({"300", "--", "301"}).out, text);
+  EXPECT_EQ(with({"300", "301", "--"}).out, text);
+  EXPECT_NE(with({"5", "--", "-3"}).err.find("id -3: the vocabulary has ids"), std::string::npos);
+  EXPECT_NE(with({"--", "--json"}).err.find("expected a number, found \"--json\""),
+            std::string::npos);
+  EXPECT_EQ(run_ok({"inspect", "--json", "--", "nano-ultra"}),
+            run_ok({"inspect", "--json", "nano-ultra"}));
+  for (const std::vector<std::string>& wrong :
+       {std::vector<std::string>{"generate", "--model", path("model"), "--", "more"},
+        {"inspect", "nano-ultra", "--", "more"},
+        {"tokenizer", "--", "more"},
+        {"--", "more"}}) {
+    const ProgramResult result = run_program(wrong);
+    EXPECT_EQ(result.code, 2);
+    EXPECT_NE(result.err.find("unexpected argument \"more\""), std::string::npos) << result.err;
+  }
+}
+
 TEST_F(Commands, InspectComparesTheWeights) {
   const Json model = run_json({"inspect", path("model")});
   for (const char* list : {"missing", "wrong", "unexpected", "warnings"})

@@ -331,8 +331,9 @@ TEST_F(CorpusReaderTest, ReadsAllGzipMembersAndNothingElse) {
   const auto error = [&](const std::string& bytes) {
     return error_of([&] { read_text_file(write("bad.gz", bytes), 1 << 30); });
   };
-  for (const std::string& behind : {std::string("x"), std::string("more text\n"),
-                                    std::string(512, '\0'), std::string("\x1f\x8c...........")})
+  using std::string_literals::operator""s;
+  for (const std::string& behind : {"x"s, "more text\n"s, std::string(512, '\0') + "x",
+                                    std::string(1 << 20, '\0') + one, "\x1f\x8c..........."s})
     EXPECT_NE(error(one + behind).find("bad.gz: cannot read: bytes behind the compressed data"),
               std::string::npos)
         << error(one + behind);
@@ -342,6 +343,57 @@ TEST_F(CorpusReaderTest, ReadsAllGzipMembersAndNothingElse) {
   std::string damaged = one;
   damaged[damaged.size() - 6] ^= 1;
   EXPECT_NE(error(one + damaged).find("damaged"), std::string::npos) << error(one + damaged);
+}
+
+/// As tapes and archives fill up their blocks.
+TEST_F(CorpusReaderTest, TakesZerosBehindTheLastGzipMember) {
+  const std::string one = contents_of(write_gz("one.gz", "one\n"));
+  for (const size_t zeros : {1, 512, 1 << 20})
+    EXPECT_EQ(read_text_file(write("p.gz", one + one + std::string(zeros, '\0')), 1 << 30),
+              "one\none\n");
+}
+
+TEST_F(CorpusReaderTest, FollowsLinksToDirectories) {
+  namespace fs = std::filesystem;
+  write("c/a.txt", "one\n");
+  write("out/deep/b.txt", "two\n");
+  fs::create_directory_symlink("../out", dir_ / "c/link");
+  fs::create_directory_symlink("../../c", dir_ / "out/deep/up");
+  fs::create_directory_symlink(".", dir_ / "c/same");
+  fs::create_symlink("nowhere", dir_ / "c/dangling");
+  std::vector<std::string> warnings;
+  ReadOptions options;
+  options.document = DocumentRule::kLine;
+  options.warn = [&](const std::string& text) { warnings.push_back(text); };
+  CorpusReader reader({dir_ / "c"}, options);
+  EXPECT_EQ(read_all(reader), (Texts{"one", "two"}));
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("2 links that lead back up: link/deep/up, same"), std::string::npos)
+      << warnings[0];
+  EXPECT_NE(warnings[0].find("neither .txt nor .jsonl: dangling;"), std::string::npos)
+      << warnings[0];
+  fs::create_symlink("nowhere", dir_ / "c/dangling.txt");
+  EXPECT_THROW(CorpusReader({dir_ / "c"}, {}), Error);
+  fs::create_directory_symlink("c", dir_ / "named");
+  fs::remove(dir_ / "c/dangling.txt");
+  EXPECT_EQ(list_corpus({dir_ / "named"}).size(), 2u);
+}
+
+TEST_F(CorpusReaderTest, LeavesHiddenFilesOutUnlessTheyAreNamed) {
+  write("c/a.txt", "one\n");
+  for (const char* hidden : {"c/.b.txt", "c/.git/HEAD.txt", "c/deep/._a.txt"})
+    write(hidden, "no\n");
+  std::vector<std::string> warnings;
+  const auto warn = [&](const std::string& text) { warnings.push_back(text); };
+  EXPECT_EQ(list_corpus({dir_ / "c"}, warn).size(), 1u);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("skipped 3 hidden ones: .b.txt, .git, deep/._a.txt"),
+            std::string::npos)
+      << warnings[0];
+  EXPECT_EQ(list_corpus({dir_ / "c/.b.txt", dir_ / "c/.git"}, warn).size(), 2u);
+  EXPECT_EQ(warnings.size(), 1u);
+  EXPECT_NE(error_of([&] { list_corpus({dir_ / "c/deep"}); }).find("not hidden"),
+            std::string::npos);
 }
 
 TEST_F(CorpusReaderTest, NamesWhatIsWrong) {

@@ -350,5 +350,66 @@ TEST_F(GgufModelTest, RefusesWhatItCannotRead) {
   EXPECT_NE(error_of([&] { config_of(path); }).find("Mixtral"), std::string::npos);
 }
 
+std::vector<GgufEntry> replaced(std::vector<GgufEntry> entries, const std::string& key,
+                                const GgufValue& value) {
+  for (GgufEntry& entry : entries)
+    if (entry.key == key) entry.value = value;
+  return entries;
+}
+
+/// llama.cpp takes these numbers once or per layer.
+TEST_F(GgufModelTest, OneValueForEachLayerMustBeTheSame) {
+  using Values = std::vector<int32_t>;
+  for (const char* name :
+       {"attention.head_count", "attention.head_count_kv", "feed_forward_length"}) {
+    const std::string key = std::string("llama.") + name;
+    const auto with = [&](const GgufValue& value) {
+      return write(replaced(metadata("llama"), key, value),
+                   {{{"blk.1.attn_q.weight", {8, 8}, BlockType::f32}},
+                    {{"blk.1.attn_k.weight", {8, 8}, BlockType::f32}}});
+    };
+    const auto keys = [](const fs::path& path) {
+      return values(open_weights(path).at("model.layers.1.self_attn.k_proj.weight"));
+    };
+    const json config = gguf_config(GgufModel(with(2U)));
+    const std::vector<float> rows = keys(with(2U));
+    EXPECT_EQ(gguf_config(GgufModel(with(Values{2, 2}))), config) << key;
+    EXPECT_EQ(keys(with(Values{2, 2})), rows) << key;
+    EXPECT_NE(error_of([&] {
+                gguf_config(GgufModel(with(Values{2, 1})));
+              }).find(key + " is [2, 1]: layers that differ are not supported"),
+              std::string::npos)
+        << error_of([&] {
+             gguf_config(GgufModel(with(Values{2, 1})));
+           });
+    for (const Values& values : {Values{}, Values{2}, Values{2, 2, 2}})
+      EXPECT_NE(error_of([&] {
+                  gguf_config(GgufModel(with(values)));
+                }).find(fmt::format("{} has {} values", key, values.size())),
+                std::string::npos);
+    EXPECT_THROW(gguf_config(GgufModel(with(Values{-1, -1}))), Error);
+  }
+}
+
+/// "found type 9 of type 4"
+TEST_F(GgufModelTest, NamesTheTypesOfMetadata) {
+  const auto error = [&](const char* key, const GgufValue& value) {
+    const fs::path path = write(replaced(metadata("llama"), key, value), {});
+    return error_of([&] { config_of(path); });
+  };
+  const std::tuple<const char*, GgufValue, const char*> cases[] = {
+      {"llama.block_count", std::vector<int32_t>{2, 2},
+       "block_count: expected an integer, found an array of int32"},
+      {"llama.block_count", 2.0F, "expected an integer, found float32"},
+      {"llama.feed_forward_length", std::vector<std::string>{"a"},
+       "expected a list of integers, found an array of string"},
+      {"llama.rope.freq_base", std::string("a"), "expected a number, found string"},
+      {"llama.rope.freq_base", std::vector<float>{1},
+       "expected a number, found an array of float32"},
+      {"general.architecture", true, "expected a string, found bool"}};
+  for (const auto& [key, value, expected] : cases)
+    EXPECT_NE(error(key, value).find(expected), std::string::npos) << error(key, value);
+}
+
 }  // namespace
 }  // namespace um

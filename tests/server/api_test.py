@@ -224,7 +224,7 @@ class Paths(unittest.TestCase):
     def test_refused_by_name(self):
         for path, word in (("/v1/rerank", "rerank"), ("/rerank", "rerank"), ("/v2/rerank", "rerank"), ("/v1/score", "scor"), ("/v1/moderations", "moderation"),
                            ("/v1/audio/speech", "audio"), ("/v1/audio/transcriptions", "audio"), ("/v1/images/generations", "image"), ("/v1/files", "files"),
-                           ("/v1/batches/x", "batches"), ("/v1/fine_tuning/jobs", "fine-tuning"), ("/api/chat", "Ollama"), ("/v1/messages/batches", "batches")):
+                           ("/v1/batches/x", "batches"), ("/v1/fine_tuning/jobs", "fine-tuning"), ("/api/chat", "Ollama"), ("/v1/responses/compact", "compaction"), ("/v1/messages/batches", "batches")):
             for method, body in (("POST", {"model": "x"}), ("GET", None)):
                 status, _, answer = SERVER.request(method, path, body)
                 message = answer["error"]["message"]

@@ -14,10 +14,14 @@ std::string whole(const std::string& pattern) {
   return "^(?:" + pattern + ")$";
 }
 
+/// Years from 0001 on: many readers, Python's datetime among them, know no year 0000.
+constexpr const char* kYear = R"((?:[1-9]\d{3}|0[1-9]\d\d|00[1-9]\d|000[1-9]))";
+
 std::string date_pattern() {
-  return R"((?:\d{4}-(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|\d{4}-(?:0[469]|11)-)"
-         R"((?:0[1-9]|[12]\d|30)|\d{4}-02-(?:0[1-9]|1\d|2[0-8])|)"
-         R"((?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29))";
+  const std::string year = kYear;
+  return "(?:" + year + R"(-(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|)" + year +
+         R"(-(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|)" + year + R"(-02-(?:0[1-9]|1\d|2[0-8])|)" +
+         R"((?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29))";
 }
 
 std::string time_pattern() {
@@ -50,8 +54,10 @@ std::string leap_pattern(int first, int last) {
 
 /// Leap seconds end a June or a December; where clocks are ahead of UTC the next day has begun.
 std::string date_time_pattern() {
-  return date_pattern() + "[Tt]" + time_pattern() + R"(|\d{4}-(?:06-30|12-31)[Tt])" +
-         leap_pattern(-12 * 60, 0) + R"(|\d{4}-(?:07-01|01-01)[Tt])" + leap_pattern(15, 14 * 60);
+  const std::string year = kYear;
+  return date_pattern() + "[Tt]" + time_pattern() + "|" + year + "-(?:06-30|12-31)[Tt]" +
+         leap_pattern(-12 * 60, 0) + "|" + year + "-(?:07-01|01-01)[Tt]" +
+         leap_pattern(15, 14 * 60);
 }
 
 std::string duration_pattern() {
@@ -139,7 +145,7 @@ std::map<std::string, FormatPattern, std::less<>> make_formats() {
   const auto exact = [](const std::string& p) { return FormatPattern{whole(p), false}; };
   const auto fewer = [](const std::string& p) { return FormatPattern{whole(p), true}; };
   return {
-      {"date", exact(date_pattern())},
+      {"date", fewer(date_pattern())},
       {"time", fewer(time_pattern() + "|" + leap_pattern(-most, most))},
       {"date-time", fewer(date_time_pattern())},
       {"duration", exact(duration_pattern())},
