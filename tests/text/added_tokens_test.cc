@@ -98,6 +98,12 @@ TEST(AddedTokens, AreFoundInWhiteSpaceThatAnotherSwallows) {
   EXPECT_EQ(trusted(make(json), "<r>\nh"), (Ids{264, h[0]})) << "swallowed as a whole";
 }
 
+TEST(AddedTokens, WhiteSpaceIsLookedThroughOnce) {
+  Json json = tiny_json();
+  json["added_tokens"].push_back(added(264, "  ", {"rstrip"}));
+  EXPECT_EQ(trusted(make(json), std::string(400000, ' ')), Ids(200000, 264));
+}
+
 TEST(AddedTokens, TheFirstCharacterMayBeGone) {
   Json json = llama_json(true);
   json["pre_tokenizer"] = metaspace("first");
