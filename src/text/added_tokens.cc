@@ -78,7 +78,8 @@ const AddedToken* AddedTokens::match(std::string_view text) const {
 void AddedTokens::cut(std::string_view text, const std::function<void(std::string_view)>& plain,
                       const std::function<void(const AddedToken&)>& token,
                       const Accept& accept) const {
-  size_t begin = 0, at = 0;
+  size_t begin = 0, at = 0;  // of what is not given away yet; of where tokens are looked for
+  size_t white = 0;          // the end of white space that was looked through
   while (!tokens_.empty() && at < text.size()) {
     const AddedToken* found =
         begins_[static_cast<uint8_t>(text[at])] ? match(text.substr(at)) : nullptr;
@@ -86,24 +87,24 @@ void AddedTokens::cut(std::string_view text, const std::function<void(std::strin
       ++at;
       continue;
     }
-    size_t stop = at + found->text.size();
-    if (found->single_word && !stands_alone(text.substr(0, at), text.substr(stop))) {
-      at = stop;
-      continue;
-    }
-    size_t start = at;
+    size_t start = at, stop = at + found->text.size();
+    at = stop;
+    if (found->single_word && !stands_alone(text.substr(0, start), text.substr(stop))) continue;
     while (found->lstrip && start > begin) {
       const std::string_view last = last_character(text.substr(begin, start - begin));
       if (!is_white_space(first_code(last))) break;
       start -= last.size();
     }
+    if (found->rstrip) stop = std::max(stop, white);
     while (found->rstrip && stop < text.size() && is_white_space(first_code(text.substr(stop)))) {
       do ++stop;
       while (stop < text.size() && (static_cast<uint8_t>(text[stop]) & 0xC0) == 0x80);
     }
+    if (found->rstrip) white = stop;
+    if (found->lstrip && begin >= stop) continue;  // all of it is swallowed already
     if (start > begin) plain(text.substr(begin, start - begin));
     token(*found);
-    begin = at = stop;
+    begin = stop;
   }
   if (begin < text.size()) plain(text.substr(begin));
 }

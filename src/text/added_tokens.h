@@ -14,6 +14,7 @@ namespace um {
 struct AddedToken {
   int32_t id = 0;
   std::string text;
+  std::string normal;        // `text` as the normaliser leaves it, if `normalized`
   bool special = false;      // left out by `skip_special`
   bool lstrip = false;       // swallows the white space before it
   bool rstrip = false;       // swallows the white space after it
@@ -31,6 +32,7 @@ class AddedTokens {
 
   using Accept = std::function<bool(const AddedToken&, size_t at)>;
   /// Calls `plain(stretch)` and `token(added)` for the parts of `text` (valid UTF-8) in order.
+  /// Tokens are found in the untouched text: also in the white space that the one before swallows.
   /// `accept`, if given: whether a token counts at this place of the text.
   void cut(std::string_view text, const std::function<void(std::string_view)>& plain,
            const std::function<void(const AddedToken&)>& token, const Accept& accept = {}) const;

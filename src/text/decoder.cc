@@ -1,6 +1,7 @@
 // See decoder.h.
 #include "text/decoder.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/error.h"
@@ -65,11 +66,11 @@ int byte_of_piece(std::string_view piece) {
 }
 
 Decoder::Decoder(const Json& spec, const std::string& where)
-    : strips_first_space_(spec.is_null()), joins_(spec.is_null()) {
+    : front_spaces_(spec.is_null() ? 1 : 0), joins_(spec.is_null()) {
   if (!joins_) add(spec, where, 0);
 }
 
-/// Streams know the text before a token only as "none yet": behind Fuse, a Strip may take one space
+/// Streams know the text before a token only as "none yet": behind Fuse, a Strip may take spaces
 /// from the front, and nothing from the end.
 void Decoder::add_strip(const Json& spec, const std::string& where) {
   const JsonObject fields(spec, where);
@@ -82,10 +83,9 @@ void Decoder::add_strip(const Json& spec, const std::string& where) {
     steps_.push_back({.kind = Step::kStrip, .text = content, .count = start});
     return;
   }
-  UM_CHECK(start == 0 || (start == 1 && content == " "),
-           "{}: a Strip behind Fuse may take one space from the front, not {} of {}", where, start,
-           quote(content));
-  strips_first_space_ = strips_first_space_ || start == 1;
+  UM_CHECK(start == 0 || content == " ",
+           "{}: a Strip behind Fuse may take spaces from the front, not {}", where, quote(content));
+  front_spaces_ += start;
 }
 
 void Decoder::add(const Json& spec, const std::string& where, int depth) {
@@ -113,10 +113,12 @@ void Decoder::add(const Json& spec, const std::string& where, int depth) {
                       .text = fields.string("content")});
   } else if (type == "Metaspace") {
     const std::string mark = fields.string_or("replacement", "\xE2\x96\x81");
-    steps_.push_back({.kind = Step::kReplace, .regex = {Pcre::literal(mark, where)}, .text = " "});
     const bool prefix = fields.boolean_or("add_prefix_space", true);
-    strips_first_space_ =
-        fields.string_or("prepend_scheme", prefix ? "always" : "never") != "never";
+    steps_.push_back({.kind = Step::kReplace,
+                      .regex = {Pcre::literal(mark, where)},
+                      .text = " ",
+                      .drops_first = fields.string_or("prepend_scheme",
+                                                      prefix ? "always" : "never") != "never"});
   } else {
     fail(
         "{}: decoder {} is not known; known: ByteLevel, ByteFallback, Fuse, Strip, Replace, "
@@ -125,17 +127,25 @@ void Decoder::add(const Json& spec, const std::string& where, int depth) {
   }
 }
 
-std::string Decoder::surface(const std::string& piece, PcreScratch& scratch, TextRoom& room) const {
+bool Decoder::first_differs() const {
+  return std::any_of(steps_.begin(), steps_.end(), [](const Step& s) { return s.drops_first; });
+}
+
+std::string Decoder::surface(const std::string& piece, Place place, PcreScratch& scratch,
+                             TextRoom& room) const {
   if (joins_) return " " + piece;
   std::string text = piece;
   for (const Step& step : steps_) {
     if (step.kind == Step::kByteLevel) {
+      if (place.letters) continue;
       if (auto bytes = byte_level_to_bytes(text)) text = std::move(*bytes);
     } else if (step.kind == Step::kByteFallback) {
       if (const int byte = byte_of_piece(text); byte >= 0)
         return std::string(1, static_cast<char>(byte));
     } else if (step.kind == Step::kReplace) {
-      text = replace_all(text, step.regex[0], step.text, scratch, room);
+      const bool drops = place.first && step.drops_first;
+      text =
+          replace_all(text, step.regex[0], drops ? std::string_view() : step.text, scratch, room);
     } else {
       for (int64_t i = 0; i < step.count && text.starts_with(step.text); ++i) {
         text.erase(0, step.text.size());

@@ -1,6 +1,6 @@
 // The `decoder` of a tokenizer.json, reduced to what a stream needs: the bytes that each token
-// stands for, and whether the first space of a text goes. Without one, the pieces are a text with
-// a space between.
+// stands for, and what goes of the front of a text. Without one, the pieces are a text with a space
+// between.
 #pragma once
 
 #include <array>
@@ -30,26 +30,35 @@ class Decoder {
   /// known or cannot be streamed.
   Decoder(const Json& spec, const std::string& where);
 
+  /// What is to be known of a token beside its text.
+  struct Place {
+    bool letters =
+        false;           // it stands for its own letters, not for bytes in the manner of ByteLevel
+    bool first = false;  // of all that a text is decoded from
+  };
   /// The bytes that `piece` stands for. Throws Error when the room, which is that of all pieces,
   /// does not do.
-  std::string surface(const std::string& piece, PcreScratch& scratch, TextRoom& room) const;
-  /// True if a space at the very start of a decoded text is dropped.
-  bool strips_first_space() const { return strips_first_space_; }
-  /// There is no decoder: added tokens have the space in front, too.
-  bool joins() const { return joins_; }
+  std::string surface(const std::string& piece, Place place, PcreScratch& scratch,
+                      TextRoom& room) const;
+  /// Whether the first token of a text stands for other bytes than elsewhere.
+  bool first_differs() const;
+  /// How many spaces at most are dropped at the very start of a decoded text.
+  int64_t front_spaces() const { return front_spaces_; }
 
  private:
   struct Step {
     enum Kind { kByteLevel, kByteFallback, kReplace, kStrip } kind;
     std::vector<Pcre> regex = {};  // one, of kReplace
     std::string text = {};         // kReplace: the replacement; kStrip: what goes
+    bool drops_first = false;      // kReplace: nothing replaces matches in the first token
     int64_t count = 0;             // kStrip: how many from the front
   };
   void add(const Json& spec, const std::string& where, int depth);
   void add_strip(const Json& spec, const std::string& where);
   std::vector<Step> steps_;
   bool fused_ = false;  // behind Fuse: steps see the whole text
-  bool strips_first_space_ = false, joins_ = false;
+  int64_t front_spaces_ = 0;
+  bool joins_ = false;  // there is no decoder
 };
 
 }  // namespace um

@@ -30,6 +30,13 @@ std::string strip(std::string_view text, bool left, bool right) {
   return std::string(text);
 }
 
+/// The end of the character that byte `at` belongs to, `at` if one begins there.
+size_t character_end(std::string_view text, size_t at) {
+  at = std::min(at, text.size());
+  while (at < text.size() && (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80) ++at;
+  return at;
+}
+
 /// `text` without the characters for which `drop(code)` holds.
 template <class Drop>
 std::string without(std::string_view text, Drop drop) {
@@ -53,16 +60,22 @@ Pcre read_pattern(const Json& object, const std::string& where) {
 }
 
 std::string replace_all(const std::string& text, const Pcre& regex, std::string_view with,
-                        PcreScratch& scratch, TextRoom& room) {
+                        PcreScratch& scratch, TextRoom& room, size_t* lead) {
   std::string out;
   if (text.empty()) return out;  // not even an empty match counts
-  size_t at = 0;
+  size_t at = 0, from_first = 0;
+  const size_t reach = lead == nullptr ? 0 : *lead;
   PcreMatches matches(regex, text, scratch);
   for (PcreMatch match; matches.next(match); at = match.end) {
     room.take(match.begin - at + with.size());
-    out.append(text, at, match.begin - at).append(with);
+    out.append(text, at, match.begin - at);
+    if (at < reach) from_first = out.size() - (match.begin - std::min(match.begin, reach));
+    out.append(with);
+    if (match.end <= reach) from_first = out.size();
   }
   room.take(text.size() - at);
+  if (at < reach) from_first = out.size() + reach - at;
+  if (lead != nullptr) *lead = from_first;
   return out.append(text, at);
 }
 
@@ -119,28 +132,39 @@ bool Normalizer::shrinks() const {
   });
 }
 
-std::string Normalizer::apply(std::string text, PcreScratch& scratch, TextRoom& room) const {
+/// A step that goes by single characters, or by those that belong together. Not `whole`: more
+/// follows.
+std::string Normalizer::run(const Step& step, const std::string& text, bool whole) {
+  switch (step.kind) {
+    case Step::kForm:
+      return normalize(text, step.form);
+    case Step::kLower:
+      return lower_case(text);
+    case Step::kStripAccents:
+      return without(text, is_combining_mark);
+    case Step::kStrip:
+      return strip(text, step.left, step.right && whole);
+    default:
+      return text;
+  }
+}
+
+std::string Normalizer::apply(std::string text, PcreScratch& scratch, TextRoom& room,
+                              size_t* lead) const {
   for (const Step& step : steps_) {
-    switch (step.kind) {
-      case Step::kForm:
-        text = normalize(text, step.form);
-        break;
-      case Step::kReplace:
-        text = replace_all(text, step.regex[0], step.text, scratch, room);
-        continue;
-      case Step::kPrepend:
-        if (!text.empty()) text.insert(0, step.text);
-        break;
-      case Step::kLower:
-        text = lower_case(text);
-        break;
-      case Step::kStripAccents:
-        text = without(text, is_combining_mark);
-        break;
-      case Step::kStrip:
-        text = strip(text, step.left, step.right);
-        break;
+    if (step.kind == Step::kReplace) {
+      text = replace_all(text, step.regex[0], step.text, scratch, room, lead);
+      continue;
     }
+    if (step.kind == Step::kPrepend) {
+      if (text.empty()) continue;
+      text.insert(0, step.text);
+      if (lead != nullptr && *lead > 0) *lead += step.text.size();
+    } else {
+      if (lead != nullptr) *lead = run(step, text.substr(0, *lead), false).size();
+      text = run(step, text, true);
+    }
+    if (lead != nullptr) *lead = character_end(text, *lead);
     room.take(text.size());
   }
   return text;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -17,9 +18,10 @@ namespace um {
 
 class Pipeline {
  public:
-  /// `literal`: of the added tokens those which count in any text, and not only where special
-  /// tokens are asked for.
-  Pipeline(Normalizer normalizer, PreTokenizer pre_tokenizer, Bpe bpe,
+  /// `whole`: with the pieces that are special tokens, for texts in which these count; none if that
+  /// makes no difference. `literal`: of the added tokens those which count in any text, and not
+  /// only where special tokens are asked for.
+  Pipeline(Normalizer normalizer, PreTokenizer pre_tokenizer, Bpe bpe, std::optional<Bpe> whole,
            const std::vector<AddedToken>& added, const std::vector<AddedToken>& literal);
 
   /// Appends the ids of `text`, valid UTF-8. `outside` as in EncodeOptions. May be called from
@@ -36,16 +38,18 @@ class Pipeline {
   struct Workspace {
     PcreScratch regex;
     Bpe::Scratch bpe;
+    std::optional<Bpe::Scratch> whole;
   };
   /// Added tokens looked for in the text as it is, and in the normalised text.
   struct Cut {
     AddedTokens raw, normalized;
   };
-  Cut make_cut(const std::vector<AddedToken>& tokens) const;
+  static Cut make_cut(const std::vector<AddedToken>& tokens);
 
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   Bpe bpe_;
+  std::optional<Bpe> whole_;
   Cut all_, literal_;
   std::set<int32_t> literal_ids_;
   mutable WorkspacePool<Workspace> pool_;

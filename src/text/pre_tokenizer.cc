@@ -111,29 +111,30 @@ bool PreTokenizer::drops() const {
   });
 }
 
-void PreTokenizer::split(std::string_view text, bool first, PcreScratch& scratch, TextRoom& room,
+void PreTokenizer::split(std::string_view text, size_t lead, PcreScratch& scratch, TextRoom& room,
                          const Sink& sink) const {
-  Run state{first, scratch, room, sink};
-  run(text, 0, state);
+  Run state{scratch, room, sink};
+  run(text, lead, 0, state);
 }
 
-void PreTokenizer::run(std::string_view text, size_t index, Run& state) const {
+void PreTokenizer::run(std::string_view text, size_t lead, size_t index, Run& state) const {
   if (text.empty()) return;
   if (index == steps_.size()) return state.sink(text);
   const Step& step = steps_[index];
-  if (step.kind == Step::kSplit) return run_split(text, index, state);
-  if (step.kind == Step::kMetaspace) return run_metaspace(text, index, state);
-  if (text[0] == ' ') return run(text, index + 1, state);
+  if (step.kind == Step::kSplit) return run_split(text, lead, index, state);
+  if (step.kind == Step::kMetaspace) return run_metaspace(text, lead, index, state);
+  if (text[0] == ' ') return run(text, lead, index + 1, state);
   state.room.take(text.size() + 1);
-  run(" " + std::string(text), index + 1, state);
+  run(" " + std::string(text), lead, index + 1, state);
 }
 
 /// Matches (empty ones, too) and what lies between them are parts; the behavior says which are kept
 /// and which become one with a neighbour.
-void PreTokenizer::run_split(std::string_view text, size_t index, Run& state) const {
+void PreTokenizer::run_split(std::string_view text, size_t lead, size_t index, Run& state) const {
   const Step& step = steps_[index];
   const auto emit = [&](PcreMatch part) {
-    run(text.substr(part.begin, part.end - part.begin), index + 1, state);
+    run(text.substr(part.begin, part.end - part.begin), lead - std::min(lead, part.begin),
+        index + 1, state);
   };
   std::optional<PcreMatch> held;  // a part that the next may join
   bool held_match = false;        // whether the part before was a match
@@ -158,15 +159,15 @@ void PreTokenizer::run_split(std::string_view text, size_t index, Run& state) co
   if (held) emit(*held);
 }
 
-void PreTokenizer::run_metaspace(std::string_view text, size_t index, Run& state) const {
+void PreTokenizer::run_metaspace(std::string_view text, size_t lead, size_t index,
+                                 Run& state) const {
   const Step& step = steps_[index];
   std::string marked;
   for (const char c : text) c == ' ' ? marked += step.mark : marked += c;
-  const bool wanted =
-      step.prepend == Step::kAlways || (step.prepend == Step::kFirst && state.first);
+  const bool wanted = step.prepend == Step::kAlways || (step.prepend == Step::kFirst && lead > 0);
   if (wanted && !marked.starts_with(step.mark)) marked.insert(0, step.mark);
   state.room.take(marked.size());
-  run(marked, index + 1, state);
+  run(marked, lead, index + 1, state);
 }
 
 }  // namespace um

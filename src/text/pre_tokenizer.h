@@ -20,9 +20,10 @@ class PreTokenizer {
   /// kinds that are not known.
   PreTokenizer(const Json& spec, const std::string& where);
 
-  /// Gives the words of `text` (valid UTF-8) to `sink`, in order. `first`: the text begins a
-  /// document, not a stretch behind an added token. Throws Error when the room does not do.
-  void split(std::string_view text, bool first, PcreScratch& scratch, TextRoom& room,
+  /// Gives the words of `text` (valid UTF-8) to `sink`, in order. `lead`: how many of its bytes
+  /// come from the first character of a document; 0 for others. Throws Error when the room does not
+  /// do.
+  void split(std::string_view text, size_t lead, PcreScratch& scratch, TextRoom& room,
              const Sink& sink) const;
 
   /// True if words are sequences of bytes (ByteLevel), false if of characters.
@@ -42,7 +43,6 @@ class PreTokenizer {
   };
   /// One call of split().
   struct Run {
-    bool first;
     PcreScratch& scratch;
     TextRoom& room;
     const Sink& sink;
@@ -53,9 +53,9 @@ class PreTokenizer {
                  bool invert = false);
   void add_byte_level(const Json& spec, const std::string& where);
   void add_metaspace(const Json& spec, const std::string& where);
-  void run(std::string_view text, size_t index, Run& run) const;
-  void run_split(std::string_view text, size_t index, Run& run) const;
-  void run_metaspace(std::string_view text, size_t index, Run& run) const;
+  void run(std::string_view text, size_t lead, size_t index, Run& run) const;
+  void run_split(std::string_view text, size_t lead, size_t index, Run& run) const;
+  void run_metaspace(std::string_view text, size_t lead, size_t index, Run& run) const;
 
   std::vector<Step> steps_;
   bool byte_level_ = false;

@@ -79,6 +79,8 @@ int32_t find_piece(const Impl& impl, const std::string& piece) {
   const auto special = impl.special_by_text.find(piece);
   if (special != impl.special_by_text.end()) return special->second;
   if (impl.json) {
+    const auto literal = impl.literal_ids.find(piece);
+    if (literal != impl.literal_ids.end()) return literal->second;
     const auto it = impl.piece_ids.find(piece);
     return it == impl.piece_ids.end() ? -1 : it->second;
   }
@@ -219,32 +221,57 @@ bool Tokenizer::has_byte_fallback() const {
 }
 
 Detokenizer::Detokenizer(Tokenizer tokenizer, bool skip_special)
-    : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
+    : tokenizer_(std::move(tokenizer)),
+      skip_special_(skip_special),
+      front_spaces_(tokenizer_.impl_->front_spaces) {}
 
 void Detokenizer::prime(const std::vector<int32_t>& prompt) {
   for (const int32_t id : prompt) push(id);
 }
 
-std::string Detokenizer::push(int32_t id) {
+/// What a shown token of a tokenizer.json adds to the text; `bytes`: what it stands for elsewhere
+/// than at the front.
+std::string_view Detokenizer::json_bytes(int32_t id, std::string_view bytes) {
   const Impl& impl = *tokenizer_.impl_;
-  if (tokenizer_.is_special(id)) {
-    std::string out = take_utf8(pending_, true);
-    const auto index = static_cast<size_t>(impl.special_of[static_cast<size_t>(id)]);
-    const SpecialToken& token = impl.specials[index];
-    const bool shown = !skip_special_ || !token.special;
-    if (shown && impl.joins && !segment_start_) out += ' ';
-    if (shown) out += token.text;
-    segment_start_ = !impl.strip_first_space || (segment_start_ && !shown);
-    return out;
-  }
-  std::string_view bytes = tokenizer_.bytes(id);
-  if (bytes.empty()) return {};
+  if (segment_start_ && !impl.first_surfaces.empty())
+    bytes = impl.first_surfaces[static_cast<size_t>(id)];
+  segment_start_ = false;
+  for (; front_spaces_ > 0 && bytes.starts_with(' '); --front_spaces_) bytes.remove_prefix(1);
+  if (!bytes.empty()) front_spaces_ = 0;
+  return bytes;
+}
+
+/// The same of a tokenizer.model's piece.
+std::string_view Detokenizer::sentencepiece_bytes(std::string_view bytes) {
+  const Impl& impl = *tokenizer_.impl_;
+  if (bytes.empty()) return bytes;
   if (segment_start_ && (impl.prefix_space || impl.strip_first_space) && bytes[0] == ' ') {
     bytes.remove_prefix(impl.strips_spaces ? std::min(bytes.find_first_not_of(' '), bytes.size())
                                            : 1);
   }
   segment_start_ = segment_start_ && impl.strips_spaces && bytes.empty();
-  pending_ += bytes;
+  return bytes;
+}
+
+std::string Detokenizer::push(int32_t id) {
+  const Impl& impl = *tokenizer_.impl_;
+  if (tokenizer_.is_special(id)) {
+    const auto index = static_cast<size_t>(impl.special_of[static_cast<size_t>(id)]);
+    const SpecialToken& token = impl.specials[index];
+    const bool shown = !skip_special_ || !token.special;
+    if (impl.json) {
+      if (shown) pending_ += json_bytes(id, impl.shown[index]);
+      return take_utf8(pending_, false);
+    }
+    std::string out = take_utf8(pending_, true);
+    if (shown) out += token.text;
+    segment_start_ = !impl.strip_first_space || (segment_start_ && !shown);
+    return out;
+  }
+  if (id < 0 || id >= tokenizer_.vocab_size() || impl.pieces[static_cast<size_t>(id)].empty())
+    return {};
+  const std::string_view bytes = tokenizer_.bytes(id);
+  pending_ += impl.json ? json_bytes(id, bytes) : sentencepiece_bytes(bytes);
   return take_utf8(pending_, false);
 }
 

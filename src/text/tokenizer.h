@@ -158,10 +158,15 @@ class Detokenizer {
   std::string finish();
 
  private:
+  std::string_view json_bytes(int32_t id, std::string_view bytes);
+  std::string_view sentencepiece_bytes(std::string_view bytes);
+
   Tokenizer tokenizer_;
   bool skip_special_;
-  bool segment_start_ = true;  // the next piece follows a special token or nothing
-  std::string pending_;        // bytes of a character that is not complete yet
+  bool segment_start_ =
+      true;               // nothing is shown yet; with SentencePiece also: behind a special token
+  int64_t front_spaces_;  // that may still be dropped from the front of the text
+  std::string pending_;   // bytes of a character that is not complete yet
 };
 
 }  // namespace um

@@ -21,21 +21,25 @@ struct Tokenizer::Impl {
   std::unique_ptr<const SentencePieceModel> sentencepiece;  // of a tokenizer.model
   AddedTokens cut;                                          // its special tokens
   std::unique_ptr<const Pipeline> pipeline;                 // if `json`
-  NameMap<int32_t> piece_ids;                               // if `json`: its vocabulary
+  NameMap<int32_t> piece_ids;                               // if `json`: its model's vocabulary
+  NameMap<int32_t> literal_ids;        // if `json`: added tokens that are not in `specials`
   std::string model;                   // bytes of tokenizer.model or tokenizer.json
   nlohmann::json config;               // tokenizer_config.json as read, or as made
   std::vector<SpecialToken> specials;  // ordered by id
   std::vector<int32_t> special_of;     // by id: index in `specials` or -1
   NameMap<int32_t> special_by_text;
-  std::vector<std::string> pieces;      // by id
-  std::vector<std::string> surfaces;    // by id: bytes it stands for
+  std::vector<std::string> pieces;    // by id
+  std::vector<std::string> surfaces;  // by id: bytes it stands for
+  std::vector<std::string> shown;     // if `json`, by index in `specials`: what it decodes to
+  // By id, special ones too: what it stands for as the first of a text. Empty if that is the same.
+  std::vector<std::string> first_surfaces;
   std::array<int32_t, 256> byte_ids{};  // `<0xNN>` or -1
   int32_t bos = -1, eos = -1, pad = -1, unk = -1;
   TextFrame frame;  // around raw texts; of an empty side BOS, EOS
   bool add_bos = true, add_eos = false;
   bool prefix_space = true;        // SentencePiece adds a space before each text
-  bool strip_first_space = false;  // decoding drops one space at the very start
-  bool joins = false;              // a token that is shown has a space in front, but for the first
+  bool strip_first_space = false;  // SentencePiece: one space goes at the very start
+  int64_t front_spaces = 0;        // if `json`: decoding drops so many of them at the very start
   bool strips_spaces = false;      // the model's normaliser drops leading and repeated spaces
   // The most bytes of text that one token can stand for; 0 if there is no telling.
   size_t max_token_bytes = 0;

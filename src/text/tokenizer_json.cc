@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "core/error.h"
@@ -11,6 +12,7 @@
 #include "text/decoder.h"
 #include "text/post_processor.h"
 #include "text/tokenizer_impl.h"
+#include "text/unicode.h"
 
 namespace um {
 namespace {
@@ -109,7 +111,6 @@ std::pair<std::string, std::string> halves_of(const Json& merge, const std::stri
   return {text.substr(0, space), text.substr(space + 1)};
 }
 
-/// Merges whose result is a special token are left out: special ids come from special tokens only.
 std::vector<Bpe::Merge> read_merges(const Impl& impl, const JsonObject& model) {
   const Json* list = model.find("merges");
   if (list == nullptr || !list->is_array()) model.wrong("merges", "a list");
@@ -125,17 +126,16 @@ std::vector<Bpe::Merge> read_merges(const Impl& impl, const JsonObject& model) {
       UM_CHECK(it != impl.piece_ids.end(), "{}: {} is not in the vocabulary", where, quote(piece));
       return it->second;
     };
-    const Bpe::Merge merge{id_of(left), id_of(right), id_of(left + right)};
-    if (impl.special_of[static_cast<size_t>(merge.result)] < 0) merges.push_back(merge);
+    merges.push_back({id_of(left), id_of(right), id_of(left + right)});
   }
   return merges;
 }
 
-/// The vocabulary without special tokens, as Bpe sees it.
-NameMap<int32_t> read_words(const Impl& impl, bool bytes) {
+/// The vocabulary as Bpe sees it, without the pieces that `left_out` names.
+NameMap<int32_t> read_words(const Impl& impl, bool bytes, const std::set<int32_t>& left_out) {
   NameMap<int32_t> words;
   for (const auto& [piece, id] : impl.piece_ids) {
-    if (impl.special_of[static_cast<size_t>(id)] >= 0) continue;
+    if (left_out.contains(id)) continue;
     if (!bytes) {
       words.emplace(piece, id);
     } else if (auto raw = byte_level_to_bytes(piece)) {
@@ -145,7 +145,20 @@ NameMap<int32_t> read_words(const Impl& impl, bool bytes) {
   return words;
 }
 
-Bpe read_bpe(Impl& impl, const JsonObject& model, bool bytes) {
+/// The pieces that are special tokens, which texts of users must not become; but for a byte, which
+/// has no other spelling.
+std::set<int32_t> special_pieces(const Impl& impl, bool bytes) {
+  std::set<int32_t> out;
+  for (const SpecialToken& token : impl.specials) {
+    const auto piece = impl.piece_ids.find(token.text);
+    if (piece == impl.piece_ids.end() || piece->second != token.id) continue;
+    const auto raw = bytes ? byte_level_to_bytes(token.text) : std::nullopt;
+    if (!raw || raw->size() > 1) out.insert(token.id);
+  }
+  return out;
+}
+
+BpeOptions read_options(Impl& impl, const JsonObject& model, bool bytes) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     UM_CHECK(model.string_or(key, "").empty(), "{}: {} is not supported", model.where(), key);
   }
@@ -160,22 +173,65 @@ Bpe read_bpe(Impl& impl, const JsonObject& model, bool bytes) {
     const auto found = impl.piece_ids.find(fmt::format("<0x{:02X}>", byte));
     impl.byte_ids[byte] = found == impl.piece_ids.end() ? -1 : found->second;
   }
-  return Bpe(read_words(impl, bytes), read_merges(impl, model), impl.byte_ids, options);
+  return options;
 }
 
-void read_surfaces(Impl& impl, const Decoder& decoder) {
+struct Models {
+  Bpe user;  // makes no special token of any text
+  std::optional<Bpe>
+      whole;  // does where one is a piece of the model, too; none if none is in reach
+};
+
+Models read_models(Impl& impl, const JsonObject& model, bool bytes) {
+  const BpeOptions options = read_options(impl, model, bytes);
+  const std::set<int32_t> special = special_pieces(impl, bytes);
+  const std::vector<Bpe::Merge> merges = read_merges(impl, model);
+  std::vector<Bpe::Merge> plain;
+  for (const Bpe::Merge& merge : merges)
+    if (!special.contains(merge.result)) plain.push_back(merge);
+  const bool reached =
+      plain.size() < merges.size() || std::any_of(special.begin(), special.end(), [&](int32_t id) {
+        const std::string& piece = impl.pieces[static_cast<size_t>(id)];
+        return options.ignore_merges || last_character(piece).size() == piece.size();
+      });
+  Models out{Bpe(read_words(impl, bytes, special), plain, impl.byte_ids, options), std::nullopt};
+  if (reached) out.whole.emplace(read_words(impl, bytes, {}), merges, impl.byte_ids, options);
+  return out;
+}
+
+/// What each token is shown as. Added tokens are decoded as others are, but for ByteLevel where
+/// they are no pieces of the model.
+void read_surfaces(Impl& impl, const Decoder& decoder, const std::vector<AddedToken>& added) {
+  std::vector<const AddedToken*> added_of(impl.pieces.size());
+  for (const AddedToken& token : added) added_of[static_cast<size_t>(token.id)] = &token;
   PcreScratch scratch;
   const auto add = [](size_t sum, const std::string& piece) { return sum + piece.size(); };
-  TextRoom room("decoder", std::accumulate(impl.pieces.begin(), impl.pieces.end(), size_t{0}, add));
+  const size_t bytes = std::accumulate(impl.pieces.begin(), impl.pieces.end(), size_t{0}, add);
+  TextRoom room("decoder", bytes), first_room("decoder", bytes);
+  impl.shown.resize(impl.specials.size());
+  if (decoder.first_differs()) impl.first_surfaces.resize(impl.pieces.size());
   for (size_t id = 0; id < impl.pieces.size(); ++id) {
-    const bool silent = impl.special_of[id] >= 0 || !impl.surfaces[id].empty();
-    if (!silent && !impl.pieces[id].empty())
-      impl.surfaces[id] = decoder.surface(impl.pieces[id], scratch, room);
-    else if (decoder.joins() && !impl.surfaces[id].empty())  // an added token
-      impl.surfaces[id].insert(0, 1, ' ');
+    if (impl.pieces[id].empty()) continue;
+    const AddedToken* token = added_of[id];
+    const std::string& text = token == nullptr ? impl.pieces[id] : token->normal;
+    const bool letters = token != nullptr && !impl.piece_ids.contains(token->text);
+    const int32_t special = impl.special_of[id];
+    (special < 0 ? impl.surfaces[id] : impl.shown[static_cast<size_t>(special)]) =
+        decoder.surface(text, {.letters = letters}, scratch, room);
+    if (decoder.first_differs())
+      impl.first_surfaces[id] =
+          decoder.surface(text, {.letters = letters, .first = true}, scratch, first_room);
   }
-  impl.joins = decoder.joins();
-  impl.strip_first_space = decoder.strips_first_space();
+  impl.front_spaces = decoder.front_spaces();
+}
+
+/// What the normaliser leaves of added tokens.
+void normalize_added(const Normalizer& normalizer, std::vector<AddedToken>& added) {
+  PcreScratch scratch;
+  const auto add = [](size_t sum, const AddedToken& token) { return sum + token.text.size(); };
+  TextRoom room("normalizer", std::accumulate(added.begin(), added.end(), size_t{0}, add));
+  for (AddedToken& token : added)
+    token.normal = token.normalized ? normalizer.apply(token.text, scratch, room) : token.text;
 }
 
 /// Registers the added tokens, the `own` ones of tokenizer.json and those of the config; returns
@@ -199,10 +255,9 @@ std::vector<AddedToken> place_added(Impl& impl, const std::vector<AddedToken>& a
       impl.special_of.resize(id + 1, -1);
     }
     impl.pieces[id] = token.text;
-    impl.piece_ids.emplace(token.text, token.id);
+    impl.literal_ids.emplace(token.text, token.id);
   }
   impl.surfaces.resize(impl.pieces.size());
-  for (const AddedToken& token : literal) impl.surfaces[static_cast<size_t>(token.id)] = token.text;
   return literal;
 }
 
@@ -243,6 +298,10 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
   UM_CHECK(impl->config.is_object(), "{}: not a JSON object", config_name);
   impl->prefix_space = false;
   read_vocabulary(*impl, fields);
+  const auto part = [&](const char* key) {
+    const Json* found = root.find(key);
+    return found == nullptr ? Json() : *found;
+  };
   std::vector<AddedToken> added = read_added_tokens(root);
   const size_t own = added.size();
   check_apart(added, where + ": added_tokens");
@@ -250,27 +309,28 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
       add_config_tokens(*impl, ordered_config(config, config_name), config_name, added);
   if (!warnings.empty())  // so that saved copies give the same ids
     impl->config["added_tokens_decoder"].update(decoder_of(std::span(added).subspan(own)));
+  Normalizer normalizer(part("normalizer"), where + ": normalizer");
+  normalize_added(normalizer, added);
   const std::vector<AddedToken> literal = place_added(*impl, added, where, config_name);
   if (const std::string unk = fields.string_or("unk_token", ""); !unk.empty()) {
     impl->unk = find_piece(*impl, unk);
     UM_CHECK(impl->unk >= 0, "{}: unk_token {} is not in the vocabulary", where, quote(unk));
   }
-  const auto part = [&](const char* key) {
-    const Json* found = root.find(key);
-    return found == nullptr ? Json() : *found;
-  };
   PreTokenizer pre(part("pre_tokenizer"), where + ": pre_tokenizer");
   const bool bytes = pre.byte_level();
-  read_surfaces(*impl, Decoder(part("decoder"), where + ": decoder"));
-  Bpe bpe = read_bpe(*impl, fields, bytes);
+  read_surfaces(*impl, Decoder(part("decoder"), where + ": decoder"), added);
+  Models models = read_models(*impl, fields, bytes);
   impl->pipeline =
-      std::make_unique<Pipeline>(Normalizer(part("normalizer"), where + ": normalizer"),
-                                 std::move(pre), std::move(bpe), added, literal);
+      std::make_unique<Pipeline>(std::move(normalizer), std::move(pre), std::move(models.user),
+                                 std::move(models.whole), added, literal);
   read_roles(*impl,
              read_post_processor(part("post_processor"), where + ": post_processor",
                                  std::ssize(impl->pieces)),
              roles, config_name);
-  measure_tokens(*impl, impl->pipeline->shrinks());
+  const bool strips = std::any_of(literal.begin(), literal.end(), [](const AddedToken& token) {
+    return token.lstrip || token.rstrip;
+  });
+  measure_tokens(*impl, strips || impl->pipeline->shrinks());
   return Tokenizer(std::move(impl)).with_warnings(std::move(warnings));
 }
 
