@@ -85,7 +85,8 @@ bool Loader::open_chunk() {
     s = furthest_behind();
   }
   Source& source = sources_[s];
-  const uint64_t key = options_.one_pass ? kOnePassKey : mix64(mix64(options_.seed) + s) + source.epoch;
+  const uint64_t key =
+      options_.one_pass ? kOnePassKey : mix64(mix64(options_.seed) + s) + source.epoch;
   current_ = {true, s, Permutation(source.chunks(), key)(source.cursor), 0};
   if (++source.cursor == source.chunks()) {
     source.cursor = 0;

@@ -264,9 +264,7 @@ std::unique_ptr<Constraint> ConstraintFactory::json_form(const JsonForm& form) {
     for (const JsonForm::Value& value : piece.values) {
       for (const std::string* text : {&value.before, &value.schema, &value.after, &value.name})
         add(*text);
-      key += fmt::format(" {}{}{}", value.required ? 'r' : 'o', value.plain ? 'p' : 'j',
-                         value.choices.size());
-      for (const std::string& choice : value.choices) add(choice);
+      key += fmt::format(" {}{}{}", value.required, static_cast<int>(value.texts), value.constants);
     }
   }
   return make(std::move(key), [&] { return form_grammar(form); });

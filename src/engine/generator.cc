@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "core/json.h"
-#include "core/paths.h"
 #include "engine/text_stream.h"
+#include "models/model_texts.h"
 
 namespace um {
 namespace {
@@ -109,11 +109,9 @@ Generation generate(Engine& engine, const Tokenizer* tokenizer, const std::vecto
   return sink->result();
 }
 
-std::optional<SamplingOptions> sampling_defaults(const std::filesystem::path& directory) {
-  const auto path = directory / "generation_config.json";
-  if (!path_exists(path)) return std::nullopt;
-  const Json json = read_json_file(path);
-  const JsonObject object(json, path.string());
+std::optional<SamplingOptions> sampling_defaults(const std::filesystem::path& model) {
+  const Json json = generation_config_of(model);
+  const JsonObject object(json, (model / "generation_config.json").string());
   if (!object.boolean_or("do_sample", false)) return std::nullopt;
   SamplingOptions sampling;
   sampling.temperature = object.number_or("temperature", 1.0, 0, 1000);

@@ -46,7 +46,8 @@ Generation generate(Engine& engine, const Tokenizer* tokenizer, const std::vecto
                     const GenerateOptions& options, const TokenCallback& on_token = {},
                     const std::function<void()>& on_accepted = {});
 
-/// How a checkpoint's generation_config.json asks to sample; nothing if it does not say.
-std::optional<SamplingOptions> sampling_defaults(const std::filesystem::path& directory);
+/// How a model's generation_config.json, or its GGUF file, asks to sample; nothing if it does not
+/// say.
+std::optional<SamplingOptions> sampling_defaults(const std::filesystem::path& model);
 
 }  // namespace um

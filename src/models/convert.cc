@@ -244,7 +244,7 @@ Vocabulary Conversion::vocabulary_for(const Tokenizer& tokenizer, int64_t rows) 
   for (size_t i = 0; i < kGgufEnds; ++i) *places[i] = i < ends.size() ? ends[i] : -1;
   const ChatSources chat = find_chat_sources(from_);
   v.chat_template = chat.main;
-  v.tool_template = chat.tools;
+  v.named_templates = chat.named;
   return v;
 }
 
@@ -255,6 +255,7 @@ void Conversion::write_gguf_file(const std::function<void(uint64_t)>& done) cons
   for (GgufEntry& entry : vocabulary_entries(vocabulary_for(tokenizer, rows)))
     metadata.push_back(std::move(entry));
   metadata.push_back({kTextEndsKey, stated_ends(tokenizer)});
+  for (GgufEntry& entry : sampling_entries(from_)) metadata.push_back(std::move(entry));
   if (!stops_.empty()) metadata.push_back({kStopsKey, stops_});
   std::map<std::string_view, const GgufOutput*> by_name;
   std::vector<GgufTensorSpec> specs;

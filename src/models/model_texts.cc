@@ -2,14 +2,17 @@
 #include "models/model_texts.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/gguf.h"
 #include "core/json.h"
 #include "core/paths.h"
 #include "models/config.h"
 #include "models/config_fields.h"
 #include "models/gguf_model.h"
+#include "text/chat_template.h"
 #include "text/probe_work.h"
 #include "text/tokenizer_hash.h"
 #include "text/tokenizer_impl.h"
@@ -21,6 +24,16 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kGenerationConfig = "generation_config.json";
+
+/// What generation_config.json and GGUF call the settings of sampling that both know.
+struct SamplingKey {
+  const char *name, *gguf;
+};
+constexpr SamplingKey kSamplingKeys[] = {{"temperature", "general.sampling.temp"},
+                                         {"top_k", "general.sampling.top_k"},
+                                         {"top_p", "general.sampling.top_p"},
+                                         {"min_p", "general.sampling.min_p"},
+                                         {"repetition_penalty", "general.sampling.penalty_repeat"}};
 
 template <class Id>
 void add_id(std::vector<Id>& ids, int64_t id, int64_t vocab) {
@@ -144,6 +157,37 @@ void add_token_ids(Json& config, const Tokenizer& tokenizer) {
   add_ends(config, "config.json", {tokenizer.eos_id()}, vocab);
 }
 
+Json generation_config_of(const fs::path& path) {
+  if (!is_gguf(path)) {
+    const fs::path file = path / kGenerationConfig;
+    return path_exists(file) ? read_json_file(file) : Json::object();
+  }
+  Json config = Json::object();
+  const Gguf file(path);
+  for (const auto& [name, key] : kSamplingKeys)
+    if (const auto value = file.number(key))
+      config[name] = Json::parse(fmt::format("{}", static_cast<float>(*value)));  // 0.8, no more
+  if (!config.empty()) config["do_sample"] = true;
+  return config;
+}
+
+std::vector<GgufEntry> sampling_entries(const fs::path& path) {
+  const Json config = generation_config_of(path);
+  const JsonObject object(config, (path / kGenerationConfig).string());
+  std::vector<GgufEntry> entries;
+  if (!object.boolean_or("do_sample", false)) return entries;
+  for (const auto& [name, key] : kSamplingKeys) {
+    if (!object.has(name)) continue;
+    constexpr double kMost = std::numeric_limits<int32_t>::max();
+    const double value = object.number_or(name, 0, 0, kMost);
+    if (name == std::string_view("top_k"))
+      entries.push_back({key, static_cast<int32_t>(value)});
+    else
+      entries.push_back({key, static_cast<float>(value)});
+  }
+  return entries;
+}
+
 void write_generation_config(const fs::path& directory, const Json& config,
                              const std::vector<std::string>& stops) {
   const fs::path file = directory / kGenerationConfig;
@@ -167,7 +211,14 @@ void require_tokenizer_of(const fs::path& model, const std::string& hash, const 
 void copy_model_texts(const fs::path& from, const fs::path& to) {
   if (is_gguf(from)) {
     if (has_tokenizer(from)) Tokenizer::load(from).save(to);
+    if (const Json config = generation_config_of(from); !config.empty())
+      write_file_atomic(to / kGenerationConfig, config.dump(2) + "\n");
     return;
+  }
+  if (const auto files = named_template_files(from); !files.empty()) {
+    make_directories(to / files[0].parent_path().filename());
+    for (const fs::path& file : files)
+      copy_whole_file(file, to / file.parent_path().filename() / file.filename());
   }
   for (const char* name :
        {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/gguf_write.h"
 #include "nn/config.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -64,6 +65,12 @@ void require_tokenizer_of(const std::filesystem::path& model, const std::string&
 /// The remedy where the model `data` is to have its tokens drafted by another.
 inline constexpr std::string_view kSameTokenizer =
     "a draft model has to have the tokenizer of the model it drafts for";
+
+/// generation_config.json of a model, an empty object where there is none; of a GGUF file what
+/// general.sampling.* says. Throws Error for a damaged one.
+nlohmann::json generation_config_of(const std::filesystem::path& path);
+/// How such a config asks to sample, as GGUF has it.
+std::vector<GgufEntry> sampling_entries(const std::filesystem::path& path);
 
 /// Copies the files of the model or corpus `from` that are not weights and not config.json:
 /// tokenizer, chat template, generation_config.json. Those of a GGUF file are made from its

@@ -165,9 +165,11 @@ std::vector<CallForm> literal_forms() {
                             "=", ", ", "");
   python.list = true;
   python.between = ", ";
-  return {python,
-          literal(each(named("gemma-4", "<|tool_call>", "<tool_call|>", "call:", "{", "}"), ""),
-                  ":", ",", "<|\"|>")};
+  CallForm gemma =
+      literal(each(named("gemma-4", "<|tool_call>", "<tool_call|>", "call:", "{", "}"), ""), ":",
+              ",", "<|\"|>");
+  gemma.sorted = true;
+  return {python, gemma};
 }
 
 std::vector<CallForm> all_forms() {

@@ -47,6 +47,7 @@ struct CallForm {
   bool cdata = false;               ///< a text may stand in <![CDATA[ ]]>
   std::string item = {};   ///< kTagged: values in values stand between marks, too; of list elements
   std::string quote = {};  ///< kLiteral: around texts as they are, in place of quotes
+  bool sorted = false;     ///< kLiteral: arguments are in the order of Jinja's dictsort
   /// The marks that are tokens, once for_tokenizer() has found them: mark i is mark_text(i).
   struct Mark {
     int32_t id;

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/ordered_json.h"
 #include "server/argument_types.h"
+#include "text/unicode.h"
 
 namespace um {
 namespace {
@@ -52,17 +53,29 @@ JsonForm::Value value_of(const CallForm& form, const std::string& key, const Ord
                          const OrderedJson& parameters, const ArgumentTypes& types) {
   JsonForm::Value value;
   const bool literal = form.kind == Kind::kLiteral;
-  value.plain = types.may_be_text(key) && !(literal && form.quote.empty());
-  const bool own = value.plain && !form.text_key_close.empty();
+  const bool plain = types.may_be_text(key) && !(literal && form.quote.empty());
+  const bool own = plain && !form.text_key_close.empty();  // texts are marked apart
   value.before = form.key_open + key + (own ? form.text_key_close : form.key_close);
   value.after = literal ? "" : form.close_of(key);
-  if (literal && value.plain) value.before += form.quote, value.after = form.quote;
-  if (!value.plain) value.schema = parameter_schema(schema, parameters);
-  if (!value.plain || !schema.is_object() || !schema.contains("enum")) return value;
-  for (const auto& choice : schema["enum"])
-    value.choices.push_back(choice.is_string() ? choice.get<std::string>() : choice.dump());
-  std::erase(value.choices, std::string());
+  if (literal && plain) value.before += form.quote, value.after = form.quote;
+  if (plain) value.texts = own || literal ? JsonForm::Value::kOnlyPlain : JsonForm::Value::kPlain;
+  value.constants = value.texts != JsonForm::Value::kOnlyPlain;
+  value.schema = parameter_schema(schema, parameters);
   return value;
+}
+
+/// Sorts properties by their names without regard to case, also those of properties.
+void sort_properties(OrderedJson& schema) {
+  if (!schema.is_structured()) return;
+  for (auto& [key, value] : schema.items()) {
+    sort_properties(value);
+    if (key != "properties" || !value.is_object()) continue;
+    std::vector<std::pair<std::string, OrderedJson>> sorted;
+    for (auto& [name, property] : value.items()) sorted.emplace_back(name, std::move(property));
+    std::ranges::stable_sort(sorted, {}, [](const auto& one) { return lower_case(one.first); });
+    value = OrderedJson::object();
+    for (auto& [name, property] : sorted) value[name] = std::move(property);
+  }
 }
 
 Piece tagged_piece(const CallForm& form, const Tool& tool) {
@@ -70,8 +83,9 @@ Piece tagged_piece(const CallForm& form, const Tool& tool) {
               .after = form.end,
               .many_values = true,
               .separator = form.kind == Kind::kLiteral ? form.value_close : ""};
-  const auto parameters = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
+  auto parameters = parse_ordered_json(tool.parameters, "parameters of " + quote(tool.name));
   if (!parameters.is_object() || !parameters.contains("properties")) return piece;
+  if (form.sorted) sort_properties(parameters);
   if (!parameters["properties"].is_object()) return piece;
   const OrderedJson required = parameters.value("required", OrderedJson::array());
   const ArgumentTypes types(tool.parameters);

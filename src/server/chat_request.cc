@@ -76,8 +76,7 @@ void read_sides(const Json& json, const std::string& where, std::string& text) {
   if (!refusal.empty()) text += (text.empty() ? "" : "\n") + refusal;
   if (field_of(json, "function_call") != nullptr)
     bad_field(where + ".function_call", "not supported: use \"tool_calls\"");
-  if (field_of(json, "audio") != nullptr)
-    bad_field(where + ".audio", "this model reads text only");
+  if (field_of(json, "audio") != nullptr) bad_field(where + ".audio", "this model reads text only");
 }
 
 Message parse_message(const Json& json, const std::string& where) {

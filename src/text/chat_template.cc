@@ -14,6 +14,7 @@
 #include "text/jinja_strings.h"
 #include "text/probe_work.h"
 #include "text/utf8.h"
+#include "text/vocabulary.h"
 
 namespace um {
 namespace {
@@ -21,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxTemplateBytes = 1u << 20, kMaxConfigBytes = 64u << 20;
-constexpr size_t kMaxKwargs = 64;
+constexpr size_t kMaxKwargs = 64, kMaxNamed = 64;
 constexpr uint64_t kProbeWork = 1u << 22;  // of one rendering that finds out what a template does
 
 /// `chat_template`: a template, or a list of them by name.
@@ -38,7 +39,7 @@ void read_sources(const Json& value, ChatSources& sources) {
     const JsonObject named(entry, where + ": chat_template");
     const std::string name = named.string("name");
     if (name == "default" || sources.main.empty()) sources.main = named.string("template");
-    if (name == "tool_use") sources.tools = named.string("template");
+    if (name != "default") sources.named[name] = named.string("template");
   }
 }
 
@@ -270,19 +271,32 @@ std::map<std::string, std::string> named_tokens(const Tokenizer& tokenizer) {
 
 }  // namespace
 
+std::vector<fs::path> named_template_files(const fs::path& directory) {
+  std::vector<fs::path> files;
+  const fs::path folder = directory / "additional_chat_templates";
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+    if (entry.path().extension() == ".jinja") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  if (files.size() > kMaxNamed) files.resize(kMaxNamed);
+  return files;
+}
+
 ChatSources find_chat_sources(const fs::path& path) {
   ChatSources found;
   found.where = path.string();
   if (!fs::is_directory(path)) {
     if (path.extension() != ".gguf") return found;
     const Gguf file(path);
-    found.main = file.string("tokenizer.chat_template").value_or("");
-    found.tools = file.string("tokenizer.chat_template.tool_use").value_or("");
+    found.main = file.string(kTemplateKey).value_or("");
+    found.named = named_templates(file);
     return found;
   }
   found.where = (path / "chat_template.jinja").string();
   if (path_exists(found.where)) {
     found.main = repair_utf8(read_file(found.where, kMaxTemplateBytes));
+    for (const fs::path& file : named_template_files(path))
+      found.named[file.stem().string()] = repair_utf8(read_file(file, kMaxTemplateBytes));
     return found;
   }
   found.where = (path / "tokenizer_config.json").string();
@@ -298,10 +312,10 @@ ChatTemplate ChatTemplate::load(const fs::path& path, const Tokenizer& tokenizer
   ChatSources sources{std::string(given), {}, path.string() + " (chat template)"};
   if (given.empty()) sources = find_chat_sources(path);
   ChatTemplate out = from_source(std::move(sources.main), sources.where, tokenizer);
-  if (sources.tools.empty() || !out.fault_.empty()) return out;
+  const std::string tools = sources.named["tool_use"];
+  if (tools.empty() || !out.fault_.empty()) return out;
   try {
-    out.tools_ =
-        std::make_shared<const JinjaTemplate>(sources.tools, sources.where + " (tool_use)");
+    out.tools_ = std::make_shared<const JinjaTemplate>(tools, sources.where + " (tool_use)");
   } catch (const Error& error) {
     out.fault_ = error.what();
   }

@@ -38,15 +38,19 @@ struct TemplateInput {
 /// A model's own templates as texts, empty where it has none.
 struct ChatSources {
   std::string main;
-  std::string tools;  ///< of its own for conversations with tools
-  std::string where;  ///< the file they are in
+  /// Others by their names; "tool_use" is for conversations with tools.
+  std::map<std::string, std::string> named;
+  std::string where;  ///< the file that the main one is in
 };
 
-/// Those of the model at `path`: of a directory chat_template.jinja, else chat_template in
-/// tokenizer_config.json (a text, or texts called "default" and "tool_use"); of a GGUF file
-/// tokenizer.chat_template and tokenizer.chat_template.tool_use. Throws Error for files that cannot
-/// be read.
+/// Those of the model at `path`: of a directory chat_template.jinja and the files in
+/// additional_chat_templates/, else chat_template in tokenizer_config.json (a text, or texts by
+/// name, of which "default" is the main one); of a GGUF file tokenizer.chat_template and
+/// tokenizer.chat_template.NAME. Throws Error for files that cannot be read.
 ChatSources find_chat_sources(const std::filesystem::path& path);
+
+/// The files of templates beside chat_template.jinja, where transformers saves them.
+std::vector<std::filesystem::path> named_template_files(const std::filesystem::path& directory);
 
 class ChatTemplate {
  public:

@@ -127,9 +127,10 @@ Json tokenizer_config(const Vocabulary& v) {
   if (v.add_bos) config["add_bos_token"] = *v.add_bos;
   if (v.add_eos) config["add_eos_token"] = *v.add_eos;
   if (!v.chat_template.empty()) config["chat_template"] = v.chat_template;
-  if (!v.tool_template.empty())
-    config["chat_template"] = {{{"name", "default"}, {"template", v.chat_template}},
-                               {{"name", "tool_use"}, {"template", v.tool_template}}};
+  if (v.named_templates.empty()) return config;
+  config["chat_template"] = Json::array({{{"name", "default"}, {"template", v.chat_template}}});
+  for (const auto& [name, source] : v.named_templates)
+    config["chat_template"].push_back({{"name", name}, {"template", source}});
   return config;
 }
 
@@ -196,6 +197,17 @@ int32_t id_of(const Gguf& file, const char* key) {
 
 }  // namespace
 
+std::map<std::string, std::string> named_templates(const Gguf& file) {
+  std::map<std::string, std::string> named;
+  const auto add = [&](std::string_view name) {
+    const auto source = file.string(fmt::format("{}.{}", kTemplateKey, name));
+    if (source) named.emplace(name, *source);
+  };
+  for (const std::string_view name : file.strings(kTemplateNamesKey)) add(name);
+  add("tool_use");  // older writers did not list it
+  return named;
+}
+
 Vocabulary read_vocabulary(const Gguf& file) {
   Vocabulary v;
   const auto text = [&](const char* key) { return repair_utf8(file.string(key).value_or("")); };
@@ -225,8 +237,8 @@ Vocabulary read_vocabulary(const Gguf& file) {
   v.add_space_prefix = file.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
   v.remove_extra_whitespaces =
       file.boolean("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
-  v.chat_template = text("tokenizer.chat_template");
-  v.tool_template = text("tokenizer.chat_template.tool_use");
+  v.chat_template = text(kTemplateKey);
+  v.named_templates = named_templates(file);
   v.json = text("tokenizer.huggingface.json");
   v.config = text("tokenizer.ultramoe.config");
   return v;

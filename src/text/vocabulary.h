@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ namespace um {
 /// The key of ours that lists the ends of texts; without it, in files of others, each end that GGUF
 /// has a key for ends texts.
 inline constexpr const char* kTextEndsKey = "ultramoe.eos_token_ids";
+/// The main chat template; behind a point and a name others, whose names the second key lists.
+inline constexpr const char* kTemplateKey = "tokenizer.chat_template";
+inline constexpr const char* kTemplateNamesKey = "tokenizer.chat_templates";
 
 /// The fields of Vocabulary::config.
 inline constexpr const char* kCarriedFields[] = {"tokenizer_class", "legacy", "add_prefix_space",
@@ -33,15 +37,19 @@ struct Vocabulary {
   int32_t bos = -1, eos = -1, unk = -1, pad = -1;
   int32_t eot = -1, eom = -1;  // further ends; only written
   std::optional<bool> add_bos, add_eos;
-  bool add_space_prefix = true;              // for "llama"
-  bool remove_extra_whitespaces = false;     // for "llama"
-  std::string chat_template, tool_template;  ///< the second for conversations with tools
+  bool add_space_prefix = true;           // for "llama"
+  bool remove_extra_whitespaces = false;  // for "llama"
+  std::string chat_template;
+  std::map<std::string, std::string> named_templates;  // others, by name
   std::string json;  // `tokenizer.huggingface.json`: the whole tokenizer.json, where it is carried
   /// `tokenizer.ultramoe.config`: the fields of tokenizer_config.json that say where prefix spaces
   /// go and what added tokens take of the blanks beside them, which the other keys cannot; for
   /// "llama", empty in files that are not ours.
   std::string config;
 };
+
+/// The chat templates of a GGUF file that have a name.
+std::map<std::string, std::string> named_templates(const Gguf& file);
 
 /// Reads the vocabulary of a GGUF file. Throws Error naming the key if there is none.
 Vocabulary read_vocabulary(const Gguf& file);

@@ -90,6 +90,15 @@ void read_json(const Tokenizer::Impl& impl, Vocabulary& v) {
                            : merge.at(0).get<std::string>() + " " + merge.at(1).get<std::string>());
 }
 
+/// A template's name as part of a key: ASCII letters, digits and underscores.
+std::string key_part(std::string name) {
+  constexpr std::string_view kKept =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+  for (char& c : name)
+    if (kKept.find(c) == std::string_view::npos) c = '_';
+  return name;
+}
+
 }  // namespace
 
 Vocabulary vocabulary_of(const Tokenizer& tokenizer, int64_t size) {
@@ -135,9 +144,13 @@ std::vector<GgufEntry> vocabulary_entries(const Vocabulary& v) {
   role("tokenizer.ggml.padding_token_id", v.pad);
   out.push_back({"tokenizer.ggml.add_bos_token", v.add_bos.value_or(false)});
   out.push_back({"tokenizer.ggml.add_eos_token", v.add_eos.value_or(false)});
-  if (!v.chat_template.empty()) out.push_back({"tokenizer.chat_template", v.chat_template});
-  if (!v.tool_template.empty())
-    out.push_back({"tokenizer.chat_template.tool_use", v.tool_template});
+  if (!v.chat_template.empty()) out.push_back({kTemplateKey, v.chat_template});
+  std::vector<std::string> names;
+  for (const auto& [name, source] : v.named_templates) {
+    names.push_back(key_part(name));
+    out.push_back({fmt::format("{}.{}", kTemplateKey, names.back()), source});
+  }
+  if (!names.empty()) out.push_back({kTemplateNamesKey, std::move(names)});
   return out;
 }
 

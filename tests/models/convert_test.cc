@@ -7,6 +7,7 @@
 
 #include <bit>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -396,26 +397,51 @@ TEST_F(ConvertTest, MatricesOfTwoFormatsSlow) {
 
 TEST_F(ConvertTest, ChatTemplatesTravel) {
   const fs::path hf = save("tiny-embedded", DType::bf16), file = base_ / "a.gguf";
-  const auto travels = [&](const std::string& main, const std::string& tools) {
-    const ChatSources before = find_chat_sources(hf);
-    EXPECT_EQ(before.main, main);
-    EXPECT_EQ(before.tools, tools);
+  const auto travels = [&](const std::string& main,
+                           const std::map<std::string, std::string>& named) {
     fs::remove(file);
-    fs::remove_all(base_ / "back");
+    for (const char* name : {"back", "copy"}) fs::remove_all(base_ / name);
     convert(hf, file);
     convert(file, base_ / "back");
-    for (const fs::path& path : {file, base_ / "back"}) {
-      EXPECT_EQ(find_chat_sources(path).main, main);
-      EXPECT_EQ(find_chat_sources(path).tools, tools);
+    convert(hf, base_ / "copy");
+    for (const fs::path& path : {hf, file, base_ / "back", base_ / "copy"}) {
+      EXPECT_EQ(find_chat_sources(path).main, main) << path;
+      EXPECT_EQ(find_chat_sources(path).named, named) << path;
     }
   };
   Json config = read_json_file(hf / "tokenizer_config.json");
   config["chat_template"] = {{{"name", "default"}, {"template", "one"}},
+                             {{"name", "rag"}, {"template", "of texts"}},
                              {{"name", "tool_use"}, {"template", "two"}}};
   write_file_atomic(hf / "tokenizer_config.json", to_text(config));
-  travels("one", "two");
+  travels("one", {{"rag", "of texts"}, {"tool_use", "two"}});
   write_file_atomic(hf / "chat_template.jinja", "three");
-  travels("three", "");
+  travels("three", {});
+  fs::create_directories(hf / "additional_chat_templates");
+  write_file_atomic(hf / "additional_chat_templates" / "tool_use.jinja", "four");
+  travels("three", {{"tool_use", "four"}});
+}
+
+TEST_F(ConvertTest, SamplingTravels) {
+  const fs::path hf = save("tiny-embedded", DType::bf16), file = base_ / "a.gguf";
+  const auto travels = [&](const Json& wanted) {
+    fs::remove(file);
+    fs::remove_all(base_ / "back");
+    convert(hf, file);
+    convert(file, base_ / "back");
+    for (const fs::path& path : {hf, file, base_ / "back"}) {
+      const Json config = generation_config_of(path);
+      for (const auto& [name, value] : wanted.items())
+        EXPECT_EQ(config.value(name, Json()), value) << path << name;
+    }
+  };
+  travels({{"do_sample", nullptr}, {"temperature", nullptr}, {"top_k", nullptr}});
+  Json config = generation_config_of(hf);
+  const Json asked = {{"do_sample", true}, {"temperature", 0.7}, {"top_p", 0.8},
+                      {"top_k", 20},       {"min_p", 0.05},      {"repetition_penalty", 1.1}};
+  config.merge_patch(asked);
+  write_file_atomic(hf / "generation_config.json", config.dump());
+  travels(asked);
 }
 
 /// Where texts end and where turns end in chats is the same before and after, in both directions.

@@ -652,6 +652,69 @@ TEST(CallForms, EveryRequestHasItsOwnConstraint) {
   }
 }
 
+TEST(CallForms, TextsWithoutQuotesMeetTheirSchema) {
+  struct Case {
+    const char* schema;
+    std::vector<const char*> right, wrong;
+  };
+  const std::vector<Case> cases = {
+      {R"({"type":"string"})", {"", "x\ny", "{"}, {}},
+      {R"({"const":"a"})", {"a"}, {"", "b", "aa"}},
+      {R"({"enum":["","a b"]})", {"", "a b"}, {"a"}},
+      {R"({"anyOf":[{"const":"aa"},{"const":"bb"}]})", {"aa", "bb"}, {"ab", ""}},
+      {R"({"$ref":"#/$defs/E"})", {"x", "z"}, {"y", ""}},
+      {R"({"allOf":[{"$ref":"#/$defs/E"}],"not":{"const":"z"}})", {"x"}, {"z"}},
+      {R"({"type":"string","pattern":"^[0-9]+$"})", {"12"}, {"1a", ""}},
+      {R"({"type":"string","minLength":2,"maxLength":3})", {"ab", "a\nb"}, {"a", "abcd"}},
+      {R"({"type":"string","format":"date"})", {"2026-11-30"}, {"2026-11-31", "today"}},
+  };
+  const std::vector<Case> others = {
+      {R"({"anyOf":[{"$ref":"#/$defs/E"},{"type":"null"}]})", {"x", "null", "None"}, {"y", "true"}},
+      {R"({"type":"boolean"})", {"true", "False"}, {"yes", "None"}},
+      {R"({"enum":["a",7,true]})", {"a", "7", "True"}, {"8", "False"}},
+  };
+  const auto check = [](const char* form_name, const std::vector<Case>& list) {
+    const CallForm& form = call_form_named(form_name);
+    const Model m(form, true);
+    Formats formats(m.tokenizer, m.marks, {m.marks.turn_closes[0]});
+    ChatRequest request;
+    request.tool_choice.kind = ToolChoice::kRequired;
+    for (const auto& [schema, right, wrong] : list) {
+      request.tools = {{"f", "",
+                        R"({"type":"object","properties":{"k":)" + std::string(schema) +
+                            R"(},"required":["k"],"$defs":{"E":{"enum":["x","z"]}}})"}};
+      const auto place = [&](const char* value) {
+        const std::string text = write_calls(form, {{Call{"f", {{"k", value}}}}});
+        return allowed(m, formats.of_chat(request), text + "<|im_end|>");
+      };
+      for (const char* value : right)
+        EXPECT_EQ(place(value), std::string::npos) << form_name << schema << value;
+      for (const char* value : wrong)
+        EXPECT_NE(place(value), std::string::npos) << form_name << schema << value;
+    }
+  };
+  for (const char* name : {"qwen-coder", "glm-4.7", "gemma-4"}) check(name, cases);
+  for (const char* name : {"qwen-coder", "glm-4.7"}) check(name, others);
+}
+
+/// Gemma's template shows tools and writes calls in the order of the names.
+TEST(CallForms, ArgumentsStandInTheOrderOfTheirTemplate) {
+  const CallForm& form = call_form_named("gemma-4");
+  const Model m(form, true);
+  Formats formats(m.tokenizer, m.marks, {m.marks.turn_closes[0]});
+  ChatRequest request;
+  request.tool_choice.kind = ToolChoice::kRequired;
+  request.tools = {{"f", "",
+                    R"({"type":"object","properties":{"b":{"type":"integer"},"A":{"type":"object",)"
+                    R"("properties":{"d":{"type":"integer"},"c":{"type":"integer"}}}}})"}};
+  const auto fits = [&](const OrderedJson& arguments) {
+    const std::string text = write_calls(form, {{Call{"f", arguments}}});
+    return allowed(m, formats.of_chat(request), text + "<|im_end|>") == std::string::npos;
+  };
+  EXPECT_TRUE(fits({{"A", {{"c", 1}, {"d", 2}}}, {"b", 3}}));
+  EXPECT_FALSE(fits({{"b", 3}, {"A", {{"c", 1}, {"d", 2}}}}));
+}
+
 TEST(CallForms, ArgumentsHaveTheTypesOfTheirSchema) {
   const Model m(call_form_named("qwen-coder"), true);
   const auto read = [&](const std::string& schema, const std::string& value) {

@@ -124,20 +124,26 @@ void add_regex(Grammar& grammar, const Regex& regex, State from, State to) {
   for (const auto& alternative : regex.alternatives) writer.add(alternative.node, from, to);
 }
 
+/// The automaton's texts as they are.
+static void add_texts(Grammar& grammar, const TextDfa& dfa, State from, State to) {
+  std::vector<State> states;
+  while (states.size() < dfa.states()) states.push_back(grammar.add_state());
+  grammar.add_empty(from, states[0]);
+  const TextEdges edges = edges_of(dfa);
+  for (size_t i = 0; i < states.size(); ++i) {
+    for (const auto& edge : edges.from[i])
+      grammar.add_characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
+    if (dfa.accepts[i]) grammar.add_empty(states[i], to);
+  }
+}
+
 void add_match(Grammar& grammar, const Regex& regex, std::string_view where, State from, State to) {
   constexpr size_t kMaxStates = 20'000;
   TextSets sets;
   const std::optional<TextDfa> dfa = sets.automaton(sets.match(regex, where), kMaxStates);
   if (!dfa)
     throw UsageError(fmt::format("{}: the pattern needs more than {} states", where, kMaxStates));
-  std::vector<State> states = {from};
-  while (states.size() < dfa->states()) states.push_back(grammar.add_state());
-  const TextEdges edges = edges_of(*dfa);
-  for (size_t i = 0; i < states.size(); ++i) {
-    for (const auto& edge : edges.from[i])
-      grammar.add_characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
-    if (dfa->accepts[i]) grammar.add_empty(states[i], to);
-  }
+  add_texts(grammar, *dfa, from, to);
 }
 
 /// The rule of that name, filled when it is asked for first.
@@ -418,12 +424,37 @@ void JsonRules::any_array(State from, State to) {
   grammar_.add_call(from, rule("array", fill), to);
 }
 
-void JsonRules::text_without(State from, std::string_view stop, State to) {
+namespace {
+
+/// What may stand in a text without quotes.
+const CodeSet& shown_characters() {
   static const CodeSet shown({{'\t', '\n'}, {'\r', '\r'}, {' ', 0x10ffff}});
-  const size_t first = stop.find_first_not_of(" \n"), last = stop.find_last_not_of(" \n");
-  stop = stop.substr(first, last + 1 - first);
-  std::vector<uint32_t> codes;  // a text cannot have a token in it
-  if (stop.find('\xff') == std::string_view::npos) codes = decode_utf8(stop);
+  return shown;
+}
+
+/// The visible part of a mark; nothing of one that has a token in it, which no text can have.
+std::string_view visible(std::string_view mark) {
+  const size_t first = mark.find_first_not_of(" \n"), last = mark.find_last_not_of(" \n");
+  const bool token = mark.find('\xff') != std::string_view::npos;
+  return token || first == std::string_view::npos ? "" : mark.substr(first, last + 1 - first);
+}
+
+}  // namespace
+
+void JsonRules::text_of(State from, const TextDfa& dfa, State to) {
+  add_texts(grammar_, dfa, from, to);
+}
+
+TextSets::Id JsonRules::texts_without(TextSets& sets, std::string_view stop) {
+  const TextSets::Id shown = sets.repeat(sets.characters(shown_characters()), 0, TextSets::kOpen);
+  const std::string_view mark = visible(stop);
+  if (mark.empty()) return shown;
+  const TextSets::Id within = sets.sequence(sets.all(), sets.sequence(sets.text(mark), sets.all()));
+  return sets.both({shown, sets.negation(within)});
+}
+
+void JsonRules::text_without(State from, std::string_view stop, State to) {
+  const std::vector<uint32_t> codes = decode_utf8(visible(stop));
   // State i: the text ends with the first i characters of `stop`.
   std::vector<State> states = {from};
   for (size_t i = 1; i < codes.size(); ++i) states.push_back(grammar_.add_state());
@@ -441,7 +472,7 @@ void JsonRules::text_without(State from, std::string_view stop, State to) {
       if (const size_t after = next(i, code); after < codes.size())
         grammar_.add_characters(states[i], CodeSet({{code, code}}), states[after]);
     }
-    grammar_.add_characters(states[i], shown - CodeSet(apart), states[0]);
+    grammar_.add_characters(states[i], shown_characters() - CodeSet(apart), states[0]);
     grammar_.add_empty(states[i], to);
   }
 }

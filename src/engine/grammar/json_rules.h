@@ -37,6 +37,10 @@ class JsonRules {
 
   /// Any text, without quotes, in which the visible part of `stop` does not stand.
   void text_without(State from, std::string_view stop, State to);
+  /// The same as a set.
+  static TextSets::Id texts_without(TextSets& sets, std::string_view stop);
+  /// The automaton's texts, without quotes.
+  void text_of(State from, const TextDfa& dfa, State to);
 
   void any_value(State from, State to);
   void any_object(State from, State to);

@@ -38,7 +38,7 @@ class FormWriter {
   void piece(State from, const JsonForm::Piece& piece, State to) {
     State at = grammar_.add_state();
     text(from, piece.before, at);
-    if (!piece.many_values) at = value(at, piece.schema, piece.name, piece.object);
+    if (!piece.many_values) at = value(at, piece);
     if (piece.separator.empty())
       for (const JsonForm::Value& each : piece.values) at = value(at, each);
     else
@@ -68,20 +68,26 @@ class FormWriter {
   }
 
   /// Each gives the state behind the value.
-  State value(State from, const std::string& schema, const std::string& name, bool object = false) {
+  State value(State from, const JsonForm::Piece& piece) {
     const State after = grammar_.add_state();
-    if (object)
-      schemas_.object_value(from, schema, name, after);
+    const SchemaWriter::Source source{piece.schema, piece.name};
+    if (piece.object)
+      schemas_.object(from, source, after);
     else
-      schemas_.value(from, schema, name, after);
+      schemas_.value(from, source, after);
     return after;
   }
 
   State value(State from, const JsonForm::Value& value) {
     const State begin = grammar_.add_state(), end = grammar_.add_state();
     text(from, value.before, begin);
-    const State after =
-        value.plain ? plain(begin, value) : this->value(begin, value.schema, value.name);
+    const State after = grammar_.add_state();
+    const SchemaWriter::Source source{value.schema, value.name};
+    const bool json = value.texts == JsonForm::Value::kJson;
+    if (json) schemas_.value(begin, source, after);
+    if (!json) schemas_.plain_texts(begin, source, value.after, after);
+    if (value.texts == JsonForm::Value::kPlain) schemas_.other_values(begin, source, after);
+    if (value.constants) schemas_.constants(begin, source, after);
     text(after, value.after, end);
     if (!value.required) grammar_.add_empty(from, end);
     return end;
@@ -109,15 +115,6 @@ class FormWriter {
     grammar_.add_empty(none, end);
     grammar_.add_empty(some, end);
     return end;
-  }
-
-  State plain(State from, const JsonForm::Value& value) {
-    const State after = grammar_.add_state();
-    if (value.choices.empty())
-      rules_.text_without(from, value.after, after);
-    else
-      grammar_.add_literals(from, value.choices, after);
-    return after;
   }
 
   Grammar& grammar_;

@@ -15,14 +15,15 @@ namespace um {
 /// may stand between the parts of JSON, kFormId for an id of 1 to 64 letters, digits and - _ . :,
 /// and form_mark(i) for a token (see ConstraintFactory).
 struct JsonForm {
-  /// One of several values of a piece. Texts may stand without quotes: `plain`, up to the first
+  /// One of several values of a piece. Texts may stand without quotes and escapes, up to the first
   /// `after`.
   struct Value {
+    enum Texts : uint8_t { kJson, kPlain, kOnlyPlain };  ///< the last: and there are only texts
     std::string before = {}, schema = {}, after = {};
     std::string name = {};
     bool required = true;
-    bool plain = false;
-    std::vector<std::string> choices = {};  ///< of a plain text; none: any text
+    Texts texts = kJson;
+    bool constants = false;  ///< Python's True, False and None are right, too
   };
   struct Piece {
     std::string before = {}, schema = {}, after = {};

@@ -13,14 +13,50 @@ namespace {
 
 constexpr size_t kMaxTextStates = 20'000;
 
+bool is_any_string(const SchemaCell* cell) {
+  return !cell->values && cell->patterns.empty() && cell->excluded.empty() && cell->min == 0 &&
+         cell->max == kNoLimit;
+}
+
 }  // namespace
 
-void SchemaWriter::object_value(State from, std::string_view schema, const std::string& name,
-                                State to) {
-  const Expr all = algebra_.read(schema, name);
-  const Expr objects = algebra_.both(all, algebra_.read(R"({"type": "object"})", name));
-  if (algebra_.is_empty(objects)) refuse_schema(algebra_.path(all), "it allows no object");
+SchemaExpr SchemaWriter::of_types(const Source& schema, const char* types) {
+  return algebra_.both(read(schema),
+                       algebra_.read(fmt::format(R"({{"type": {}}})", types), schema.name));
+}
+
+void SchemaWriter::object(State from, const Source& schema, State to) {
+  const Expr objects = of_types(schema, R"("object")");
+  if (algebra_.is_empty(objects)) refuse_schema(algebra_.path(read(schema)), "it allows no object");
   call(from, objects, to);
+}
+
+std::vector<const SchemaCell*> SchemaWriter::string_cells(Expr expr) {
+  std::vector<const Cell*> list = spoken_cells(expr);
+  std::erase_if(list, [](const Cell* cell) { return cell->kind != Cell::kString; });
+  return list;
+}
+
+void SchemaWriter::plain_texts(State from, const Source& schema, std::string_view stop, State to) {
+  const Expr expr = read(schema);
+  const std::vector<const Cell*> cells = string_cells(expr);
+  if (std::ranges::any_of(cells, is_any_string)) return rules_.text_without(from, stop, to);
+  TextSets& texts = algebra_.texts();
+  const TextSets::Id within = rules_.texts_without(texts, stop);
+  for (const Cell* cell : cells) rules_.text_of(from, automaton(*cell, within, expr), to);
+}
+
+void SchemaWriter::other_values(State from, const Source& schema, State to) {
+  if (std::ranges::any_of(string_cells(read(schema)), is_any_string)) return;
+  const Expr others = of_types(schema, R"(["null", "boolean", "number", "array", "object"])");
+  if (!algebra_.is_empty(others)) call(from, others, to);
+}
+
+void SchemaWriter::constants(State from, const Source& schema, State to) {
+  const Expr expr = read(schema);
+  const std::pair<const char*, Node> all[] = {{"True", true}, {"False", false}, {"None", nullptr}};
+  for (const auto& [text, value] : all)
+    if (algebra_.accepts(expr, value)) grammar_.add_literal(from, text, to);
 }
 
 void SchemaWriter::call(State from, Expr expr, State to) {
@@ -144,18 +180,29 @@ void SchemaWriter::string(const Cell& cell, Expr expr, State from, State to) {
     if (algebra_.pattern(id).regex.plain) return pattern(id, from, to);
   }
   const TextSets::Id set = algebra_.text_set(cell);
-  if (!rule_of_text_.contains(set)) add_text(set, automaton(cell), expr);
+  if (!rule_of_text_.contains(set)) add_text(set, automaton(cell, algebra_.texts().all(), expr));
   grammar_.add_call(from, rule_of_text_.at(set), to);
 }
 
-/// Where its patterns and a long maxLength together take too many states, only shorter texts.
-std::optional<TextDfa> SchemaWriter::automaton(const Cell& cell) {
+/// The cell's strings that are in a set, too. Where patterns and a long maxLength together take too
+/// many states, only shorter texts.
+TextDfa SchemaWriter::automaton(const Cell& cell, TextSets::Id within, Expr expr) {
+  std::optional<TextDfa> dfa = find_automaton(cell, within);
+  if (!dfa) too_many_states(expr);
+  return *std::move(dfa);
+}
+
+std::optional<TextDfa> SchemaWriter::find_automaton(const Cell& cell, TextSets::Id within) {
   constexpr int64_t kShorter = 64;
   constexpr size_t kShorterStates = 8'000;
   TextSets& texts = algebra_.texts();
+  const auto made_of = [&](const Cell& one) {
+    return texts.automaton(texts.both({algebra_.text_set(one), within}), kMaxTextStates);
+  };
+  if (cell.values) return made_of(cell);
   Cell shorter = cell, any = cell;
   any.min = 0, any.max = kNoLimit;
-  std::optional<TextDfa> dfa = texts.automaton(algebra_.text_set(any), kMaxTextStates);
+  std::optional<TextDfa> dfa = made_of(any);
   if (dfa) {
     const TextDfa few = reduced(*dfa);
     dfa = with_length(few, cell.min, cell.max, kMaxTextStates);
@@ -164,10 +211,10 @@ std::optional<TextDfa> SchemaWriter::automaton(const Cell& cell) {
       dfa = with_length(few, cell.min, shorter.max, kMaxTextStates);
     return dfa;
   }
-  dfa = texts.automaton(algebra_.text_set(cell), kMaxTextStates);  // where the length leaves few
+  dfa = made_of(cell);  // where the length leaves few
   if (dfa || cell.max <= kShorter || cell.min > kShorter) return dfa;
   shorter.max = kShorter;
-  return texts.automaton(algebra_.text_set(shorter), kMaxTextStates);
+  return made_of(shorter);
 }
 
 /// By a rule that all strings of that pattern share.
@@ -182,18 +229,23 @@ void SchemaWriter::pattern(PatternId id, State from, State to) {
 }
 
 void SchemaWriter::text(TextSets::Id set, Expr expr, State from, State to) {
-  if (!rule_of_text_.contains(set))
-    add_text(set, algebra_.texts().automaton(set, kMaxTextStates), expr);
+  if (!rule_of_text_.contains(set)) {
+    const auto dfa = algebra_.texts().automaton(set, kMaxTextStates);
+    if (!dfa) too_many_states(expr);
+    add_text(set, *dfa);
+  }
   grammar_.add_call(from, rule_of_text_.at(set), to);
 }
 
-void SchemaWriter::add_text(TextSets::Id set, const std::optional<TextDfa>& dfa, Expr expr) {
-  if (!dfa)
-    refuse_schema(algebra_.path(expr),
-                  fmt::format("its strings (pattern, format, length, not) need more than {} states",
-                              kMaxTextStates));
+void SchemaWriter::add_text(TextSets::Id set, const TextDfa& dfa) {
   const Grammar::Rule rule = rule_of_text_[set] = grammar_.add_rule();
-  rules_.string_of(grammar_.start(rule), *dfa, grammar_.end(rule));
+  rules_.string_of(grammar_.start(rule), dfa, grammar_.end(rule));
+}
+
+void SchemaWriter::too_many_states(Expr expr) {
+  refuse_schema(algebra_.path(expr),
+                fmt::format("its strings (pattern, format, length, not) need more than {} states",
+                            kMaxTextStates));
 }
 
 }  // namespace um

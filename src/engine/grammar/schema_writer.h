@@ -20,15 +20,28 @@ class SchemaWriter {
 
   SchemaWriter(Grammar& grammar, JsonRules& rules) : grammar_(grammar), rules_(rules) {}
 
-  /// A value of the schema with that text, by a rule that write_rules() fills.
-  void value(State from, std::string_view schema, const std::string& name, State to) {
-    call(from, algebra_.read(schema, name), to);
-  }
+  /// A schema's text, and its name in errors.
+  struct Source {
+    std::string_view text;
+    const std::string& name;
+  };
+  /// A value of the schema, by a rule that write_rules() fills.
+  void value(State from, const Source& schema, State to) { call(from, read(schema), to); }
   /// The same of its objects alone. Throws UsageError if it has none.
-  void object_value(State from, std::string_view schema, const std::string& name, State to);
+  void object(State from, const Source& schema, State to);
+  /// Its texts without quotes and escapes, in which the visible part of `stop` does not stand.
+  void plain_texts(State from, const Source& schema, std::string_view stop, State to);
+  /// What is no text, where its texts are not just any.
+  void other_values(State from, const Source& schema, State to);
+  /// True, False and None, where it has the value.
+  void constants(State from, const Source& schema, State to);
   void write_rules();
 
  private:
+  Expr read(const Source& schema) { return algebra_.read(schema.text, schema.name); }
+  /// Its values of some types: a "type" of JSON Schema.
+  Expr of_types(const Source& schema, const char* types);
+  std::vector<const Cell*> string_cells(Expr expr);
   void call(State from, Expr expr, State to);
   void cell(const Cell& cell, Expr expr, State from, State to);
   std::vector<const Cell*> spoken_cells(Expr expr);
@@ -38,8 +51,10 @@ class SchemaWriter {
   void string(const Cell& cell, Expr expr, State from, State to);
   void pattern(PatternId id, State from, State to);
   void text(TextSets::Id set, Expr expr, State from, State to);
-  void add_text(TextSets::Id set, const std::optional<TextDfa>& dfa, Expr expr);
-  std::optional<TextDfa> automaton(const Cell& cell);
+  void add_text(TextSets::Id set, const TextDfa& dfa);
+  [[noreturn]] void too_many_states(Expr expr);
+  TextDfa automaton(const Cell& cell, TextSets::Id within, Expr expr);
+  std::optional<TextDfa> find_automaton(const Cell& cell, TextSets::Id within);
   // schema_arrays.cc
   friend class ArrayWriter;
   void array(const Cell& cell, Expr expr, State from, State to);
