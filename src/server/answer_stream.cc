@@ -129,6 +129,9 @@ std::vector<AnswerStream::Mark> AnswerStream::marks_here() const {
     add(token ? kCloseSymbol : marks_.think_close_text, Part::kContent);
     return marks;
   }
+  // An answer that does not think may begin with the end of the thinking alone.
+  if (!said_ && reasoning_tokens_ == 0)
+    add(token ? kCloseSymbol : marks_.think_close_text, Part::kContent);
   if (!options_.tools || !form_.readable()) return marks;
   add(form_.opener(), Part::kCalls);
   add(form_.other_open, Part::kCalls);
@@ -152,7 +155,9 @@ bool AnswerStream::split(AnswerDelta& delta) {
   literal_ = 0;
   take(before, delta);
   if (found == nullptr || stopped()) return false;
-  if (found->next == Part::kReasoning && !may_open_thinking()) return true;  // behind `before`
+  const bool begins = part_ == Part::kReasoning || !said_;  // or does it stand behind `before`?
+  if (found->next == Part::kContent && !begins) return true;
+  if (found->next == Part::kReasoning && !may_open_thinking()) return true;
   pass(*found);
   return true;
 }

@@ -328,11 +328,15 @@ void read_thinking(const Body& given, bool interleaved, Ordered& chat) {
 
 void read_output_config(const Ordered& body, Ordered& chat) {
   const Ordered* config = field_of(body, "output_config");
-  if (config == nullptr) return;
-  if (!config->is_object()) wrong_type("output_config", "an object", *config);
-  const Ordered* format = field_of(*config, "format");
+  if (config != nullptr && !config->is_object()) wrong_type("output_config", "an object", *config);
+  const Ordered* format = config == nullptr ? nullptr : field_of(*config, "format");
+  const Ordered* older = field_of(body, "output_format");  // its first name
+  if (format != nullptr && older != nullptr)
+    bad_field("output_format", "there is output_config.format too: give one of them");
+  const char* name = format == nullptr ? "output_format" : "output_config.format";
+  if (format == nullptr) format = older;
   if (format == nullptr) return;
-  if (!format->is_object()) wrong_type("output_config.format", "an object", *format);
+  if (!format->is_object()) wrong_type(name, "an object", *format);
   chat["response_format"] = {{"type", "json_schema"}, {"json_schema", *format}};
 }
 
@@ -355,7 +359,7 @@ Body chat_body_of_messages(const Body& given, bool interleaved) {
   check_ignored_fields(given.json, Api::kMessages);
   Ordered chat = body;  // with fields of other servers, which mean the same here
   for (const char* name : {"system", "stop_sequences", "tools", "tool_choice", "thinking",
-                           "metadata", "n", "output_config", "stream_options"})
+                           "metadata", "n", "output_config", "output_format", "stream_options"})
     chat.erase(name);
   chat["messages"] = chat_messages(body);
   if (const Ordered* stops = field_of(body, "stop_sequences")) read_stops(*stops, chat);

@@ -51,6 +51,34 @@ int32_t end_in(const ChatTemplate& chat, const Tokenizer& tokenizer, const Templ
   return special_in_front(tokenizer, std::string_view(text).substr(at));
 }
 
+/// How messages to tools end in families whose answers end otherwise: Llama 3, Solar, gpt-oss.
+constexpr std::string_view kToolEnds[] = {"<|eom_id|>", "<|calls|>", "<|call|>"};
+
+/// The one of these that the template writes behind a call, or -1.
+int32_t tool_end(const ChatTemplate& chat, const Tokenizer& tokenizer) {
+  TemplateInput input = conversation(false, true);
+  const OrderedJson function = {{"name", "look"}, {"arguments", OrderedJson::object()}};
+  input.messages.back() = {
+      {"role", "assistant"},
+      {"content", ""},
+      {"tool_calls",
+       OrderedJson::array({{{"id", "callid001"}, {"type", "function"}, {"function", function}}})}};
+  input.tools = OrderedJson::array(
+      {{{"type", "function"},
+        {"function",
+         {{"name", "look"}, {"description", "look"}, {"parameters", {{"type", "object"}}}}}}});
+  std::string text;
+  try {
+    text = chat.render(input).bytes;
+  } catch (const Error&) {
+    return -1;
+  }
+  text.resize(text.find_last_not_of(" \t\r\n") + 1);
+  for (const std::string_view end : kToolEnds)
+    if (text.ends_with(end)) return special_id(tokenizer, end);
+  return -1;
+}
+
 int32_t find_end(const ChatTemplate& chat, const Tokenizer& tokenizer) {
   if (chat.is_pangu()) return special_id(tokenizer, kTurnClose);
   for (const bool last : {true, false})
@@ -70,10 +98,11 @@ int32_t special_id(const Tokenizer& tokenizer, std::string_view text) {
 std::vector<int32_t> turn_ends(const ChatTemplate& chat, const Tokenizer& tokenizer) {
   const int32_t end = chat.fault().empty() ? find_end(chat, tokenizer) : -1;
   if (end < 0) return {};
-  // Llama 3 ends a message to a tool in its own way, which no plain conversation shows.
-  const int32_t to_tool = special_id(tokenizer, "<|eom_id|>");
-  if (to_tool >= 0 && end == special_id(tokenizer, "<|eot_id|>")) return {end, to_tool};
-  return {end};
+  // Of Llama 3 no conversation shows it: it is for the tools that are built in.
+  int32_t to_tool = special_id(tokenizer, "<|eom_id|>");
+  if (end != special_id(tokenizer, "<|eot_id|>")) to_tool = tool_end(chat, tokenizer);
+  if (to_tool < 0 || to_tool == end) return {end};
+  return {end, to_tool};
 }
 
 }  // namespace um

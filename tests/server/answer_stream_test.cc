@@ -52,6 +52,13 @@ TEST(AnswerStream, APromptMayEndInsideTheThinking) {
   EXPECT_EQ(answer.content, "yes");
 }
 
+/// Templates that say so with the mark that ends it.
+TEST(AnswerStream, WhoDoesNotThinkMayBeginWithTheEndOfIt) {
+  EXPECT_EQ(run("[unused17]yes").content, "yes");
+  EXPECT_EQ(run("yes[unused17]no").content, "yes[unused17]no");
+  EXPECT_EQ(run("[unused17][unused11][{\"name\":\"f\"}][unused12]").calls.size(), 1u);
+}
+
 TEST(AnswerStream, SpelledOutMarksAreText) {
   const Tokenizer& t = tiny_tokenizer();
   AnswerStream stream(t, ChatMarks::of(t), {}, {});

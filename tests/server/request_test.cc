@@ -440,6 +440,17 @@ std::string tool_result(const std::string& id) {
   return R"({"type": "tool_result", "tool_use_id": ")" + id + R"(", "content": "d"})";
 }
 
+TEST(MessagesRequest, AFormatHasTwoNames) {
+  const std::string talk = R"([{"role": "user", "content": "a"}])", format = R"({"schema": true})";
+  const std::string old = R"(, "output_format": )" + format,
+                    both = old + R"(, "output_config": {"format": )" + format + "}";
+  EXPECT_EQ(refusal_of_messages(talk, R"(, "output_format": 5)"),
+            "output_format: expected an object, found 5");
+  EXPECT_NE(refusal_of_messages(talk, both), "");
+  const Body body("{\"messages\": " + talk + old + "}");
+  EXPECT_EQ(chat_body_of_messages(body).ordered["response_format"]["json_schema"]["schema"], true);
+}
+
 TEST(MessagesRequest, WhatRunsElsewhereIsRefused) {
   const std::string talk = R"([{"role": "user", "content": "a"}])";
   for (const char* name : {"mcp_servers", "container", "context_management"}) {

@@ -32,6 +32,15 @@ TEST(TurnEnd, IsWhatTheTemplateWritesAfterAnAnswer) {
             Tokens{"<｜end▁of▁sentence｜>"});
 }
 
+TEST(TurnEnd, CallsMayEndInTheirOwnWay) {
+  const std::string source =
+      "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls[0].function.name "
+      "}}<|calls|>{% else %}<|end|>{% endif %}{% endfor %}";
+  EXPECT_EQ(ends_of({"<|end|>", "<|calls|>", "<|call|>"}, source),
+            (Tokens{"<|end|>", "<|calls|>"}));
+  EXPECT_EQ(ends_of({"<|end|>", "<|call|>"}, source), Tokens{"<|end|>"});
+}
+
 TEST(TurnEnd, NeedsNoListOfNames) {
   const std::string loop = "{% for m in messages %}";
   EXPECT_EQ(
