@@ -14,7 +14,7 @@ namespace um {
 struct AddedToken {
   int32_t id = 0;
   std::string text;
-  std::string normal;        // `text` as the normaliser leaves it, if `normalized`
+  std::string normal = {};   // `text` as the normaliser leaves it, if `normalized`
   bool special = false;      // left out by `skip_special`
   bool lstrip = false;       // swallows the white space before it
   bool rstrip = false;       // swallows the white space after it

@@ -1,6 +1,8 @@
 // See turn_end.h.
 #include "text/turn_end.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "text/chat.h"
 #include "text/tokenizer_impl.h"
@@ -8,7 +10,7 @@
 namespace um {
 namespace {
 
-constexpr const char* kAnswer = "zqanswerqz";  // in no template
+constexpr const char *kAnswer = "zqanswerqz", *kResult = "zqresultqz";  // in no template
 
 /// The special token that `text` begins with, the longest one; -1 if there is none.
 int32_t special_in_front(const Tokenizer& tokenizer, std::string_view text) {
@@ -51,32 +53,52 @@ int32_t end_in(const ChatTemplate& chat, const Tokenizer& tokenizer, const Templ
   return special_in_front(tokenizer, std::string_view(text).substr(at));
 }
 
-/// How messages to tools end in families whose answers end otherwise: Llama 3, Solar, gpt-oss.
-constexpr std::string_view kToolEnds[] = {"<|eom_id|>", "<|calls|>", "<|call|>"};
+/// How messages to tools end in families whose answers end otherwise: Llama 3, Solar, gpt-oss, and
+/// with what begins the tool's own Gemma 4, GLM, Command R7B.
+constexpr std::string_view kToolEnds[] = {"<|eom_id|>",
+                                          "<|calls|>",
+                                          "<|flush|>",
+                                          "<|call|>",
+                                          "<|tool_response>",
+                                          "<|observation|>",
+                                          "<|END_OF_TURN_TOKEN|>"};
 
-/// The one of these that the template writes behind a call, or -1.
-int32_t tool_end(const ChatTemplate& chat, const Tokenizer& tokenizer) {
+/// A call of a tool, and what it gives unless the call is `last`.
+TemplateInput conversation_with_call(bool last) {
   TemplateInput input = conversation(false, true);
-  const OrderedJson function = {{"name", "look"}, {"arguments", OrderedJson::object()}};
+  const OrderedJson function = {{"name", kAnswer}, {"arguments", OrderedJson::object()}},
+                    call = {{"id", "callid001"}, {"type", "function"}, {"function", function}};
   input.messages.back() = {
-      {"role", "assistant"},
-      {"content", ""},
-      {"tool_calls",
-       OrderedJson::array({{{"id", "callid001"}, {"type", "function"}, {"function", function}}})}};
-  input.tools = OrderedJson::array(
-      {{{"type", "function"},
-        {"function",
-         {{"name", "look"}, {"description", "look"}, {"parameters", {{"type", "object"}}}}}}});
-  std::string text;
-  try {
-    text = chat.render(input).bytes;
-  } catch (const Error&) {
-    return -1;
+      {"role", "assistant"}, {"content", ""}, {"tool_calls", OrderedJson::array({call})}};
+  const OrderedJson described = {
+      {"name", "look"}, {"description", "look"}, {"parameters", {{"type", "object"}}}};
+  input.tools = OrderedJson::array({{{"type", "function"}, {"function", described}}});
+  if (!last)
+    input.messages.push_back(
+        {{"role", "tool"}, {"tool_call_id", "callid001"}, {"name", kAnswer}, {"content", kResult}});
+  return input;
+}
+
+/// Those of these that the template writes behind a call.
+std::vector<int32_t> tool_ends(const ChatTemplate& chat, const Tokenizer& tokenizer) {
+  std::vector<int32_t> ends;
+  for (const bool last : {true, false}) {
+    std::string text;
+    try {
+      text = chat.render(conversation_with_call(last)).bytes;
+    } catch (const Error&) {
+      continue;
+    }
+    const size_t call = std::min(text.find(kAnswer), text.size()),
+                 result = text.find(kResult, call);
+    const std::string_view behind = std::string_view(text).substr(call, result - call);
+    for (const std::string_view end : kToolEnds) {
+      const int32_t id = special_id(tokenizer, end);
+      const bool found = id >= 0 && behind.find(end) != std::string_view::npos;
+      if (found && std::ranges::find(ends, id) == ends.end()) ends.push_back(id);
+    }
   }
-  text.resize(text.find_last_not_of(" \t\r\n") + 1);
-  for (const std::string_view end : kToolEnds)
-    if (text.ends_with(end)) return special_id(tokenizer, end);
-  return -1;
+  return ends;
 }
 
 int32_t find_end(const ChatTemplate& chat, const Tokenizer& tokenizer) {
@@ -98,11 +120,13 @@ int32_t special_id(const Tokenizer& tokenizer, std::string_view text) {
 std::vector<int32_t> turn_ends(const ChatTemplate& chat, const Tokenizer& tokenizer) {
   const int32_t end = chat.fault().empty() ? find_end(chat, tokenizer) : -1;
   if (end < 0) return {};
+  std::vector<int32_t> ends = tool_ends(chat, tokenizer);
   // Of Llama 3 no conversation shows it: it is for the tools that are built in.
-  int32_t to_tool = special_id(tokenizer, "<|eom_id|>");
-  if (end != special_id(tokenizer, "<|eot_id|>")) to_tool = tool_end(chat, tokenizer);
-  if (to_tool < 0 || to_tool == end) return {end};
-  return {end, to_tool};
+  const int32_t to_tool = special_id(tokenizer, "<|eom_id|>");
+  if (to_tool >= 0 && end == special_id(tokenizer, "<|eot_id|>")) ends.push_back(to_tool);
+  std::erase(ends, end);
+  ends.insert(ends.begin(), end);
+  return ends;
 }
 
 }  // namespace um

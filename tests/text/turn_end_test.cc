@@ -39,6 +39,12 @@ TEST(TurnEnd, CallsMayEndInTheirOwnWay) {
   EXPECT_EQ(ends_of({"<|end|>", "<|calls|>", "<|call|>"}, source),
             (Tokens{"<|end|>", "<|calls|>"}));
   EXPECT_EQ(ends_of({"<|end|>", "<|call|>"}, source), Tokens{"<|end|>"});
+  // By what begins the tool's message.
+  const std::string turns =
+      "{% for m in messages %}<|{{ 'observation' if m.role == 'tool' else m.role }}|>{{ m.content "
+      "}}{% if m.tool_calls %}{{ m.tool_calls[0].function.name }}{% endif %}{% endfor %}";
+  EXPECT_EQ(ends_of({"<|user|>", "<|observation|>"}, turns),
+            (Tokens{"<|user|>", "<|observation|>"}));
 }
 
 TEST(TurnEnd, NeedsNoListOfNames) {
