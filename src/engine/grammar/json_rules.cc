@@ -117,15 +117,8 @@ std::string escaped(uint32_t code) {
   }
 }
 
-}  // namespace
-
-void add_regex(Grammar& grammar, const Regex& regex, State from, State to) {
-  RegexWriter<Grammar> writer(grammar, regex);
-  for (const auto& alternative : regex.alternatives) writer.add(alternative.node, from, to);
-}
-
 /// The automaton's texts as they are.
-static void add_texts(Grammar& grammar, const TextDfa& dfa, State from, State to) {
+void add_texts(Grammar& grammar, const TextDfa& dfa, State from, State to) {
   std::vector<State> states;
   while (states.size() < dfa.states()) states.push_back(grammar.add_state());
   grammar.add_empty(from, states[0]);
@@ -135,6 +128,26 @@ static void add_texts(Grammar& grammar, const TextDfa& dfa, State from, State to
       grammar.add_characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
     if (dfa.accepts[i]) grammar.add_empty(states[i], to);
   }
+}
+
+/// What may stand in a text without quotes.
+const CodeSet& shown_characters() {
+  static const CodeSet shown({{'\t', '\n'}, {'\r', '\r'}, {' ', 0x10ffff}});
+  return shown;
+}
+
+/// The visible part of a mark; nothing of one that has a token in it, which no text can have.
+std::string_view visible(std::string_view mark) {
+  const size_t first = mark.find_first_not_of(" \n"), last = mark.find_last_not_of(" \n");
+  const bool token = mark.find('\xff') != std::string_view::npos;
+  return token || first == std::string_view::npos ? "" : mark.substr(first, last + 1 - first);
+}
+
+}  // namespace
+
+void add_regex(Grammar& grammar, const Regex& regex, State from, State to) {
+  RegexWriter<Grammar> writer(grammar, regex);
+  for (const auto& alternative : regex.alternatives) writer.add(alternative.node, from, to);
 }
 
 void add_match(Grammar& grammar, const Regex& regex, std::string_view where, State from, State to) {
@@ -423,23 +436,6 @@ void JsonRules::any_array(State from, State to) {
   };
   grammar_.add_call(from, rule("array", fill), to);
 }
-
-namespace {
-
-/// What may stand in a text without quotes.
-const CodeSet& shown_characters() {
-  static const CodeSet shown({{'\t', '\n'}, {'\r', '\r'}, {' ', 0x10ffff}});
-  return shown;
-}
-
-/// The visible part of a mark; nothing of one that has a token in it, which no text can have.
-std::string_view visible(std::string_view mark) {
-  const size_t first = mark.find_first_not_of(" \n"), last = mark.find_last_not_of(" \n");
-  const bool token = mark.find('\xff') != std::string_view::npos;
-  return token || first == std::string_view::npos ? "" : mark.substr(first, last + 1 - first);
-}
-
-}  // namespace
 
 void JsonRules::text_of(State from, const TextDfa& dfa, State to) {
   add_texts(grammar_, dfa, from, to);

@@ -70,11 +70,11 @@ class FormWriter {
   /// Each gives the state behind the value.
   State value(State from, const JsonForm::Piece& piece) {
     const State after = grammar_.add_state();
-    const SchemaWriter::Source source{piece.schema, piece.name};
+    const SchemaExpr schema = schemas_.read(piece.schema, piece.name);
     if (piece.object)
-      schemas_.object(from, source, after);
+      schemas_.object(from, schema, after);
     else
-      schemas_.value(from, source, after);
+      schemas_.value(from, schema, after);
     return after;
   }
 
@@ -82,12 +82,12 @@ class FormWriter {
     const State begin = grammar_.add_state(), end = grammar_.add_state();
     text(from, value.before, begin);
     const State after = grammar_.add_state();
-    const SchemaWriter::Source source{value.schema, value.name};
+    const SchemaExpr schema = schemas_.read(value.schema, value.name);
     const bool json = value.texts == JsonForm::Value::kJson;
-    if (json) schemas_.value(begin, source, after);
-    if (!json) schemas_.plain_texts(begin, source, value.after, after);
-    if (value.texts == JsonForm::Value::kPlain) schemas_.other_values(begin, source, after);
-    if (value.constants) schemas_.constants(begin, source, after);
+    if (json) schemas_.value(begin, schema, after);
+    if (!json) schemas_.plain_texts(begin, schema, value.after, after);
+    if (value.texts == JsonForm::Value::kPlain) schemas_.other_values(begin, schema, after);
+    if (value.constants) schemas_.constants(begin, schema, after);
     text(after, value.after, end);
     if (!value.required) grammar_.add_empty(from, end);
     return end;

@@ -20,14 +20,13 @@ bool is_any_string(const SchemaCell* cell) {
 
 }  // namespace
 
-SchemaExpr SchemaWriter::of_types(const Source& schema, const char* types) {
-  return algebra_.both(read(schema),
-                       algebra_.read(fmt::format(R"({{"type": {}}})", types), schema.name));
+SchemaExpr SchemaWriter::of_types(Expr schema, const char* types) {
+  return algebra_.both(schema, read(fmt::format(R"({{"type": {}}})", types), {}));
 }
 
-void SchemaWriter::object(State from, const Source& schema, State to) {
+void SchemaWriter::object(State from, Expr schema, State to) {
   const Expr objects = of_types(schema, R"("object")");
-  if (algebra_.is_empty(objects)) refuse_schema(algebra_.path(read(schema)), "it allows no object");
+  if (algebra_.is_empty(objects)) refuse_schema(algebra_.path(schema), "it allows no object");
   call(from, objects, to);
 }
 
@@ -37,26 +36,23 @@ std::vector<const SchemaCell*> SchemaWriter::string_cells(Expr expr) {
   return list;
 }
 
-void SchemaWriter::plain_texts(State from, const Source& schema, std::string_view stop, State to) {
-  const Expr expr = read(schema);
-  const std::vector<const Cell*> cells = string_cells(expr);
+void SchemaWriter::plain_texts(State from, Expr schema, std::string_view stop, State to) {
+  const std::vector<const Cell*> cells = string_cells(schema);
   if (std::ranges::any_of(cells, is_any_string)) return rules_.text_without(from, stop, to);
-  TextSets& texts = algebra_.texts();
-  const TextSets::Id within = rules_.texts_without(texts, stop);
-  for (const Cell* cell : cells) rules_.text_of(from, automaton(*cell, within, expr), to);
+  const TextSets::Id within = rules_.texts_without(algebra_.texts(), stop);
+  for (const Cell* cell : cells) rules_.text_of(from, automaton(*cell, within, schema), to);
 }
 
-void SchemaWriter::other_values(State from, const Source& schema, State to) {
-  if (std::ranges::any_of(string_cells(read(schema)), is_any_string)) return;
+void SchemaWriter::other_values(State from, Expr schema, State to) {
+  if (std::ranges::any_of(string_cells(schema), is_any_string)) return;
   const Expr others = of_types(schema, R"(["null", "boolean", "number", "array", "object"])");
   if (!algebra_.is_empty(others)) call(from, others, to);
 }
 
-void SchemaWriter::constants(State from, const Source& schema, State to) {
-  const Expr expr = read(schema);
+void SchemaWriter::constants(State from, Expr schema, State to) {
   const std::pair<const char*, Node> all[] = {{"True", true}, {"False", false}, {"None", nullptr}};
   for (const auto& [text, value] : all)
-    if (algebra_.accepts(expr, value)) grammar_.add_literal(from, text, to);
+    if (algebra_.accepts(schema, value)) grammar_.add_literal(from, text, to);
 }
 
 void SchemaWriter::call(State from, Expr expr, State to) {

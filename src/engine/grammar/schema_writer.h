@@ -20,27 +20,25 @@ class SchemaWriter {
 
   SchemaWriter(Grammar& grammar, JsonRules& rules) : grammar_(grammar), rules_(rules) {}
 
-  /// A schema's text, and its name in errors.
-  struct Source {
-    std::string_view text;
-    const std::string& name;
-  };
+  /// The schema with that text; `name` stands in errors.
+  Expr read(std::string_view schema, const std::string& name) {
+    return algebra_.read(schema, name);
+  }
   /// A value of the schema, by a rule that write_rules() fills.
-  void value(State from, const Source& schema, State to) { call(from, read(schema), to); }
+  void value(State from, Expr schema, State to) { call(from, schema, to); }
   /// The same of its objects alone. Throws UsageError if it has none.
-  void object(State from, const Source& schema, State to);
+  void object(State from, Expr schema, State to);
   /// Its texts without quotes and escapes, in which the visible part of `stop` does not stand.
-  void plain_texts(State from, const Source& schema, std::string_view stop, State to);
+  void plain_texts(State from, Expr schema, std::string_view stop, State to);
   /// What is no text, where its texts are not just any.
-  void other_values(State from, const Source& schema, State to);
+  void other_values(State from, Expr schema, State to);
   /// True, False and None, where it has the value.
-  void constants(State from, const Source& schema, State to);
+  void constants(State from, Expr schema, State to);
   void write_rules();
 
  private:
-  Expr read(const Source& schema) { return algebra_.read(schema.text, schema.name); }
   /// Its values of some types: a "type" of JSON Schema.
-  Expr of_types(const Source& schema, const char* types);
+  Expr of_types(Expr schema, const char* types);
   std::vector<const Cell*> string_cells(Expr expr);
   void call(State from, Expr expr, State to);
   void cell(const Cell& cell, Expr expr, State from, State to);
