@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 using Paths = std::vector<fs::path>;
 
-constexpr size_t kNamed = 5;  // paths that a warning names, of each kind
+constexpr size_t kNamed = 5;          // paths that a warning names, of each kind
+constexpr size_t kMaxLinks = 10'000;  // between a few directories they make paths without number
 
 /// The ending of a file's name in small letters, without .gz or .zst behind it.
 std::string ending_of(const fs::path& path) {
@@ -74,6 +75,9 @@ class Listing {
     UM_CHECK(::stat(directory.c_str(), &info) == 0, "{}: cannot look there", directory.string());
     const std::pair<dev_t, ino_t> self = {info.st_dev, info.st_ino};
     if (std::ranges::find(above_, self) != above_.end()) return loops_.push_back(directory);
+    if (fs::is_symlink(directory)) ++links_;
+    UM_CHECK(links_ <= kMaxLinks, "{}: more than {} links to directories below it, one of them {}",
+             directory_.string(), kMaxLinks, directory.string());
     above_.push_back(self);
     for (const fs::path& path : list_directory(directory)) add(path);
     above_.pop_back();
@@ -100,6 +104,7 @@ class Listing {
 
   fs::path directory_;
   std::vector<std::pair<dev_t, ino_t>> above_;  // the directories on the way to where it is
+  size_t links_ = 0;                            // to directories, followed so far
   Paths files_, other_, hidden_, loops_;
 };
 

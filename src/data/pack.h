@@ -30,12 +30,12 @@ struct PackOptions {
 };
 
 /// Packs a corpus, and the tokenizer's files, into `out_dir` and returns its manifest. A document
-/// begins as the tokenizer begins texts (Tokenizer::add_bos) and ends with EOS. A document
-/// is held out by the hash of its text and the seed, so equal documents are never on both sides; if
-/// chance holds out none of several documents, the last one is. The tokens do not depend on
-/// `threads`. An earlier corpus in `out_dir` stays valid until the new manifest replaces it, then
-/// its shards are removed; a kill at any time leaves the old corpus or the new one. Throws Error
-/// for an empty corpus, unreadable inputs, a full disk.
+/// begins as the tokenizer begins texts (Tokenizer::add_bos) and ends with EOS. It is held out by
+/// the hash of its text and the seed, so equal documents are never on both sides; if chance holds
+/// out none of several documents, the last one is. The tokens do not depend on `threads`. An
+/// earlier corpus in `out_dir` stays valid until the new manifest replaces it, then its shards are
+/// removed; a kill at any time leaves the old corpus or the new one. Throws Error for an empty
+/// corpus, unreadable inputs, a full disk.
 Manifest pack_corpus(const Tokenizer& tokenizer, const PackOptions& options);
 
 /// The documents of `inputs`, for train_tokenizer. Calls `progress` about every MiB.

@@ -254,7 +254,7 @@ std::unique_ptr<Constraint> ConstraintFactory::json_form(const JsonForm& form) {
   for (const std::string* text : {&form.open, &form.between, &form.close}) add(*text);
   for (const JsonForm::Piece& piece : form.pieces) {
     for (const std::string* text :
-         {&piece.before, &piece.schema, &piece.after, &piece.name, &piece.separator})
+         {&piece.before, &piece.schema, &piece.after, &piece.extra, &piece.name, &piece.separator})
       add(*text);
     key += fmt::format(" {}{}",
                        piece.object        ? 'o'

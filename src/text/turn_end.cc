@@ -38,14 +38,18 @@ TemplateInput conversation(bool system, bool last) {
   return input;
 }
 
+/// Empty where the template refuses the conversation.
+std::string rendered(const ChatTemplate& chat, const TemplateInput& input) {
+  try {
+    return chat.render(input).bytes;
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 /// The special token right after the answer, or -1; only white space may be between.
 int32_t end_in(const ChatTemplate& chat, const Tokenizer& tokenizer, const TemplateInput& input) {
-  std::string text;
-  try {
-    text = chat.render(input).bytes;
-  } catch (const Error&) {  // a template may refuse a conversation
-    return -1;
-  }
+  const std::string text = rendered(chat, input);
   size_t at = text.rfind(kAnswer);
   if (at == std::string::npos) return -1;
   at = text.find_first_not_of(" \t\r\n", at + std::string_view(kAnswer).size());
@@ -83,12 +87,7 @@ TemplateInput conversation_with_call(bool last) {
 std::vector<int32_t> tool_ends(const ChatTemplate& chat, const Tokenizer& tokenizer) {
   std::vector<int32_t> ends;
   for (const bool last : {true, false}) {
-    std::string text;
-    try {
-      text = chat.render(conversation_with_call(last)).bytes;
-    } catch (const Error&) {
-      continue;
-    }
+    const std::string text = rendered(chat, conversation_with_call(last));
     const size_t call = std::min(text.find(kAnswer), text.size()),
                  result = text.find(kResult, call);
     const std::string_view behind = std::string_view(text).substr(call, result - call);

@@ -379,6 +379,18 @@ TEST_F(CorpusReaderTest, FollowsLinksToDirectories) {
   EXPECT_EQ(list_corpus({dir_ / "named"}).size(), 2u);
 }
 
+/// Eleven directories with links to each other make some hundred million paths.
+TEST_F(CorpusReaderTest, EndsWhereLinksMakePathsWithoutNumber) {
+  namespace fs = std::filesystem;
+  for (char one = 'a'; one <= 'k'; ++one) write(std::string("c/") + one + "/t.txt", "one\n");
+  for (char one = 'a'; one <= 'k'; ++one)
+    for (char to = 'a'; to <= 'k'; ++to)
+      if (to != one)
+        fs::create_directory_symlink(std::string("../") + to,
+                                     dir_ / "c" / std::string(1, one) / std::string(1, to));
+  EXPECT_THROW(list_corpus({dir_ / "c"}), Error);
+}
+
 TEST_F(CorpusReaderTest, LeavesHiddenFilesOutUnlessTheyAreNamed) {
   write("c/a.txt", "one\n");
   for (const char* hidden : {"c/.b.txt", "c/.git/HEAD.txt", "c/deep/._a.txt"})

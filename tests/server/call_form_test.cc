@@ -638,19 +638,30 @@ TEST(CallForms, ValuesBetweenMarksInValues) {
   for (const bool tokens : {true, false}) expect_values_in_values(tokens);
 }
 
+/// A form, and a request in which a tool of it must be called.
+struct RequiredCall {
+  explicit RequiredCall(const char* name) : form(call_form_named(name)) {
+    request.tool_choice.kind = ToolChoice::kRequired;
+  }
+  /// Whether the answer may be this text for a tool `f` with these parameters.
+  bool fits(const std::string& parameters, const std::string& text) {
+    request.tools = {{"f", "", parameters}};
+    return allowed(m, formats.of_chat(request), text + "<|im_end|>") == std::string::npos;
+  }
+  const CallForm& form;
+  Model m{form, true};
+  Formats formats{m.tokenizer, m.marks, {m.marks.turn_closes[0]}};
+  ChatRequest request = {};
+};
+
 /// A constraint that was compiled for other arguments of a tool of the same name is not reused.
 TEST(CallForms, EveryRequestHasItsOwnConstraint) {
-  const CallForm& form = call_form_named("qwen-coder");
-  const Model m(form, true);
-  Formats formats(m.tokenizer, m.marks, {m.marks.turn_closes[0]});
-  ChatRequest request;
-  request.tool_choice.kind = ToolChoice::kRequired;
+  RequiredCall call("qwen-coder");
   for (const char* name : {"first", "second"}) {
-    request.tools = {{"f", "",
-                      R"({"type":"object","properties":{")" + std::string(name) +
-                          R"(":{"type":"integer"}},"required":[")" + name + R"("]})"}};
-    const std::string text = write_calls(form, {{Call{"f", {{name, 1}}}}});
-    EXPECT_EQ(allowed(m, formats.of_chat(request), text + "<|im_end|>"), std::string::npos) << text;
+    const std::string parameters = R"({"type":"object","properties":{")" + std::string(name) +
+                                   R"(":{"type":"integer"}},"required":[")" + name + R"("]})";
+    const std::string text = write_calls(call.form, {{Call{"f", {{name, 1}}}}});
+    EXPECT_TRUE(call.fits(parameters, text)) << text;
   }
 }
 
@@ -675,24 +686,17 @@ TEST(CallForms, TextsWithoutQuotesMeetTheirSchema) {
       {R"({"type":"boolean"})", {"true", "False"}, {"yes", "None"}},
       {R"({"enum":["a",7,true]})", {"a", "7", "True"}, {"8", "False"}},
   };
-  const auto check = [](const char* form_name, const std::vector<Case>& list) {
-    const CallForm& form = call_form_named(form_name);
-    const Model m(form, true);
-    Formats formats(m.tokenizer, m.marks, {m.marks.turn_closes[0]});
-    ChatRequest request;
-    request.tool_choice.kind = ToolChoice::kRequired;
+  const auto check = [](const char* name, const std::vector<Case>& list) {
+    RequiredCall call(name);
     for (const auto& [schema, right, wrong] : list) {
-      request.tools = {{"f", "",
-                        R"({"type":"object","properties":{"k":)" + std::string(schema) +
-                            R"(},"required":["k"],"$defs":{"E":{"enum":["x","z"]}}})"}};
-      const auto place = [&](const char* value) {
-        const std::string text = write_calls(form, {{Call{"f", {{"k", value}}}}});
-        return allowed(m, formats.of_chat(request), text + "<|im_end|>");
+      const std::string parameters = R"({"type":"object","properties":{"k":)" +
+                                     std::string(schema) +
+                                     R"(},"required":["k"],"$defs":{"E":{"enum":["x","z"]}}})";
+      const auto fits = [&](const char* value) {
+        return call.fits(parameters, write_calls(call.form, {{Call{"f", {{"k", value}}}}}));
       };
-      for (const char* value : right)
-        EXPECT_EQ(place(value), std::string::npos) << form_name << schema << value;
-      for (const char* value : wrong)
-        EXPECT_NE(place(value), std::string::npos) << form_name << schema << value;
+      for (const char* value : right) EXPECT_TRUE(fits(value)) << name << schema << value;
+      for (const char* value : wrong) EXPECT_FALSE(fits(value)) << name << schema << value;
     }
   };
   for (const char* name : {"qwen-coder", "glm-4.7", "gemma-4"}) check(name, cases);
@@ -701,17 +705,12 @@ TEST(CallForms, TextsWithoutQuotesMeetTheirSchema) {
 
 /// Gemma's template shows tools and writes calls in the order of the names.
 TEST(CallForms, ArgumentsStandInTheOrderOfTheirTemplate) {
-  const CallForm& form = call_form_named("gemma-4");
-  const Model m(form, true);
-  Formats formats(m.tokenizer, m.marks, {m.marks.turn_closes[0]});
-  ChatRequest request;
-  request.tool_choice.kind = ToolChoice::kRequired;
-  request.tools = {{"f", "",
-                    R"({"type":"object","properties":{"b":{"type":"integer"},"A":{"type":"object",)"
-                    R"("properties":{"d":{"type":"integer"},"c":{"type":"integer"}}}}})"}};
+  RequiredCall call("gemma-4");
   const auto fits = [&](const std::string& arguments) {
-    const std::string text = "<|tool_call>call:f{" + arguments + "}<tool_call|><|im_end|>";
-    return allowed(m, formats.of_chat(request), text) == std::string::npos;
+    return call.fits(
+        R"({"type":"object","properties":{"b":{"type":"integer"},"A":{"type":"object",)"
+        R"("properties":{"d":{"type":"integer"},"c":{"type":"integer"}}}}})",
+        "<|tool_call>call:f{" + arguments + "}<tool_call|>");
   };
   EXPECT_TRUE(fits(R"(A:{"c": 1, "d": 2},b:3)"));
   EXPECT_FALSE(fits(R"(A:{"d": 2, "c": 1},b:3)"));

@@ -117,17 +117,30 @@ std::string escaped(uint32_t code) {
   }
 }
 
-/// The automaton's texts as they are.
-void add_texts(Grammar& grammar, const TextDfa& dfa, State from, State to) {
+/// Adds the automaton's states; the state that its texts begin in. `characters` writes one
+/// character of a set from a state to another, `end` what stands behind a text that ends in a
+/// state.
+template <class Characters, class End>
+State add_automaton(Grammar& grammar, const TextDfa& dfa, const Characters& characters,
+                    const End& end) {
   std::vector<State> states;
   while (states.size() < dfa.states()) states.push_back(grammar.add_state());
-  grammar.add_empty(from, states[0]);
   const TextEdges edges = edges_of(dfa);
   for (size_t i = 0; i < states.size(); ++i) {
     for (const auto& edge : edges.from[i])
-      grammar.add_characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
-    if (dfa.accepts[i]) grammar.add_empty(states[i], to);
+      characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
+    if (dfa.accepts[i]) end(states[i]);
   }
+  return states[0];
+}
+
+/// The automaton's texts as they are.
+void add_texts(Grammar& grammar, const TextDfa& dfa, State from, State to) {
+  const State first = add_automaton(
+      grammar, dfa,
+      [&](State a, const CodeSet& set, State b) { grammar.add_characters(a, set, b); },
+      [&](State state) { grammar.add_empty(state, to); });
+  grammar.add_empty(from, first);
 }
 
 /// What may stand in a text without quotes.
@@ -254,15 +267,10 @@ void JsonRules::string_with(State from, const Regex& regex, State to) {
 }
 
 void JsonRules::string_of(State from, const TextDfa& dfa, State to) {
-  const TextEdges edges = edges_of(dfa);
-  std::vector<State> states;
-  while (states.size() < dfa.states()) states.push_back(grammar_.add_state());
-  grammar_.add_bytes(from, '"', '"', states[0]);
-  for (size_t i = 0; i < states.size(); ++i) {
-    for (const auto& edge : edges.from[i])
-      pattern_characters(states[i], edges.sets[edge.set], states[static_cast<size_t>(edge.to)]);
-    if (dfa.accepts[i]) grammar_.add_bytes(states[i], '"', '"', to);
-  }
+  const State first = add_automaton(
+      grammar_, dfa, [&](State a, const CodeSet& set, State b) { pattern_characters(a, set, b); },
+      [&](State state) { grammar_.add_bytes(state, '"', '"', to); });
+  grammar_.add_bytes(from, '"', '"', first);
 }
 
 void JsonRules::string_except(State from, std::span<const std::string> names, State to) {
