@@ -18,7 +18,7 @@ using OrderedJson = nlohmann::ordered_json;
 struct Flags {
   std::string from, out, type = "auto";
   double shard_gb = 5;
-  bool mapped = false, dry_run = false, json = false;
+  bool no_rotation = false, mapped = false, dry_run = false, json = false;
 };
 
 /// "model.layers.3.mlp.up_proj.weight and 12 more"
@@ -103,10 +103,13 @@ void run_mapped(const Flags& flags) {
 }
 
 void run(const Flags& flags) {
+  if (flags.no_rotation && (flags.type != format_name(kW8Rows) || flags.mapped))
+    throw UsageError("--no-rotation is for --type w8a8 in files for other programs");
   if (flags.mapped) return run_mapped(flags);
   std::optional<IntegerFiles> packed;
   for (const RowFormat& format : {kW8Rows, kW4Rows})
-    if (flags.type == format_name(format)) packed = format;
+    if (flags.type == format_name(format))
+      packed = flags.no_rotation ? without_rotation(format) : format;
   if (flags.type == "int8") packed = IntegerForm::int8;
   if (flags.type == "modelslim") packed = IntegerForm::modelslim;
   std::optional<BlockType> type;
@@ -154,6 +157,9 @@ void add_convert(CLI::App& app, Globals& globals) {
   command->add_flag("--mapped", flags->mapped,
                     "in the layout of memory, for this program only: used in place, so that it "
                     "starts at once and processes share it");
+  command->add_flag("--no-rotation", flags->no_rotation,
+                    "w8a8 for programs that know nothing of compressed-tensors' transform_config: "
+                    "three times the error");
   command->add_flag("--dry-run", flags->dry_run, "only say what would be written, and what lost");
   add_json_flag(command, flags->json);
   run_with(command, globals, [flags] { run(*flags); });

@@ -30,13 +30,15 @@ constexpr int64_t kLeastTokens = 1024;  // of calibration
 constexpr int64_t kBatchTokens = 4096;
 constexpr int64_t kChoiceTokens = 4096;  // that --scheme auto takes gradients of
 constexpr const char* kBaseFile = "quantize_base.tmp";
+constexpr const char* kWeightsOnly = "w4a16";  // the scheme that leaves activations as they are
 
 struct Flags {
   std::string model, out, scheme = "w4a8", method;
   std::vector<std::string> calibration, evaluation;
   int64_t calibration_tokens = 16384, evaluation_tokens = 8192, context = 512, min_inputs = 256;
+  int64_t group = 0;  ///< of 4 bits; 0: as the scheme has it
   double bits = 4.75;
-  bool bits_given = false, json = false;
+  bool bits_given = false, no_rotation = false, json = false;
 };
 
 /// The token ids of texts, one behind the other.
@@ -123,6 +125,9 @@ void check_flags(const Flags& flags) {
     throw UsageError("--scheme auto needs --calib TEXT, to see where bits count");
   if (flags.bits_given && !choose)
     throw UsageError(fmt::format("--bits is for --scheme auto; {} has its own", flags.scheme));
+  if (flags.group > 0 && !flags.scheme.starts_with("w4"))
+    throw UsageError(
+        fmt::format("--group is for --scheme w4a8 and w4a16; {} has its own", flags.scheme));
   if (flags.context < 16) throw UsageError("--context: expected at least 16 tokens");
   if (flags.calibration_tokens < 0 || flags.evaluation_tokens < 0 || flags.min_inputs < 1)
     throw UsageError("--calib-tokens, --eval-tokens, --min-inputs: expected positive numbers");
@@ -137,10 +142,17 @@ void check_memory(int64_t bytes, int64_t tokens) {
            needed / 1e9, tokens, there / 1e9);
 }
 
+/// The one format of a scheme.
+RowFormat format_of(const Flags& flags) {
+  RowFormat format = flags.scheme == format_name(kW8Rows) ? kW8Rows : kW4Rows;
+  if (flags.group > 0) format.group = flags.group;
+  return flags.no_rotation ? without_rotation(format) : format;
+}
+
 /// The formats of --scheme into `options`.
 void choose_formats(const Flags& flags, const fs::path& model, const std::vector<int32_t>& text,
                     int64_t context, Device& device, Progress& line, QuantizeOptions& options) {
-  options.formats = flags.scheme == format_name(kW8Rows) ? kW8Rows : kW4Rows;
+  options.formats = format_of(flags);
   if (flags.scheme != "auto") return;
   Quantization::check_target(flags.out);
   const Conversion plan(model, flags.out, {}, kW4Rows);
@@ -155,6 +167,8 @@ void choose_formats(const Flags& flags, const fs::path& model, const std::vector
               eta_text(line.seconds(), static_cast<double>(step), static_cast<double>(steps))));
       });
   options.formats = std::move(choice.formats);
+  if (flags.no_rotation)
+    for (auto& [name, format] : options.formats.others) format = without_rotation(format);
   options.losses = std::move(choice.losses);
 }
 
@@ -206,7 +220,10 @@ class Measurement {
       of_original = save_base_file(*base, text_, file.path());
     }
     line.announce("measuring the copy");
-    const auto copy = load_model(flags_.out, device, nullptr, std::nullopt);
+    // What w4a16 is for keeps activations in 16 bits.
+    const auto copy = load_model(
+        flags_.out, device, nullptr,
+        flags_.scheme == kWeightsOnly ? std::optional<WeightTypes>(kBf16Rows) : std::nullopt);
     DivergenceReport report = compare_with_base(*copy, BaseFile(file.path()), bos_);
     // The file has rounded probabilities, which are a little too good for the original.
     report.base_perplexity = of_original;
@@ -363,10 +380,17 @@ void add_quantize(CLI::App& app, Globals& globals) {
   command
       ->add_option("--scheme", flags->scheme,
                    "integers: of 8 bits in groups of 64, of 4 in groups of 32, or of either where "
-                   "it counts")
-      ->check(CLI::IsMember({"w8a8", "w4a8", "auto"}).description(""))
-      ->type_name("w8a8|w4a8|auto")
+                   "it counts; w4a16: those of 4 bits, measured with activations in 16 bits, for "
+                   "programs that keep them so")
+      ->check(CLI::IsMember({"w8a8", "w4a8", kWeightsOnly, "auto"}).description(""))
+      ->type_name("w8a8|w4a8|w4a16|auto")
       ->capture_default_str();
+  command->add_option("--group", flags->group, "with w4a8, w4a16: channels that share a scale")
+      ->check(CLI::IsMember({32, 64, 128}).description(""))
+      ->type_name("32|64|128");
+  command->add_flag("--no-rotation", flags->no_rotation,
+                    "8 bits for programs that know nothing of compressed-tensors' "
+                    "transform_config: three times the error");
   CLI::Option* bits =
       command
           ->add_option("--bits", flags->bits,

@@ -1,6 +1,6 @@
 // The element types of GGUF files ("ggml types"): plain numbers, and blocks of small integers with
 // shared scales. Sizes, decoding to f32 and, for those that we write, encoding. Layouts:
-// interop.md 3.2.
+// docs/formats.md.
 #pragma once
 
 #include <array>

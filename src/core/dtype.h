@@ -1,7 +1,7 @@
 // Element types of tensors, their names in files and configs, and bulk conversion to and from f32.
 //
-// The set is that of safetensors (interop.md section 2), so every well-formed checkpoint can be
-// described, whether or not a kernel can compute in the type. Little-endian hosts only.
+// The set is that of safetensors (the format's specification), so every well-formed checkpoint can
+// be described, whether or not a kernel can compute in the type. Little-endian hosts only.
 #pragma once
 
 #include <bit>

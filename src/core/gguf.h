@@ -1,5 +1,5 @@
 // GGUF files (version 2 and 3, little-endian): metadata and the table of tensors, memory-mapped.
-// What the types of tensors mean is in block_types.h. Facts: interop.md 3.1.
+// What the types of tensors mean is in block_types.h. Facts: docs/formats.md.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Strict reading and streaming writing of safetensors files and of checkpoint directories made of
-// them (one file, or shards with an index). Format and rules: interop.md section 2.
+// them (one file, or shards with an index). Format and rules: the format's specification.
 #pragma once
 
 #include <cstdint>

@@ -414,7 +414,7 @@ void Engine::Impl::draft(const std::vector<PlannedRows>& plan, const Tensor& hid
 }
 
 /// MTP head k turns the state at t and the token at t + k into a guess for the token after it
-/// (techniques.md section 6). The heads run on all rows of the step, so that their own cache is
+/// (docs/mtp.md). The heads run on all rows of the step, so that their own cache is
 /// complete; rows of drafts that were refused are run in vain and written again when their turn
 /// comes. A head's row whose token was a refused draft keeps what it had: that can cost an
 /// acceptance, never a token.

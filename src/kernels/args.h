@@ -10,6 +10,7 @@
 #include "kernels/args/matmul.h"
 #include "kernels/args/moe.h"
 #include "kernels/args/norm.h"
+#include "kernels/args/rotate_rows.h"
 #include "kernels/args/rows_view.h"
 #include "kernels/args/streams.h"
 #include "kernels/args/swiglu.h"

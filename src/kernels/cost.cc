@@ -3,6 +3,7 @@
 #include "kernels/cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace um {
 namespace {
@@ -380,6 +381,14 @@ Cost repack_cost(int64_t rows, int64_t width, const RowFormat& format, bool slot
 }
 
 }  // namespace
+
+Cost cost(const RotateRows& a) {
+  const double all = product(a.rows, a.width);
+  Traffic traffic(a.x);
+  traffic.read(all).write(all);
+  return {all * (1 + std::log2(static_cast<double>(std::max<int64_t>(a.block, 1)))),
+          traffic.bytes()};
+}
 
 Cost cost(const QuantizeRows& a) {
   return repack_cost(a.rows, a.width, {RowType::i8, a.group}, a.slots != nullptr, a.x);

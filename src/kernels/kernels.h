@@ -51,6 +51,7 @@ namespace um {
   X(bias_grad, BiasGrad)                           \
   X(add, Add)                                      \
   X(copy_blocks, CopyBlocks)                       \
+  X(rotate_rows, RotateRows)                       \
   X(quantize_rows, QuantizeRows)                   \
   X(narrow_rows, NarrowRows)                       \
   X(dequantize_rows, DequantizeRows)               \

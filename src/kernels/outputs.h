@@ -162,6 +162,10 @@ void visit_outputs(const Add& a, F f) {
 template <class F>
 void visit_outputs(const CopyBlocks&, F) {}
 template <class F>
+void visit_outputs(const RotateRows& a, F f) {
+  f("y", a.y, a.rows, a.width, a.ldy);
+}
+template <class F>
 void visit_outputs(const QuantizeRows&, F) {}
 template <class F>
 void visit_outputs(const NarrowRows&, F) {}

@@ -47,7 +47,7 @@ const Architecture& find_architecture(const JsonObject& config) {
   const std::span<const Architecture* const> known = architectures();
   if (!config.has("architectures") && config.has("model_type")) {
     const std::string type = config.string("model_type");
-    // Two architectures are called PanguProMoE: the second has these fields (interop.md 1.0).
+    // Two architectures are called PanguProMoE: the second has these fields (docs/models.md).
     if (type == kPanguProMoeV2.model_type &&
         (config.has("n_routed_experts") || config.has("param_sink_number")))
       return kPanguProMoeV2;

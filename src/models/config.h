@@ -1,6 +1,5 @@
 // Reading a ModelConfig from a Hugging Face config.json (every published spelling), strict
-// validation, writing, and the search for presets. Facts: interop.md 1.0-1.10, techniques.md 1-3
-// and 8.
+// validation, writing, and the search for presets. docs/models.md has the fields.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // How large a model is and what it costs, from its config alone: parameters by part, active
-// parameters, cache bytes and FLOPs per token. Golden integers: techniques.md sections 1 and 8.
+// parameters, cache bytes and FLOPs per token. Golden integers: tests/models/config_test.cc.
 #pragma once
 
 #include <cstdint>

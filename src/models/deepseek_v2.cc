@@ -1,4 +1,4 @@
-// DeepSeek-V2 and V2-Lite (DeepseekV2ForCausalLM; arXiv 2405.04434, interop.md 1.7): MLA, pre-norm,
+// DeepSeek-V2 and V2-Lite (DeepseekV2ForCausalLM; arXiv 2405.04434, docs/models.md): MLA, pre-norm,
 // leading dense layers, a softmax router: the best experts of all (greedy, V2-Lite), or of the
 // groups with the best single expert (group_limited_greedy).
 #include "models/architecture.h"

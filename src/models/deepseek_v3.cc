@@ -1,4 +1,4 @@
-// DeepSeek-V3, V3.1 and R1 (DeepseekV3ForCausalLM; arXiv 2412.19437, interop.md 1.8): MLA,
+// DeepSeek-V3, V3.1 and R1 (DeepseekV3ForCausalLM; arXiv 2412.19437, docs/models.md): MLA,
 // pre-norm, leading dense layers, a sigmoid router with a correction bias for the choice (noaux_tc)
 // that takes experts from the groups whose best two sum highest, and MTP heads as further layers.
 #include "models/architecture.h"

@@ -1,4 +1,4 @@
-// More multi-token-prediction heads for a trained model (techniques.md section 6): train one head
+// More multi-token-prediction heads for a trained model (docs/mtp.md): train one head
 // with the model, then give it more as copies of the first and train those briefly.
 #pragma once
 

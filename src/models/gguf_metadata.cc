@@ -1,4 +1,4 @@
-// See gguf_metadata.h. Facts: interop.md 3.3 and 3.4.
+// See gguf_metadata.h. Facts: docs/formats.md.
 #include "models/gguf_metadata.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // GGUF files as models: their parts, their metadata as a Hugging Face config.json, and their
-// tensors under Hugging Face names in Hugging Face layouts. Facts: interop.md 3.3 and 3.4.
+// tensors under Hugging Face names in Hugging Face layouts. Facts: docs/formats.md.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// The tables; see gguf_names.h. Facts: interop.md 3.4.
+// The tables; see gguf_names.h. Facts: docs/formats.md.
 #include "models/gguf_names.h"
 
 #include <charconv>

@@ -1,5 +1,5 @@
 // Llama 2 and 3 and what is built like them (LlamaForCausalLM; arXiv 2302.13971, 2407.21783;
-// SmolLM2, interop.md 1.10): dense, pre-norm, GQA without biases unless `attention_bias` says so,
+// SmolLM2, docs/models.md): dense, pre-norm, GQA without biases unless `attention_bias` says so,
 // Llama 3's own way of stretching rotary positions.
 #include "models/architecture.h"
 #include "models/config_fields.h"

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kLine = 64;  // bytes; every part begins at a multiple
-constexpr const char* kLayout = "1";
+constexpr const char* kLayout = "2";
 
 constexpr std::array<std::pair<RowType, const char*>, 6> kTypes{{{RowType::f32, "f32"},
                                                                  {RowType::bf16, "bf16"},
@@ -50,12 +50,19 @@ Json format_json(const RowFormat& format) {
   return {{"type", name_of(kTypes, format.type)},
           {"group", format.group},
           {"scales", name_of(kScaleTypes, format.scale_type)},
-          {"offsets", format.offsets}};
+          {"offsets", format.offsets},
+          {"rotation", format.rotation}};
 }
 
 RowFormat format_of(const JsonObject& object) {
-  return {value_of(kTypes, object, "type"), object.integer("group", 0, kWholeRow),
-          value_of(kScaleTypes, object, "scales"), object.boolean("offsets")};
+  const RowFormat format{.type = value_of(kTypes, object, "type"),
+                         .group = object.integer("group", 0, kWholeRow),
+                         .scale_type = value_of(kScaleTypes, object, "scales"),
+                         .offsets = object.boolean("offsets"),
+                         .rotation = object.integer_or("rotation", 0, 0, kMaxRotation)};
+  UM_CHECK(format.rotation == 0 || is_rotation(format.rotation),
+           "{}: rotation: expected a power of two, found {}", object.where(), format.rotation);
+  return format;
 }
 
 /// What a mapped file says of itself beside its tensors.

@@ -12,7 +12,7 @@
 
 namespace um {
 
-/// One multi-token-prediction head (DeepSeek-V3, arXiv 2412.19437; techniques.md section 6): from
+/// One multi-token-prediction head (DeepSeek-V3, arXiv 2412.19437; docs/mtp.md): from
 /// the state at t and the embedding of token t+k it predicts token t+k+1.
 struct MtpHead {
   Param *embed_norm, *hidden_norm, *projection, *output_norm;

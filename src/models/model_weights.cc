@@ -1,4 +1,4 @@
-// See model_weights.h. Facts: interop.md 1.4, 1.8, 1.9, 7.
+// See model_weights.h. Facts: docs/models.md.
 #include "models/model_weights.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// openPangu-2.0 (OpenPanguV2ForCausalLM; interop.md 1.6): Pangu Ultra MoE's layers with several
+// openPangu-2.0 (OpenPanguV2ForCausalLM; docs/openpangu2.md): Pangu Ultra MoE's layers with several
 // residual streams (hyper-connections), convolutions on attention's latents and outputs, sinks in
 // the latent space, and in each layer a sliding window or an indexer that chooses the keys
 // (DeepSeek's sparse attention). MTP heads have one stream, a window, and no indexer.

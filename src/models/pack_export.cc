@@ -72,6 +72,22 @@ nlohmann::json config_group(const RowFormat& format, const std::vector<std::stri
   return {{"targets", targets}, {"weights", weights}, {"input_activations", inputs}};
 }
 
+/// Adds a transform of the modules' inputs, and of their weights, to the config's.
+void add_rotation(nlohmann::json& groups, int64_t block, const std::vector<std::string>& targets,
+                  const std::vector<std::string>& ignored) {
+  if (block == 0) return;
+  const auto place = [&](const char* location, bool inverse) {
+    return nlohmann::json{
+        {"targets", targets}, {"location", location}, {"inverse", inverse}, {"ignore", ignored}};
+  };
+  groups[fmt::format("rotation_{}", groups.size())] = {
+      {"type", "hadamard"},
+      {"head_dim", block},
+      {"randomize", false},
+      {"requires_grad", false},
+      {"apply", {place("input", false), place("weight_input", true)}}};
+}
+
 /// Calls use(row) with the integers of all rows, in order. Throws Error as check_scales does.
 template <class Use>
 void for_rows(const std::string& name, const StoredWeight& weight, const RowFormat& format,
@@ -88,7 +104,8 @@ void for_rows(const std::string& name, const StoredWeight& weight, const RowForm
 
 bool is_packed(const std::string& name, const StoredWeight& weight, const RowFormat& format) {
   const auto ends = [&](const char* end) { return name.ends_with(end); };
-  const bool whole_groups = format.group == kWholeRow || weight.columns() % format.group == 0;
+  const bool whole_groups = (format.group == kWholeRow || weight.columns() % format.group == 0) &&
+                            (format.rotation == 0 || weight.columns() % format.rotation == 0);
   if (weight.shape.size() != 2 || !ends(".weight") || !whole_groups) return false;
   return !ends("embed_tokens.weight") && !ends("lm_head.weight") && !ends("mlp.gate.weight") &&
          !ends("kv_b_proj.weight");
@@ -176,13 +193,23 @@ nlohmann::json packed_config(const IntegerFiles& files, const std::vector<std::s
     same = format;
     modules.push_back(name.substr(0, name.rfind('.')));
   }
-  for (const auto& [name, group] : others)
+  std::vector<std::string> apart = kept;  // modules that are not turned as most are
+  nlohmann::json rotations = nlohmann::json::object();
+  for (const auto& [name, group] : others) {
     groups[fmt::format("group_{}", groups.size())] = config_group(group.first, group.second);
-  return {{"quant_method", "compressed-tensors"},
-          {"format", files.form == IntegerForm::packed ? "pack-quantized" : "int-quantized"},
-          {"quantization_status", "compressed"},
-          {"config_groups", groups},
-          {"ignore", kept}};
+    if (group.first.rotation == formats.matrices.rotation) continue;
+    add_rotation(rotations, group.first.rotation, group.second, {});
+    apart.insert(apart.end(), group.second.begin(), group.second.end());
+  }
+  add_rotation(rotations, formats.matrices.rotation, {"Linear"}, apart);
+  nlohmann::json config = {
+      {"quant_method", "compressed-tensors"},
+      {"format", files.form == IntegerForm::packed ? "pack-quantized" : "int-quantized"},
+      {"quantization_status", "compressed"},
+      {"config_groups", groups},
+      {"ignore", kept}};
+  if (!rotations.empty()) config["transform_config"] = {{"config_groups", rotations}};
+  return config;
 }
 
 }  // namespace um

@@ -1,4 +1,4 @@
-// Matrices in integers, in the forms that other engines read. Facts: interop.md 1.11.
+// Matrices in integers, in the forms that other engines read. Facts: docs/formats.md.
 #pragma once
 
 #include <map>

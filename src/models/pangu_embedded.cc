@@ -1,5 +1,5 @@
 // Pangu Embedded (PanguEmbeddedForCausalLM; arXiv 2505.22375, openPangu-Embedded 1B and 7B,
-// interop.md 1.1): dense, pre-norm, GQA with biases on q, k, v and o unless `bias` is false.
+// docs/models.md): dense, pre-norm, GQA with biases on q, k, v and o unless `bias` is false.
 #include "models/architecture.h"
 #include "models/config_fields.h"
 

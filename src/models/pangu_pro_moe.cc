@@ -1,4 +1,4 @@
-// Pangu Pro MoE (PanguProMoEForCausalLM; arXiv 2505.21411, interop.md 1.3): every layer is a
+// Pangu Pro MoE (PanguProMoEForCausalLM; arXiv 2505.21411, docs/models.md): every layer is a
 // mixture of grouped experts (MoGE: the same number of experts from each group, softmax over all, a
 // learned router_scale, no renormalisation) with one joint shared expert; pre-norm, GQA with
 // biases.

@@ -1,4 +1,4 @@
-// openPangu-R-72B (PanguProMoEV2ForCausalLM; interop.md 1.4): Pangu Ultra MoE's layers (sandwich
+// openPangu-R-72B (PanguProMoEV2ForCausalLM; docs/models.md): Pangu Ultra MoE's layers (sandwich
 // norms, leading dense layers, sigmoid router with a correction bias, MTP heads) with grouped-query
 // attention: one matrix for q, k and v, a norm on each key head, values of another width, sinks,
 // and a rotation of the first channels of a head in interleaved pairs. That they are the first, and

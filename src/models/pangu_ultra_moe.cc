@@ -1,7 +1,7 @@
 // Pangu Ultra MoE (PanguUltraMoEForCausalLM; arXiv 2505.04519, openPangu-Ultra-MoE-718B): leading
 // dense layers, then MoE layers with MLA, sandwich norms with depth-scaled gains, a sigmoid router
 // with normalised top-k weights times a factor, shared experts, and MTP heads as further layers.
-// Configs come in the V1.0 spelling or DeepSeek's (interop.md 1.5).
+// Configs come in the V1.0 spelling or DeepSeek's (docs/models.md).
 #include "models/architecture.h"
 #include "models/config_fields.h"
 

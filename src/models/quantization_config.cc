@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/paths.h"
+#include "kernels/args/row_format.h"
 
 namespace um {
 namespace {
@@ -177,6 +178,52 @@ void QuantizationConfig::read_fp8(const JsonObject& config) {
     }
 }
 
+/// Transforms of compressed-tensors. Those of weights are done in the files; what is left is what
+/// is multiplied with them, before each matrix.
+void QuantizationConfig::read_transforms(const JsonObject& transforms) {
+  if (!says(transforms, "config_groups")) return;
+  const JsonObject groups = transforms.object("config_groups");
+  for (const auto& [name, unused] : groups.json().items()) {
+    const JsonObject scheme = groups.object(name);
+    if (!says(scheme, "apply")) continue;
+    const Json& places = *scheme.find("apply");
+    if (!places.is_array()) scheme.wrong("apply", "a list");
+    for (size_t i = 0; i < places.size(); ++i) {
+      const JsonObject place(places[i], fmt::format("{}: apply {}", scheme.where(), i));
+      const std::string location = place.string("location");
+      if (location == "weight_input" || location == "weight_output") continue;
+      const std::string type = scheme.string("type");
+      UM_CHECK(
+          location == "input" && type == "hadamard" && !scheme.boolean_or("randomize", false),
+          "{}: a transform {} at {} cannot be read; expected hadamard, not randomized, at input",
+          place.where(), quote(type), quote(location));
+      const int64_t block = scheme.integer_or("head_dim", 0, 1, kMaxRotation);
+      UM_CHECK(block == 0 || is_rotation(block), "{}: head_dim: expected a power of two, found {}",
+               scheme.where(), block);
+      rotations_.push_back(
+          {ModuleList(strings_or_none(place, "targets"), place.where() + ": targets"),
+           ModuleList(strings_or_none(place, "ignore"), place.where() + ": ignore"), block,
+           place.where()});
+    }
+  }
+}
+
+int64_t QuantizationConfig::rotation(const std::string& module, int64_t columns) const {
+  const Rotation* found = nullptr;
+  for (const Rotation& rotation : rotations_) {
+    if (rotation.targets.fit(module) == 0 || rotation.ignored.fit(module) > 0) continue;
+    UM_CHECK(found == nullptr, "{}: {} is transformed by {} already; only one can be read",
+             rotation.where, quote(module), found->where);
+    found = &rotation;
+  }
+  if (found == nullptr) return 0;
+  const int64_t block = found->block == 0 ? columns : found->block;
+  UM_CHECK(is_rotation(block) && columns % block == 0,
+           "{}: {} reads {} channels; expected a power of two, or head_dim to divide it",
+           found->where, quote(module), columns);
+  return block;
+}
+
 void QuantizationConfig::read_compressed_tensors(const JsonObject& config) {
   const std::string format = config.string_or("format", "");
   as_it_is_.where = config.where() + ": ignore";
@@ -186,8 +233,7 @@ void QuantizationConfig::read_compressed_tensors(const JsonObject& config) {
     warnings_.push_back(
         config.where() +
         ": kv_cache_scheme is not used: keys and values are kept as --cache-dtype says");
-  UM_CHECK(!says(config, "transform_config"), "{}: transform_config (rotations) cannot be read",
-           config.where());
+  if (says(config, "transform_config")) read_transforms(config.object("transform_config"));
   if (says(config, "sparsity_config")) {
     const std::string sparse = config.object("sparsity_config").string_or("format", "dense");
     UM_CHECK(sparse == "dense", "{}: sparsity_config: format {} cannot be read", config.where(),

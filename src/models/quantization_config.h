@@ -1,6 +1,6 @@
 // What a quantised checkpoint says of itself, in config.json and in ModelSlim's
 // quant_model_description.json, and which scheme that gives each matrix. The file's tensors are
-// held against it (quantized.h). Facts: interop.md 1.11.
+// held against it (quantized.h). Facts: docs/formats.md.
 #pragma once
 
 #include <filesystem>
@@ -67,6 +67,10 @@ class QuantizationConfig {
   bool targets() const { return !groups_.empty(); }
   /// Throws Error if ModelSlim's description names a tensor of a quantised matrix that is missing.
   void check_described(const CheckpointReader& reader) const;
+  /// Channels of a block of Hadamard's matrix that turns what the module reads, and by which its
+  /// weight's rows are stored turned (RowFormat::rotation); 0: none. Throws Error for a matrix of
+  /// `columns` that are no whole blocks.
+  int64_t rotation(const std::string& module, int64_t columns) const;
   /// What is said and not done.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
@@ -75,12 +79,20 @@ class QuantizationConfig {
     ModuleList targets;
     WeightScheme scheme;
   };
+  /// A transform of compressed-tensors that is done while the model runs.
+  struct Rotation {
+    ModuleList targets, ignored;
+    int64_t block;  ///< 0: the whole row
+    std::string where;
+  };
   void read_fp8(const JsonObject& config);
+  void read_transforms(const JsonObject& transforms);
   void read_compressed_tensors(const JsonObject& config);
   void read_description(const std::filesystem::path& path);
 
   bool quantised_ = false, described_ = false;
   std::vector<Group> groups_;        // compressed-tensors
+  std::vector<Rotation> rotations_;  // the same
   std::optional<WeightScheme> all_;  // fp8
   ModuleList ignored_;
   WeightScheme as_it_is_, untargeted_;

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "kernels/registry.h"
 #include "models/quantization_config.h"
 
 namespace um {
@@ -63,6 +64,7 @@ class Module {
       : reader_(reader),
         base_(std::move(base)),
         said_(config.scheme(base_) != nullptr ? *config.scheme(base_) : WeightScheme{}),
+        config_(config),
         where_(std::move(where)) {}
 
   StoredWeight weight() {
@@ -133,6 +135,7 @@ class Module {
   const CheckpointReader& reader_;
   std::string base_;
   WeightScheme said_;
+  const QuantizationConfig& config_;
   std::string where_;
 };
 
@@ -213,6 +216,20 @@ StoredWeight::Read dequantize(const StoredWeight::Read& q, int64_t columns, Stor
   };
 }
 
+/// Rows that are stored times Hadamard's matrix, which is its own inverse.
+StoredWeight::Read turned_back(StoredWeight::Read stored, int64_t columns, int64_t block) {
+  return [=](int64_t row, int64_t count, float* out) {
+    stored(row, count, out);
+    best_cpu_kernels().rotate_rows({.rows = count,
+                                    .width = columns,
+                                    .block = block,
+                                    .x = out,
+                                    .ldx = columns,
+                                    .y = out,
+                                    .ldy = columns});
+  };
+}
+
 /// Whether there are no zero points but 0 (ModelSlim writes them for symmetric weights too).
 bool is_zero(const StoredWeight& zero) {
   std::vector<float> values(static_cast<size_t>(zero.columns()));
@@ -232,6 +249,8 @@ void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, co
   weight.read = dequantize(q, columns, scale.values, scale.blocks,
                            zero ? std::optional(zero->values) : std::nullopt,
                            zero ? zero->blocks : ScaleBlocks{}, order);
+  const int64_t rotation = config_.rotation(base_, columns);
+  if (rotation > 0) weight.read = turned_back(std::move(weight.read), columns, rotation);
   const bool whole = block == columns;
   const bool taken = whole || is_panel_group(block);
   const bool same = !zero || zero->blocks.columns == block;
@@ -240,7 +259,8 @@ void Module::add_values(StoredWeight& weight, StoredWeight::Read q, int bits, co
   const RowFormat format{.type = bits <= 4 ? RowType::panel4 : RowType::panel8,
                          .group = whole ? kWholeRow : block,
                          .scale_type = half ? ScaleType::f16 : ScaleType::f32,
-                         .offsets = zero.has_value()};
+                         .offsets = zero.has_value(),
+                         .rotation = rotation};
   weight.codes = {format, [=](int64_t row, RowCodes& out) {
                     const int32_t middle = format.code_middle();
                     std::vector<float> values(static_cast<size_t>(columns));
@@ -496,6 +516,10 @@ bool check_not_quantised(const std::string& name, const TensorView& view,
   UM_CHECK(!(view.dtype == DType::i8 || (floats && config.quantised())),
            "{}: tensor {}: {} without a scale; expected {} beside it", where, quote(name),
            dtype_file_name(view.dtype), quote(name + "_scale"));
+  UM_CHECK(config.rotation(*base, view.shape[1]) == 0,
+           "{}: tensor {}: what it is multiplied with is to be transformed, but it is not "
+           "quantised; such a model cannot be read",
+           where, quote(name));
   const WeightScheme* said = config.scheme(*base);
   if (said == nullptr || !said->quantised) return false;
   UM_CHECK(!config.strict(),

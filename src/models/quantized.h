@@ -1,5 +1,5 @@
 // Quantised Hugging Face checkpoints, converted as they are read: FP8 in blocks, compressed-tensors
-// int8, int4 and FP8, Ascend ModelSlim W8A8. Facts: interop.md 1.11.
+// int8, int4 and FP8, Ascend ModelSlim W8A8. Facts: docs/formats.md.
 #pragma once
 
 #include <filesystem>

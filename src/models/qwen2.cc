@@ -1,4 +1,4 @@
-// Qwen2 and Qwen2.5 (Qwen2ForCausalLM; arXiv 2407.10671, 2412.15115, interop.md 1.10): like Llama,
+// Qwen2 and Qwen2.5 (Qwen2ForCausalLM; arXiv 2407.10671, 2412.15115, docs/models.md): like Llama,
 // with biases on q, k and v but not on o.
 #include "models/architecture.h"
 #include "models/config_fields.h"

@@ -1,4 +1,4 @@
-// Qwen3-MoE (Qwen3MoeForCausalLM; arXiv 2505.09388, interop.md 1.9): Qwen3's attention, a softmax
+// Qwen3-MoE (Qwen3MoeForCausalLM; arXiv 2505.09388, docs/models.md): Qwen3's attention, a softmax
 // router whose chosen probabilities are made to sum to one, no shared expert. Which layers are
 // dense is said twice over (decoder_sparse_step, mlp_only_layers); we run the published case, none,
 // and leading dense layers.

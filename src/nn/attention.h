@@ -27,7 +27,7 @@ class AttentionBlock {
 /// one of kv_lora_rank, and a rotary key shared by all heads. Training and prompts expand the
 /// latents (naive form); generated rows multiply the up-projections into query and output and
 /// attend over the cached latents themselves (absorbed form).
-/// openPangu-2.0 (interop.md 1.6) adds what a config may ask for: causal convolutions on both
+/// openPangu-2.0 (docs/openpangu2.md) adds what a config may ask for: causal convolutions on both
 /// latents and on the heads' outputs, sinks (latents that every token sees), and in each layer a
 /// window or an indexer that says which keys are seen.
 class Mla : public AttentionBlock {

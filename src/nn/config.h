@@ -1,5 +1,5 @@
 // ModelConfig: one resolved description of a model of any family; models/config.h reads and writes
-// it. Facts: interop.md 1.0-1.10, techniques.md 1-3 and 8.
+// it. docs/models.md has the fields.
 #pragma once
 
 #include <algorithm>
@@ -140,9 +140,9 @@ struct ModelConfig {
   MoeConfig moe;
 
   bool is_moe_layer(int64_t layer) const { return layer >= dense_layers; }
-  /// Standard deviation of weight matrices at initialisation (techniques.md section 3).
+  /// Standard deviation of weight matrices at initialisation (TinyInit; docs/dssn.md).
   double weight_init_std() const;
-  /// Initial gains of the post norms with depth-scaled sandwich norm (techniques.md section 2).
+  /// Initial gains of the post norms with depth-scaled sandwich norm (docs/dssn.md).
   double post_attn_gain() const;
   double post_mlp_gain() const;
 

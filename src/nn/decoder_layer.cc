@@ -15,7 +15,7 @@ DecoderLayer::DecoderLayer(ParamStore& store, const std::string& prefix, const M
   const int64_t D = config.hidden;
   input_norm_ = store.vector(prefix + "input_layernorm.weight", D, 1);
   // The same name stands in two places: with a sandwich it is the norm on the attention's output,
-  // without one it is the norm before the feed-forward (interop.md 1.5).
+  // without one it is the norm before the feed-forward (docs/models.md).
   const std::string shared_name = prefix + "post_attention_layernorm.weight";
   if (config.sandwich_norm) {
     post_attention_norm_ = store.vector(shared_name, D, config.post_attn_gain());

@@ -1,5 +1,5 @@
 // HyperConnection: how one sub-layer reads from and writes to several residual streams
-// (ops/streams.h; openPangu-2.0, interop.md 1.6).
+// (ops/streams.h; openPangu-2.0, docs/openpangu2.md).
 #pragma once
 
 #include <string>

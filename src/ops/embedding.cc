@@ -35,6 +35,7 @@ Tensor embedding(const Tensor& ids, const Rows& table) {
                                    .ids = ids.i32(),
                                    .table = table.view(),
                                    .y = y.f32()});
+  rotate(y, table.format.rotation);
   if (needs_grad(table.values))
     Tape::current()->record(EmbeddingNode{ids, table.values, track(y), table.slot()});
   return y;

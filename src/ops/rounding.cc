@@ -104,6 +104,18 @@ RowCodes round_row(const Kernels& kernels, const float* x, int64_t cols, RowForm
   UM_CHECK((bits == 4 || bits == 8) && format.scale_type != ScaleType::coded,
            "{} is only read from files; values are rounded to 4 or 8 bits", format_name(format));
   const int64_t groups = format.scales(cols), group = std::min(format.group, cols);
+  std::vector<float> turned;
+  if (format.rotation > 0) {
+    turned.resize(static_cast<size_t>(cols));
+    kernels.rotate_rows({.rows = 1,
+                         .width = cols,
+                         .block = format.rotation,
+                         .x = x,
+                         .ldx = cols,
+                         .y = turned.data(),
+                         .ldy = cols});
+    x = turned.data();
+  }
   RowCodes row;
   row.codes.resize(static_cast<size_t>(cols));
   row.scales.resize(static_cast<size_t>(groups));

@@ -10,9 +10,9 @@ namespace um {
 struct Kernels;
 
 struct RoundOptions {
-  /// [cols], null for ones: weighs the squared errors of channels. The mean squares of what they
-  /// are multiplied with give the smallest error of the product, as far as channels do not go
-  /// together.
+  /// [cols], null for ones: weighs the squared errors of channels, rotated ones where the format
+  /// is. The mean squares of what they are multiplied with give the smallest error of the product,
+  /// as far as channels do not go together.
   const float* importance = nullptr;
   bool search = true;  ///< false: at 4 bits, too, the scale follows from the largest magnitude
 };

@@ -141,8 +141,9 @@ Rows Rows::made(Shape shape, RowFormat format, int64_t unit, const RowPart& part
 }
 
 Rows Rows::quantized(const Tensor& x, RowFormat format) {
+  const Tensor from = rotated(x, format.rotation);
   Rows rows = empty(x.device(), {x.rows(), x.cols()}, format);
-  launch(x.device(), quantize_into(rows, x.f32(), x.ld(), x.rows()));
+  launch(x.device(), quantize_into(rows, from.f32(), from.ld(), from.rows()));
   return rows;
 }
 
@@ -237,9 +238,10 @@ std::string format_name(const RowFormat& format) {
   if (format == kW8Rows) return "w8a8";
   if (format == kW4Rows) return "w4a8";
   return fmt::format(
-      "int{} {}{}", row_type_bits(format.type),
+      "int{} {}{}{}", row_type_bits(format.type),
       format.group == kWholeRow ? "by rows" : fmt::format("in groups of {}", format.group),
-      format.offsets ? " with offsets" : "");
+      format.offsets ? " with offsets" : "",
+      format.rotation > 0 ? fmt::format(" rotated by {}", format.rotation) : "");
 }
 
 RowFormat weight_format(DType dtype) {
@@ -250,8 +252,10 @@ RowFormat weight_format(DType dtype) {
 }
 
 RowFormat activation_format(const RowFormat& weights) {
-  if (weights.group == kWholeRow) return kInt8Rows;
-  return {RowType::i8, std::max(weights.group, kPanelDepth)};
+  RowFormat format = kInt8Rows;
+  if (weights.group != kWholeRow) format.group = std::max(weights.group, kPanelDepth);
+  format.rotation = weights.rotation;
+  return format;
 }
 
 RowFormat cache_format(DType dtype) {
@@ -268,6 +272,30 @@ std::optional<DType> cache_type_of(const std::string& name) {
 
 std::string cache_type_name(DType dtype) {
   return dtype == DType::i8 ? "int8" : std::string(dtype_name(dtype));
+}
+
+void rotate(const Tensor& x, int64_t block) {
+  if (block == 0) return;
+  launch(x.device(), RotateRows{.rows = x.rows(),
+                                .width = x.cols(),
+                                .block = block,
+                                .x = x.f32(),
+                                .ldx = x.ld(),
+                                .y = x.f32(),
+                                .ldy = x.ld()});
+}
+
+Tensor rotated(const Tensor& x, int64_t block) {
+  if (block == 0) return x;
+  Tensor y = Tensor::empty(x.device(), {x.rows(), x.cols()});
+  launch(x.device(), RotateRows{.rows = x.rows(),
+                                .width = x.cols(),
+                                .block = block,
+                                .x = x.f32(),
+                                .ldx = x.ld(),
+                                .y = y.f32(),
+                                .ldy = y.ld()});
+  return y;
 }
 
 void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to) {

@@ -42,7 +42,7 @@ struct Rows {
   static Rows empty(Device& device, Shape shape, RowFormat format, int64_t unit = 0);
   /// The same of parts that `part` gives.
   static Rows made(Shape shape, RowFormat format, int64_t unit, const RowPart& part);
-  /// f32 rows [rows, cols] in i8 with scales.
+  /// f32 rows [rows, cols] in i8 with scales, rotated where the format is.
   static Rows quantized(const Tensor& x, RowFormat format);
 
   explicit operator bool() const { return values.defined(); }
@@ -83,6 +83,11 @@ std::optional<DType> cache_type_of(const std::string& name);
 /// The option's name of a type: "int8" for i8.
 std::string cache_type_name(DType dtype);
 
+/// f32 rows times Hadamard's matrix by blocks of channels (kernels/args/rotate_rows.h), without
+/// gradient; 0: as they are.
+Tensor rotated(const Tensor& x, int64_t block);
+/// The same in place.
+void rotate(const Tensor& x, int64_t block);
 /// to[slots[t]] = from[t] for the rows of `from` [T, cols]; slots i32. `to` is f32, bf16 or int8.
 void scatter_rows(const Tensor& from, const Tensor& slots, const Rows& to);
 /// The rows `slots` (i32) as a new f32 matrix.

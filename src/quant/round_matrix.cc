@@ -17,20 +17,22 @@ constexpr int64_t kErrorRows = 512;     // inputs that the error of a product is
 constexpr int64_t kColumnsPerRow = 16;  // a matrix with more is not worth GPTQ's factor
 constexpr int64_t kRowsAtOnce = 2048;   // of inputs, on their way into a Gram matrix
 
-/// Calls use(rows) with all inputs as f32 matrices, some at a time.
+/// Calls use(rows) with the first inputs as f32 matrices, rotated by blocks, some at a time.
 template <class Use>
-void for_inputs(Device& device, const MatrixInputs& inputs, int64_t count, Use use) {
+void for_inputs(Device& device, const MatrixInputs& inputs, int64_t count, int64_t rotation,
+                Use use) {
   for (int64_t begin = 0; begin < count; begin += kRowsAtOnce) {
     const int64_t rows = std::min(kRowsAtOnce, count - begin);
     const Tensor x = Tensor::empty(device, {rows, inputs.cols()});
     inputs.read(begin, rows, x.f32());
+    rotate(x, rotation);
     use(x);
   }
 }
 
-std::vector<float> mean_squares(Device& device, const MatrixInputs& inputs) {
+std::vector<float> mean_squares(Device& device, const MatrixInputs& inputs, int64_t rotation) {
   std::vector<double> sums(static_cast<size_t>(inputs.cols()), 0.0);
-  for_inputs(device, inputs, inputs.rows(), [&](const Tensor& x) {
+  for_inputs(device, inputs, inputs.rows(), rotation, [&](const Tensor& x) {
     for (int64_t r = 0; r < x.rows(); ++r)
       for (int64_t c = 0; c < x.cols(); ++c) {
         const double value = static_cast<double>(x.f32()[r * x.cols() + c]);
@@ -45,10 +47,10 @@ std::vector<float> mean_squares(Device& device, const MatrixInputs& inputs) {
 }
 
 /// Σ x xᵀ.
-Tensor gram_of(Device& device, const MatrixInputs& inputs) {
+Tensor gram_of(Device& device, const MatrixInputs& inputs, int64_t rotation) {
   const int64_t n = inputs.cols();
   Tensor gram = Tensor::zeros(device, {n, n});
-  for_inputs(device, inputs, inputs.rows(), [&](const Tensor& x) {
+  for_inputs(device, inputs, inputs.rows(), rotation, [&](const Tensor& x) {
     launch(device, Matmul{.m = n,
                           .n = n,
                           .k = x.rows(),
@@ -83,10 +85,11 @@ RoundErrors errors_of(const Tensor& weights, const std::vector<RowCodes>& rows,
   errors.outputs = -1;
   if (inputs == nullptr || inputs->rows() == 0) return errors;
   double lost = 0, all = 0;
-  for_inputs(weights.device(), *inputs, std::min(kErrorRows, inputs->rows()), [&](const Tensor& x) {
-    lost += squares(products(x, left));
-    all += squares(products(x, weights));
-  });
+  for_inputs(weights.device(), *inputs, std::min(kErrorRows, inputs->rows()), 0,
+             [&](const Tensor& x) {
+               lost += squares(products(x, left));
+               all += squares(products(x, weights));
+             });
   errors.outputs = ratio(lost, all);
   return errors;
 }
@@ -95,6 +98,7 @@ RoundErrors errors_of(const Tensor& weights, const std::vector<RowCodes>& rows,
 
 Tensor residue(const Tensor& weights, const std::vector<RowCodes>& rows, const RowFormat& format) {
   const int64_t n = weights.cols(), group = std::min(format.group, n);
+  const Tensor from = rotated(weights, format.rotation);
   const Tensor left = Tensor::empty(weights.device(), {weights.rows(), n});
 #pragma omp parallel for
   for (int64_t r = 0; r < weights.rows(); ++r) {
@@ -103,9 +107,10 @@ Tensor residue(const Tensor& weights, const std::vector<RowCodes>& rows, const R
       const auto code =
           static_cast<float>(row.codes[static_cast<size_t>(c)] - format.code_middle());
       left.f32()[r * n + c] =
-          weights.f32()[r * n + c] - code * row.scales[static_cast<size_t>(c / group)];
+          from.f32()[r * n + c] - code * row.scales[static_cast<size_t>(c / group)];
     }
   }
+  rotate(left, format.rotation);
   return left;
 }
 
@@ -137,13 +142,16 @@ bool needs_inputs(RoundMethod method) {
   return method >= RoundMethod::weighted;
 }
 
-void MatrixRounder::look_at(Device& device, const MatrixInputs& inputs, bool compensate) {
-  if (seen_ == nullptr || !seen_->same_rows(inputs)) {
-    importance_ = mean_squares(device, inputs);
+void MatrixRounder::look_at(Device& device, const MatrixInputs& inputs, int64_t rotation,
+                            bool compensate) {
+  if (seen_ == nullptr || !seen_->same_rows(inputs) || rotation_ != rotation) {
+    importance_ = mean_squares(device, inputs, rotation);
     compensation_.reset();
   }
   seen_ = &inputs;
-  if (compensate && !compensation_) compensation_ = Compensation::make(gram_of(device, inputs));
+  rotation_ = rotation;
+  if (compensate && !compensation_)
+    compensation_ = Compensation::make(gram_of(device, inputs, rotation));
 }
 
 RoundedMatrix MatrixRounder::round(const Tensor& weights, const RowFormat& format,
@@ -157,7 +165,7 @@ RoundedMatrix MatrixRounder::round(const Tensor& weights, const RowFormat& forma
   if (rounded.method == RoundMethod::gptq && weights.rows() * kColumnsPerRow < n)
     rounded.method = RoundMethod::weighted;
   if (needs_inputs(rounded.method)) {
-    look_at(device, *inputs, rounded.method == RoundMethod::gptq);
+    look_at(device, *inputs, format.rotation, rounded.method == RoundMethod::gptq);
     if (!compensation_) rounded.method = RoundMethod::weighted;
   }
   const RoundOptions options{needs_inputs(rounded.method) ? importance_.data() : nullptr,
@@ -168,7 +176,7 @@ RoundedMatrix MatrixRounder::round(const Tensor& weights, const RowFormat& forma
     rounded.rows[static_cast<size_t>(r)] =
         round_row(*device.kernels(), weights.f32() + r * n, n, format, options);
   if (rounded.method == RoundMethod::gptq)
-    round_compensated(*compensation_, weights, format, rounded.rows);
+    round_compensated(*compensation_, rotated(weights, format.rotation), format, rounded.rows);
   rounded.errors = errors_of(weights, rounded.rows, format, inputs);
   return rounded;
 }

@@ -50,10 +50,11 @@ class MatrixRounder {
   RoundedMatrix round(const Tensor& weights, const RowFormat& format, const MatrixInputs* inputs);
 
  private:
-  void look_at(Device& device, const MatrixInputs& inputs, bool compensate);
+  void look_at(Device& device, const MatrixInputs& inputs, int64_t rotation, bool compensate);
 
   RoundMethod method_;
-  const MatrixInputs* seen_ = nullptr;  ///< the inputs that these are of:
+  const MatrixInputs* seen_ = nullptr;  ///< the inputs that these are of, rotated so:
+  int64_t rotation_ = 0;
   std::vector<float> importance_;
   std::optional<Compensation> compensation_;
 };

@@ -162,8 +162,8 @@ auto checked(Make make) {
 }  // namespace
 
 // The published template does not say how tools are described; only what a call looks like is
-// known (interop.md 4.1). The descriptions are the client's text, so they stay plain; the marks of
-// a call are ours, so they are the special tokens.
+// known (docs/tokenizers.md). The descriptions are the client's text, so they stay plain; the marks
+// of a call are ours, so they are the special tokens.
 std::vector<Message> with_tools(std::vector<Message> messages, const std::vector<Tool>& tools) {
   if (tools.empty()) return messages;
   std::string text =

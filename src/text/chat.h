@@ -1,4 +1,4 @@
-// The openPangu chat format (interop.md 4.1): turns, thinking modes, and the split of an answer
+// The openPangu chat format (docs/tokenizers.md): turns, thinking modes, and the split of an answer
 // into its thinking and what is said.
 //
 // A turn is `[unused9]` role `：` content `[unused10]`, without line breaks; a system turn always

@@ -110,7 +110,7 @@ const char* const kDeepSeek = R"jinja(
 {%- endif %})jinja";
 
 // openPangu 2.0: <|message_start|>role\n…<|message_end|>, a system turn always, and the generation
-// prompt opens or closes the thinking (interop.md 4.2).
+// prompt opens or closes the thinking (docs/templates.md).
 const char* const kPangu2 = R"jinja(
 {{- bos_token }}
 {%- set told = messages[0].content if messages and messages[0].role == 'system' else '' %}

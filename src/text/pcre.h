@@ -1,10 +1,11 @@
 // Regular expressions of tokenizer files, run by PCRE2 (UTF-8, Unicode properties, JIT).
 //
 // The files are written for Oniguruma, so what PCRE2 reads otherwise is translated
-// (interop.md 4.4): classes in classes, `&&`, `{,n}`, names of properties, `\s`, `\w`, `\h`, flags;
-// what cannot be is an Error. `^` and `$` stand at every line. What all matches in a text may cost
-// is limited by its length: where an expression costs more, that is an Error. Published ones that
-// cost the square of a run of digits or blanks are replaced by others that match the same.
+// (docs/tokenizers.md): classes in classes, `&&`, `{,n}`, names of properties, `\s`, `\w`, `\h`,
+// flags; what cannot be is an Error. `^` and `$` stand at every line. What all matches in a text
+// may cost is limited by its length: where an expression costs more, that is an Error. Published
+// ones that cost the square of a run of digits or blanks are replaced by others that match the
+// same.
 #pragma once
 
 #include <cstddef>

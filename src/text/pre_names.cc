@@ -1,4 +1,5 @@
-// See pre_names.h. The expressions are those of the models' own tokenizer.json (interop.md 4.3).
+// See pre_names.h. The expressions are those of the models' own tokenizer.json
+// (docs/tokenizers.md).
 #include "text/pre_names.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Encoding and decoding; see tokenizer.h. Facts: interop.md 4.1.
+// Encoding and decoding; see tokenizer.h. Facts: docs/tokenizers.md.
 #include "text/tokenizer.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // Loading and saving tokenizers: tokenizer.model (SentencePiece) and tokenizer_config.json in the
-// published fields (interop.md 4.1), and the choice between tokenizer.model and tokenizer.json.
+// published fields (docs/tokenizers.md), and the choice between tokenizer.model and tokenizer.json.
 // Everything read here is hostile.
 #include <algorithm>
 #include <charconv>

@@ -1,5 +1,5 @@
-// Reading a tokenizer.json of Hugging Face's tokenizers (interop.md 4.3). Everything read here is
-// hostile: kinds that are not known are errors, not guesses.
+// Reading a tokenizer.json of Hugging Face's tokenizers (docs/tokenizers.md). Everything read here
+// is hostile: kinds that are not known are errors, not guesses.
 #include <algorithm>
 #include <map>
 #include <numeric>

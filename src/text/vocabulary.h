@@ -1,4 +1,4 @@
-// Tokenizers inside GGUF files: the vocabulary as their metadata has it (interop.md 3.3), and the
+// Tokenizers inside GGUF files: the vocabulary as their metadata has it (docs/formats.md), and the
 // tokenizer built from it. A SentencePiece vocabulary becomes a tokenizer.model, a byte-level one a
 // tokenizer.json, so that both take the ordinary way and can be saved.
 #pragma once

@@ -84,7 +84,7 @@ void for_each_line(const std::filesystem::path& path,
 
 /// The rule for a gradient spike: norm > factor x the median of the last `window` norms before it.
 /// No verdict before `kMinimum` norms are known. A norm that is not finite is a spike and does not
-/// enter the window. (techniques.md section 2: the spike rate of DSSN + TinyInit.)
+/// enter the window. (docs/dssn.md: the spike rate of DSSN + TinyInit.)
 class SpikeDetector {
  public:
   static constexpr size_t kMinimum = 10;

@@ -10,7 +10,7 @@
 namespace um {
 
 /// A stretch of training with its own batch, length, rate and RoPE base (long-context phases raise
-/// the base step by step: techniques.md section 18). 0 takes the value of [train].
+/// the base step by step: docs/training.md). 0 takes the value of [train].
 struct PhaseOptions {
   int64_t steps = 0;
   int64_t batch = 0, seq_len = 0;

@@ -2,8 +2,8 @@
 
 Standard input: {"write": directory, "cases": [{format, weights}]}: each case becomes
 directory/INDEX with a config.json and a random matrix; standard output [[f32 bits of the matrix as
-the package reads it back]].  {"read": file.safetensors, "modules": [name], "bits", "group"}: [f32 bits
-of each as the package unpacks it].  Or {"match": [[module, entry]]}: [whether the entry means that Linear].
+the package reads it back]].  {"read": file.safetensors, "modules": [name], "bits", "group",
+"config"}: [f32 bits of each as the package unpacks it, and turns it by the config's transforms of weights].  Or {"match": [[module, entry]]}: [whether the entry means that Linear].
 {"schemes": quantization_config, "modules": [name]}: [bits that each Linear gets by it, 0: none].
 Exit code 77: a package is missing.
 """
@@ -17,6 +17,7 @@ try:
     from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization import (
         QuantizationArgs, QuantizationConfig, QuantizationScheme, apply_quantization_config)
+    from compressed_tensors.transform import TransformConfig, apply_transform_config
     from compressed_tensors.utils.match import is_match
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -54,6 +55,27 @@ def write(folder, case):
     return weight.to(torch.float32).numpy().view(np.uint32).ravel().tolist()
 
 
+def turned(name, weight, config):
+    """A Linear's weight after the transforms of a quantization_config. Hadamard's matrix is its own inverse, so the
+    transform that made what is stored gives what it was made of."""
+    transforms = config.get("transform_config")
+    if transforms is None:
+        return weight
+    model = torch.nn.Module()
+    *path, last = name.split(".")
+    at = model
+    for part in path:
+        at.add_module(part, torch.nn.Module())
+        at = getattr(at, part)
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    linear.weight.data = weight.to(torch.float32)
+    at.add_module(last, linear)
+    apply_transform_config(model, TransformConfig(**transforms))
+    x = torch.randn(3, weight.shape[1])
+    assert torch.allclose(linear(x), x @ weight.to(torch.float32).T, atol=1e-3), "the input is not turned as the weight is"
+    return linear.weight.data
+
+
 def read(request):
     args = QuantizationArgs(num_bits=request["bits"], strategy="group", group_size=request["group"])
     scheme = QuantizationScheme(targets=["Linear"], weights=args, format="pack-quantized")
@@ -65,6 +87,7 @@ def read(request):
             state = {part: file.get_tensor(f"{module}.{part}") for part in parts}
             state["weight_scale"] = state["weight_scale"].to(torch.float32)
             weight = compressor.decompress(state, scheme)["weight"]
+            weight = turned(module, weight, request["config"])
             out.append(weight.to(torch.float32).numpy().view(np.uint32).ravel().tolist())
     return out
 

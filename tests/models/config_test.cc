@@ -1,4 +1,5 @@
-// Configs in every published spelling, refusals, presets, and the golden counts of techniques.md.
+// Configs in every published spelling, refusals, presets, and the golden counts of published
+// models.
 #include "models/config.h"
 
 #include <gtest/gtest.h>
@@ -236,7 +237,7 @@ TEST(ConfigTest, ResolvedValues) {
   EXPECT_EQ(ultra.attention.qk_dim(), 192);
   EXPECT_FALSE(ultra.is_moe_layer(2));
   EXPECT_TRUE(ultra.is_moe_layer(3));
-  EXPECT_NEAR(ultra.weight_init_std(), 0.0010331, 1e-7);  // techniques.md section 3
+  EXPECT_NEAR(ultra.weight_init_std(), 0.0010331, 1e-7);  // docs/dssn.md
   EXPECT_NEAR(ultra.post_attn_gain(), 0.03623, 1e-5);     // section 2
   EXPECT_NEAR(ultra.post_mlp_gain(), 0.05531, 1e-5);
   EXPECT_EQ(ultra.embedding_init_std, 0.5);

@@ -1,4 +1,4 @@
-// DSSN and TinyInit at initialisation: closed-form answers (techniques.md sections 2 and 3).
+// DSSN and TinyInit at initialisation: closed-form answers (docs/dssn.md).
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,5 @@
 // The balance loss: every scope's value and coefficients against the formula written out, splitting
-// a step, and how uneven a fair router looks (techniques.md section 4).
+// a step, and how uneven a fair router looks (docs/moe.md).
 #include "nn/balance.h"
 
 #include <gtest/gtest.h>

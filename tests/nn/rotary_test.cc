@@ -1,4 +1,4 @@
-// Context extension in numbers: what DeepSeek's and Qwen's configs come to (interop.md 1.8), and
+// Context extension in numbers: what DeepSeek's and Qwen's configs come to (docs/models.md), and
 // which frequencies stay. The golden cases check the whole against Hugging Face transformers.
 #include "nn/rotary.h"
 

@@ -1,7 +1,8 @@
-"""Reference forward pass of the Pangu families in plain PyTorch, written for reading and not for speed.
+""
+    "Reference forward pass of the Pangu families in plain PyTorch, written for reading and not for speed.
 
-Every sequence of the ragged batch runs alone, attention is an explicit softmax matrix, and each token visits its experts
-one by one; only the statistics for the balance loss are shared by the whole batch. `params` maps the published Hugging
+    Every sequence of the ragged batch runs alone,
+    attention is an explicit softmax matrix, and each token visits its experts one by one; only the statistics for the balance loss are shared by the whole batch. `params` maps the published Hugging
 Face tensor names to tensors of any float dtype (float64 here), so autograd yields the gradient under the same names.
 
 Shapes: T tokens of one sequence, D hidden, H heads, G key/value heads, V vocabulary, N experts.
@@ -12,8 +13,7 @@ import openpangu_v2
 
 LATENT_EPS = 1e-6  # q_a_layernorm and kv_a_layernorm ignore rms_norm_eps, as in the released code
 
-
-# ---------------------------------------------------------------------------------------------------------- config
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- config
 _ALIASES = {  # V1.0 spelling -> DeepSeek spelling
     "attention_q_lora_dim": "q_lora_rank",
     "attention_kv_lora_dim": "kv_lora_rank",
@@ -41,8 +41,7 @@ class Config:
         value = getattr(self, key, None)
         return default if value is None else value
 
-
-# ------------------------------------------------------------------------------------------------------ small parts
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- small parts
 def rms_norm(x, gain, eps):
     return gain * x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps)
 
@@ -80,10 +79,10 @@ def causal_attention(q, k, v):
     prob = torch.softmax(score.masked_fill(future, float("-inf")), -1)
     return torch.einsum("hts,shd->thd", prob, v).reshape(T, -1)
 
-
-# ------------------------------------------------------------------------------------------------------- attention
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- - \
+    attention
 def mla(x, params, name, c):
-    """Multi-head latent attention, naive form (techniques.md section 7)."""
+    """Multi-head latent attention, naive form (docs/mla.md)."""
     T, H = x.shape[0], c.num_attention_heads
     nope, rot, vd, latent = c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank
     pairs = c.get("rope_interleave", True)
@@ -132,8 +131,8 @@ def sink_gqa(x, params, name, c):
     prob = torch.softmax(score.masked_fill(hidden, float("-inf")), -1)
     return linear(torch.einsum("hts,shd->thd", prob, v).reshape(T, -1), params, name + ".o_proj")
 
-
-# --------------------------------------------------------------------------------------------------------- routing
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- - \
+    routing
 class RouterStats:
     """What one MoE layer saw over the whole batch: scores normalised per token, and how often each expert was chosen."""
 
@@ -208,8 +207,7 @@ def moe(x, params, name, weights, shared):
         rows.append(y)
     return torch.stack(rows)
 
-
-# ---------------------------------------------------------------------------------------------------- decoder layers
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- decoder layers
 class Model:
     """One checkpoint: params and config. `stats[l]` collects the trunk's routing, `min_gap` the closest decision of every
     router, `index_gap` that of every indexer."""
@@ -290,9 +288,9 @@ class Model:
         self.reset()
         return [self.sequence(s) for s in sequences]
 
-    # ------------------------------------------------------------------------------------------------------ losses
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- losses
     def losses(self, outputs, sequences, mtp_weight, balance_weight):
-        """The four scalars of `debug grads` (design.md section 6)."""
+        """The four scalars of `debug grads`."""
         zero = self.p["model.embed_tokens.weight"].new_zeros(())
 
         def mean_ce(logits_of, shift):

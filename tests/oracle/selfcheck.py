@@ -1,10 +1,14 @@
-#!/usr/bin/env python3
-"""Checks the oracle itself: selfcheck.py [--stories DIR]
+#!/ usr / bin / env python3
+""
+    "Checks the oracle itself: selfcheck.py [--stories DIR]
 
-1. finite differences of loss.total in float64, along a random direction of one tensor of every kind, every case;
-2. float32 arithmetic gives the float64 results (so the tolerance of README.md is fair, and no router is near a tie);
-3. identities with known answers (RoPE layouts, absorbed MLA, equal experts, uniform router, even streams);
-4. known mistakes move the results far beyond the tolerance (so the golden files can catch them);
+    1. finite differences of loss.total in float64,
+    along a random direction of one tensor of every kind, every case;
+2. float32 arithmetic gives the float64 results(so the tolerance of README.md is fair,
+                                                and no router is near a tie);
+3. identities with known answers(RoPE layouts, absorbed MLA, equal experts, uniform router,
+                                 even streams);
+4. known mistakes move the results far beyond the tolerance(so the golden files can catch them);
 5. greedy ids of the real model stories260K, if its directory is given or found beside the project.
 """
 import argparse
@@ -50,28 +54,29 @@ def run(case, dtype=torch.float64, config=None, arrays=None):
     result, _ = families.run(
         {**base, **(config or {})}, arrays or weights, tokens, meta["mtp_weight"], meta["balance_weight"], dtype
     )
-    return {n: v.numpy() for n, v in result.items()}
-
+    return {
+n: v.numpy() for n, v in result.items()
+}
 
 def worst(want, got, prefix=""):
     return max((compare.error(want[n], got[n]), n) for n in want if n.startswith(prefix))
 
-
-# ------------------------------------------------------------------------------------------------------------ checks
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- checks
 def finite_differences(name, case):
     config, arrays, tokens, meta, expected = case
     rng = np.random.default_rng(7)
 
     def total(params):
         with torch.no_grad():
-            model = families.Model(config, {n: torch.tensor(a) for n, a in params.items()})
+            model = families.Model(config, {
+n: torch.tensor(a) for n, a in params.items()})
             out = model.batch(tokens)
             return float(model.losses(out, tokens, meta["mtp_weight"], meta["balance_weight"])["total"])
 
     exact = run(case)
     wide = {n: a.astype(np.float64) for n, a in arrays.items() if "inv_freq" not in n}
     kinds = {re.sub(r"\d+", "N", n): n for n in sorted(wide)}  # one tensor of each kind, the last layer's
-    # The correction bias is in a step function: its gradient is zero by definition.
+#The correction bias is in a step function : its gradient is zero by definition.
     kinds = {kind: n for kind, n in kinds.items() if not kind.endswith("e_score_correction_bias")}
     bad, h = (0.0, ""), 2e-6
     for tensor in kinds.values():
@@ -85,14 +90,16 @@ def finite_differences(name, case):
 
 def precision(name, case):
     stored, single = case[4], run(case, torch.float32)
-    err, where = worst(stored, {n: v.astype(np.float64) for n, v in run(case).items()})
+    err, where = worst(stored, {
+n: v.astype(np.float64) for n, v in run(case).items()})
     check(err < 1e-6, f"{name}: stored results are those of today's code, worst {err:.1e} ({where})")
     err, where = worst(stored, single)
     check(err < 3e-5, f"{name}: float32 arithmetic agrees, worst {err:.1e} ({where})")
 
 
 def identities(loaded):
-    # Half-rotate RoPE = interleaved RoPE after moving channel 2j to j and 2j+1 to j + R/2 in the weights.
+#Half - rotate RoPE = \
+    interleaved RoPE after moving channel 2j to j and 2j + 1 to j + R / 2 in the weights.
     case = loaded["ultra_v1"]
     config, arrays = case[0], dict(case[1])
     heads, nope, rot = config["num_attention_heads"], config["attention_qk_dim"], config["attention_qk_rope_dim"]
@@ -110,13 +117,14 @@ def identities(loaded):
     err, _ = worst(run(case), run(case, config={"rope_interleave": False}, arrays=arrays), "logits")
     check(err < 1e-12, f"the two RoPE layouts are one permutation apart, {err:.1e}")
 
-    # Absorbed MLA = naive MLA.
+#Absorbed MLA = naive MLA.
     with patched(families, "mla", absorbed_mla):
         got = run(case)
     err, where = worst(run(case), got)
     check(err < 1e-9, f"absorbed MLA = naive MLA, gradients too, {err:.1e} ({where})")
 
-    # Equal experts, normalised weights, scale 1: the MoE is shared expert + that one expert, whatever the router does.
+#Equal experts, normalised weights, scale 1 : the MoE is shared expert + that one expert, \
+    whatever the router does.
     c = families.Config({**config, "routed_scaling_factor": 1.0})
     p = {n: torch.tensor(a.astype(np.float64)) for n, a in case[1].items()}
     m = "model.layers.1.mlp"
@@ -129,7 +137,8 @@ def identities(loaded):
     z = families.swiglu(x, p, m + ".shared_experts") + families.swiglu(x, p, m + ".experts.0")
     check(float((y - z).abs().max()) < 1e-12, "equal experts with normalised weights are one dense MLP")
 
-    # MoGE takes the largest of each pair of neighbours and keeps its plain probability times router_scale.
+#MoGE takes the largest of each pair of neighbours and keeps its plain probability times \
+    router_scale.
     pro, n = loaded["pro_moe"], "model.layers.0.mlp"
     p = {k: torch.tensor(a.astype(np.float64)) for k, a in pro[1].items()}
     x = torch.tensor(np.random.default_rng(4).standard_normal((6, pro[0]["hidden_size"])))
@@ -143,7 +152,7 @@ def identities(loaded):
             want[t, best] = s[t, best] * p[n + ".router_scale"][0, best]
     check(float((w - want).abs().max()) < 1e-12, "MoGE by hand")
 
-    # A router without an opinion: p_i = 1/N, so the balance term is exactly 1 whatever was chosen.
+#A router without an opinion : p_i = 1 / N, so the balance term is exactly 1 whatever was chosen.
     for name in ("ultra_v1", "pro_moe"):
         flat = {n: a * 0 if n.endswith("mlp.gate.weight") else a for n, a in loaded[name][1].items()}
         value = float(run(loaded[name], arrays=flat)["loss.balance"])
@@ -151,7 +160,7 @@ def identities(loaded):
 
 
 def absorbed_mla(x, params, name, c):
-    """The decode form of techniques.md section 7: keys and values stay latent."""
+    """The decode form of MLA (docs/mla.md): keys and values stay latent."""
     T, H = x.shape[0], c.num_attention_heads
     nope, rot, vd, latent = c.qk_nope_head_dim, c.qk_rope_head_dim, c.v_head_dim, c.kv_lora_rank
     pairs, eps = c.get("rope_interleave", True), families.LATENT_EPS
@@ -187,7 +196,9 @@ def mistakes(loaded):
         check(err > 1e-3, f"caught: {text} moves {name} by {err:.1e} ({where})")
 
     def scaled(name, part, factor):
-        return {n: a * factor if part in n else a for n, a in loaded[name][1].items()}
+        return {
+  n: a * factor if part in n else a for n, a in loaded[name][1].items()
+  }
 
     for name in ("ultra_v1", "ultra_deepseek_spelling", "ultra_half_rope"):
         flip = not loaded[name][0].get("rope_interleave", True)
@@ -229,29 +240,30 @@ _attention, _balance = families.causal_attention, families.RouterStats.balance
 
 
 def ones(arrays, part):
-    return {n: np.ones_like(a) if part in n else a for n, a in arrays.items()}
+    return {
+      n: np.ones_like(a) if part in n else a for n, a in arrays.items()
+      }
 
-
-# ---------------------------------------------------------------------------------------------------- openPangu-2.0
+#-- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- openPangu - \
+    2.0
 def v2_identities(loaded):
     case = loaded["openpangu_v2"]
     config, arrays, tokens = case[:3]
     wide = {n: torch.tensor(a.astype(np.float64)) for n, a in arrays.items()}
-
-    # No token sees a later one, whatever window, choice or convolution says.
+#No token sees a later one, whatever window, choice or convolution says.
     with torch.no_grad():
         model = families.Model(config, wide)
         whole = model.sequence(tokens[0])[0]
         err = max(float((model.sequence(tokens[0][:n])[0] - whole[:n]).abs().max()) for n in (1, 2, 3, 7, 15))
     check(err < 1e-11, f"openPangu-2.0: the logits of a beginning are the beginning of the logits, {err:.1e}")
 
-    # Windows, choices and lists that leave nothing out are none.
+#Windows, choices and lists that leave nothing out are none.
     long = {"sliding_window_list": [20, 99, 20, 99], "index_topk": 20}
     off = {"swa_layers": [], "dsa_layers": []}
     err, where = worst(run(case, config=long), run(case, config=off))
     check(err < 1e-12, f"openPangu-2.0: windows and choices of everything change nothing, {err:.1e} ({where})")
 
-    # Streams that all get the same and are mixed evenly are one residual (up to the 1e-6s of mHC).
+#Streams that all get the same and are mixed evenly are one residual(up to the 1e-6s of mHC).
     S, h = config["mhc_num_stream"], config["hidden_size"]
     even, single = dict(arrays), dict(arrays)
     pre = np.full(S, -np.log(S - 1.0))
@@ -273,7 +285,7 @@ def v2_identities(loaded):
     err = max(float((m.sum(d) - 1).abs().max()) for d in (1, 2))
     check(err < 1e-5, f"20 rounds make rows and columns sum to 1, {err:.1e}")
 
-    # The convolution is PyTorch's, but for the first two rows.
+#The convolution is PyTorch's, but for the first two rows.
     x, c = torch.tensor(rng.standard_normal((11, config["q_lora_rank"]))), families.Config(config)
     name = "model.layers.2.self_attn.qa_conv"
     y = x + torch.nn.functional.conv1d(torch.nn.functional.pad(x.T, (2, 0)), wide[name + ".weight"], groups=x.shape[1]).T
@@ -295,7 +307,9 @@ def v2_mistakes(loaded):
         check(err > 1e-3, f"caught: {text} moves {name} by {err:.1e} ({where})")
 
     def changed(name, part, f):
-        return {n: f(a) if part in n else a for n, a in loaded[name][1].items()}
+        return {
+n: f(a) if part in n else a for n, a in loaded[name][1].items()
+}
 
     def padded(x, params, name, c):  # a full convolution of zeros and x
         w, k = params[name + ".weight"], c.router_sliding_window
@@ -396,18 +410,22 @@ def channel_major(case):
     S, h = case[0]["mhc_num_stream"], case[0]["hidden_size"]
     order = np.arange(S * h).reshape(h, S).T.reshape(-1)
     parts = ("phi.weight", "norm_gamma", "block_post_layernorm.weight")
-    return {n: a[..., order].copy() if n.endswith(parts) else a for n, a in case[1].items()}
+    return {
+    n: a[..., order].copy() if n.endswith(parts) else a for n, a in case[1].items()
+    }
 
-
-def with_convolutions(case):
-    c, rng = families.Config({**case[0], "use_mome": True}), np.random.default_rng(6)
-    return {n: case[1].get(n, 0.5 * rng.standard_normal(shape)) for n, shape in cases.shapes(c).items()}
+    def with_convolutions(case)
+        : c,
+          rng = families.Config({**case[0], "use_mome" : True}),
+          np.random.default_rng(6) return {
+    n: case[1].get(n, 0.5 * rng.standard_normal(shape)) for n, shape in cases.shapes(c).items()}
 
 
 def stories(folder):
     config, want = (json.load(open(os.path.join(folder, f))) for f in ("config.json", "expected.json"))
     arrays = st.load(os.path.join(folder, "model.safetensors"))
-    model = families.Model(config, {n: torch.tensor(a) for n, a in arrays.items()})
+    model = families.Model(config, {
+  n: torch.tensor(a) for n, a in arrays.items()})
     ids = list(want["prompt"])
     with torch.no_grad():
         first = model.sequence(ids)[0][-1][: len(want["first_logits"])].tolist()

@@ -1,4 +1,4 @@
-// The chat format: golden strings (techniques.md section 9), ids, injection, the thinking split.
+// The chat format: golden strings (docs/templates.md), ids, injection, the thinking split.
 #include "text/chat.h"
 
 #include <gtest/gtest.h>

@@ -56,15 +56,21 @@ inline constexpr int64_t kPanelRows = 16;
 /// Channels are padded to a multiple of this, rows of the last panel to a panel.
 inline constexpr int64_t kPanelDepth = 32;
 inline constexpr int64_t kWholeRow = int64_t{1} << 40;
+inline constexpr int64_t kMaxRotation = int64_t{1} << 16;
 
 /// A type with its scales. With q the stored integer, channel c of a row is
 ///   q * scale[c / group],                        codes of panels less their middle (128 or 8)
 ///   q * scale[c / group] + offset[c / group],    with `offsets`
+/// With a rotation these are the channels of H·row, where H (Hadamard's matrix of Sylvester, by
+/// blocks of so many channels, over the root of that number; kernels/args/rotate_rows.h) is its own
+/// inverse: (H·w)·(H·x) = w·x, so that what meets such weights is rotated, too. An outlier among
+/// the channels then costs all of its block a little and no group its precision.
 struct RowFormat {
   RowType type = RowType::f32;
   int64_t group = 0;  ///< channels that share a scale; kWholeRow: all of them; 0: no scales
   ScaleType scale_type = ScaleType::f32;  ///< of scales and offsets
   bool offsets = false;
+  int64_t rotation = 0;  ///< channels of a block of H, a power of two; 0: none
 
   UM_INLINE constexpr bool operator==(const RowFormat&) const = default;
   UM_INLINE constexpr bool is_panels() const { return type >= RowType::panel8; }
@@ -119,6 +125,10 @@ UM_INLINE constexpr int64_t panel_rows(int64_t rows) {
 UM_INLINE constexpr bool is_panel_group(int64_t group) {
   return group == kWholeRow || group == kPanelDepth / 2 || (group > 0 && group % kPanelDepth == 0);
 }
+/// Whether blocks of so many channels may be rotated.
+UM_INLINE constexpr bool is_rotation(int64_t block) {
+  return block > 1 && block <= kMaxRotation && (block & (block - 1)) == 0;
+}
 
 /// Where row `row` of a matrix lies among the rows of its panels, when each `unit` of rows begins a
 /// panel.
@@ -157,6 +167,12 @@ UM_INLINE constexpr uint8_t panel_code(RowType type, const uint8_t* panel, int64
   return static_cast<uint8_t>((col % 8 < 4 ? low & 15 : low >> 4) | above << 4);
 }
 
+/// The same numbers, for programs that do not rotate what they multiply with.
+constexpr RowFormat without_rotation(RowFormat format) {
+  format.rotation = 0;
+  return format;
+}
+
 #undef UM_INLINE
 
 inline constexpr RowFormat kF32Rows{RowType::f32};
@@ -165,8 +181,9 @@ inline constexpr RowFormat kBf16Rows{RowType::bf16};
 inline constexpr RowFormat kInt8Rows{RowType::i8, kWholeRow};
 /// Keys, values and latents in an int8 cache.
 inline constexpr RowFormat kInt8CacheRows{RowType::i8, 64};
-/// Weights of W8A8: 8.25 bits. (A scale for a whole row loses ten times as much.)
-inline constexpr RowFormat kW8Rows{RowType::panel8, 64, ScaleType::f16};
+/// Weights of W8A8: 8.25 bits. (Without the rotation three times the divergence, with a scale for a
+/// whole row ten times as much: docs/quantization.md.)
+inline constexpr RowFormat kW8Rows{RowType::panel8, 64, ScaleType::f16, false, 64};
 /// Weights of W4A8: 4.5 bits.
 inline constexpr RowFormat kW4Rows{RowType::panel4, 32, ScaleType::f16};
 

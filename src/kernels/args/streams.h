@@ -9,7 +9,7 @@ namespace um {
 inline constexpr int64_t kMaxStreams = 8;
 inline constexpr int64_t kMaxSinkhornSteps = 64;
 
-/// The weights of the mixtures from u [rows, S(S+2)] (interop.md 1.6):
+/// The weights of the mixtures from u [rows, S(S+2)] (docs/openpangu2.md):
 ///   pre_s  = sigmoid(alpha_0 u_s + beta_s) + eps
 ///   post_c = 2 sigmoid(alpha_1 u_(S+c) + beta_(S+c))
 ///   M      = sinkhorn(alpha_2 u_(2S+rS+c) + beta_(2S+rS+c)): each row's softmax plus eps, columns

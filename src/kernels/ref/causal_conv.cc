@@ -1,5 +1,5 @@
 // A causal depthwise convolution over the rows of a sequence, added to its input, and its gradient
-// (the short convolutions of openPangu-2.0's attention, interop.md 1.6), reference.
+// (the short convolutions of openPangu-2.0's attention, docs/openpangu2.md), reference.
 #include "kernels/kernels.h"
 #include "kernels/ref/rows.h"
 

@@ -1,5 +1,5 @@
 // Which keys a query attends to: a window, or the best by DeepSeek's lightning indexer
-// (DeepSeek-V3.2; interop.md 1.6), reference.
+// (DeepSeek-V3.2; docs/openpangu2.md), reference.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -1,6 +1,6 @@
 // Hyper-connections: the weights that mix residual streams (sigmoids, and a matrix made doubly
-// stochastic by Sinkhorn's iteration; openPangu-2.0, interop.md 1.6), the mixture itself, and their
-// gradients, reference.
+// stochastic by Sinkhorn's iteration; openPangu-2.0, docs/openpangu2.md), the mixture itself, and
+// their gradients, reference.
 #include <cmath>
 
 #include "kernels/kernels.h"

@@ -135,6 +135,18 @@ inline Vec swap_pairs(Vec a) {
 inline Vec fma_subtract_add(Vec a, Vec b, Vec c) {
   return {_mm512_fmaddsub_ps(a.v, b.v, c.v)};
 }
+/// Sylvester's matrix of order kWidth times the lanes: of lanes that are 1 apart, then 2, …, sum
+/// and difference.
+inline Vec rotate_lanes(Vec a) {
+  const auto pairs = [](__m512 from, __m512 other, __mmask16 later) {
+    return _mm512_mask_sub_ps(_mm512_add_ps(from, other), later, other, from);
+  };
+  __m512 v = a.v;
+  v = pairs(v, _mm512_permute_ps(v, 0xb1), 0xaaaa);
+  v = pairs(v, _mm512_permute_ps(v, 0x4e), 0xcccc);
+  v = pairs(v, _mm512_shuffle_f32x4(v, v, 0xb1), 0xf0f0);
+  return {pairs(v, _mm512_shuffle_f32x4(v, v, 0x4e), 0xff00)};
+}
 /// Running sums in double, one per lane.
 struct Sum64 {
   __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
@@ -281,6 +293,16 @@ inline Vec swap_pairs(Vec a) {
 /// a*b - c in even lanes, a*b + c in odd lanes.
 inline Vec fma_subtract_add(Vec a, Vec b, Vec c) {
   return {_mm256_fmaddsub_ps(a.v, b.v, c.v)};
+}
+/// Sylvester's matrix of order kWidth times the lanes: of lanes that are 1 apart, then 2, …, sum
+/// and difference.
+inline Vec rotate_lanes(Vec a) {
+  __m256 v = a.v, other = _mm256_permute_ps(v, 0xb1);
+  v = _mm256_blend_ps(_mm256_add_ps(v, other), _mm256_sub_ps(other, v), 0xaa);
+  other = _mm256_permute_ps(v, 0x4e);
+  v = _mm256_blend_ps(_mm256_add_ps(v, other), _mm256_sub_ps(other, v), 0xcc);
+  other = _mm256_permute2f128_ps(v, v, 1);
+  return {_mm256_blend_ps(_mm256_add_ps(v, other), _mm256_sub_ps(other, v), 0xf0)};
 }
 /// Running sums in double, one per lane.
 struct Sum64 {
