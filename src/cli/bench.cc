@@ -48,7 +48,10 @@ class TrainingBench {
     train.batch = options.batch;
     train.seq_len = options.seq_len;
     train.recompute = options.recompute;
-    check_memory(config_, train, plan_phases(train, 1));
+    if (config_.mtp_layers == 0) train.mtp_weight = 0;
+    objective_ = std::make_unique<NextTokenObjective>(
+        NextTokenOptions{.mtp_weight = train.mtp_weight, .z_weight = train.z_weight});
+    check_memory(config_, train, plan_phases(train, 1), *objective_);
     model_ = make_model(config_, device);
     model_->params().initialize(1);
     optimizer_ = std::make_unique<Optimizer>(model_->params(), AdamWOptions{});
@@ -61,11 +64,8 @@ class TrainingBench {
     const Batch batch = random_batch(options_, config_.vocab, static_cast<uint64_t>(++steps_));
     return seconds_of([&] {
       model_->params().reset_grads();
-      const double mtp_weight = config_.mtp_layers > 0 ? 0.3 : 0.0;
-      StepObjective(
-          *model_, {&batch, 1},
-          {.mtp_weight = mtp_weight, .recompute = options_.recompute, .balance = &balance_})
-          .run_with_gradients();
+      objective_->run(*model_, {&batch, 1},
+                      {.gradients = true, .recompute = options_.recompute, .balance = &balance_});
       optimizer_->update(1e-3, steps_, optimizer_->grad_norm());
     });
   }
@@ -77,6 +77,7 @@ class TrainingBench {
  private:
   BenchOptions options_;
   ModelConfig config_;
+  std::unique_ptr<Objective> objective_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
   BalanceLoss balance_;

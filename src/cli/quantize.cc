@@ -79,35 +79,32 @@ Texts read_texts(const Flags& flags, const Tokenizer& tokenizer) {
 }
 
 /// Windows of `context` tokens, spread evenly over the text, at most `most` tokens of them.
-std::vector<LayerWalk::Batch> batches_of(const std::vector<int32_t>& ids, int64_t context,
-                                         int64_t most) {
+std::vector<Batch> batches_of(const std::vector<int32_t>& ids, int64_t context, int64_t most) {
   const int64_t windows = std::ssize(ids) / context;
   UM_CHECK(windows > 0, "calibration text: {} tokens are fewer than a --context of {}", ids.size(),
            context);
   const int64_t taken = most > 0 ? std::clamp<int64_t>(most / context, 1, windows) : windows;
-  std::vector<LayerWalk::Batch> batches;
+  std::vector<Batch> batches;
   for (int64_t i = 0; i < taken; ++i) {
     if (batches.empty() || std::ssize(batches.back().tokens) + context > kBatchTokens)
-      batches.push_back({{}, {0}});
-    LayerWalk::Batch& batch = batches.back();
-    const auto begin = ids.begin() + i * windows / taken * context;
-    batch.tokens.insert(batch.tokens.end(), begin, begin + context);
-    batch.offsets.push_back(std::ssize(batch.tokens));
+      batches.emplace_back();
+    const auto begin = static_cast<size_t>(i * windows / taken * context);
+    add_sequence(batches.back(), std::span(ids).subspan(begin, static_cast<size_t>(context)));
   }
   return batches;
 }
 
-int64_t count_tokens(const std::vector<LayerWalk::Batch>& batches) {
+int64_t count_tokens(const std::vector<Batch>& batches) {
   int64_t count = 0;
-  for (const LayerWalk::Batch& batch : batches) count += std::ssize(batch.tokens);
+  for (const Batch& batch : batches) count += std::ssize(batch.tokens);
   return count;
 }
 
-uint64_t hash_of(const std::vector<LayerWalk::Batch>& batches) {
+uint64_t hash_of(const std::vector<Batch>& batches) {
   uint64_t hash = 0;
-  for (const LayerWalk::Batch& batch : batches)
+  for (const Batch& batch : batches)
     hash = (hash * 1000003 + crc32_of(std::as_bytes(std::span(batch.tokens)))) * 1000003 +
-           crc32_of(std::as_bytes(std::span(batch.offsets)));
+           crc32_of(std::as_bytes(std::span(batch.seq_offsets)));
   return hash;
 }
 
@@ -156,7 +153,7 @@ void choose_formats(const Flags& flags, const fs::path& model, const std::vector
   if (flags.scheme != "auto") return;
   Quantization::check_target(flags.out);
   const Conversion plan(model, flags.out, {}, kW4Rows);
-  std::vector<LayerWalk::Batch> batches = batches_of(text, context, kChoiceTokens);
+  std::vector<Batch> batches = batches_of(text, context, kChoiceTokens);
   const int64_t tokens = count_tokens(batches);
   check_memory(bit_choice_bytes(plan.config(), tokens), tokens);
   BitChoice choice =
@@ -309,7 +306,7 @@ void run(const Flags& flags, Device& device) {
     tokenizer = load_tokenizer(model);
     texts = read_texts(flags, *tokenizer);
   }
-  std::vector<LayerWalk::Batch> batches;
+  std::vector<Batch> batches;
   if (!texts.calibration.empty())
     batches = batches_of(texts.calibration, context, flags.calibration_tokens);
   Progress line;

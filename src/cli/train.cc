@@ -124,7 +124,8 @@ void run(TrainCommand& command, const Globals& globals) {
   hooks.interrupted = [] { return stop_signal != 0; };
   hooks.command =
       fmt::format("ultramoe train --config {}/run.toml --out NEW_DIRECTORY", command.out);
-  Trainer trainer(options, command.out, globals.device(), command.resume, hooks);
+  Trainer trainer(pretraining(options), options, command.out, globals.device(), command.resume,
+                  hooks);
   progress.clear();
   const ParameterCount count = count_parameters(trainer.model().config());
   fmt::print("{}: {} parameters, {} active; on {}\nmemory of a step {}\n",

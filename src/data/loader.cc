@@ -129,6 +129,8 @@ bool Loader::fill(Batch& batch) {
   batch.tokens.clear();
   batch.targets.clear();
   batch.positions.clear();
+  batch.weights.clear();
+  batch.routes.clear();
   batch.seq_offsets.assign(1, 0);
   const int64_t wanted = options_.batch * options_.seq_len;
   while (batch.size() < wanted && (current_.open || open_chunk())) {
@@ -150,6 +152,30 @@ bool Loader::next(Batch& batch) {
 void Loader::rewind() {
   for (Source& source : sources_) source.epoch = source.cursor = source.drawn = 0;
   current_ = {};
+}
+
+SourceDescription Loader::describe() const {
+  SourceDescription all{.vocab_size = vocab_size(),
+                        .tokenizer_hash = tokenizer_hash(),
+                        .origin = datasets_[0].directory().string(),
+                        .unigram_entropy = datasets_[0].manifest().val.unigram_entropy};
+  double bytes = 0, tokens = 0, targets = 0;  // of the validation texts
+  for (const Dataset& dataset : datasets_) {
+    const Manifest& m = dataset.manifest();
+    bytes += static_cast<double>(m.val.text_bytes);
+    tokens += static_cast<double>(m.val.tokens);
+    targets += static_cast<double>(m.val.tokens - m.val.documents);
+    for (const SourceInfo& source : m.sources)
+      all.facts.emplace_back("Text", fmt::format("{} ({:.1f} MB)", source.name,
+                                                 static_cast<double>(source.file_bytes) / 1e6));
+    all.facts.emplace_back("Training tokens", fmt::format("{:L}", m.train.tokens));
+    all.facts.emplace_back("Held-out tokens", fmt::format("{:L}", m.val.tokens));
+    all.facts.emplace_back("Tokenizer",
+                           fmt::format("{} tokens, {}", m.vocab_size, dataset.tokenizer_hash()));
+  }
+  if (tokens > 0) all.bytes_per_token = bytes / tokens;
+  if (targets > 0) all.bytes_per_target = bytes / targets;
+  return all;
 }
 
 std::string Loader::fingerprint() const {

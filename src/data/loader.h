@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "core/json.h"
-#include "data/batch.h"
+#include "data/batch_source.h"
 #include "data/dataset.h"
 #include "data/permutation.h"
 
@@ -42,7 +42,7 @@ struct LoaderOptions {
   int64_t rank = 0, world = 1;
 };
 
-class Loader {
+class Loader : public BatchSource {
  public:
   /// Opens the corpora. Throws Error if one is missing or damaged, has nothing in the split, or
   /// they were made by different tokenizers.
@@ -50,7 +50,7 @@ class Loader {
 
   /// Fills `batch` (its memory is reused). False after the last batch of one pass, which may be
   /// shorter than the others.
-  bool next(Batch& batch);
+  bool next(Batch& batch) override;
   /// Begins again.
   void rewind();
 
@@ -58,8 +58,10 @@ class Loader {
   /// same batches; it throws Error, naming the field, if seed, seq_len or the corpora differ. The
   /// batch size, rank and world may change. (A phase with another seq_len cuts other chunks: give
   /// it a new loader with another seed.)
-  Json state() const;
-  void restore(const Json& state);
+  Json state() const override;
+  void restore(const Json& state) override;
+
+  SourceDescription describe() const override;
 
   /// Passes over source `s` so far, in parts of its chunks.
   double epochs(size_t s) const;
@@ -68,7 +70,6 @@ class Loader {
   uint32_t vocab_size() const { return datasets_[0].manifest().vocab_size; }
   const std::string& tokenizer_hash() const { return datasets_[0].tokenizer_hash(); }
   const std::vector<Dataset>& datasets() const { return datasets_; }
-  uint64_t seed() const { return options_.seed; }
   /// Hashes of the corpora, as in the state.
   std::string fingerprint() const;
 

@@ -67,10 +67,9 @@ void for_each_scored(const Model& model, const ChunkedText& text, const CompareO
   for (int64_t begin = 0; begin < text.chunks(); begin += together) {
     const int64_t end = std::min(begin + together, text.chunks());
     const Batch batch = batch_of(text, begin, end);
-    const Ragged rows = Ragged::full(model.device(), batch.seq_offsets, batch.positions);
-    const Tensor tokens =
-        Tensor::from(model.device(), {rows.rows}, std::span<const int32_t>(batch.tokens));
-    const Tensor hidden_TD = model.trunk(tokens, rows, {.check_routers = true}).hidden;
+    const DeviceBatch on_device(model, batch);
+    const Tensor hidden_TD =
+        model.trunk(on_device.tokens(), on_device.rows(), {.check_routers = true}).hidden;
     double nats = 0;
     for (size_t chunk = 0; chunk < static_cast<size_t>(batch.sequences()); ++chunk)
       nats = for_each_block(model, hidden_TD, batch, chunk, use);

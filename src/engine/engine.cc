@@ -101,6 +101,17 @@ void check(const EngineRequest& request, const Model& model, int64_t limit) {
   if (request.max_tokens < 1) throw UsageError("max_tokens is at least 1");
 }
 
+/// Says that a step is running.
+class StepMark {
+ public:
+  explicit StepMark(std::atomic<bool>& running) : running_(running) { running_ = true; }
+  ~StepMark() { running_ = false; }
+  StepMark(const StepMark&) = delete;
+
+ private:
+  std::atomic<bool>& running_;
+};
+
 }  // namespace
 
 class Engine::Impl {
@@ -126,6 +137,7 @@ class Engine::Impl {
   bool step();
   void run();
   void stop();
+  void weights_changed();
   EngineStats stats() const;
 
   const Model& model_;
@@ -170,6 +182,7 @@ class Engine::Impl {
   double prompt_rows_per_s_ = 0, draft_s_ = 0;
   EngineStats counters_;  // of the engine's thread
 
+  std::atomic<bool> in_step_ = false;
   std::atomic<uint64_t> next_id_ = 1;
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable wake_;
@@ -247,6 +260,7 @@ int64_t Engine::Impl::prompt_budget() const {
 }
 
 bool Engine::Impl::step() {
+  const StepMark mark(in_step_);
   take_inbox();
   const auto begin = Clock::now();
   const std::vector<PlannedRows>& plan = scheduler_.plan(prompt_budget());
@@ -521,6 +535,14 @@ void Engine::Impl::publish(double seconds) {
   published_ = counters_;
 }
 
+void Engine::Impl::weights_changed() {
+  UM_CHECK(!in_step_, "the weights changed while a step of the engine ran with them");
+  scheduler_.forget_rows();
+  model_.write_sinks(pool_);
+  if (draft_pool_) options_.draft_model->write_sinks(*draft_pool_);
+  publish(0);
+}
+
 void Engine::Impl::run() {
   while (true) {
     {
@@ -560,6 +582,9 @@ void Engine::stop() {
 }
 void Engine::run_until_idle() {
   while (impl_->step()) continue;
+}
+void Engine::weights_changed() {
+  impl_->weights_changed();
 }
 EngineStats Engine::stats() const {
   return impl_->stats();

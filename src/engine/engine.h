@@ -141,6 +141,14 @@ class Engine {
   /// Steps until nothing is running or waiting.
   void run_until_idle();
 
+  /// Must be called after the model's weights, or the draft model's, were changed in place, and
+  /// those may be changed between two steps only: throws Error during a step. Drops all that was
+  /// computed with the weights before: kept prefixes, the rows of open requests, attention sinks.
+  /// Open requests go on from the tokens they have, whose rows (and reported experts) are computed
+  /// anew, and count a preemption; the log-probabilities that they were given stay. So an update
+  /// waits for nobody, and what is sampled after it is sampled from the new weights alone.
+  void weights_changed();
+
   EngineStats stats() const;  ///< from any thread
   const EngineOptions& options() const;
   const Model& model() const;

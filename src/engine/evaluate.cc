@@ -74,12 +74,11 @@ Evaluator::Evaluator(const Model& model) : model_(model) {
 void Evaluator::add(const Batch& batch) {
   if (batch.size() == 0) return;
   const auto start = std::chrono::steady_clock::now();
-  Device& device = model_.device();
-  const Ragged rows = Ragged::full(device, batch.seq_offsets, batch.positions);
-  const Tensor tokens = Tensor::from(device, {rows.rows}, std::span<const int32_t>(batch.tokens));
-  const TrunkOutput out = model_.trunk(tokens, rows, {.check_routers = true});
+  const DeviceBatch on_device(model_, batch);
+  const TrunkOutput out = model_.trunk(on_device.tokens(), on_device.rows(),
+                                       {.routes = on_device.routes(), .check_routers = true});
   const std::vector<int32_t> trunk_choices = score_trunk(out.hidden, batch);
-  if (model_.mtp_heads() > 0) score_heads(out.hidden, batch, rows, trunk_choices);
+  if (model_.mtp_heads() > 0) score_heads(out.hidden, on_device, trunk_choices);
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   result_.seconds += spent.count();
 }
@@ -110,10 +109,10 @@ std::vector<int32_t> Evaluator::score_trunk(const Tensor& hidden, const Batch& b
   return first_choices;
 }
 
-void Evaluator::score_heads(const Tensor& hidden, const Batch& batch, const Ragged& rows,
+void Evaluator::score_heads(const Tensor& hidden, const DeviceBatch& on_device,
                             const std::vector<int32_t>& trunk_choices) {
+  const Batch& batch = on_device.host();
   Tensor state = hidden;
-  std::vector<int32_t> ahead(batch.tokens.size());
   std::vector<bool> chain(batch.tokens.size(), true);  // all drafts from here accepted so far
   for (int64_t k = 1; k <= model_.mtp_heads(); ++k) {
     const auto each_place = [&](auto use) {
@@ -123,11 +122,8 @@ void Evaluator::score_heads(const Tensor& hidden, const Batch& batch, const Ragg
           use(static_cast<size_t>(t), static_cast<size_t>(t + k));
       }
     };
-    std::fill(ahead.begin(), ahead.end(), 0);
-    each_place([&](size_t t, size_t later) { ahead[t] = batch.tokens[later]; });
-    const Tensor tokens =
-        Tensor::from(model_.device(), {rows.rows}, std::span<const int32_t>(ahead));
-    const MtpOutput out = model_.mtp(k - 1, state, tokens, rows, {.check_routers = true});
+    const MtpOutput out = model_.mtp(k - 1, state, on_device.mtp_tokens(k - 1), on_device.rows(),
+                                     {.check_routers = true});
     const std::vector<int32_t> drafts = choices(model_, out.hidden);
     const auto head = static_cast<size_t>(k - 1);
     each_place([&](size_t t, size_t later) {

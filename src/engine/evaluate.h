@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "data/batch.h"
-#include "models/model.h"
+#include "models/device_batch.h"
 
 namespace um {
 
@@ -54,7 +54,7 @@ class Evaluator {
 
  private:
   std::vector<int32_t> score_trunk(const Tensor& hidden, const Batch& batch);
-  void score_heads(const Tensor& hidden, const Batch& batch, const Ragged& rows,
+  void score_heads(const Tensor& hidden, const DeviceBatch& batch,
                    const std::vector<int32_t>& choices);
 
   const Model& model_;

@@ -139,6 +139,21 @@ void PageCache::keep(std::span<const int32_t> tokens, std::span<int32_t> pages, 
   }
 }
 
+void PageCache::forget() {
+  for (size_t i = 0; i < pages_.size(); ++i) {
+    Page& p = pages_[i];
+    if (p.in_tree && p.users == 0) free_.push_back(static_cast<int32_t>(i));
+    p.in_tree = false;
+    p.parent = -1;
+    p.tokens.clear();
+    p.children.clear();
+  }
+  whole_.clear();
+  evictable_.clear();
+  roots_.clear();
+  kept_ = 0;
+}
+
 void PageCache::add_node(int32_t id, int32_t parent, std::span<const int32_t> tokens) {
   Page& p = page(id);
   p.in_tree = true;

@@ -41,6 +41,9 @@ class PageCache {
   /// place of its own, which has the same bits.
   void keep(std::span<const int32_t> tokens, std::span<int32_t> pages, bool partial);
 
+  /// Keeps nothing any more: unused pages are free, those in use as soon as they are released.
+  void forget();
+
   int64_t page_rows() const { return page_rows_; }
   int64_t pages() const { return static_cast<int64_t>(pages_.size()); }
   int64_t available() const;              ///< pages allocate() can still give

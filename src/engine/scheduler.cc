@@ -126,6 +126,11 @@ void Scheduler::preempt(size_t index) {
   insert_sorted(waiting_, std::move(request));
 }
 
+void Scheduler::forget_rows() {
+  while (!running_.empty()) preempt(running_.size() - 1);
+  pages_.forget();
+}
+
 /// Pages for the first `rows` rows of a request. Preempting takes the last of the running ones,
 /// which the plan has not come to yet; false if that is the request itself.
 bool Scheduler::reserve(ActiveRequest& request, int64_t rows, bool may_preempt) {

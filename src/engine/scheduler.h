@@ -35,6 +35,9 @@ class Scheduler {
   const std::vector<PlannedRows>& plan(int64_t prompt_budget);
   /// After the forward: prompt rows that are complete are kept for other prompts.
   void ran(const PlannedRows& rows);
+  /// Nothing that the cache holds is right any more: all running requests are set back to the
+  /// waiting ones with the tokens they have, and no rows are kept.
+  void forget_rows();
   /// Takes out all requests that are done, gives their pages back and returns them.
   std::vector<std::unique_ptr<ActiveRequest>> take_done();
 

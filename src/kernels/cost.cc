@@ -276,6 +276,7 @@ Cost cost(const Router& a) {
   Traffic traffic(a.logits);
   traffic.read(all).optional(a.scores, all).write(2 * chosen);
   traffic.optional(a.bias, experts).optional(a.expert_scale, experts);
+  if (a.chosen != nullptr) traffic.read(chosen);
   if (traffic.has(a.counts)) traffic.write(experts, 8);
   return {5 * all + 3 * chosen, traffic.bytes()};
 }

@@ -191,9 +191,11 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path, Device& dev
 }
 
 std::vector<TensorSpec> checkpoint_specs(const ParamStore& params, DType dtype,
-                                         const std::string& prefix) {
+                                         const std::string& prefix,
+                                         const std::function<bool(const Param&)>& wanted) {
   std::vector<TensorSpec> specs;
   for (const auto& param : params.all()) {
+    if (wanted && !wanted(*param)) continue;
     for (const Piece& piece : param->pieces) {
       TensorSpec spec{prefix + piece.name, param->buffer ? DType::f32 : dtype, {}};
       for (int i = 0; i < piece.shape.rank(); ++i) spec.shape.push_back(piece.shape[i]);

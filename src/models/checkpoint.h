@@ -50,10 +50,11 @@ void save_model(const Model& model, const std::filesystem::path& directory,
 /// Which tensor of a parameter to write: its value, gradient or an optimizer state.
 using ParamTensor = std::function<const Tensor&(const Param&)>;
 
-/// The stored tensors of all parameters (pieces apart) in `dtype`, buffers in f32; their names
-/// begin with `prefix`.
+/// The stored tensors of all parameters, or those that `wanted` takes (pieces apart), in `dtype`,
+/// buffers in f32; their names begin with `prefix`.
 std::vector<TensorSpec> checkpoint_specs(const ParamStore& params, DType dtype,
-                                         const std::string& prefix = "");
+                                         const std::string& prefix = "",
+                                         const std::function<bool(const Param&)>& wanted = {});
 /// A source that yields those tensors from `pick(param)`.
 TensorSource checkpoint_source(const ParamStore& params, ParamTensor pick,
                                const std::string& prefix = "");

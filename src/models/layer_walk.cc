@@ -18,25 +18,6 @@ bool is_vector(const Param& param) {
   return param.shape.rank() == 1;
 }
 
-/// Token t of each sequence becomes token t + shift; the last ones stay.
-std::vector<int32_t> shifted(const LayerWalk::Batch& batch, int64_t shift) {
-  std::vector<int32_t> tokens(batch.tokens.size());
-  for (size_t s = 0; s + 1 < batch.offsets.size(); ++s)
-    for (int64_t t = batch.offsets[s]; t < batch.offsets[s + 1]; ++t)
-      tokens[static_cast<size_t>(t)] =
-          batch.tokens[static_cast<size_t>(std::min(t + shift, batch.offsets[s + 1] - 1))];
-  return tokens;
-}
-
-/// The next token of each sequence; -1 behind the last.
-std::vector<int32_t> targets_of(const LayerWalk::Batch& batch) {
-  std::vector<int32_t> targets = shifted(batch, 1);
-  for (size_t s = 1; s < batch.offsets.size(); ++s)
-    if (batch.offsets[s] > batch.offsets[s - 1])
-      targets[static_cast<size_t>(batch.offsets[s] - 1)] = -1;
-  return targets;
-}
-
 std::vector<Tensor> tensors_of(const TrunkState& state) {
   if (state.streams) return {state.streams};
   return {state.stream.y, state.stream.z};
@@ -61,7 +42,7 @@ LayerWalk::LayerWalk(const ModelConfig& config, const WeightSource& source, Devi
                      std::vector<Batch> batches, bool back)
     : source_(source),
       model_(make_model(config, device, kF32Rows, nullptr, ParamMemory::vectors)),
-      batches_(std::move(batches)),
+      host_(std::move(batches)),
       keep_(back) {
   for (const auto& param : model_->params().all()) {
     param->set_trainable(false);
@@ -74,11 +55,9 @@ LayerWalk::LayerWalk(const ModelConfig& config, const WeightSource& source, Devi
   Param* embedding = model_->params().find(kEmbedding);
   embedding->allocate(device);
   load_param(*embedding, source_);
-  for (const Batch& batch : batches_) {
-    rows_.push_back(Ragged::full(device, batch.offsets));
-    const Shape shape{static_cast<int64_t>(batch.tokens.size())};
-    states_.push_back(
-        model_->enter(Tensor::from(device, shape, std::span<const int32_t>(batch.tokens))));
+  for (const Batch& batch : host_) {
+    batches_.emplace_back(*model_, batch);
+    states_.push_back(model_->enter(batches_.back().tokens()));
   }
   embedding->release();
 }
@@ -119,10 +98,9 @@ void LayerWalk::load(const WeightSource* from) {
 }
 
 Tensor LayerWalk::run_mtp(size_t batch, int64_t head) {
-  const std::vector<int32_t> tokens = shifted(batches_[batch], head + 1);
-  const Tensor next = Tensor::from(model_->device(), {static_cast<int64_t>(tokens.size())},
-                                   std::span<const int32_t>(tokens));
-  return model_->mtp(head, mtp_states_[batch], next, rows_[batch], {}).state;
+  const DeviceBatch& on_device = batches_[batch];
+  return model_->mtp(head, mtp_states_[batch], on_device.mtp_tokens(head), on_device.rows(), {})
+      .state;
 }
 
 /// `keep`: what comes out goes into the next layer.
@@ -133,7 +111,7 @@ void LayerWalk::run_batch(size_t batch, bool keep) {
     if (keep) mtp_states_[batch] = std::move(state);
     return;
   }
-  TrunkState state = model_->run_trunk_layer(layer_, states_[batch], rows_[batch]);
+  TrunkState state = model_->run_trunk_layer(layer_, states_[batch], batches_[batch].rows());
   if (!keep) return;
   if (keep_) entered_[static_cast<size_t>(layer_)].push_back(states_[batch]);
   states_[batch] = std::move(state);
@@ -144,7 +122,7 @@ void LayerWalk::run_batch(size_t batch, bool keep) {
 void LayerWalk::run_batch_back(size_t batch) {
   const std::vector<Tensor> inputs = tensors_of(entered_[static_cast<size_t>(layer_)][batch]);
   const auto layer = [&](const std::vector<Tensor>& entering) {
-    return tensors_of(model_->run_trunk_layer(layer_, state_of(entering), rows_[batch]));
+    return tensors_of(model_->run_trunk_layer(layer_, state_of(entering), batches_[batch].rows()));
   };
   gradients_[batch] =
       run_back(layer, inputs, std::vector<bool>(inputs.size(), true), std::move(gradients_[batch]));
@@ -168,11 +146,9 @@ int64_t LayerWalk::turn() {
   load_param(*head, source_);
   int64_t tokens = 0;
   for (size_t i = 0; i < batches_.size(); ++i) {
-    const std::vector<int32_t> next = targets_of(batches_[i]);
-    const Shape shape{std::ssize(next)};
-    const Tensor targets = Tensor::from(device, shape, std::span<const int32_t>(next));
-    const std::vector<float> ones(next.size(), 1.0f);
-    const Tensor weights = Tensor::from(device, shape, std::span<const float>(ones));
+    const std::vector<int32_t>& next = host_[i].targets;
+    const Tensor targets = batches_[i].per_row(next);
+    const Tensor weights = batches_[i].per_row(std::vector<float>(next.size(), 1.0f));
     const auto loss = [&](const std::vector<Tensor>& state) -> std::vector<Tensor> {
       linear_cross_entropy(model_->leave(state_of(state)).hidden, head->weight(), targets, weights);
       return {};  // it seeds itself

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "models/model.h"
+#include "models/device_batch.h"
 #include "models/weights.h"
 
 namespace um {
@@ -19,17 +19,12 @@ int64_t layer_of(std::string_view name);
 
 class LayerWalk {
  public:
-  /// Batches of whole sequences. What enters the next layer is kept for all of them: f32 [T, D], of
-  /// several streams [T, S*D].
-  struct Batch {
-    std::vector<int32_t> tokens;
-    std::vector<int64_t> offsets;  ///< [sequences + 1]
-  };
-
-  /// Loads what is no matrix of a layer. Throws Error naming a tensor that is missing.
+  /// Loads what is no matrix of a layer. Throws Error naming a tensor that is missing. What enters
+  /// the next layer is kept for all batches: f32 [T, D], of several streams [T, S*D].
   /// With `back`, what enters each layer of the trunk is kept, so that turn() can be called.
   LayerWalk(const ModelConfig& config, const WeightSource& source, Device& device,
             std::vector<Batch> batches, bool back = false);
+  LayerWalk(const LayerWalk&) = delete;
 
   /// Layers of the trunk, with the MTP heads behind them.
   int64_t layers() const;
@@ -47,9 +42,9 @@ class LayerWalk {
   void unload();
   /// The same; the one behind it is the next, on the way back the one before it.
   void release();
-  /// Once the trunk has run: takes the gradients of the sum of all tokens' losses (the logarithm of
-  /// what the trunk predicts for the next token of the sequence), and turns back to the trunk's
-  /// last layer. Returns the number of those tokens.
+  /// Once the trunk has run: takes the gradients of the sum of all targets' losses (cross-entropy
+  /// of the trunk's predictions), and turns back to the trunk's last layer. Returns the number of
+  /// targets.
   int64_t turn();
   size_t batches() const { return batches_.size(); }
   /// Once the trunk has run: its output, [T, D] (Model::trunk's).
@@ -66,10 +61,10 @@ class LayerWalk {
 
   WeightSource source_;
   std::unique_ptr<Model> model_;
-  std::vector<Batch> batches_;
-  std::vector<Ragged> rows_;
-  std::vector<TrunkState> states_;  ///< of batches, in the trunk
-  std::vector<Tensor> mtp_states_;  ///< of batches, what the next MTP head reads
+  const std::vector<Batch> host_;
+  std::vector<DeviceBatch> batches_;  ///< of `host_`
+  std::vector<TrunkState> states_;    ///< of batches, in the trunk
+  std::vector<Tensor> mtp_states_;    ///< of batches, what the next MTP head reads
   bool keep_ = false, back_ = false;
   std::vector<std::vector<TrunkState>> entered_;  ///< by layer of the trunk and batch
   std::vector<std::vector<Tensor>> gradients_;    ///< of batches, of the tensors of a state

@@ -94,23 +94,31 @@ const Ragged& Model::with_sinks(const Ragged& rows, Ragged& with) const {
 
 namespace {
 
-void set_balance_term(const DecoderLayer& layer, Pass& pass) {
-  if (pass.balance != nullptr && layer.moe_layer() >= 0)
-    pass.balance_term = pass.balance->term(layer.moe_layer());
+/// What differs from layer to layer.
+void enter_layer(const DecoderLayer& layer, Pass& pass) {
+  if (layer.moe_layer() < 0) return;
+  if (pass.balance != nullptr) pass.balance_term = pass.balance->term(layer.moe_layer());
+  if (pass.routes != nullptr) pass.chosen = pass.routes->of(layer.moe_layer());
 }
 
 /// What a layer that runs again in the backward pass is given: its own copy of the rows, and nobody
-/// to tell the experts to.
+/// to tell the experts to. The table may be gone by then, the layer's part of it is kept.
 Pass with_rows(const Pass& pass, const Ragged& rows) {
-  return {rows,    pass.rope,  pass.cache,        pass.balance, pass.balance_term,
-          nullptr, pass.convs, pass.check_routers};
+  return {.rows = rows,
+          .rope = pass.rope,
+          .cache = pass.cache,
+          .balance = pass.balance,
+          .balance_term = pass.balance_term,
+          .convs = pass.convs,
+          .check_routers = pass.check_routers,
+          .chosen = pass.chosen};
 }
 
 }  // namespace
 
 Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const Tensor& next_gain,
                           Pass pass, int64_t index, bool recompute_layer) const {
-  set_balance_term(layer, pass);
+  enter_layer(layer, pass);
   if (!recompute_layer) return layer.forward(in, next_gain, pass, index);
   const Ragged rows = pass.rows;
   auto block = [=, &layer](const std::vector<Tensor>& inputs) -> std::vector<Tensor> {
@@ -124,7 +132,7 @@ Residual Model::run_layer(const DecoderLayer& layer, const Residual& in, const T
 
 Tensor Model::run_streams(const DecoderLayer& layer, const Tensor& streams, Pass pass,
                           int64_t index, bool recompute_layer) const {
-  set_balance_term(layer, pass);
+  enter_layer(layer, pass);
   if (!recompute_layer) return layer.forward_streams(streams, pass, index);
   const Ragged rows = pass.rows;
   auto block = [=, &layer](const std::vector<Tensor>& inputs) -> std::vector<Tensor> {
@@ -151,8 +159,14 @@ Pass Model::pass_for(const Ragged& rows, const Ragged& seen, const ForwardOption
     convs = options.cache->convs;
   else if (taps > 0)
     convs = ConvPlan::make(device(), rows, taps);
-  return {seen,    rope_for(rows),     options.cache, options.balance,
-          nullptr, options.expert_ids, convs,         options.check_routers};
+  return {.rows = seen,
+          .rope = rope_for(rows),
+          .cache = options.cache,
+          .balance = options.balance,
+          .expert_ids = options.expert_ids,
+          .convs = convs,
+          .check_routers = options.check_routers,
+          .routes = options.routes};
 }
 
 TrunkState Model::enter(const Tensor& tokens) const {
@@ -236,11 +250,16 @@ DType Model::default_cache_type() const {
 }
 
 KvPool Model::make_pool(int64_t pages, DType dtype) const {
-  const AttentionConfig& a = config_.attention;
   KvPool pool(device(), kv_layout(config_), pages, dtype);
-  if (a.sinks == 0) return pool;
+  write_sinks(pool);
+  return pool;
+}
+
+void Model::write_sinks(KvPool& pool) const {
+  const AttentionConfig& a = config_.attention;
+  if (a.sinks == 0) return;
   std::vector<int32_t> slots(static_cast<size_t>(a.sinks));
-  std::iota(slots.begin(), slots.end(), static_cast<int32_t>(pages * kPageRows));
+  std::iota(slots.begin(), slots.end(), static_cast<int32_t>(pool.pages() * kPageRows));
   const Tensor rows = Tensor::from(device(), {a.sinks}, std::span<const int32_t>(slots));
   const Tape::Recording off(nullptr);
   for (int64_t i = 0; i < pool.layers(); ++i) {
@@ -249,7 +268,6 @@ KvPool Model::make_pool(int64_t pages, DType dtype) const {
         i < trunk ? *layers_[static_cast<size_t>(i)] : *mtp_[static_cast<size_t>(i - trunk)].layer;
     layer.attention().write_sinks(pool.layer(i), rows);
   }
-  return pool;
 }
 
 }  // namespace um

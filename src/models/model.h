@@ -40,6 +40,7 @@ struct ForwardOptions {
   bool recompute = false;                     ///< keep only layer inputs for the backward pass
   std::vector<Tensor>* states = nullptr;      ///< collects the residual stream after every layer
   std::vector<Tensor>* expert_ids = nullptr;  ///< collects i32 [T, K] of every MoE layer
+  const RouteTable* routes = nullptr;         ///< which experts run; null: the routers choose
   /// Throws Error that names the layer where a router makes NaN or Inf: an expert with such a score
   /// is never chosen, and nothing else shows it.
   bool check_routers = false;
@@ -88,6 +89,9 @@ class Model {
   DType default_cache_type() const;
   /// A cache of `pages` pages for the trunk and its MTP heads, in f32, bf16 or i8.
   KvPool make_pool(int64_t pages, DType dtype = DType::f32) const;
+  /// Writes what a pool holds of the weights themselves: the keys and values of attention sinks.
+  /// make_pool() does; again after the weights have changed.
+  void write_sinks(KvPool& pool) const;
 
   /// For the architecture files: appends the trunk's layers and the MTP heads behind them, as the
   /// config has them, called model.layers.N.

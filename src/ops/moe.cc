@@ -127,10 +127,13 @@ struct ExpertsNode {
 
 Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_scale,
               const RouterRule& rule, int64_t top_k, const Ragged& rows,
-              std::shared_ptr<BalanceTerm> balance) {
+              std::shared_ptr<BalanceTerm> balance, const Tensor& chosen) {
   Device& device = logits.device();
   if (balance) balance->device = &device;
   const int64_t tokens = logits.rows(), experts = logits.cols(), assignments = tokens * top_k;
+  UM_CHECK(!chosen || chosen.shape() == Shape({tokens, top_k}),
+           "routes: experts {} for a router of {} tokens and {} experts each",
+           chosen.shape().text(), tokens, top_k);
   Routing out{.ids = Tensor::empty(device, {tokens, top_k}, DType::i32),
               .weights = Tensor::empty(device, {tokens, top_k}),
               .scores = Tensor::empty(device, {tokens, experts}),
@@ -146,6 +149,7 @@ Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_sca
                         .logits = logits.f32(),
                         .bias = bias ? bias.f32() : nullptr,
                         .expert_scale = expert_scale ? expert_scale.f32() : nullptr,
+                        .chosen = chosen ? chosen.i32() : nullptr,
                         .scores = out.scores.f32(),
                         .ids = out.ids.i32(),
                         .weights = out.weights.f32(),

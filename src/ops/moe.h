@@ -36,11 +36,12 @@ struct Routing {
 };
 
 /// Scores, choice, weights and permutation from logits [T, E]. `bias` [E] and `expert_scale` [E]
-/// may be undefined; `balance` may be null. Kept differentiable through the weights and the balance
-/// term.
+/// may be undefined; `balance` may be null. `chosen` i32 [T, K]: the experts, in place of the
+/// choice; their scores and weights are the router's as ever. Kept differentiable through the
+/// weights and the balance term. Throws Error for `chosen` of another shape.
 Routing route(const Tensor& logits, const Tensor& bias, const Tensor& expert_scale,
               const RouterRule& rule, int64_t top_k, const Ragged& rows,
-              std::shared_ptr<BalanceTerm> balance);
+              std::shared_ptr<BalanceTerm> balance, const Tensor& chosen = {});
 
 /// Σ_k weight_k · expert_k(x) + base: x [T, D], gate_up [E, 2F, D], down [E, D, F], base [T, D]
 /// (the shared experts' output) or undefined → [T, D]. Every assignment is computed (dropless).

@@ -137,7 +137,7 @@ class BitChooser {
 
 }  // namespace
 
-BitChoice choose_bits(const Conversion& plan, std::vector<LayerWalk::Batch> batches, double bits,
+BitChoice choose_bits(const Conversion& plan, std::vector<Batch> batches, double bits,
                       Device& device,
                       const std::function<void(int64_t step, int64_t steps)>& progress) {
   LayerWalk walk(plan.config(), plan.source(), device, std::move(batches), true);

@@ -30,7 +30,7 @@ struct BitChoice {
 /// gradient reaches (an indexer's) have 8 bits where the budget holds them, MTP heads, which change
 /// no text, 4. `progress` hears which of how many steps is next. Throws Error for a budget below 4
 /// bits with scales, and where gradients are not finite.
-BitChoice choose_bits(const Conversion& plan, std::vector<LayerWalk::Batch> batches, double bits,
+BitChoice choose_bits(const Conversion& plan, std::vector<Batch> batches, double bits,
                       Device& device,
                       const std::function<void(int64_t step, int64_t steps)>& progress);
 

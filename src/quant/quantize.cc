@@ -301,7 +301,7 @@ Quantization::Layer Quantization::quantize_layer(
   return quantize_group(layer, params, inputs ? &*inputs : nullptr);
 }
 
-void Quantization::quantize_layers(std::vector<LayerWalk::Batch> batches,
+void Quantization::quantize_layers(std::vector<Batch> batches,
                                    const std::function<void(const QuantizeStep&)>& progress) {
   const int64_t first = finished_layers();
   if (first == layers_) return;
@@ -323,8 +323,7 @@ void Quantization::quantize_layers(std::vector<LayerWalk::Batch> batches,
 }
 
 std::vector<QuantizedMatrix> Quantization::run(
-    std::vector<LayerWalk::Batch> batches,
-    const std::function<void(const QuantizeStep&)>& progress) {
+    std::vector<Batch> batches, const std::function<void(const QuantizeStep&)>& progress) {
   check_kept(kOthers);
   if (finished_.empty()) write_state();  // from here on the directory is known as unfinished
   quantize_layers(std::move(batches), progress);

@@ -68,7 +68,7 @@ class Quantization {
   /// Writes the checkpoint, which can then be loaded. The batches are the calibration text; none
   /// where the method needs none. Throws Error; what is finished then stays, and the next run goes
   /// on from there to the same bytes.
-  std::vector<QuantizedMatrix> run(std::vector<LayerWalk::Batch> batches,
+  std::vector<QuantizedMatrix> run(std::vector<Batch> batches,
                                    const std::function<void(const QuantizeStep&)>& progress);
   /// Writes the digests of all files that are there, and forgets that anything was unfinished.
   void finish();
@@ -96,7 +96,7 @@ class Quantization {
                        const InputRecorder* inputs) const;
   Layer quantize_layer(int64_t layer, LayerWalk& walk,
                        const std::function<void(const QuantizeStep&)>& progress) const;
-  void quantize_layers(std::vector<LayerWalk::Batch> batches,
+  void quantize_layers(std::vector<Batch> batches,
                        const std::function<void(const QuantizeStep&)>& progress);
   std::vector<TensorSpec> tensors_of(int64_t group) const;
 

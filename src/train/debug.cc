@@ -7,6 +7,7 @@
 
 #include "core/json.h"
 #include "models/checkpoint.h"
+#include "models/device_batch.h"
 #include "train/objective.h"
 
 namespace um {
@@ -14,16 +15,7 @@ namespace {
 
 Batch make_batch(const Sequences& sequences) {
   Batch batch;
-  batch.seq_offsets.push_back(0);
-  for (const auto& sequence : sequences) {
-    for (size_t t = 0; t < sequence.size(); ++t) {
-      const bool last = t + 1 == sequence.size();
-      batch.tokens.push_back(sequence[t]);
-      batch.targets.push_back(last ? -1 : sequence[t + 1]);
-      batch.positions.push_back(static_cast<int32_t>(t));
-    }
-    batch.seq_offsets.push_back(batch.size());
-  }
+  for (const auto& sequence : sequences) add_sequence(batch, sequence);
   return batch;
 }
 
@@ -81,19 +73,15 @@ Sequences read_sequences(const std::filesystem::path& path, int64_t vocab) {
 
 void write_debug_logits(const Model& model, const Sequences& sequences,
                         const std::filesystem::path& path) {
-  Device& device = model.device();
-  const Batch batch = make_batch(sequences);
-  const Ragged rows = Ragged::full(device, batch.seq_offsets);
-  auto ids = [&](const std::vector<int32_t>& tokens) {
-    return Tensor::from(device, {rows.rows}, std::span<const int32_t>(tokens));
-  };
+  const Batch host = make_batch(sequences);
+  const DeviceBatch batch(model, host);
   Collected out;
-  const TrunkOutput trunk = model.trunk(ids(batch.tokens), rows, {});
-  add_logits(out, "", model, trunk.hidden, batch, 0);
+  const TrunkOutput trunk = model.trunk(batch.tokens(), batch.rows(), {});
+  add_logits(out, "", model, trunk.hidden, host, 0);
   Tensor state = trunk.hidden;
   for (int64_t k = 0; k < model.mtp_heads(); ++k) {
-    const MtpOutput head = model.mtp(k, state, ids(mtp_tokens(batch, k)), rows, {});
-    add_logits(out, fmt::format("mtp.{}.", k + 1), model, head.hidden, batch, k + 1);
+    const MtpOutput head = model.mtp(k, state, batch.mtp_tokens(k), batch.rows(), {});
+    add_logits(out, fmt::format("mtp.{}.", k + 1), model, head.hidden, host, k + 1);
     state = head.state;
   }
   out.write(path);
@@ -105,10 +93,10 @@ void write_debug_grads(Model& model, const Sequences& sequences, double mtp_weig
   BalanceLoss balance(BalanceScope::ep_group, balance_weight, model.moe_layers(),
                       model.trunk_moe_layers());
   model.params().reset_grads();
-  StepObjective objective(model, {&batch, 1}, {.mtp_weight = mtp_weight, .balance = &balance});
-  StepLosses losses = objective.run_with_gradients();
+  StepLosses losses = NextTokenObjective({.mtp_weight = mtp_weight})
+                          .run(model, {&batch, 1}, {.gradients = true, .balance = &balance});
   if (mtp_weight == 0)  // then the heads did not run; their loss is asked for all the same
-    losses.mtp = StepObjective(model, {&batch, 1}, {.mtp_weight = 1}).run().mtp;
+    losses.mtp = NextTokenObjective({.mtp_weight = 1}).run(model, {&batch, 1}, {}).mtp;
   Collected out;
   auto scalar = [&](const std::string& name, double value) {
     out.add("loss." + name, {}, {static_cast<float>(value)});

@@ -6,7 +6,6 @@
 #include "core/units.h"
 #include "models/checkpoint.h"
 #include "models/expand_mtp.h"
-#include "train/objective.h"
 #include "train/optimizer.h"
 
 namespace um {
@@ -29,8 +28,11 @@ Batch full_batch(const Phase& phase) {
 /// A model with its optimizer on a dry device of its own.
 class DryTraining {
  public:
-  DryTraining(const ModelConfig& config, const TrainOptions& options)
-      : options_(options), device_("dry", nullptr), model_(make_model(config, device_)) {
+  DryTraining(const ModelConfig& config, const TrainOptions& options, const Objective& objective)
+      : options_(options),
+        objective_(objective),
+        device_("dry", nullptr),
+        model_(make_model(config, device_)) {
     memory_.weights = used();
     if (options.freeze != "none") freeze_trunk(*model_, options.freeze == "first_head" ? 1 : 0);
     for (const auto& param : model_->params().all())
@@ -56,13 +58,11 @@ class DryTraining {
   double activations(const Phase& phase) {
     BalanceLoss balance_loss = balance();
     const std::vector<Batch> batches(static_cast<size_t>(batches_at_once()), full_batch(phase));
-    const ObjectiveOptions objective{.mtp_weight = options_.mtp_weight,
-                                     .z_weight = options_.z_weight,
-                                     .recompute = options_.recompute,
-                                     .balance = &balance_loss};
+    const StepOptions step_options{
+        .gradients = true, .recompute = options_.recompute, .balance = &balance_loss};
     for (int step = 0; step < 2; ++step) {  // the first still makes the gradients
       model_->params().reset_grads();
-      StepObjective(*model_, batches, objective).run_with_gradients();
+      objective_.run(*model_, batches, step_options);
     }
     return static_cast<double>(device_.allocator().peak_bytes()) - used();
   }
@@ -76,6 +76,7 @@ class DryTraining {
   double used() { return static_cast<double>(device_.allocator().used_bytes()); }
 
   const TrainOptions& options_;
+  const Objective& objective_;
   Device device_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -106,10 +107,10 @@ std::string TrainingMemory::text() const {
 }
 
 TrainingMemory check_memory(const ModelConfig& config, const TrainOptions& options,
-                            const std::vector<Phase>& phases) {
+                            const std::vector<Phase>& phases, const Objective& objective) {
   const auto available = static_cast<double>(memory_bytes());
   const Phase& phase = largest(phases);
-  DryTraining training(config, options);
+  DryTraining training(config, options, objective);
   TrainingMemory memory = training.memory();
   UM_CHECK(memory.total() <= available,
            "training needs {} without activations (weights {}, gradients {}, optimizer {}), this "

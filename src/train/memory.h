@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "nn/config.h"
+#include "train/objective.h"
 #include "train/options.h"
 #include "train/schedule.h"
 
@@ -25,6 +26,6 @@ struct TrainingMemory {
 /// What the phase with the largest batches takes. Throws Error with the numbers, and what to
 /// change, unless this machine has as much.
 TrainingMemory check_memory(const ModelConfig& config, const TrainOptions& options,
-                            const std::vector<Phase>& phases);
+                            const std::vector<Phase>& phases, const Objective& objective);
 
 }  // namespace um

@@ -1,35 +1,25 @@
 // See objective.h.
 #include "train/objective.h"
 
-#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <numeric>
+#include <optional>
 
+#include "models/device_batch.h"
 #include "ops/launch.h"
 #include "ops/loss.h"
 
 namespace um {
 namespace {
 
-/// The target `ahead` rows further on in the same sequence, or -1.
-std::vector<int32_t> shifted_targets(const Batch& batch, int64_t ahead) {
-  std::vector<int32_t> shifted(batch.tokens.size(), -1);
-  for (int64_t s = 0; s < batch.sequences(); ++s) {
-    const int64_t end = batch.seq_offsets[static_cast<size_t>(s) + 1];
-    for (int64_t t = batch.seq_offsets[static_cast<size_t>(s)]; t + ahead < end; ++t)
-      shifted[static_cast<size_t>(t)] = batch.targets[static_cast<size_t>(t + ahead)];
-  }
-  return shifted;
-}
-
-int64_t count_targets(const std::vector<int32_t>& targets) {
-  return std::count_if(targets.begin(), targets.end(), [](int32_t target) { return target >= 0; });
-}
-
-double sum(const Tensor& values) {
+/// The sum of what rows have, by the rows' weights.
+double weighted_sum(const Tensor& values, std::span<const float> weights) {
   double total = 0;
-  for (const float value : values.to_vector()) total += static_cast<double>(value);
+  const std::vector<float> all = values.to_vector();
+  for (size_t t = 0; t < all.size(); ++t)
+    total +=
+        static_cast<double>(all[t]) * (weights.empty() ? 1.0 : static_cast<double>(weights[t]));
   return total;
 }
 
@@ -39,17 +29,87 @@ double rms(const Tensor& x) {
   return std::sqrt(squares / static_cast<double>(x.count()));
 }
 
+/// A step of next-token losses that is being run.
+class NextTokenStep {
+ public:
+  NextTokenStep(const Model& model, const NextTokenOptions& loss, const StepOptions& options,
+                const StepTotals& totals)
+      : model_(model), loss_(loss), options_(options), totals_(totals) {
+    losses_.mtp.resize(totals.mtp_targets.size());
+  }
+  void forward(const Batch& batch);
+  const StepLosses& losses() const { return losses_; }
+
+ private:
+  struct Targets {
+    std::vector<int32_t> ids;
+    std::vector<float> weights;
+  };
+  /// Adds the mean over `total`, times `weight`, to the objective; returns the rows' results,
+  /// nothing where there is no target.
+  std::optional<TokenLoss> add_loss(const DeviceBatch& batch, const Tensor& hidden,
+                                    const Targets& targets, double weight, double total,
+                                    double z_weight, double& loss);
+
+  const Model& model_;
+  const NextTokenOptions& loss_;
+  const StepOptions& options_;
+  const StepTotals& totals_;
+  StepLosses losses_;
+};
+
+std::optional<TokenLoss> NextTokenStep::add_loss(const DeviceBatch& batch, const Tensor& hidden,
+                                                 const Targets& targets, double weight,
+                                                 double total, double z_weight, double& loss) {
+  if (total == 0) return {};
+  std::vector<float> scaled(targets.ids.size(), static_cast<float>(weight / total));
+  for (size_t t = 0; t < targets.weights.size(); ++t)
+    scaled[t] = static_cast<float>(weight / total * static_cast<double>(targets.weights[t]));
+  TokenLoss out = linear_cross_entropy(hidden, model_.head(), batch.per_row(targets.ids),
+                                       batch.per_row(scaled), static_cast<float>(z_weight));
+  if (model_.device().dry()) return {};
+  loss += weighted_sum(out.loss, targets.weights) / total;
+  return out;
+}
+
+void NextTokenStep::forward(const Batch& host) {
+  const DeviceBatch batch(model_, host);
+  std::vector<Tensor> states;
+  const ForwardOptions forward{.balance = options_.balance,
+                               .recompute = options_.recompute,
+                               .states = options_.activation_rms ? &states : nullptr,
+                               .routes = batch.routes()};
+  const TrunkOutput out = model_.trunk(batch.tokens(), batch.rows(), forward);
+  const Targets next{host.targets, host.weights};
+  if (const auto rows =
+          add_loss(batch, out.hidden, next, 1.0, totals_.targets, loss_.z_weight, losses_.lm)) {
+    losses_.z += weighted_sum(rows->z, next.weights) / totals_.targets;
+    losses_.accuracy += weighted_sum(rows->correct, next.weights) / totals_.targets;
+  }
+  Tensor state = out.hidden;
+  const size_t heads = losses_.mtp.size();
+  for (size_t k = 0; k < heads; ++k) {
+    const auto head = static_cast<int64_t>(k);
+    const MtpOutput ahead = model_.mtp(head, state, batch.mtp_tokens(head), batch.rows(), forward);
+    add_loss(batch, ahead.hidden, {mtp_targets(host, head), mtp_weights(host, head)},
+             loss_.mtp_weight / static_cast<double>(heads), totals_.mtp_targets[k], 0.0,
+             losses_.mtp[k]);
+    state = ahead.state;
+  }
+  if (!states.empty() && losses_.activation_rms.empty())
+    for (const Tensor& layer : states) losses_.activation_rms.push_back(rms(layer));
+}
+
+/// The totals of the batches themselves are means only of weights that add up.
+void check_weights(std::span<const Batch> batches) {
+  for (const Batch& batch : batches)
+    for (const float weight : batch.weights)
+      UM_CHECK(weight >= 0,
+               "a target's weight is {}: a mean over weights below 0 needs its totals given",
+               weight);
+}
+
 }  // namespace
-
-std::vector<int32_t> mtp_targets(const Batch& batch, int64_t k) {
-  return shifted_targets(batch, k + 1);
-}
-
-std::vector<int32_t> mtp_tokens(const Batch& batch, int64_t k) {
-  std::vector<int32_t> tokens = shifted_targets(batch, k);
-  for (int32_t& token : tokens) token = std::max(token, 0);
-  return tokens;
-}
 
 double StepLosses::mtp_mean() const {
   return mtp.empty()
@@ -57,70 +117,31 @@ double StepLosses::mtp_mean() const {
              : std::accumulate(mtp.begin(), mtp.end(), 0.0) / static_cast<double>(mtp.size());
 }
 
-StepObjective::StepObjective(const Model& model, std::span<const Batch> micro_batches,
-                             const ObjectiveOptions& options)
-    : model_(model), batches_(micro_batches), options_(options) {
-  // A head without weight is not run.
-  const int64_t heads = options.mtp_weight != 0 ? model.mtp_heads() : 0;
-  mtp_targets_.resize(static_cast<size_t>(heads));
-  losses_.mtp.resize(static_cast<size_t>(heads));
-  int64_t tokens = 0;
-  for (const Batch& batch : batches_) {
-    targets_ += count_targets(batch.targets);
+StepTotals step_totals(std::span<const Batch> batches, int64_t heads) {
+  StepTotals totals;
+  totals.mtp_targets.resize(static_cast<size_t>(heads));
+  for (const Batch& batch : batches) {
+    check_sizes(batch);
+    totals.tokens += batch.size();
+    totals.targets += total_weight(batch.targets, batch.weights);
     for (int64_t k = 0; k < heads; ++k)
-      mtp_targets_[static_cast<size_t>(k)] += count_targets(um::mtp_targets(batch, k));
-    tokens += batch.size();
+      totals.mtp_targets[static_cast<size_t>(k)] +=
+          total_weight(mtp_targets(batch, k), mtp_weights(batch, k));
   }
-  if (options_.balance) options_.balance->begin_step(tokens);
+  return totals;
 }
 
-void StepObjective::add_loss(const Tensor& hidden, const std::vector<int32_t>& targets,
-                             double weight, int64_t count, double z_weight, double* loss,
-                             bool trunk) {
-  if (count == 0) return;
-  Device& device = model_.device();
-  const auto rows = static_cast<int64_t>(targets.size());
-  const std::vector<float> weights(targets.size(),
-                                   static_cast<float>(weight / static_cast<double>(count)));
-  const TokenLoss out = linear_cross_entropy(
-      hidden, model_.head(), Tensor::from(device, {rows}, std::span<const int32_t>(targets)),
-      Tensor::from(device, {rows}, std::span<const float>(weights)), static_cast<float>(z_weight));
-  if (device.dry()) return;
-  *loss += sum(out.loss) / static_cast<double>(count);
-  if (!trunk) return;
-  losses_.z += sum(out.z) / static_cast<double>(count);
-  losses_.accuracy += sum(out.correct) / static_cast<double>(count);
-}
-
-void StepObjective::forward(const Batch& batch) {
-  Device& device = model_.device();
-  const Ragged rows = Ragged::full(device, batch.seq_offsets, batch.positions);
-  std::vector<Tensor> states;
-  ForwardOptions options{.balance = options_.balance,
-                         .recompute = options_.recompute,
-                         .states = options_.activation_rms ? &states : nullptr};
-  auto ids = [&](const std::vector<int32_t>& tokens) {
-    return Tensor::from(device, {rows.rows}, std::span<const int32_t>(tokens));
-  };
-  const TrunkOutput out = model_.trunk(ids(batch.tokens), rows, options);
-  add_loss(out.hidden, batch.targets, 1.0, targets_, options_.z_weight, &losses_.lm, true);
-  Tensor state = out.hidden;
-  const auto heads = static_cast<int64_t>(mtp_targets_.size());
-  for (int64_t k = 0; k < heads; ++k) {
-    const MtpOutput head = model_.mtp(k, state, ids(mtp_tokens(batch, k)), rows, options);
-    add_loss(head.hidden, um::mtp_targets(batch, k),
-             options_.mtp_weight / static_cast<double>(heads), mtp_targets_[static_cast<size_t>(k)],
-             0.0, &losses_.mtp[static_cast<size_t>(k)], false);
-    state = head.state;
-  }
-  if (!states.empty() && losses_.activation_rms.empty())
-    for (const Tensor& layer : states) losses_.activation_rms.push_back(rms(layer));
-}
-
-StepLosses StepObjective::run_with_gradients() {
-  const bool wait = options_.balance != nullptr && options_.balance->spans_step();
+void run_micro_batches(std::span<const Batch> batches, const StepOptions& options, int64_t tokens,
+                       const std::function<void(const Batch&)>& forward) {
+  BalanceLoss* balance = options.balance;
+  if (balance != nullptr) balance->begin_step(tokens);
+  const bool wait = balance != nullptr && balance->spans_step();
   std::deque<Tape> tapes;
-  for (const Batch& batch : batches_) {
+  for (const Batch& batch : batches) {
+    if (!options.gradients) {
+      forward(batch);
+      continue;
+    }
     Tape& tape = tapes.emplace_back();
     {
       const Tape::Recording recording(&tape);
@@ -130,23 +151,28 @@ StepLosses StepObjective::run_with_gradients() {
     tape.backward();
     tapes.pop_back();
   }
-  if (options_.balance) options_.balance->finish();
+  if (balance != nullptr) balance->finish();
   while (!tapes.empty()) {
     tapes.back().backward();
     tapes.pop_back();
   }
-  return finish();
 }
 
-StepLosses StepObjective::run() {
-  for (const Batch& batch : batches_) forward(batch);
-  if (options_.balance) options_.balance->finish();
-  return finish();
-}
-
-StepLosses StepObjective::finish() {
-  if (options_.balance) losses_.balance = options_.balance->value();
-  return losses_;
+StepLosses NextTokenObjective::run(const Model& model, std::span<const Batch> batches,
+                                   const StepOptions& options) const {
+  // A head without weight is not run.
+  const int64_t heads = options_.mtp_weight != 0 ? model.mtp_heads() : 0;
+  if (options.totals == nullptr) check_weights(batches);
+  const StepTotals totals =
+      options.totals != nullptr ? *options.totals : step_totals(batches, heads);
+  UM_CHECK(std::ssize(totals.mtp_targets) == heads, "totals of {} MTP heads, the objective runs {}",
+           totals.mtp_targets.size(), heads);
+  NextTokenStep step(model, options_, options, totals);
+  run_micro_batches(batches, options, totals.tokens,
+                    [&](const Batch& batch) { step.forward(batch); });
+  StepLosses losses = step.losses();
+  if (options.balance != nullptr) losses.balance = options.balance->value();
+  return losses;
 }
 
 }  // namespace um

@@ -1,7 +1,7 @@
-// The training objective of a step: next-token loss, MTP losses, z-loss and expert balance over one
-// or more micro-batches, as exact means over the whole step.
+// What a training step learns from: the losses of its micro-batches, with or without gradients.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -10,59 +10,70 @@
 
 namespace um {
 
-struct ObjectiveOptions {
-  double mtp_weight = 0;   ///< of the mean over MTP heads of each head's mean cross-entropy
-  double z_weight = 0;     ///< of the mean squared log-sum-exp of the logits
-  bool recompute = false;  ///< activation recomputation
-  BalanceLoss* balance = nullptr;
-  bool activation_rms = false;  ///< measure the residual stream after each layer
-};
-
 /// Means over the step, in nats per token.
 struct StepLosses {
   double lm = 0;
-  std::vector<double> mtp;  ///< per head
-  double z = 0;             ///< before its weight
-  double balance = 0;       ///< before its weight
-  double accuracy = 0;      ///< share of targets that are the argmax
-  std::vector<double> activation_rms;
+  std::vector<double> mtp = {};  ///< per head
+  double z = 0;                  ///< before its weight
+  double balance = 0;            ///< before its weight
+  double accuracy = 0;           ///< share of targets that are the argmax
+  std::vector<double> activation_rms = {};
 
   /// Mean over the MTP heads.
   double mtp_mean() const;
 };
 
-/// Runs a step: `forward(i)` for every micro-batch, then finish(). With gradients, each micro-batch
-/// is recorded and its backward pass runs at once, or after the last forward when the balance scope
-/// spans the step. The result for N micro-batches is that of one batch with all their sequences,
-/// but for rounding.
-class StepObjective {
- public:
-  StepObjective(const Model& model, std::span<const Batch> micro_batches,
-                const ObjectiveOptions& options);
-
-  /// Loss and gradients (into the parameters' slots) of the whole step.
-  StepLosses run_with_gradients();
-  /// Loss alone.
-  StepLosses run();
-
- private:
-  void forward(const Batch& batch);
-  void add_loss(const Tensor& hidden, const std::vector<int32_t>& targets, double weight,
-                int64_t count, double z_weight, double* loss, bool trunk);
-  StepLosses finish();
-
-  const Model& model_;
-  std::span<const Batch> batches_;
-  ObjectiveOptions options_;
-  int64_t targets_ = 0;               ///< next-token targets in the step
-  std::vector<int64_t> mtp_targets_;  ///< per head
-  StepLosses losses_;
+/// What the means of a step are taken over: the sum of it over all ranks, and whatever else shares
+/// their gradients.
+struct StepTotals {
+  int64_t tokens = 0;
+  double targets = 0;                    ///< weight of the next-token targets (total_weight)
+  std::vector<double> mtp_targets = {};  ///< the same per MTP head
 };
 
-/// Targets of MTP head k (from 0) for a batch: the token k+2 places on in the same sequence, or -1.
-std::vector<int32_t> mtp_targets(const Batch& batch, int64_t k);
-/// Input tokens of MTP head k (from 0): the token k+1 places on, or 0 where there is none (such
-/// rows have no target, and causal attention keeps them from the others).
-std::vector<int32_t> mtp_tokens(const Batch& batch, int64_t k);
+/// Of some batches, for `heads` MTP heads.
+StepTotals step_totals(std::span<const Batch> batches, int64_t heads);
+
+/// How a step is run, whatever it learns from.
+struct StepOptions {
+  bool gradients = false;  ///< into the parameters' slots, which the caller has reset
+  bool recompute = false;  ///< activation recomputation
+  BalanceLoss* balance = nullptr;
+  bool activation_rms = false;         ///< measure the residual stream after each layer
+  const StepTotals* totals = nullptr;  ///< null: those of the batches that are given
+};
+
+class Objective {
+ public:
+  virtual ~Objective() = default;
+
+  /// The losses of a step's micro-batches and, with gradients, those of the whole step. The result
+  /// for N micro-batches is that of one batch with all their sequences, but for rounding.
+  virtual StepLosses run(const Model& model, std::span<const Batch> batches,
+                         const StepOptions& options) const = 0;
+};
+
+/// Calls `forward` for every micro-batch, which computes its losses; they seed themselves. With
+/// gradients each is recorded and its backward pass runs at once, or after the last forward when
+/// the balance scope spans the step. `tokens`: of the step.
+void run_micro_batches(std::span<const Batch> batches, const StepOptions& options, int64_t tokens,
+                       const std::function<void(const Batch&)>& forward);
+
+struct NextTokenOptions {
+  double mtp_weight = 0;  ///< of the mean over MTP heads of each head's mean cross-entropy
+  double z_weight = 0;    ///< of the mean squared log-sum-exp of the logits
+};
+
+/// Cross-entropy of the next token, as means by the targets' weights; MTP heads, z-loss. With
+/// weights below 0 (of a policy gradient) it needs totals from outside: throws Error without.
+class NextTokenObjective : public Objective {
+ public:
+  explicit NextTokenObjective(const NextTokenOptions& options) : options_(options) {}
+  StepLosses run(const Model& model, std::span<const Batch> batches,
+                 const StepOptions& options) const override;
+
+ private:
+  NextTokenOptions options_;
+};
 
 }  // namespace um

@@ -13,8 +13,9 @@ Optimizer::Optimizer(ParamStore& params, const AdamWOptions& options)
            "the model's weights are {}: only f32 weights train; load the model with f32 weights",
            format_name(params.weights().matrices));
   for (const auto& param : params.all())
-    states_[param.get()] = {Tensor::zeros(params.device(), param->value.shape()),
-                            Tensor::zeros(params.device(), param->value.shape())};
+    if (param->trainable)
+      states_[param.get()] = {Tensor::zeros(params.device(), param->value.shape()),
+                              Tensor::zeros(params.device(), param->value.shape())};
 }
 
 double Optimizer::grad_norm() const {

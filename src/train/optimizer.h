@@ -15,7 +15,7 @@ struct AdamWOptions {
 
 class Optimizer {
  public:
-  /// States are made at once, as zeros, for every parameter, frozen ones and buffers too.
+  /// States are made at once, as zeros, for every parameter that trains now.
   Optimizer(ParamStore& params, const AdamWOptions& options);
 
   /// Global norm of the gradients in the slots (f64 sums; not finite if any gradient is not).
@@ -24,7 +24,8 @@ class Optimizer {
   /// without a gradient in this step are left alone. `step` counts updates from 1.
   void update(double lr, int64_t step, double grad_norm);
 
-  /// States for checkpoints.
+  /// States for checkpoints. Frozen parameters and buffers have none.
+  bool has_states(const Param& param) const { return states_.contains(&param); }
   const Tensor& first_moment(const Param& param) const { return states_.at(&param).m; }
   const Tensor& second_moment(const Param& param) const { return states_.at(&param).v; }
 

@@ -42,17 +42,18 @@ std::vector<std::string> resume_changes(const std::filesystem::path& run_dir, Ru
   return lines;
 }
 
-void check_stream(const Json& saved, const Loader& loader, const Phase& phase, size_t index,
+void check_stream(const Json& saved, const BatchSource& source, const Phase& phase, size_t index,
                   int64_t step) {
-  const JsonObject state(saved, "loader state");
-  const std::string corpora = state.string("corpora");
-  if (corpora != loader.fingerprint())
+  const Json fresh = source.state();
+  const JsonObject state(saved, "loader state"), begin(fresh, "loader state");
+  const std::string corpora = state.string("corpora"), now = begin.string("corpora");
+  if (corpora != now)
     throw UsageError(fmt::format(
         "--resume: data.path: these are not the corpora that the run was trained on ({}, found "
         "{}); a run keeps its data",
-        corpora, loader.fingerprint()));
+        corpora, now));
   if (step <= phase.begin) return;  // the phase begins, with a stream of its own
-  const int64_t first_seed = static_cast<int64_t>(loader.seed()) - static_cast<int64_t>(index);
+  const int64_t first_seed = begin.integer("seed") - static_cast<int64_t>(index);
   const int64_t saved_index = state.integer("seed") - first_seed;
   if (saved_index != static_cast<int64_t>(index))
     throw UsageError(

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/json.h"
-#include "data/loader.h"
+#include "data/batch_source.h"
 #include "train/options.h"
 #include "train/schedule.h"
 
@@ -22,9 +22,9 @@ bool has_run(const std::filesystem::path& directory);
 /// UsageError for one that would make another run of it: of the model, or of the order of the data.
 std::vector<std::string> resume_changes(const std::filesystem::path& run_dir, RunOptions options);
 
-/// Throws UsageError unless the stream of batches that stood at `saved` (Loader::state) goes on
-/// exactly in `phase`, number `index`, of `loader`'s corpora.
-void check_stream(const Json& saved, const Loader& loader, const Phase& phase, size_t index,
+/// Throws UsageError unless the stream of batches that stood at `saved` (BatchSource::state) goes
+/// on exactly in `phase`, number `index`, of which `source` is the beginning.
+void check_stream(const Json& saved, const BatchSource& source, const Phase& phase, size_t index,
                   int64_t step);
 
 }  // namespace um

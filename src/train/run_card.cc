@@ -12,7 +12,7 @@
 
 namespace um {
 
-ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mtp) {
+ModelCard run_card(const ModelConfig& config, const SourceDescription& data, bool with_mtp) {
   const ParameterCount count = count_parameters(config);
   ModelCard card;
   card.architecture = architecture_name(config.family);
@@ -31,23 +31,10 @@ ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mt
   part("norms", count.norms, count.norms);
   part("output head", count.head, count.head);
   if (with_mtp) part("MTP heads", count.mtp, count.mtp - count.mtp_idle_experts);
-  card.unigram_entropy_nats = loader.datasets()[0].manifest().val.unigram_entropy;
-  double bytes = 0, tokens = 0, targets = 0;  // of the validation texts
-  for (const Dataset& dataset : loader.datasets()) {
-    const Manifest& m = dataset.manifest();
-    bytes += static_cast<double>(m.val.text_bytes);
-    tokens += static_cast<double>(m.val.tokens);
-    targets += static_cast<double>(m.val.tokens - m.val.documents);
-    for (const SourceInfo& source : m.sources)
-      card.data.emplace_back("Text", fmt::format("{} ({:.1f} MB)", source.name,
-                                                 static_cast<double>(source.file_bytes) / 1e6));
-    card.data.emplace_back("Training tokens", fmt::format("{:L}", m.train.tokens));
-    card.data.emplace_back("Held-out tokens", fmt::format("{:L}", m.val.tokens));
-    card.data.emplace_back("Tokenizer",
-                           fmt::format("{} tokens, {}", m.vocab_size, dataset.tokenizer_hash()));
-  }
-  if (tokens > 0) card.bytes_per_token = bytes / tokens;
-  if (targets > 0) card.bytes_per_target = bytes / targets;
+  card.unigram_entropy_nats = data.unigram_entropy;
+  card.bytes_per_token = data.bytes_per_token;
+  card.bytes_per_target = data.bytes_per_target;
+  card.data = data.facts;
   return card;
 }
 

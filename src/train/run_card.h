@@ -3,14 +3,14 @@
 
 #include <string>
 
-#include "data/loader.h"
+#include "data/batch_source.h"
 #include "nn/config.h"
 #include "train/report.h"
 
 namespace um {
 
 /// The model card of a run: parameters by part, data statistics, machine.
-ModelCard run_card(const ModelConfig& config, const Loader& loader, bool with_mtp);
+ModelCard run_card(const ModelConfig& config, const SourceDescription& data, bool with_mtp);
 
 /// Processor, cores and memory in a line.
 std::string machine_name();

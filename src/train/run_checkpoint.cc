@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <system_error>
 
 #include "core/files.h"
@@ -76,28 +77,47 @@ std::string what_is_left(const fs::path& run_dir) {
   }
 }
 
-/// Both moments and the f32 weights of every parameter in one file. (The model's own file may be
-/// bf16.)
+/// In one file: both moments of every parameter that has them, and all f32 weights where the
+/// model's own file is bf16.
 void write_optimizer(const fs::path& path, const Model& model, const Optimizer& optimizer) {
   struct Part {
     const char* prefix;
     ParamTensor pick;
+    std::function<bool(const Param&)> wanted;
   };
+  const auto masters = [&](const Param&) { return model.config().dtype != DType::f32; };
+  const auto has_states = [&](const Param& p) { return optimizer.has_states(p); };
   const Part parts[] = {
-      {"master.", [](const Param& p) -> const Tensor& { return p.value; }},
-      {"m.", [&](const Param& p) -> const Tensor& { return optimizer.first_moment(p); }},
-      {"v.", [&](const Param& p) -> const Tensor& { return optimizer.second_moment(p); }}};
+      {"master.", [](const Param& p) -> const Tensor& { return p.value; }, masters},
+      {"m.", [&](const Param& p) -> const Tensor& { return optimizer.first_moment(p); },
+       has_states},
+      {"v.", [&](const Param& p) -> const Tensor& { return optimizer.second_moment(p); },
+       has_states}};
   std::vector<TensorSpec> specs;
   std::map<std::string, TensorSource> sources;
   for (const Part& part : parts) {
-    if (part.prefix == std::string("master.") && model.config().dtype == DType::f32) continue;
-    const auto some = checkpoint_specs(model.params(), DType::f32, part.prefix);
+    const auto some = checkpoint_specs(model.params(), DType::f32, part.prefix, part.wanted);
     specs.insert(specs.end(), some.begin(), some.end());
     sources[part.prefix] = checkpoint_source(model.params(), part.pick, part.prefix);
   }
   write_safetensors(path, specs, [&](const TensorSpec& spec, const TensorSink& sink) {
     sources.at(spec.name.substr(0, spec.name.find('.') + 1))(spec, sink);
   });
+}
+
+/// The parameters without optimizer states, by name.
+Json without_states(const Model& model, const Optimizer& optimizer) {
+  Json names = Json::array();
+  for (const auto& param : model.params().all())
+    if (!optimizer.has_states(*param)) names.push_back(param->name);
+  return names;
+}
+
+/// Empty for a checkpoint from before there was the list: it has the states of all parameters.
+std::set<std::string> names_without_states(const JsonObject& state) {
+  if (!state.has("without_states")) return {};
+  const std::vector<std::string> names = state.strings("without_states");
+  return {names.begin(), names.end()};
 }
 
 void read_states(const SafetensorsFile& file, const std::string& prefix, const Param& param,
@@ -133,6 +153,7 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
                     {"main_steps", state.main_steps},
                     {"warmup_end", state.warmup_end},
                     {"skipped", state.skipped},
+                    {"without_states", without_states(model, optimizer)},
                     {"loader", state.loader}};
     write_file_atomic(temporary / kTrainingStateFile, json.dump(1) + "\n");
     output.seal();
@@ -178,12 +199,15 @@ RunState load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& op
   state.warmup_end = object.number_or("warmup_end", 0, -1, 1e12);
   state.skipped = object.integer("skipped", 0, state.step);
   state.loader = object.object("loader").json();
+  const std::set<std::string> stateless = names_without_states(object);
   load_weights(model, open_weights(checkpoint));
   const fs::path states = checkpoint / kOptimizerFile;
   const SafetensorsFile file(states);
   for (const auto& param : model.params().all()) {
     if (model.config().dtype != DType::f32)
       read_states(file, "master.", *param, param->value, states.string());
+    // A parameter that trains from now on begins as in a new run.
+    if (!optimizer.has_states(*param) || stateless.contains(param->name)) continue;
     read_states(file, "m.", *param, optimizer.first_moment(*param), states.string());
     read_states(file, "v.", *param, optimizer.second_moment(*param), states.string());
   }

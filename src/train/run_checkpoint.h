@@ -21,7 +21,7 @@ struct RunState {
   int64_t main_steps = 0;  ///< length of the main phase; 0 while time bounds it and is not up
   double warmup_end = -1;  ///< with minutes: `seconds` when the warm-up ended, below 0: not yet
   int64_t skipped = 0;     ///< updates not applied because of NaN or Inf
-  Json loader;             ///< Loader::state() of the present phase
+  Json loader;             ///< BatchSource::state() of the present phase
 };
 
 /// Writes RUN/checkpoints/step-N (weights, optimizer states, state, the tokenizer and its like of
@@ -40,7 +40,8 @@ std::vector<std::filesystem::path> incomplete_checkpoints(const std::filesystem:
 /// Removes checkpoints that a killed run left half written or half removed.
 void remove_unfinished_checkpoints(const std::filesystem::path& run_dir);
 
-/// Restores weights (f32 masters) and optimizer states bit by bit, and returns the state. Throws
+/// Restores weights (f32 masters) and optimizer states bit by bit, and returns the state. What
+/// trains now but did not then has states of zeros; states of what is frozen are left. Throws
 /// Error naming the file and the field or tensor that is missing or wrong. The files' digests are
 /// the caller's to check (models/digests.h).
 RunState load_checkpoint(const std::filesystem::path& checkpoint, Model& model,

@@ -45,29 +45,10 @@ int64_t mean_length(const std::vector<Batch>& batches) {
   return std::max<int64_t>(std::llround(squares / tokens), 1);
 }
 
-LoaderOptions loader_options(const RunOptions& options, const Phase& phase, size_t index,
-                             bool val) {
-  LoaderOptions loader{.sources = {},
-                       .batch = phase.batch,
-                       .seq_len = phase.seq_len,
-                       .seed = static_cast<uint64_t>(options.data.seed) + index,
-                       .val = val,
-                       .one_pass = val};
-  const DataOptions& data = options.data;
-  for (size_t i = 0; i < data.path.size(); ++i)
-    loader.sources.push_back({data.path[i], data.weights.empty() ? 1.0 : data.weights[i]});
-  return loader;
-}
-
 void check_options(const RunOptions& options) {
   const auto refuse = [](bool wrong, const std::string& message) {
     if (wrong) throw UsageError(message);
   };
-  const DataOptions& data = options.data;
-  refuse(data.path.empty(), "data.path: name at least one packed corpus (ultramoe data pack)");
-  refuse(!data.weights.empty() && data.weights.size() != data.path.size(),
-         fmt::format("data.weights: expected one for each of {} corpora, found {}",
-                     data.path.size(), data.weights.size()));
   for (const std::string& change : options.model.set)
     for (const char* role : {"bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id"})
       refuse(change.starts_with(std::string(role) + "="),
@@ -126,9 +107,12 @@ ModelConfig configure_model(const ModelOptions& options) {
   return resolved;
 }
 
-Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resume,
-                 TrainerHooks hooks)
-    : options_(std::move(options)), run_dir_(std::move(run_dir)), hooks_(std::move(hooks)) {
+Trainer::Trainer(TrainingTask task, RunOptions options, fs::path run_dir, Device& device,
+                 bool resume, TrainerHooks hooks)
+    : task_(std::move(task)),
+      options_(std::move(options)),
+      run_dir_(std::move(run_dir)),
+      hooks_(std::move(hooks)) {
   if (!hooks_.clock) hooks_.clock = machine_seconds;
   UM_CHECK(!resume || has_run(run_dir_), "{}: no run to resume; without --resume one begins",
            run_dir_.string());
@@ -140,25 +124,35 @@ Trainer::Trainer(RunOptions options, fs::path run_dir, Device& device, bool resu
   if (resume) prepare_resume(origin);
   ModelConfig config = model_config(origin, resume);
   check_phases(config);
-  loader_ = std::make_unique<Loader>(loader_options(options_, phases_.front(), 0, false));
-  choose_texts(origin, config);
-  UM_CHECK(static_cast<int64_t>(loader_->vocab_size()) <= config.vocab,
-           "{}: its tokenizer has {} tokens, the model's vocab_size is {}; retrain one or set "
-           "--model.set vocab_size={}",
-           options_.data.path[0], loader_->vocab_size(), config.vocab, loader_->vocab_size());
-  memory_ = check_memory(config, options_.train, phases_);
+  open_data(origin, config);
+  memory_ = check_memory(config, options_.train, phases_, *task_.objective);
   make_parts(config, device);
   load_or_initialize(origin);
   follow_time();
   open_phase();
   directory.clean();  // nothing refuses the run any more
+  open_outputs();
+  directory.keep();
+}
+
+/// The first phase's data, held against the model.
+void Trainer::open_data(const fs::path& origin, ModelConfig& config) {
+  source_ = task_.stream(phases_.front(), 0);
+  const SourceDescription data = source_->describe();
+  choose_texts(origin, data, config);
+  UM_CHECK(data.vocab_size <= config.vocab,
+           "{}: its tokenizer has {} tokens, the model's vocab_size is {}; retrain one or set "
+           "--model.set vocab_size={}",
+           data.origin, data.vocab_size, config.vocab, data.vocab_size);
+}
+
+void Trainer::open_outputs() {
   remove_unfinished_checkpoints(run_dir_);
   metrics_ = std::make_unique<MetricsWriter>(run_dir_, state_.step);
   if (options_.log.tensorboard)
     tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);
   if (state_.step > 0) spikes_.replay(run_dir_);
   if (!is_complete()) write_options();
-  directory.keep();
 }
 
 /// What the run is trained with from now on.
@@ -228,17 +222,17 @@ void Trainer::make_parts(const ModelConfig& config, Device& device) {
         "train.balance = bias needs a router bias: --model.set router_enable_expert_bias=true");
 }
 
-/// Checkpoints keep the tokenizer of the model they come from, else they get the corpus'.
-void Trainer::choose_texts(const fs::path& origin, ModelConfig& config) {
-  const std::string& corpus = options_.data.path[0];
+/// Checkpoints keep the tokenizer of the model they come from, else they get the task's.
+void Trainer::choose_texts(const fs::path& origin, const SourceDescription& data,
+                           ModelConfig& config) {
   if (last_checkpoint_.empty())  // a run that goes on keeps its corpora: check_stream
-    require_tokenizer_of(origin, loader_->tokenizer_hash(), corpus, "pack the text with it");
+    require_tokenizer_of(origin, data.tokenizer_hash, data.origin, "pack the text with it");
   const bool kept = has_tokenizer(origin);
   if (!kept && !origin.empty())
     note(fmt::format("{}: has no tokenizer, taken to belong to that of {}", origin.string(),
-                     corpus));
-  texts_ = kept ? origin : fs::path(corpus);
-  if (options_.model.from.empty() && has_tokenizer(corpus)) clear_token_ids(config);
+                     data.origin));
+  texts_ = kept ? origin : task_.texts;
+  if (options_.model.from.empty() && has_tokenizer(task_.texts)) clear_token_ids(config);
 }
 
 /// The run's last state, else the checkpoint it starts from, else random weights.
@@ -295,19 +289,18 @@ void Trainer::open_phase() {
   const Phase* next = &phase_at(phases_, state_.step);
   if (next == phase_) return;
   const auto index = static_cast<size_t>(next - phases_.data());
-  if (phase_ != nullptr || index > 0 || state_.step > 0)
-    loader_ = std::make_unique<Loader>(loader_options(options_, *next, index, false));
+  if (phase_ != nullptr || index > 0 || state_.step > 0) source_ = task_.stream(*next, index);
   // At a phase's first step its stream begins; otherwise a resumed run goes on where it stood.
   if (phase_ == nullptr && state_.step > 0) {
-    check_stream(state_.loader, *loader_, *next, index, state_.step);
-    if (state_.step > next->begin) loader_->restore(state_.loader);
+    check_stream(state_.loader, *source_, *next, index, state_.step);
+    if (state_.step > next->begin) source_->restore(state_.loader);
   }
   phase_ = next;
   if (phase_->rope_theta > 0) model_->set_rope_theta(phase_->rope_theta);
 }
 
 void Trainer::write_card() {
-  ModelCard card = run_card(model_->config(), *loader_, options_.train.mtp_weight > 0);
+  ModelCard card = run_card(model_->config(), source_->describe(), options_.train.mtp_weight > 0);
   card.name = fs::path(options_.model.preset).filename().string();
   card.command = hooks_.command;
   card.planned_steps = estimated_end();
@@ -316,13 +309,14 @@ void Trainer::write_card() {
 
 std::vector<Batch> Trainer::next_batches() {
   std::vector<Batch> batches(static_cast<size_t>(options_.train.accumulate));
-  for (Batch& batch : batches) loader_->next(batch);
+  for (Batch& batch : batches)
+    UM_CHECK(source_->next(batch), "step {}: the data has ended: fewer train.steps, or more data",
+             state_.step + 1);
   return batches;
 }
 
-ObjectiveOptions Trainer::objective_options(bool rms) {
-  return {.mtp_weight = options_.train.mtp_weight,
-          .z_weight = options_.train.z_weight,
+StepOptions Trainer::step_options(bool rms) const {
+  return {.gradients = true,
           .recompute = options_.train.recompute,
           .balance = balance_.get(),
           .activation_rms = rms};
@@ -345,8 +339,7 @@ void Trainer::step() {
   const int64_t every = options_.log.rms_every;
   const bool rms = every > 0 && (state_.step % every == 0);
   model_->params().reset_grads();
-  const StepLosses losses =
-      StepObjective(*model_, batches, objective_options(rms)).run_with_gradients();
+  const StepLosses losses = task_.objective->run(*model_, batches, step_options(rms));
   const double norm = optimizer_->grad_norm();
   const double lr = next_rate(state_.seconds + hooks_.clock() - start);
   const bool bad = !std::isfinite(norm) || !std::isfinite(losses.lm);
@@ -387,7 +380,7 @@ void Trainer::explain_non_finite(const std::vector<Batch>& batches, const std::s
   try {
     const FiniteChecking checking(device);
     model_->params().reset_grads();
-    StepObjective(*model_, batches, objective_options(false)).run_with_gradients();
+    task_.objective->run(*model_, batches, step_options(false));
   } catch (const Error& error) {
     culprit = error.what();
   }
@@ -431,20 +424,19 @@ void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losse
 }
 
 void Trainer::validate() {
-  Loader loader(loader_options(options_, *phase_, 0, true));
+  const auto source = task_.held_out ? task_.held_out(*phase_) : nullptr;
+  if (source == nullptr) return;
+  const NextTokenObjective plain({});
   Batch batch;
-  double nats = 0;
-  int64_t targets = 0;
+  double nats = 0, targets = 0;
   const int64_t limit = options_.log.eval_batches;
-  for (int64_t i = 0; (limit == 0 || i < limit) && loader.next(batch); ++i) {
-    const StepLosses losses = StepObjective(*model_, {&batch, 1}, {}).run();
-    const auto count = static_cast<int64_t>(std::count_if(
-        batch.targets.begin(), batch.targets.end(), [](int32_t t) { return t >= 0; }));
-    nats += losses.lm * static_cast<double>(count);
-    targets += count;
+  for (int64_t i = 0; (limit == 0 || i < limit) && source->next(batch); ++i) {
+    const double weight = total_weight(batch.targets, batch.weights);
+    nats += plain.run(*model_, {&batch, 1}, {}).lm * weight;
+    targets += weight;
   }
   if (targets == 0) return;
-  const ValidationPoint point{state_.step, state_.tokens, nats / static_cast<double>(targets)};
+  const ValidationPoint point{state_.step, state_.tokens, nats / targets};
   metrics_->write(point);
   if (tensorboard_) tensorboard_->write(point);
 }
@@ -468,7 +460,7 @@ void Trainer::refresh_report(bool live) {
 }
 
 void Trainer::save() {
-  state_.loader = loader_->state();
+  state_.loader = source_->state();
   metrics_->sync();
   last_checkpoint_ =
       save_checkpoint(run_dir_, *model_, *optimizer_, state_, texts_, options_.log.keep);

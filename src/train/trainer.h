@@ -7,13 +7,12 @@
 #include <string>
 
 #include "core/files.h"
-#include "data/loader.h"
 #include "train/memory.h"
 #include "train/metrics.h"
-#include "train/objective.h"
 #include "train/options.h"
 #include "train/run_checkpoint.h"
 #include "train/schedule.h"
+#include "train/task.h"
 #include "train/tensorboard.h"
 
 namespace um {
@@ -38,12 +37,12 @@ struct TrainerHooks {
 
 class Trainer {
  public:
-  /// Prepares RUN: a new run needs a directory without one; `resume` goes on from its newest
-  /// checkpoint, which must be there and whole, and notes what `options` change of RUN/run.toml.
-  /// Throws Error or UsageError for options that contradict each other, the run, the data or the
-  /// machine, and for a run that another process is training.
-  Trainer(RunOptions options, std::filesystem::path run_dir, Device& device, bool resume,
-          TrainerHooks hooks);
+  /// Prepares RUN for a task: a new run needs a directory without one; `resume` goes on from its
+  /// newest checkpoint, which must be there and whole, and notes what `options` change of
+  /// RUN/run.toml. Throws Error or UsageError for options that contradict each other, the run, the
+  /// data or the machine, and for a run that another process is training.
+  Trainer(TrainingTask task, RunOptions options, std::filesystem::path run_dir, Device& device,
+          bool resume, TrainerHooks hooks);
 
   /// Trains to the end of the plan, or until interrupted; the last state is checkpointed either
   /// way. Returns the newest checkpoint.
@@ -57,9 +56,12 @@ class Trainer {
   void prepare_resume(const std::filesystem::path& checkpoint);
   ModelConfig model_config(const std::filesystem::path& origin, bool resume);
   void check_phases(const ModelConfig& config);
-  void choose_texts(const std::filesystem::path& origin, ModelConfig& config);
+  void open_data(const std::filesystem::path& origin, ModelConfig& config);
+  void choose_texts(const std::filesystem::path& origin, const SourceDescription& data,
+                    ModelConfig& config);
   void make_parts(const ModelConfig& config, Device& device);
   void load_or_initialize(const std::filesystem::path& origin);
+  void open_outputs();
   void open_phase();
   int64_t main_steps() const;
   void follow_time();
@@ -79,11 +81,12 @@ class Trainer {
   void skip(const std::vector<Batch>& batches);
   [[noreturn]] void explain_non_finite(const std::vector<Batch>& batches,
                                        const std::string& advice);
-  ObjectiveOptions objective_options(bool rms);
+  StepOptions step_options(bool rms) const;
   void write_options();
   void write_card();
   bool is_complete() const { return state_.step >= phases_.back().end; }
 
+  TrainingTask task_;
   RunOptions options_;
   std::filesystem::path run_dir_;
   TrainerHooks hooks_;
@@ -91,7 +94,7 @@ class Trainer {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<BalanceLoss> balance_;
-  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<BatchSource> source_;  ///< of the present phase
   std::unique_ptr<MetricsWriter> metrics_;
   std::unique_ptr<TensorBoardWriter> tensorboard_;
   SpikeDetector spikes_;

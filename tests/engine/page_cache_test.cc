@@ -137,5 +137,33 @@ TEST(PageCache, RandomUseLosesNoPage) {
   }
 }
 
+TEST(PageCache, ForgetsEverything) {
+  constexpr int64_t kRows = 4;
+  PageCache cache(6, kRows, true);
+  const auto take = [&](std::vector<int32_t> tokens) {
+    std::vector<int32_t> pages;
+    for (size_t i = 0; i < tokens.size(); i += static_cast<size_t>(kRows))
+      pages.push_back(cache.allocate());
+    cache.keep(tokens, pages, true);
+    return pages;
+  };
+  const std::vector<int32_t> whole(static_cast<size_t>(2 * kRows), 1), other(kRows, 2);
+  cache.release(take(whole));
+  const std::vector<int32_t> used = take(other);
+  EXPECT_EQ(cache.kept(), 2);
+  cache.forget();
+  EXPECT_EQ(cache.kept(), 0);
+  EXPECT_EQ(cache.available(), 5);
+  EXPECT_TRUE(cache.match(whole).pages.empty());
+  EXPECT_TRUE(cache.match(other).pages.empty());
+  cache.release(used);  // no longer kept: free
+  EXPECT_EQ(cache.kept(), 0);
+  EXPECT_EQ(cache.available(), 6);
+  std::set<int32_t> all;
+  for (int i = 0; i < 6; ++i) all.insert(cache.allocate());
+  EXPECT_EQ(all.size(), 6u);
+  EXPECT_EQ(cache.allocate(), -1);
+}
+
 }  // namespace
 }  // namespace um

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <numeric>
 
 #include "core/rng.h"
 #include "models/config.h"
@@ -32,6 +33,15 @@ std::vector<int32_t> random_ids(size_t count, int64_t vocab, uint64_t seed) {
   for (size_t i = 0; i < count; ++i)
     ids[i] = static_cast<int32_t>(random.bits(i) % static_cast<uint64_t>(vocab));
   return ids;
+}
+
+Batch random_batch(const std::vector<size_t>& lengths, int64_t vocab, uint64_t seed) {
+  const std::vector<int32_t> ids =
+      random_ids(std::accumulate(lengths.begin(), lengths.end(), size_t{0}), vocab, seed);
+  Batch batch;
+  for (const size_t length : lengths)
+    add_sequence(batch, std::span(ids).subspan(batch.tokens.size(), length));
+  return batch;
 }
 
 std::vector<float> full_logits(const Model& model, const std::vector<int32_t>& ids) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/batch.h"
 #include "models/model.h"
 
 namespace um {
@@ -20,6 +21,9 @@ std::unique_ptr<Model> random_model(const std::string& preset, uint64_t seed = 1
 
 /// `count` token ids below `vocab`, always the same.
 std::vector<int32_t> random_ids(size_t count, int64_t vocab, uint64_t seed = 1);
+
+/// Whole sequences of these lengths, of random_ids one after the other.
+Batch random_batch(const std::vector<size_t>& lengths, int64_t vocab, uint64_t seed = 1);
 
 /// Logits [T, V] of a whole sequence without a cache.
 std::vector<float> full_logits(const Model& model, const std::vector<int32_t>& ids);

@@ -192,6 +192,71 @@ TEST(RouterKernel, Gradient) {
   }
 }
 
+/// `tokens` rows of `top_k` different experts, whatever the router thinks of them.
+std::vector<int32_t> other_choice(int64_t tokens, int64_t experts, int64_t top_k) {
+  std::vector<int32_t> ids;
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int64_t k = 0; k < top_k; ++k)
+      ids.push_back(static_cast<int32_t>((3 * t + 5 * (top_k - k)) % experts));
+  return ids;
+}
+
+// Given experts in place of the choice: theirs are the scores, weights and counts.
+TEST(RouterKernel, TakesGivenExperts) {
+  for (const RouterRule& rule : {kPangu, kMoge, kDeepSeekV3, kDeepSeekV2}) {
+    for (int64_t experts : {12, 36, 64}) {
+      SCOPED_TRACE(testing::Message() << rule.sigmoid << rule.groups << ": " << experts);
+      Case c(70, experts, 4, rule);
+      const std::vector<int32_t> given = other_choice(70, experts, 4);
+      c.forward.chosen = c.h.input(given);
+      c.h.expect_parity([&](const Kernels& k) { c.run(k); }, 3e-6, 0.01);
+      c.h.expect_same_bits_for_threads([&](const Kernels& k) { c.run(k); });
+      EXPECT_EQ(std::vector<int32_t>(c.forward.ids, c.forward.ids + given.size()), given);
+      for (int64_t e = 0; e < experts; ++e)
+        EXPECT_EQ(c.forward.counts[e], std::ranges::count(given, static_cast<int32_t>(e)));
+    }
+  }
+}
+
+// Its own choice given back changes no bit.
+TEST(RouterKernel, ItsOwnExpertsGivenBack) {
+  for (const RouterRule& rule : {kPangu, kMoge, kDeepSeekV3, kDeepSeekV2}) {
+    Case c(33, 36, 4, rule);
+    const auto check = [&](const Kernels& k) {
+      const auto weights = [&](const int32_t* chosen) {
+        c.forward.chosen = chosen;
+        k.router(c.forward);
+        return std::vector<float>(c.forward.weights, c.forward.weights + 33 * 4);
+      };
+      const std::vector<float> free = weights(nullptr);
+      const std::vector<int32_t> ids(c.forward.ids, c.forward.ids + 33 * 4);
+      EXPECT_EQ(weights(ids.data()), free) << k.name;
+    };
+    c.h.expect_same_bits_for_threads(check);
+  }
+}
+
+// The given experts' weights, by finite differences of the logits.
+TEST(RouterKernel, GradientOfGivenExperts) {
+  for (RouterRule rule : {kPangu, kMoge, kDeepSeekV3, kDeepSeekV2}) {
+    for (bool normalize : {true, false}) {
+      SCOPED_TRACE(testing::Message() << rule.sigmoid << rule.groups << normalize);
+      rule.normalize = normalize;
+      rule.scaling_factor = 1.5f;
+      const int64_t tokens = 5, experts = 12;
+      Case c(tokens, experts, 4, rule);
+      c.forward.chosen = c.h.input(other_choice(tokens, experts, 4));
+      c.backward.accumulate_dexpert_scale = false;
+      c.backward.balance = nullptr;
+      c.h.expect_gradient([&](const Kernels& k) { k.router(c.forward); },
+                          [&](const Kernels& k) { k.router_grad(c.backward); },
+                          {{c.forward.logits, c.backward.dlogits, tokens * experts},
+                           {c.forward.expert_scale, c.backward.dexpert_scale, experts}},
+                          {{c.forward.weights, c.backward.dweights, tokens * 4}}, 1e-3, 0.002);
+    }
+  }
+}
+
 TEST(RouterKernel, MissingArrays) {
   for (const RouterRule& rule : {kPangu, kMoge}) {
     for (int missing = 0; missing < 6; ++missing) {

@@ -7,6 +7,7 @@
 #include "core/rng.h"
 #include "kernels/registry.h"
 #include "models/config.h"
+#include "models/device_batch.h"
 #include "ops/devices.h"
 #include "tests/engine/tiny_model_util.h"
 #include "train/objective.h"
@@ -47,21 +48,18 @@ class InvarianceTest : public ::testing::TestWithParam<std::string> {
   }
 
   std::vector<float> logits(const Batch& batch) const {
-    const Ragged rows = Ragged::full(model_->device(), batch.seq_offsets);
-    const Tensor tokens =
-        Tensor::from(model_->device(), {rows.rows}, std::span<const int32_t>(batch.tokens));
-    return model_->logits(model_->trunk(tokens, rows, {}).hidden).to_vector();
+    const DeviceBatch on_device(*model_, batch);
+    return model_->logits(model_->trunk(on_device.tokens(), on_device.rows(), {}).hidden)
+        .to_vector();
   }
 
   std::vector<std::vector<float>> gradients(std::span<const Batch> batches, bool recompute,
                                             BalanceScope scope = BalanceScope::ep_group) {
     BalanceLoss balance(scope, 0.1, model_->moe_layers(), model_->moe_layers());
     model_->params().reset_grads();
-    losses_ =
-        StepObjective(
-            *model_, batches,
-            {.mtp_weight = 0.3, .z_weight = 1e-3, .recompute = recompute, .balance = &balance})
-            .run_with_gradients();
+    losses_ = NextTokenObjective({.mtp_weight = 0.3, .z_weight = 1e-3})
+                  .run(*model_, batches,
+                       {.gradients = true, .recompute = recompute, .balance = &balance});
     std::vector<std::vector<float>> all;
     for (const auto& param : model_->params().all())
       all.push_back(param->slot.written

@@ -41,10 +41,8 @@ class LayerWalkTest : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(LayerWalkTest, GivesTheModelsBits) {
-  std::vector<LayerWalk::Batch> batches;
-  for (const std::vector<int64_t>& offsets :
-       {std::vector<int64_t>{0, 9, 20}, std::vector<int64_t>{0, 31}})
-    batches.push_back({random_ids(static_cast<size_t>(offsets.back()), config_.vocab), offsets});
+  const std::vector<Batch> batches = {random_batch({9, 11}, config_.vocab, 1),
+                                      random_batch({31}, config_.vocab, 2)};
   Device device("walk", cpu_device().kernels());
   LayerWalk walk(config_, source_, device, batches);
   ASSERT_EQ(walk.layers(), config_.layers + config_.mtp_layers);
@@ -58,7 +56,7 @@ TEST_P(LayerWalkTest, GivesTheModelsBits) {
   }
 
   for (size_t i = 0; i < batches.size(); ++i) {
-    const Ragged rows = Ragged::full(cpu_device(), batches[i].offsets);
+    const Ragged rows = Ragged::full(cpu_device(), batches[i].seq_offsets);
     const Tensor tokens =
         Tensor::from(cpu_device(), {rows.rows}, std::span<const int32_t>(batches[i].tokens));
     EXPECT_EQ(walk.output(i).to_vector(), whole_->trunk(tokens, rows, {}).hidden.to_vector());
@@ -68,15 +66,15 @@ TEST_P(LayerWalkTest, GivesTheModelsBits) {
 
 /// The gradients of every layer's matrices on the way back are those of the whole model's loss.
 TEST_P(LayerWalkTest, GivesTheModelsGradients) {
-  const std::vector<LayerWalk::Batch> batches = {{random_ids(20, config_.vocab, 1), {0, 9, 20}},
-                                                 {random_ids(31, config_.vocab, 2), {0, 31}}};
+  const std::vector<Batch> batches = {random_batch({9, 11}, config_.vocab, 1),
+                                      random_batch({31}, config_.vocab, 2)};
 
-  for (const LayerWalk::Batch& batch : batches) {
+  for (const Batch& batch : batches) {
     std::vector<int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end());
     targets.push_back(-1);
-    for (const int64_t end : batch.offsets)
+    for (const int64_t end : batch.seq_offsets)
       if (end > 0) targets[static_cast<size_t>(end - 1)] = -1;
-    const Ragged rows = Ragged::full(cpu_device(), batch.offsets);
+    const Ragged rows = Ragged::full(cpu_device(), batch.seq_offsets);
     const auto i32 = [&](const std::vector<int32_t>& ids) {
       return Tensor::from(cpu_device(), {rows.rows}, std::span<const int32_t>(ids));
     };

@@ -261,9 +261,8 @@ TEST(TrainingMemoryTest, FromTheThirdStepOnTheSystemGivesNoMemory) {
     size_t allocations = 0, used = 0;
     for (int step = 0; step < 6; ++step) {
       model->params().reset_grads();
-      StepObjective(*model, batches,
-                    {.mtp_weight = 0.3, .recompute = recompute, .balance = &balance})
-          .run_with_gradients();
+      NextTokenObjective({.mtp_weight = 0.3})
+          .run(*model, batches, {.gradients = true, .recompute = recompute, .balance = &balance});
       if (step > 1) {
         EXPECT_EQ(device.allocator().system_allocations(), allocations) << "step " << step;
         EXPECT_EQ(device.allocator().used_bytes(), used) << "step " << step;

@@ -86,9 +86,9 @@ class BitsTest : public ::testing::TestWithParam<std::string> {
     tiny_tokenizer().save(base_ / "model");
     save_model(*model_, base_ / "model");
   }
-  std::vector<LayerWalk::Batch> batches() const {
+  std::vector<Batch> batches() const {
     const int64_t vocab = model_->config().vocab;
-    return {{random_ids(96, vocab, 1), {0, 48, 96}}, {random_ids(64, vocab, 2), {0, 64}}};
+    return {random_batch({48, 48}, vocab, 1), random_batch({64}, vocab, 2)};
   }
   BitChoice choose(double bits) const {
     const Conversion plan(base_ / "model", base_ / "out", {}, kW4Rows);

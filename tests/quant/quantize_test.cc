@@ -41,8 +41,8 @@ class QuantizeTest : public ::testing::Test {
     vocab_ = model->config().vocab;
   }
 
-  std::vector<LayerWalk::Batch> batches() const {
-    return {{random_ids(512, vocab_, 1), {0, 256, 512}}, {random_ids(256, vocab_, 2), {0, 256}}};
+  std::vector<Batch> batches() const {
+    return {random_batch({256, 256}, vocab_, 1), random_batch({256}, vocab_, 2)};
   }
 
   /// Ended by an exception before layer `stop_at`.
@@ -52,7 +52,7 @@ class QuantizeTest : public ::testing::Test {
     const auto stop = [&](const QuantizeStep& step) {
       if (step.layer == stop_at) fail("ended here");
     };
-    auto matrices = quantization.run(text ? batches() : std::vector<LayerWalk::Batch>(), stop);
+    auto matrices = quantization.run(text ? batches() : std::vector<Batch>(), stop);
     quantization.finish();
     return matrices;
   }

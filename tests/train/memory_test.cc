@@ -39,7 +39,8 @@ TEST_F(PredictedMemoryTest, IsWhatStepsTakeSlow) {
         options.log.tensorboard = false;
         options.log.rms_every = 0;
         Device device("cpu", cpu_device().kernels());
-        Trainer trainer(options, directory_->path() / std::to_string(run++), device, false, {});
+        Trainer trainer(pretraining(options), options, directory_->path() / std::to_string(run++),
+                        device, false, {});
         trainer.run();
         const auto peak = static_cast<double>(device.allocator().peak_bytes());
         // Real batches have more sequences: their offsets take a little more, attention sinks
@@ -51,12 +52,40 @@ TEST_F(PredictedMemoryTest, IsWhatStepsTakeSlow) {
       }
 }
 
+/// What is frozen costs neither gradients nor moments.
+TEST_F(PredictedMemoryTest, FrozenParametersHaveNoStates) {
+  RunOptions options = testing::small_run(data_, 2);
+  options.train.warmup = 1;
+  options.log.tensorboard = false;
+  options.log.rms_every = 0;
+  double whole = 0;
+  for (const char* freeze : {"none", "trunk"}) {
+    options.train.freeze = freeze;
+    Device device("cpu", cpu_device().kernels());
+    Trainer trainer(pretraining(options), options, directory_->path() / freeze, device, false, {});
+    const TrainingMemory& memory = trainer.memory();
+    EXPECT_EQ(static_cast<double>(device.allocator().used_bytes()),
+              memory.weights + memory.optimizer);
+    trainer.run();
+    const auto peak = static_cast<double>(device.allocator().peak_bytes());
+    EXPECT_GE(peak, memory.total()) << freeze;
+    EXPECT_LE(peak, 1.01 * memory.total()) << freeze << " " << memory.text();
+    if (whole == 0) whole = memory.optimizer;
+  }
+  options.train.freeze = "trunk";
+  const TrainingMemory frozen =
+      check_memory(configure_model(options.model), options.train, plan_phases(options.train, 2),
+                   NextTokenObjective({.mtp_weight = options.train.mtp_weight}));
+  EXPECT_LT(frozen.optimizer, 0.6 * whole);
+  EXPECT_GT(frozen.optimizer, 0);
+}
+
 TEST_F(PredictedMemoryTest, SaysWhatToChange) {
   const ModelConfig config = read_named_config("tiny-ultra");
   TrainOptions options;
   const auto error = [&] {
     try {
-      check_memory(config, options, plan_phases(options, 10));
+      check_memory(config, options, plan_phases(options, 10), NextTokenObjective({}));
     } catch (const Error& error) {
       return std::string(error.what());
     }

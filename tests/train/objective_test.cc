@@ -1,5 +1,5 @@
-// The objective's edges: targets of MTP heads, sequences of one token, frozen tied embeddings, and
-// what `debug grads` reports.
+// The objective's edges: weights of targets, totals from outside, sequences of one token, frozen
+// tied embeddings, and what `debug grads` reports.
 #include "train/objective.h"
 
 #include <gtest/gtest.h>
@@ -42,18 +42,121 @@ std::unique_ptr<Model> small_model(const std::string& preset, bool tied = false)
   return model;
 }
 
-using Ids = std::vector<int32_t>;
+using Gradients = std::map<std::string, std::vector<float>>;
 
-TEST(MtpTargetsTest, HeadKLooksKPlusTwoAhead) {
-  const Batch closed = counting({4, 1, 2}, false);
-  EXPECT_EQ(mtp_tokens(closed, 0), (Ids{11, 12, 13, 0, 0, 211, 0}));
-  EXPECT_EQ(mtp_targets(closed, 0), (Ids{12, 13, -1, -1, -1, -1, -1}));
-  EXPECT_EQ(mtp_tokens(closed, 1), (Ids{12, 13, 0, 0, 0, 0, 0}));
-  EXPECT_EQ(mtp_targets(closed, 1), (Ids{13, -1, -1, -1, -1, -1, -1}));
-  const Batch open = counting({4, 1, 2}, true);
-  EXPECT_EQ(mtp_tokens(open, 0), (Ids{11, 12, 13, 14, 111, 211, 212}));
-  EXPECT_EQ(mtp_targets(open, 0), (Ids{12, 13, 14, -1, -1, 212, -1}));
-  EXPECT_EQ(mtp_targets(open, 1), (Ids{13, 14, -1, -1, -1, -1, -1}));
+/// Adds the gradients that a step leaves to `sum`.
+StepLosses add_gradients(Model& model, const std::vector<Batch>& batches, double mtp_weight,
+                         const StepTotals* totals, Gradients& sum) {
+  model.params().reset_grads();
+  const StepLosses losses = NextTokenObjective({.mtp_weight = mtp_weight})
+                                .run(model, batches, {.gradients = true, .totals = totals});
+  for (const auto& param : model.params().all()) {
+    std::vector<float>& all = sum[param->name];
+    all.resize(static_cast<size_t>(param->value.count()));
+    if (!param->slot.written) continue;
+    const std::vector<float> some = param->slot.grad.to_vector();
+    for (size_t i = 0; i < all.size(); ++i) all[i] += some[i];
+  }
+  return losses;
+}
+
+void expect_near(const Gradients& one, const Gradients& other) {
+  for (const auto& [name, values] : one) {
+    double scale = 1e-6;
+    for (const float value : values) scale = std::max(scale, std::fabs(static_cast<double>(value)));
+    for (size_t i = 0; i < values.size(); ++i)
+      ASSERT_NEAR(values[i], other.at(name)[i], 3e-5 * scale) << name << " " << i;
+  }
+}
+
+TEST(ObjectiveTest, WeightsOfOneHaveTheBitsOfNone) {
+  const auto model = small_model("nano-ultra");
+  Batch batch = counting({7, 1, 12}, true);
+  batch.targets[3] = -1;
+  Gradients without, with;
+  const StepLosses plain = add_gradients(*model, {batch}, 0.3, nullptr, without);
+  batch.weights.assign(batch.tokens.size(), 1.0f);
+  const StepLosses weighted = add_gradients(*model, {batch}, 0.3, nullptr, with);
+  EXPECT_EQ(plain.lm, weighted.lm);
+  EXPECT_EQ(plain.mtp, weighted.mtp);
+  EXPECT_EQ(plain.accuracy, weighted.accuracy);
+  EXPECT_EQ(without, with);
+}
+
+/// The mean by weights is put together from single targets, each a loss of its own.
+TEST(ObjectiveTest, WeightsWeighTheirTargets) {
+  const auto model = small_model("nano-ultra");
+  Batch batch = counting({4, 3}, true);
+  batch.weights = {2, 0, 0.5f, 1, 3, 0.25f, 1.5f};
+  batch.targets[3] = -1;  // its weight counts nowhere
+  const double total = 2 + 0.5 + 3 + 0.25 + 1.5;
+  Gradients weighted, put_together;
+  const StepLosses losses = add_gradients(*model, {batch}, 0, nullptr, weighted);
+  double sum = 0;
+  for (size_t t = 0; t < batch.tokens.size(); ++t) {
+    Batch one = counting({4, 3}, true);
+    for (size_t other = 0; other < one.targets.size(); ++other)
+      if (other != t || batch.targets[t] < 0) one.targets[other] = -1;
+    const StepTotals totals{.tokens = 7, .targets = total / batch.weights[t]};
+    if (batch.weights[t] > 0) sum += add_gradients(*model, {one}, 0, &totals, put_together).lm;
+  }
+  EXPECT_NEAR(losses.lm, sum, 1e-6);
+  expect_near(weighted, put_together);
+}
+
+/// MTP head k's target at row t is the token of row t+k+1, and so is its weight.
+TEST(ObjectiveTest, WeightsGoWithTheirTargetsToTheHeads) {
+  const auto model = small_model("nano-ultra");
+  Batch masked = counting({6}, true), weighted = masked;
+  masked.targets = {-1, -1, 13, -1, 15, -1};
+  weighted.weights = {0, 0, 1, 0, 1, 0};
+  Gradients by_mask, by_weight;
+  const StepLosses one = add_gradients(*model, {masked}, 0.3, nullptr, by_mask);
+  const StepLosses other = add_gradients(*model, {weighted}, 0.3, nullptr, by_weight);
+  EXPECT_NEAR(one.lm, other.lm, 1e-6);
+  ASSERT_EQ(one.mtp.size(), 1u);
+  EXPECT_NEAR(one.mtp[0], other.mtp[0], 1e-6);
+  expect_near(by_mask, by_weight);
+}
+
+/// Two ranks with the totals of both, and micro-batches whose masks differ: what they give adds up
+/// to one step of all, which a mean of means would not.
+TEST(ObjectiveTest, TotalsComeFromAllRanks) {
+  const auto model = small_model("nano-ultra");
+  Batch first = counting({9}, true), second = counting({3, 5}, true);
+  for (size_t t = 0; t < 6; ++t) first.targets[t] = -1;
+  const std::vector<Batch> both = {first, second};
+  const StepTotals totals = step_totals(both, 1);
+  EXPECT_EQ(totals.tokens, 17);
+  EXPECT_EQ(totals.targets, 11);
+  EXPECT_EQ(totals.mtp_targets, std::vector<double>{3 + 2 + 4});
+  Gradients together, by_rank, alone;
+  const StepLosses all = add_gradients(*model, both, 0.3, nullptr, together);
+  const StepLosses a = add_gradients(*model, {first}, 0.3, &totals, by_rank);
+  const StepLosses b = add_gradients(*model, {second}, 0.3, &totals, by_rank);
+  EXPECT_NEAR(all.lm, a.lm + b.lm, 1e-6);
+  EXPECT_NEAR(all.mtp[0], a.mtp[0] + b.mtp[0], 1e-6);
+  expect_near(together, by_rank);
+  const double mean_of_means = (add_gradients(*model, {first}, 0.3, nullptr, alone).lm +
+                                add_gradients(*model, {second}, 0.3, nullptr, alone).lm) /
+                               2;
+  EXPECT_GT(std::fabs(mean_of_means - all.lm), 1e-4);
+}
+
+TEST(ObjectiveTest, WeightsOfEitherSignNeedTotals) {
+  const auto model = small_model("nano-ultra");
+  Batch batch = counting({4}, true);
+  batch.weights = {1, -1, 0.5f, -0.5f};
+  Gradients up, down;
+  EXPECT_THROW(add_gradients(*model, {batch}, 0, nullptr, up), Error);
+  const StepTotals totals{.tokens = 4, .targets = 4};
+  const StepLosses losses = add_gradients(*model, {batch}, 0, &totals, up);
+  for (float& weight : batch.weights) weight = -weight;
+  EXPECT_EQ(add_gradients(*model, {batch}, 0, &totals, down).lm, -losses.lm);
+  for (const auto& [name, values] : up)
+    for (size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], -down[name][i]) << name;
+  const StepTotals wrong{.tokens = 4, .targets = 4, .mtp_targets = {1, 1}};
+  EXPECT_THROW(add_gradients(*model, {batch}, 0.3, &wrong, up), Error);
 }
 
 TEST(ObjectiveTest, SequencesOfOneTokenHaveNoMtpTargets) {
@@ -63,8 +166,8 @@ TEST(ObjectiveTest, SequencesOfOneTokenHaveNoMtpTargets) {
     const Batch batch = counting({1, 1, 1}, open);
     model->params().reset_grads();
     const StepLosses losses =
-        StepObjective(*model, {&batch, 1}, {.mtp_weight = 0.3, .balance = &balance})
-            .run_with_gradients();
+        NextTokenObjective({.mtp_weight = 0.3})
+            .run(*model, {&batch, 1}, {.gradients = true, .balance = &balance});
     EXPECT_EQ(losses.mtp, std::vector<double>{0.0});
     EXPECT_EQ(losses.lm > 0, open);
     EXPECT_TRUE(std::isfinite(losses.balance));
@@ -87,9 +190,8 @@ TEST(ObjectiveTest, SequenceScopeDoesNotDependOnTheSplit) {
   const auto run = [&](const std::vector<Batch>& batches) {
     BalanceLoss balance(BalanceScope::sequence, 10.0, model->moe_layers(), model->moe_layers());
     model->params().reset_grads();
-    const StepLosses losses =
-        StepObjective(*model, batches, {.mtp_weight = 0.3, .balance = &balance})
-            .run_with_gradients();
+    const StepLosses losses = NextTokenObjective({.mtp_weight = 0.3})
+                                  .run(*model, batches, {.gradients = true, .balance = &balance});
     std::vector<float> grad =
         model->params().find("model.layers.1.mlp.gate.weight")->slot.grad.to_vector();
     grad.push_back(static_cast<float>(losses.balance));
@@ -106,7 +208,7 @@ TEST(ObjectiveTest, AFrozenTiedEmbeddingChangesNoOtherGradient) {
   const Batch batch = counting({7, 12}, true);
   const auto run = [&] {
     model->params().reset_grads();
-    StepObjective(*model, {&batch, 1}, {}).run_with_gradients();
+    NextTokenObjective({}).run(*model, {&batch, 1}, {.gradients = true});
     std::vector<std::vector<float>> all;
     for (const auto& param : model->params().all())
       if (param->name != "model.embed_tokens.weight") all.push_back(param->slot.grad.to_vector());
@@ -130,8 +232,8 @@ TEST(ObjectiveTest, FreezingParametersChangesNoOtherGradient) {
     const auto gradients = [&] {
       BalanceLoss balance(BalanceScope::ep_group, 0.1, model->moe_layers(), model->moe_layers());
       model->params().reset_grads();
-      StepObjective(*model, {&batch, 1}, {.mtp_weight = 0.3, .balance = &balance})
-          .run_with_gradients();
+      NextTokenObjective({.mtp_weight = 0.3})
+          .run(*model, {&batch, 1}, {.gradients = true, .balance = &balance});
       std::map<std::string, std::vector<float>> all;
       for (const auto& param : model->params().all())
         if (param->slot.written) all[param->name] = param->slot.grad.to_vector();

@@ -5,9 +5,13 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <fstream>
+#include <functional>
 
 #include "core/files.h"
+#include "core/json.h"
+#include "core/safetensors.h"
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "ops/devices.h"
@@ -163,6 +167,110 @@ TEST_F(RunCheckpointTest, HostileOptimizerFilesAreErrors) {
   EXPECT_THROW(load(checkpoint), Error);
   write_file_atomic(file, good);
   EXPECT_EQ(load(checkpoint).step, 3);
+}
+
+class PartlyFrozenTest : public RunCheckpointTest {
+ protected:
+  /// Gives every state that there is a value of its own.
+  static void fill(const Model& model, const Optimizer& optimizer) {
+    float value = 1;
+    for (const auto& param : model.params().all()) {
+      if (!optimizer.has_states(*param)) continue;
+      std::fill_n(optimizer.first_moment(*param).f32(), param->value.count(), value);
+      std::fill_n(optimizer.second_moment(*param).f32(), param->value.count(), 2 * value);
+      ++value;
+    }
+  }
+  /// The same model, without what `freeze` says, and its optimizer.
+  struct Training {
+    std::unique_ptr<Model> model;
+    std::unique_ptr<Optimizer> optimizer;
+  };
+  Training make(const std::function<bool(const Param&)>& freeze) const {
+    Training training;
+    training.model = make_model(model_->config(), cpu_device());
+    for (const auto& param : training.model->params().all())
+      if (freeze(*param)) param->set_trainable(false);
+    training.optimizer = std::make_unique<Optimizer>(training.model->params(), AdamWOptions{});
+    return training;
+  }
+  static bool frozen(const Param& param) { return !param.name.ends_with("norm.weight"); }
+  static bool nothing(const Param&) { return false; }
+};
+
+TEST_F(PartlyFrozenTest, StatesAreThoseOfWhatTrains) {
+  const Training training = make(frozen);
+  training.model->params().initialize(1);
+  fill(*training.model, *training.optimizer);
+  const fs::path saved = save_checkpoint(run(), *training.model, *training.optimizer, at(1), {}, 2);
+  const SafetensorsFile file(saved / "optimizer.safetensors");
+  const Json json = read_json_file(saved / "training_state.json");
+  const JsonObject state(json, "state");
+  const std::vector<std::string> names = state.strings("without_states");
+  int64_t elements = 0;
+  for (const auto& param : training.model->params().all()) {
+    const bool trains = !frozen(*param);
+    EXPECT_EQ(training.optimizer->has_states(*param), trains) << param->name;
+    EXPECT_EQ(std::ranges::count(names, param->name), trains ? 0 : 1) << param->name;
+    for (const Piece& piece : param->pieces)
+      for (const char* moment : {"m.", "v."})
+        EXPECT_EQ(file.find(moment + piece.name) != nullptr, trains) << piece.name;
+    if (trains) elements += param->value.count();
+  }
+  EXPECT_GT(elements, 0);
+
+  const Training again = make(frozen);
+  EXPECT_EQ(load_checkpoint(saved, *again.model, *again.optimizer).step, 1);
+  // What trains from now on has states of zeros, the others keep theirs.
+  const Training thawed = make(nothing);
+  load_checkpoint(saved, *thawed.model, *thawed.optimizer);
+  for (const auto& param : training.model->params().all()) {
+    const Param& same = *again.model->params().find(param->name);
+    const Param& all = *thawed.model->params().find(param->name);
+    EXPECT_EQ(all.value.to_vector(), param->value.to_vector());
+    const std::vector<float> moment = thawed.optimizer->second_moment(all).to_vector();
+    if (frozen(*param)) {
+      EXPECT_EQ(moment, std::vector<float>(moment.size())) << param->name;
+      continue;
+    }
+    const std::vector<float> expected = training.optimizer->second_moment(*param).to_vector();
+    EXPECT_EQ(moment, expected) << param->name;
+    EXPECT_EQ(again.optimizer->second_moment(same).to_vector(), expected) << param->name;
+  }
+}
+
+/// A checkpoint from before the list has states of everything, which resume a partly frozen run.
+TEST_F(PartlyFrozenTest, OldCheckpointsResume) {
+  fill(*model_, *optimizer_);
+  const fs::path saved = save(1);
+  Json state = read_json_file(saved / "training_state.json");
+  EXPECT_TRUE(state["without_states"].empty());
+  state.erase("without_states");
+  write_file_atomic(saved / "training_state.json", state.dump());
+  const Training training = make(frozen);
+  EXPECT_EQ(load_checkpoint(saved, *training.model, *training.optimizer).step, 1);
+  for (const auto& param : training.model->params().all())
+    if (!frozen(*param)) {
+      EXPECT_EQ(training.optimizer->first_moment(*param).to_vector(),
+                optimizer_->first_moment(*model_->params().find(param->name)).to_vector());
+    }
+  const Training whole = make(nothing);
+  load_checkpoint(saved, *whole.model, *whole.optimizer);
+}
+
+/// States that the list does not leave out are missed.
+TEST_F(PartlyFrozenTest, LostStatesAreErrors) {
+  const Training training = make(frozen);
+  training.model->params().initialize(1);
+  const fs::path saved = save_checkpoint(run(), *training.model, *training.optimizer, at(1), {}, 2);
+  Json state = read_json_file(saved / "training_state.json");
+  state["without_states"] = Json::array();
+  write_file_atomic(saved / "training_state.json", state.dump());
+  const Training whole = make(nothing);
+  EXPECT_THROW(load_checkpoint(saved, *whole.model, *whole.optimizer), Error);
+  state["without_states"] = 7;
+  write_file_atomic(saved / "training_state.json", state.dump());
+  EXPECT_THROW(load_checkpoint(saved, *whole.model, *whole.optimizer), Error);
 }
 
 /// A parameter that does not train is stored like any other; only buffers stay f32.

@@ -64,7 +64,7 @@ class TrainerTest : public ::testing::Test {
     TrainerHooks hooks;
     Trainer* running = nullptr;
     hooks.interrupted = [&] { return stop_after > 0 && running->state().step >= stop_after; };
-    Trainer trainer(options, run_path(name), cpu_device(), resume, hooks);
+    Trainer trainer(pretraining(options), options, run_path(name), cpu_device(), resume, hooks);
     running = &trainer;
     trainer.run();
     return losses_of(run_path(name));
@@ -95,7 +95,7 @@ TEST_F(TrainerTest, SamplesAreWrittenOnceAStep) {
     TrainerHooks hooks;
     hooks.sample = [](const Model&, const std::string& prompt, int64_t) { return prompt; };
     const fs::path run = run_path(fmt::format("sampled {}", every));
-    Trainer(options, run, cpu_device(), false, hooks).run();
+    Trainer(pretraining(options), options, run, cpu_device(), false, hooks).run();
     std::vector<int64_t> steps;
     for_each_line(run / "samples.jsonl", [&](std::string_view line) {
       if (const auto sample = parse_sample_line(line)) steps.push_back(sample->step);
@@ -146,9 +146,11 @@ TEST_F(TrainerTest, ResumeNeedsARun) {
 
 TEST_F(TrainerTest, OneTrainingPerDirectory) {
   const RunOptions options = testing::small_run(data_, 2);
-  const auto prepare = [&] { Trainer(options, run_path("shared"), cpu_device(), false, {}); };
+  const auto prepare = [&] {
+    Trainer(pretraining(options), options, run_path("shared"), cpu_device(), false, {});
+  };
   {
-    const Trainer first(options, run_path("shared"), cpu_device(), false, {});
+    const Trainer first(pretraining(options), options, run_path("shared"), cpu_device(), false, {});
     const std::string message = error_of(prepare);
     EXPECT_NE(message.find("shared: another process is training here"), std::string::npos)
         << message;
@@ -373,7 +375,7 @@ TEST_F(TrainerTest, MinutesAreUsedWhateverTheSpeed) {
       EXPECT_GE(left, 0);
     };
     hooks.interrupted = [&] { return running->state().step >= stop; };
-    Trainer trainer(options, run, cpu_device(), stop == 1000, hooks);
+    Trainer trainer(pretraining(options), options, run, cpu_device(), stop == 1000, hooks);
     clock.follow(trainer);
     running = &trainer;
     trainer.run();
@@ -405,7 +407,8 @@ TEST_F(TrainerTest, MoreMinutesExtendARun) {
     StepClock clock([](int64_t) { return 1.0; });
     TrainerHooks hooks;
     hooks.clock = [&] { return clock(); };
-    Trainer trainer(options, run_path("longer"), cpu_device(), minutes != 0.1, hooks);
+    Trainer trainer(pretraining(options), options, run_path("longer"), cpu_device(), minutes != 0.1,
+                    hooks);
     clock.follow(trainer);
     trainer.run();
     EXPECT_EQ(trainer.state().step, steps);
@@ -421,12 +424,12 @@ TEST_F(TrainerTest, ResumeSaysWhatChanges) {
   std::vector<std::string> notes;
   TrainerHooks hooks;
   hooks.note = [&](const std::string& text) { notes.push_back(text); };
-  Trainer(options, run_path("changed"), cpu_device(), true, hooks).run();
+  Trainer(pretraining(options), options, run_path("changed"), cpu_device(), true, hooks).run();
   EXPECT_EQ(notes, (std::vector<std::string>{"train.batch 4 -> 2", "train.lr 0.003 -> 0.001",
                                              "log.keep 2 -> 3"}));
   EXPECT_EQ(losses_of(run_path("changed")).size(), 6u);
   notes.clear();  // run.toml holds the changes
-  Trainer(options, run_path("changed"), cpu_device(), true, hooks).run();
+  Trainer(pretraining(options), options, run_path("changed"), cpu_device(), true, hooks).run();
   EXPECT_TRUE(notes.empty());
 }
 
@@ -524,7 +527,7 @@ TEST_F(TrainerTest, IncompleteStepsArePassedOver) {
   std::vector<std::string> notes;
   TrainerHooks hooks;
   hooks.note = [&](const std::string& text) { notes.push_back(text); };
-  Trainer(options, run, cpu_device(), true, hooks).run();
+  Trainer(pretraining(options), options, run, cpu_device(), true, hooks).run();
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_EQ(notes[0], newest.string() + ": no training_state.json: passed over");
   EXPECT_EQ(losses_of(run), whole);
@@ -584,7 +587,7 @@ TEST_F(TrainerTest, LeftoversGoAtTheStart) {
   write_file_atomic(run / "run.toml.tmp.999999999", "x");
   const fs::path own = run / fmt::format("other.tmp.{}", ::getpid());
   write_file_atomic(own, "x");
-  { const Trainer trainer(options, run, cpu_device(), false, {}); }
+  { const Trainer trainer(pretraining(options), options, run, cpu_device(), false, {}); }
   EXPECT_FALSE(fs::exists(run / "checkpoints/step-00000009.tmp"));
   EXPECT_FALSE(fs::exists(run / "run.toml.tmp.999999999"));
   EXPECT_TRUE(fs::exists(own));
@@ -741,7 +744,10 @@ TEST_F(TrainerTest, KillAtAnyInstantLeavesACheckpoint) {
     furthest = state.step;
   }
   EXPECT_GT(furthest, 1);
-  { const Trainer trainer(resumed_options(run), run, cpu_device(), true, {}); }
+  {
+    const RunOptions options = resumed_options(run);
+    const Trainer trainer(pretraining(options), options, run, cpu_device(), true, {});
+  }
   for (const fs::path& directory : {run, run / "checkpoints"})
     for (const auto& entry : fs::directory_iterator(directory))
       EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();

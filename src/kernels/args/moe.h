@@ -17,13 +17,15 @@ struct RouterRule {
 };
 /// One pass over logits [T,E]: scores, choice (score + bias, ties to the lower id), weights,
 /// counts. With limit_groups off and groups > 1 the choice is MoGE's. ids ascend by group, then by
-/// falling choice value.
+/// falling choice value. With `chosen` there is no choice: those are the ids, as they are, each in
+/// [0,E).
 struct Router {
   int64_t tokens = 0, experts = 0, top_k = 0;
   RouterRule rule;
   const float* logits = nullptr;
   const float* bias = nullptr;          ///< [E] added for the choice only; may be null
   const float* expert_scale = nullptr;  ///< [E] router_scale, multiplies the weights; may be null
+  const int32_t* chosen = nullptr;      ///< [T,K]; may be null
   float* scores = nullptr;              ///< [T,E]
   int32_t* ids = nullptr;               ///< [T,K]
   float* weights = nullptr;             ///< [T,K]

@@ -92,7 +92,10 @@ void router(const Router& a) {
   for (int64_t t = 0; t < a.tokens; ++t) {
     score_row(a.rule, a.logits + t * a.experts, a.experts, row.data());
     int32_t* ids = a.ids + t * a.top_k;
-    choose(a, row.data(), ids);
+    if (a.chosen)
+      std::copy_n(a.chosen + t * a.top_k, a.top_k, ids);
+    else
+      choose(a, row.data(), ids);
     const double divisor = normaliser(a.rule, row.data(), ids, a.top_k);
     for (int64_t k = 0; k < a.top_k; ++k) {
       const double scale = a.expert_scale ? a.expert_scale[ids[k]] : 1.0;

@@ -96,12 +96,9 @@ float normaliser(const RouterRule& rule, const float* scores, const int32_t* ids
   return sum;
 }
 
-// `buffer` holds 3 * experts floats: scores (when not kept), choice values, group scores.
-void route(const Router& a, int64_t t, float* buffer) {
-  float* scores = a.scores ? a.scores + t * a.experts : buffer;
-  float *choice = buffer + a.experts, *groups = choice + a.experts;
-  int32_t* ids = a.ids + t * a.top_k;
-  score_row(a.rule.sigmoid, a.logits + t * a.experts, a.experts, scores);
+// `buffer` holds 2 * experts floats: choice values, group scores.
+void choose(const Router& a, const float* scores, float* buffer, int32_t* ids) {
+  float *choice = buffer, *groups = choice + a.experts;
   const Vec lowest = splat(kLowest);
   for_vectors(a.experts, [&](int64_t i, int64_t n) {
     const Vec s = load_n(scores + i, n);
@@ -112,6 +109,17 @@ void route(const Router& a, int64_t t, float* buffer) {
   const int64_t count = limited ? 1 : a.rule.groups;
   const int64_t size = a.experts / count, each = a.top_k / count;
   for (int64_t g = 0; g < count; ++g) take_best(choice, g * size, size, each, ids + g * each);
+}
+
+// `buffer` holds 3 * experts floats: scores (when not kept), and what choose() needs.
+void route(const Router& a, int64_t t, float* buffer) {
+  float* scores = a.scores ? a.scores + t * a.experts : buffer;
+  int32_t* ids = a.ids + t * a.top_k;
+  score_row(a.rule.sigmoid, a.logits + t * a.experts, a.experts, scores);
+  if (a.chosen)
+    std::memcpy(ids, a.chosen + t * a.top_k, static_cast<size_t>(a.top_k) * sizeof(int32_t));
+  else
+    choose(a, scores, buffer + a.experts, ids);
   const float scale = a.rule.scaling_factor / normaliser(a.rule, scores, ids, a.top_k);
   for (int64_t k = 0; k < a.top_k; ++k) {
     const float own = a.expert_scale ? scale * a.expert_scale[ids[k]] : scale;
