@@ -12,6 +12,7 @@
 #include "train/metrics.h"
 #include "train/objective.h"
 #include "train/options.h"
+#include "ops/precision.h"
 #include "train/run_checkpoint.h"
 #include "train/schedule.h"
 #include "train/tensorboard.h"
@@ -61,6 +62,7 @@ class Trainer {
   void make_parts(const ModelConfig& config, Device& device);
   void load_or_initialize(const std::filesystem::path& origin);
   void open_phase();
+  void choose_operands();
   int64_t main_steps() const;
   void follow_time();
   int64_t estimated_end() const;
@@ -97,6 +99,7 @@ class Trainer {
   SpikeDetector spikes_;
   RunState state_;
   TrainingMemory memory_;
+  Operands operands_ = Operands::f32;  ///< of a step's products; validation is in f32
   std::vector<Phase> phases_;
   const Phase* phase_ = nullptr;
   double report_seconds_ = 0;  ///< time of the last report
