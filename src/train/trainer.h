@@ -8,11 +8,11 @@
 
 #include "core/files.h"
 #include "data/loader.h"
+#include "ops/precision.h"
 #include "train/memory.h"
 #include "train/metrics.h"
 #include "train/objective.h"
 #include "train/options.h"
-#include "ops/precision.h"
 #include "train/run_checkpoint.h"
 #include "train/schedule.h"
 #include "train/tensorboard.h"

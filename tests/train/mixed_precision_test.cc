@@ -1,7 +1,5 @@
 // Training with bf16 operands: what is chosen and said, that it learns as f32 does, and that it
 // repeats itself and goes on to the bit.
-#include "ops/precision.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "ops/devices.h"
+#include "ops/precision.h"
 #include "tests/train/corpus_util.h"
 #include "train/trainer.h"
 
