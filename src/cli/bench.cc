@@ -11,6 +11,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/count.h"
+#include "ops/precision.h"
 #include "train/memory.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
@@ -100,6 +101,7 @@ void bench_train(const BenchOptions& options, Device& device) {
     print_json({{"model", options.model},
                 {"batch", options.batch},
                 {"seq_len", options.seq_len},
+                {"precision", operands_name(device.operands())},
                 {"tokens_per_s", bench.tokens() / step},
                 {"model_flops_per_s", rate},
                 {"ceiling_flops_per_s", ceiling.flops_per_s()},
@@ -167,8 +169,12 @@ CLI::App* add_bench_command(CLI::App& family, const std::string& name, const std
   command->add_option("--warmup", options->warmup, "steps before the clock starts")
       ->capture_default_str()
       ->check(CLI::Range(0, 1000));
+  add_precision_option(command, options->precision);
   add_json_flag(command, options->json);
-  run_with(command, globals, [=, &globals] { bench(*options, globals.device()); });
+  run_with(command, globals, [=, &globals] {
+    set_precision(options->precision, globals.device());
+    bench(*options, globals.device());
+  });
   return command;
 }
 

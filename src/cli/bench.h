@@ -8,7 +8,7 @@
 namespace um {
 
 struct BenchOptions {
-  std::string model = "bench-d256", dtype = "auto", cache_dtype = "auto";
+  std::string model = "bench-d256", dtype = "auto", cache_dtype = "auto", precision = "f32";
   int64_t batch = 8, seq_len = 256, steps = 10, warmup = 3;
   int64_t depth = 0, tokens = 32;
   bool json = false, profile = false, recompute = false, speculative = false;

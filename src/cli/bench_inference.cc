@@ -13,6 +13,7 @@
 #include "models/config.h"
 #include "models/count.h"
 #include "nn/expert_cache.h"
+#include "ops/precision.h"
 
 namespace um {
 namespace {
@@ -214,6 +215,7 @@ void bench_decode(const BenchOptions& options, Device& device) {
   if (options.json)
     print_json({{"model", options.model},
                 {"dtype", streams.weights()},
+                {"precision", operands_name(device.operands())},
                 {"cache_dtype", cache_type_name(cache)},
                 {"batch", options.batch},
                 {"depth", options.depth},
@@ -266,6 +268,7 @@ void bench_prefill(const BenchOptions& options, Device& device) {
   if (options.json)
     print_json({{"model", options.model},
                 {"dtype", streams.weights()},
+                {"precision", operands_name(device.operands())},
                 {"tokens", options.tokens},
                 {"tokens_per_s", tokens / step},
                 {"bytes_per_token", bytes},

@@ -9,6 +9,7 @@
 #include "core/fields.h"
 #include "models/checkpoint.h"
 #include "ops/devices.h"
+#include "ops/precision.h"
 
 namespace um {
 namespace {
@@ -85,8 +86,25 @@ std::optional<WeightTypes> weights_of(const std::string& dtype) {
   return std::nullopt;
 }
 
+CLI::Option* add_precision_option(CLI::App* command, std::string& precision) {
+  return command
+      ->add_option("--precision", precision,
+                   "what operands of products are rounded to, in f32 sums; auto: bf16 where it is "
+                   "measured to be fast")
+      ->check(CLI::IsMember({"f32", "bf16", "auto"}))
+      ->type_name("f32|bf16|auto")
+      ->capture_default_str();
+}
+
+void set_precision(const std::string& precision, Device& device) {
+  const Precision chosen = choose_precision(precision);
+  device.set_operands(chosen.operands);
+  if (!chosen.note.empty()) fmt::print(stderr, "{}\n", dim(chosen.note, true));
+}
+
 void WeightFlags::add_to(CLI::App* command) {
   add_dtype_option(command, dtype);
+  add_precision_option(command, precision);
   command
       ->add_option("--expert-memory", expert_memory,
                    "memory for routed experts, in GB; the others stay on disk (0: all of them, or "
@@ -97,6 +115,7 @@ void WeightFlags::add_to(CLI::App* command) {
 }
 
 std::unique_ptr<Model> WeightFlags::load(const std::filesystem::path& path, Device& device) const {
+  set_precision(precision, device);
   std::vector<std::string> notes;
   Progress line;
   auto model = load_model(path, device, &notes, weights_of(dtype), expert_bytes_of(expert_memory),

@@ -41,9 +41,13 @@ CLI::Option* add_model_option(CLI::App* command, std::string& model);
 /// gives what load_model takes (nothing: as the checkpoint stores them).
 CLI::Option* add_dtype_option(CLI::App* command, std::string& dtype);
 std::optional<WeightTypes> weights_of(const std::string& dtype);
-/// --dtype and --expert-memory, of the commands that run a model.
+/// --precision f32|bf16|auto: what the operands of products are rounded to while the command runs.
+CLI::Option* add_precision_option(CLI::App* command, std::string& precision);
+/// Sets it on the device, and says what was chosen where that is not f32 as asked for.
+void set_precision(const std::string& precision, Device& device);
+/// --dtype, --precision and --expert-memory, of the commands that run a model.
 struct WeightFlags {
-  std::string dtype = "auto";
+  std::string dtype = "auto", precision = "f32";
   double expert_memory = 0;  // GB
 
   void add_to(CLI::App* command);

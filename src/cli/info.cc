@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <thread>
@@ -15,6 +16,8 @@
 #include "kernels/cpu/onednn_rate.h"
 #include "kernels/registry.h"
 #include "models/config.h"
+#include "ops/devices.h"
+#include "ops/linear.h"
 
 namespace um {
 namespace {
@@ -64,39 +67,54 @@ const char* environment(const char* name) {
   return value == nullptr ? "unset" : value;
 }
 
-/// What products can reach here, and the memory.
+/// What products can reach here, in operations per second, and the memory.
 struct Rates {
-  std::optional<double> f32, bf16, int8;  ///< operations per second
-  double read = 0;                        ///< bytes per second
+  ProductRates products;
+  std::optional<double> int8;  ///< oneDNN's
+  double int8_kernels = 0;     ///< ours, with weights in panels of 8 bits
+  double read = 0;             ///< bytes per second
 };
+
+/// Our own product of `side`² matrices of integers, the best of `tries`.
+double int8_kernel_rate(int64_t side, int tries) {
+  Device& device = cpu_device();
+  const Rows weight = Rows::empty(device, {side, side}, kW8Rows);
+  const std::vector<float> ones(static_cast<size_t>(side * side), 1.0f);
+  const LinearInput x(Tensor::from(device, {side, side}, std::span<const float>(ones)));
+  linear(x, weight);  // makes the int8 form of x, and warms up
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < tries; ++i) best = std::min(best, seconds_of([&] { linear(x, weight); }));
+  const auto n = static_cast<double>(side);
+  return 2 * n * n * n / best;
+}
 
 Rates measure_rates() {
   constexpr int64_t kSide = 2048;
   constexpr int kTries = 5;
-  return {onednn_rate(ProductType::f32, kSide, kTries),
-          onednn_rate(ProductType::bf16, kSide, kTries),
-          onednn_rate(ProductType::int8, kSide, kTries), read_bandwidth()};
+  return {product_rates(), onednn_rate(ProductType::int8, kSide, kTries),
+          int8_kernel_rate(kSide, kTries), read_bandwidth()};
 }
 
 OrderedJson to_json(const Rates& rates) {
-  const auto or_null = [](const std::optional<double>& rate) {
-    return rate ? OrderedJson(*rate) : OrderedJson();
+  const auto or_null = [](const auto& value) {
+    return value ? OrderedJson(*value) : OrderedJson();
   };
-  return {{"f32_flops_per_s", or_null(rates.f32)},
-          {"bf16_flops_per_s", or_null(rates.bf16)},
-          {"int8_ops_per_s", or_null(rates.int8)},
-          {"read_bytes_per_s", rates.read}};
+  const char* instructions = rates.products.bf16_instructions;
+  return {
+      {"f32_flops_per_s", or_null(rates.products.f32)},
+      {"bf16_flops_per_s", or_null(rates.products.bf16)},
+      {"bf16_instructions", instructions == nullptr ? OrderedJson() : OrderedJson(instructions)},
+      {"int8_ops_per_s", or_null(rates.int8)},
+      {"int8_kernel_ops_per_s", rates.int8_kernels},
+      {"read_bytes_per_s", rates.read}};
 }
 
-std::string text_of(const Rates& rates) {
-  const auto of = [&](const char* type, const std::optional<double>& rate) {
-    if (!rate) return fmt::format("{}: no fast kernel", type);
-    return rates.f32 && rate != rates.f32
-               ? fmt::format("{} {:.0f} ({:.1f} times f32)", type, *rate / 1e9, *rate / *rates.f32)
-               : fmt::format("{} {:.0f}", type, *rate / 1e9);
-  };
-  return fmt::format("{}, {}, {} Gop/s; reading {:.1f} GB/s", of("f32", rates.f32),
-                     of("bf16", rates.bf16), of("int8", rates.int8), rates.read / 1e9);
+std::string int8_text(const Rates& rates) {
+  std::string text = fmt::format("{:.0f} Gop/s by our kernels ({})", rates.int8_kernels / 1e9,
+                                 integer_products(best_cpu_kernels()));
+  if (rates.products.f32)
+    text += fmt::format(", {:.2f} times f32", rates.int8_kernels / *rates.products.f32);
+  return rates.int8 ? fmt::format("{}; oneDNN {:.0f} Gop/s", text, *rates.int8 / 1e9) : text;
 }
 
 OrderedJson to_json(const Globals& globals) {
@@ -147,7 +165,13 @@ void info(const Globals& globals, bool json, bool rates) {
   row("memory", bytes_text(memory_bytes()));
   row("device", globals.device().name());
   row("integers", std::string(integer_products(best_cpu_kernels())));
-  if (rates) row("products", text_of(measure_rates()));
+  if (rates) {
+    const Rates measured = measure_rates();
+    row("f32 products", measured.products.f32_text());
+    row("bf16 products", measured.products.bf16_text());
+    row("int8 products", int8_text(measured));
+    row("reading", fmt::format("{:.1f} GB/s", measured.read / 1e9));
+  }
   row("waiting", fmt::format("GOMP_SPINCOUNT={} OMP_WAIT_POLICY={}", environment("GOMP_SPINCOUNT"),
                              environment("OMP_WAIT_POLICY")));
   row("compiler", __VERSION__);
@@ -164,8 +188,8 @@ void add_info(CLI::App& app, Globals& globals) {
   auto rates = std::make_shared<bool>(false);
   command->add_flag(
       "--rates", *rates,
-      "measure what large matrix products reach in f32, bf16 and int8 (oneDNN's), and "
-      "how fast memory is read: some seconds");
+      "measure what large matrix products reach in f32 and bf16 (oneDNN's) and int8 (our kernels' "
+      "and oneDNN's), and how fast memory is read: some seconds");
   add_json_flag(command, *json);
   run_with(command, globals, [json, rates, &globals] { info(globals, *json, *rates); });
 }

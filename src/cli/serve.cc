@@ -11,7 +11,7 @@ namespace um {
 namespace {
 
 struct ServeCommand {
-  std::string model, dtype = "auto";
+  std::string model, dtype = "auto", precision = "f32";
   ServeOptions options;
   Fields fields;
   std::unique_ptr<FieldFlags> flags;
@@ -22,6 +22,7 @@ struct ServeCommand {
 void run(ServeCommand& command, const Globals& globals) {
   command.flags->apply();
   command.options.resolve();
+  set_precision(command.precision, globals.device());
   Progress line;
   std::mutex mutex;  // of the line on the terminal
   serve(
@@ -49,6 +50,7 @@ void add_serve(CLI::App& app, Globals& globals) {
       ->type_name(kModelType)
       ->required();
   add_dtype_option(command, state->dtype);
+  add_precision_option(command, state->precision);
   state->flags = std::make_unique<FieldFlags>(*command, state->fields);
   run_with(command, globals, [state, &globals] { run(*state, globals); });
 }

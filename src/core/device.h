@@ -16,6 +16,7 @@ namespace um {
 struct Kernels;  // kernels/kernels.h
 struct Matmul;   // kernels/args/matmul.h
 struct GroupedMatmul;
+enum class Operands : uint8_t;
 
 /// What one kernel did, summed over its calls.
 struct MeterEntry {
@@ -106,6 +107,11 @@ class Device {
   void set_observer(ProductObserver* observer) { observer_ = observer; }
   ProductObserver* observer() const { return observer_; }
 
+  /// What ops round the operands of large matrix products to: f32 (not at all) unless something set
+  /// another. Routers, gates and indexers never are.
+  void set_operands(Operands operands) { operands_ = operands; }
+  Operands operands() const { return operands_; }
+
   /// While on, every launch looks for NaN and Inf in what it wrote and throws Error naming the
   /// kernel.
   void set_finite_check(bool on) { finite_check_ = on; }
@@ -118,6 +124,7 @@ class Device {
   Meter* meter_ = nullptr;
   ProductObserver* observer_ = nullptr;
   bool finite_check_ = false;
+  Operands operands_{};
 };
 
 /// A meter on a device for as long as this lives, also past an exception.
@@ -144,6 +151,21 @@ class Observing {
 
  private:
   Device& device_;
+};
+
+/// Products of a device with operands of another precision, for as long as this lives.
+class Multiplying {
+ public:
+  Multiplying(Device& device, Operands operands) : device_(device), before_(device.operands()) {
+    device.set_operands(operands);
+  }
+  Multiplying(const Multiplying&) = delete;
+  Multiplying& operator=(const Multiplying&) = delete;
+  ~Multiplying() { device_.set_operands(before_); }
+
+ private:
+  Device& device_;
+  const Operands before_;
 };
 
 /// The finite check of a device, on for as long as this lives.

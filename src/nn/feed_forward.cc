@@ -74,8 +74,9 @@ void Moe::check_finite(const Routing& routing) const {
 }
 
 Tensor Moe::forward(const LinearInput& z, const Pass& pass) const {
-  const Routing routing = route(linear(z, router_->value), value_of(bias_), value_of(expert_scale_),
-                                rule_, config_.top_k, pass.rows, pass.balance_term, pass.chosen);
+  const Routing routing =
+      route(linear_f32(z, router_->value), value_of(bias_), value_of(expert_scale_), rule_,
+            config_.top_k, pass.rows, pass.balance_term, pass.chosen);
   if (pass.check_routers) check_finite(routing);
   if (pass.balance)
     pass.balance->observe(moe_layer_, routing, pass.rows, rule_.sigmoid, pass.balance_term);

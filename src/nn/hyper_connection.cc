@@ -28,7 +28,7 @@ HyperConnection::HyperConnection(ParamStore& store, const std::string& prefix,
 
 HyperConnection::Mixed HyperConnection::before(const Tensor& streams) const {
   const Tensor normed = rmsnorm(streams, gain_ != nullptr ? gain_->value : ones_, eps_);
-  const Tensor u = linear(normed, phi_->weight());
+  const Tensor u = linear_f32(normed, phi_->weight());
   if (steps_ == 0)
     return {mix_streams(streams, {}, merge_weights(u, alpha_->value, beta_->value), streams_), {}};
   const StreamWeights weights = stream_weights(u, alpha_->value, beta_->value, streams_, steps_);

@@ -31,7 +31,7 @@ Tensor KeyIndexer::mask(const LinearInput& z, const LinearInput& query_latent, c
     return rope(x, positions, pass.rope, heads, 0, false);
   };
   Tensor keys = rotated(
-      rmsnorm(linear(z, k_->weight()), k_norm_->value, static_cast<float>(kLatentNormEps)), 1);
+      rmsnorm(linear_f32(z, k_->weight()), k_norm_->value, static_cast<float>(kLatentNormEps)), 1);
   PageTable pages;
   if (pass.cache != nullptr) {
     const KvView& view = *pass.cache;
@@ -41,12 +41,12 @@ Tensor KeyIndexer::mask(const LinearInput& z, const LinearInput& query_latent, c
     pages = {view.pages, kPageRows};
   }
   if (!sees_more_than(pass.rows, a.index_top_k)) return {};
-  const Tensor queries = rotated(linear(query_latent, q_->weight()), a.index_heads);
+  const Tensor queries = rotated(linear_f32(query_latent, q_->weight()), a.index_heads);
   // The weights' own 1/sqrt(heads) is part of the scale: both are positive.
   const double scale =
       1.0 / std::sqrt(static_cast<double>(a.index_dim) * static_cast<double>(a.index_heads));
-  return index_mask({queries, linear(z, weights_->weight()), keys, pages}, pass.rows, a.index_top_k,
-                    static_cast<float>(scale));
+  return index_mask({queries, linear_f32(z, weights_->weight()), keys, pages}, pass.rows,
+                    a.index_top_k, static_cast<float>(scale));
 }
 
 }  // namespace um

@@ -9,13 +9,24 @@ namespace {
 
 struct LinearNode {
   Tensor x, weight;
+  Operands operands;
   GradSlot *y_slot, *x_slot, *weight_slot, *bias_slot;
 
   void backward() {
     const Tensor dy = take_grad(y_slot);
-    if (dy) linear_grad(dy, x, weight, x_slot, weight_slot, bias_slot);
+    if (dy) linear_grad(dy, x, weight, operands, x_slot, weight_slot, bias_slot);
   }
 };
+
+Tensor linear_with(const LinearInput& input, const Rows& weight, const Tensor& bias,
+                   Operands operands) {
+  const Tensor& x = input.rows();
+  Tensor y = detail::linear_forward(input, weight, bias, operands);
+  if (needs_grad(x, weight.values, bias))
+    Tape::current()->record(
+        LinearNode{x, weight.trained(), operands, track(y), x.slot(), weight.slot(), bias.slot()});
+  return y;
+}
 
 }  // namespace
 
@@ -27,7 +38,8 @@ RowsView LinearInput::for_weight(const Rows& weight) const {
   return int8_.emplace_back(Rows::quantized(rows_, format)).view();
 }
 
-Tensor detail::linear_forward(const LinearInput& input, const Rows& weight, const Tensor& bias) {
+Tensor detail::linear_forward(const LinearInput& input, const Rows& weight, const Tensor& bias,
+                              Operands operands) {
   const Tensor& x = input.rows();
   const int64_t out = weight.rows(), in = weight.cols();
   UM_CHECK(x.cols() == in, "linear: input {} against weight [{}, {}]", x.shape().text(), out, in);
@@ -40,12 +52,13 @@ Tensor detail::linear_forward(const LinearInput& input, const Rows& weight, cons
                             .trans_b = true,
                             .c = y.f32(),
                             .ldc = out,
-                            .bias = bias ? bias.f32() : nullptr});
+                            .bias = bias ? bias.f32() : nullptr,
+                            .operands = operands});
   return y;
 }
 
-void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSlot* dx,
-                 GradSlot* dw, GradSlot* db) {
+void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, Operands operands,
+                 GradSlot* dx, GradSlot* dw, GradSlot* db) {
   const int64_t rows = dy.rows(), out = weight.rows(), in = weight.cols();
   Device& device = dy.device();
   if (const GradOut grad = grad_out(dx, x); grad.wanted) {
@@ -56,7 +69,8 @@ void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSl
                           .b = rows_view(weight),
                           .c = grad.data,
                           .ldc = in,
-                          .accumulate = grad.accumulate});
+                          .accumulate = grad.accumulate,
+                          .operands = operands});
   }
   if (const GradOut grad = grad_out(dw, weight); grad.wanted) {
     launch(device, Matmul{.m = out,
@@ -67,7 +81,8 @@ void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSl
                           .b = rows_view(x),
                           .c = grad.data,
                           .ldc = in,
-                          .accumulate = grad.accumulate});
+                          .accumulate = grad.accumulate,
+                          .operands = operands});
   }
   if (db == nullptr) return;
   if (!db->grad) db->grad = Tensor::empty(device, {out});
@@ -79,13 +94,12 @@ void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSl
                           .accumulate = std::exchange(db->written, true)});
 }
 
-Tensor linear(const LinearInput& input, const Rows& weight, const Tensor& bias) {
-  const Tensor& x = input.rows();
-  Tensor y = detail::linear_forward(input, weight, bias);
-  if (needs_grad(x, weight.values, bias))
-    Tape::current()->record(
-        LinearNode{x, weight.trained(), track(y), x.slot(), weight.slot(), bias.slot()});
-  return y;
+Tensor linear(const LinearInput& x, const Rows& weight, const Tensor& bias) {
+  return linear_with(x, weight, bias, x.rows().device().operands());
+}
+
+Tensor linear_f32(const LinearInput& x, const Rows& weight) {
+  return linear_with(x, weight, {}, Operands::f32);
 }
 
 }  // namespace um

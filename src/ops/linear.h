@@ -1,6 +1,7 @@
 // y = x · Wᵀ + b and its gradient.
 #pragma once
 
+#include "kernels/args/matmul.h"
 #include "ops/rows.h"
 
 namespace um {
@@ -22,15 +23,19 @@ class LinearInput {
 /// x [T, in], weight [out, in], bias [out] or undefined → [T, out]. Weights in integers
 /// make it a product of integers, without gradient: throws Error where one is wanted.
 Tensor linear(const LinearInput& x, const Rows& weight, const Tensor& bias = {});
+/// The same in f32 whatever the device rounds operands to: for routers, gates and
+/// indexers, which decide.
+Tensor linear_f32(const LinearInput& x, const Rows& weight);
 
 namespace detail {
 /// y[T,out] = x[T,in] · weight[out,in]ᵀ (+ bias), no gradient.
-Tensor linear_forward(const LinearInput& x, const Rows& weight, const Tensor& bias);
+Tensor linear_forward(const LinearInput& x, const Rows& weight, const Tensor& bias,
+                      Operands operands);
 }  // namespace detail
 
 /// The three gradients of a linear layer, each into its slot (null: not wanted).
 struct GradSlot;
-void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, GradSlot* dx,
-                 GradSlot* dw, GradSlot* db);
+void linear_grad(const Tensor& dy, const Tensor& x, const Tensor& weight, Operands operands,
+                 GradSlot* dx, GradSlot* dw, GradSlot* db);
 
 }  // namespace um

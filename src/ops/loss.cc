@@ -22,6 +22,7 @@ TokenLoss linear_cross_entropy(const Tensor& hidden, const Rows& head, const Ten
                                const Tensor& weights, float z_weight) {
   Device& device = hidden.device();
   const int64_t rows = hidden.rows(), vocab = head.rows();
+  const Operands operands = device.operands();
   const bool recording = needs_grad(hidden, head.values);
   const Tensor& matrix = recording ? head.trained() : head.values;
   TokenLoss out{Tensor::empty(device, {rows}), Tensor::empty(device, {rows}),
@@ -32,7 +33,7 @@ TokenLoss linear_cross_entropy(const Tensor& hidden, const Rows& head, const Ten
   for (int64_t begin = 0; begin < rows; begin += block) {
     const int64_t end = std::min(rows, begin + block);
     const Tensor part = hidden.row_range(begin, end);
-    const Tensor logits = detail::linear_forward(part, head, {});
+    const Tensor logits = detail::linear_forward(part, head, {}, operands);
     const int32_t* target = targets.i32();
     launch(device, CrossEntropy{.rows = end - begin,
                                 .vocab = vocab,
@@ -48,9 +49,9 @@ TokenLoss linear_cross_entropy(const Tensor& hidden, const Rows& head, const Ten
     if (!recording) continue;
     if (dhidden) {
       GradSlot part_slot{.grad = dhidden.row_range(begin, end)};
-      linear_grad(logits, part, matrix, &part_slot, nullptr, nullptr);
+      linear_grad(logits, part, matrix, operands, &part_slot, nullptr, nullptr);
     }
-    linear_grad(logits, part, matrix, nullptr, head.slot(), nullptr);
+    linear_grad(logits, part, matrix, operands, nullptr, head.slot(), nullptr);
   }
   if (dhidden) give_grad(hidden.slot(), std::move(dhidden));
   return out;

@@ -42,20 +42,24 @@ struct RouterNode {
 };
 
 /// Grouped matmul arguments that all six products of an MoE layer share.
-GroupedMatmul grouped(GroupedMatmul::Kind kind, const Routing& routing, int64_t n, int64_t k) {
+GroupedMatmul grouped(GroupedMatmul::Kind kind, const Routing& routing, int64_t n, int64_t k,
+                      Operands operands) {
   return {.kind = kind,
           .groups = routing.counts.count(),
           .rows = routing.token.count(),
           .n = n,
           .k = k,
-          .offsets = routing.offsets.i64()};
+          .offsets = routing.offsets.i64(),
+          .operands = operands};
 }
 
-void weight_grad(const Routing& routing, const Tensor& weight, GradSlot* slot, const Tensor& a,
-                 const int32_t* gather_a, const Tensor& x, const int32_t* gather_x) {
+void weight_grad(const Routing& routing, Operands operands, const Tensor& weight, GradSlot* slot,
+                 const Tensor& a, const int32_t* gather_a, const Tensor& x,
+                 const int32_t* gather_x) {
   const GradOut grad = grad_out(slot, weight);
   if (!grad.wanted) return;
-  GroupedMatmul args = grouped(GroupedMatmul::Kind::grad_weight, routing, a.cols(), x.cols());
+  GroupedMatmul args =
+      grouped(GroupedMatmul::Kind::grad_weight, routing, a.cols(), x.cols(), operands);
   args.a = rows_view(a);
   args.gather_a = gather_a;
   args.x = rows_view(x);
@@ -66,11 +70,11 @@ void weight_grad(const Routing& routing, const Tensor& weight, GradSlot* slot, c
   launch(a.device(), args);
 }
 
-Tensor input_grad(const Routing& routing, const Tensor& weight, const Tensor& a,
+Tensor input_grad(const Routing& routing, Operands operands, const Tensor& weight, const Tensor& a,
                   const int32_t* gather_a) {
   const int64_t n = a.cols(), k = weight.cols();
   Tensor out = Tensor::empty(a.device(), {routing.token.count(), k});
-  GroupedMatmul args = grouped(GroupedMatmul::Kind::grad_input, routing, n, k);
+  GroupedMatmul args = grouped(GroupedMatmul::Kind::grad_input, routing, n, k, operands);
   args.a = rows_view(a);
   args.gather_a = gather_a;
   args.b = rows_view(weight);
@@ -83,6 +87,7 @@ Tensor input_grad(const Routing& routing, const Tensor& weight, const Tensor& a,
 struct ExpertsNode {
   Routing routing;
   Tensor x, h, gate_up, down;
+  Operands operands;
   GradSlot *out_slot, *x_slot, *weights_slot, *gate_up_slot, *down_slot, *base_slot;
 
   void backward() {
@@ -95,7 +100,7 @@ struct ExpertsNode {
     const Tensor weighted = Tensor::empty(device, {assignments, width});
     Tensor dweights = Tensor::empty(device, routing.weights.shape());
     {
-      const Tensor dact = input_grad(routing, down, dout, token);
+      const Tensor dact = input_grad(routing, operands, down, dout, token);
       launch(device, SwigluGrad{.rows = assignments,
                                 .width = width,
                                 .h = h.f32(),
@@ -107,10 +112,10 @@ struct ExpertsNode {
                                 .dweight = dweights.f32()});
     }
     give_grad(weights_slot, std::move(dweights));
-    weight_grad(routing, down, down_slot, dout, token, weighted, nullptr);
-    weight_grad(routing, gate_up, gate_up_slot, dh, nullptr, x, token);
+    weight_grad(routing, operands, down, down_slot, dout, token, weighted, nullptr);
+    weight_grad(routing, operands, gate_up, gate_up_slot, dh, nullptr, x, token);
     if (const GradOut dx = grad_out(x_slot, x); dx.wanted) {
-      const Tensor dslots = input_grad(routing, gate_up, dh, nullptr);
+      const Tensor dslots = input_grad(routing, operands, gate_up, dh, nullptr);
       launch(device, MoeScatter{.tokens = x.rows(),
                                 .top_k = routing.ids.cols(),
                                 .cols = x.cols(),
@@ -190,7 +195,7 @@ void run_experts(const LinearInput& x, const Routing& routing, const Rows& gate_
   Device& device = x.rows().device();
   const int64_t width = rows.act.cols(), hidden = x.rows().cols();
   const auto part = [&](int64_t n, int64_t k) {
-    GroupedMatmul args = grouped(GroupedMatmul::Kind::forward, routing, n, k);
+    GroupedMatmul args = grouped(GroupedMatmul::Kind::forward, routing, n, k, device.operands());
     args.groups = end - begin;
     if (args.offsets != nullptr) {
       args.offsets += begin;
@@ -244,9 +249,9 @@ Tensor moe_experts(const LinearInput& input, const Routing& routing, const Rows&
     GradSlot* out_slot = track(out);
     Routing kept = routing;
     kept.weights = detach(routing.weights);
-    Tape::current()->record(ExpertsNode{std::move(kept), detach(x), std::move(rows.h), up, back,
-                                        out_slot, x.slot(), routing.weights.slot(), gate_up.slot(),
-                                        down.slot(), base.slot()});
+    Tape::current()->record(ExpertsNode{
+        std::move(kept), detach(x), std::move(rows.h), up, back, x.device().operands(), out_slot,
+        x.slot(), routing.weights.slot(), gate_up.slot(), down.slot(), base.slot()});
   }
   return out;
 }

@@ -57,6 +57,11 @@ void TrainOptions::fields(Fields& f) {
   f.add("balance_weight", balance_weight, "weight of the balance loss", {.min = 0, .max = 100});
   f.add("bias_rate", bias_rate, "step of the router bias with balance = bias",
         {.min = 0, .max = 1});
+  f.add(
+      "precision", precision,
+      "what operands of large matrix products are rounded to, in f32 sums; auto: bf16 where it is "
+      "measured to be fast",
+      {.choices = {"f32", "bf16", "auto"}});
   f.add("recompute", recompute,
         "recompute activations in the backward pass (less memory, same bits)");
   f.add("freeze", freeze,

@@ -49,6 +49,7 @@ struct TrainOptions {
   double mtp_weight = 0.3, z_weight = 0;
   std::string balance = "ep_group";
   double balance_weight = 0.01, bias_rate = 1e-3;
+  std::string precision = "f32";
   bool recompute = false;
   std::string freeze = "none";
   double rope_theta = 0;

@@ -152,7 +152,16 @@ void Trainer::open_outputs() {
   if (options_.log.tensorboard)
     tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);
   if (state_.step > 0) spikes_.replay(run_dir_);
-  if (!is_complete()) write_options();
+  if (!is_complete()) {
+    choose_operands();
+    write_options();
+  }
+}
+
+void Trainer::choose_operands() {
+  const Precision precision = choose_precision(options_.train.precision);
+  operands_ = precision.operands;
+  if (!precision.note.empty()) note("train." + precision.note);
 }
 
 /// What the run is trained with from now on.
@@ -304,6 +313,8 @@ void Trainer::write_card() {
   card.name = fs::path(options_.model.preset).filename().string();
   card.command = hooks_.command;
   card.planned_steps = estimated_end();
+  if (operands_ == Operands::bf16)
+    card.facts.emplace_back("Precision", "products of bf16; sums, weights and the rest in f32");
   write_model_card(run_dir_, card);
 }
 
@@ -334,6 +345,7 @@ double Trainer::next_rate(double elapsed) {
 }
 
 void Trainer::step() {
+  const Multiplying multiplying(model_->device(), operands_);
   const double start = hooks_.clock();
   const std::vector<Batch> batches = next_batches();
   const int64_t every = options_.log.rms_every;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/files.h"
+#include "ops/precision.h"
 #include "train/memory.h"
 #include "train/metrics.h"
 #include "train/options.h"
@@ -63,6 +64,7 @@ class Trainer {
   void load_or_initialize(const std::filesystem::path& origin);
   void open_outputs();
   void open_phase();
+  void choose_operands();
   int64_t main_steps() const;
   void follow_time();
   int64_t estimated_end() const;
@@ -100,6 +102,7 @@ class Trainer {
   SpikeDetector spikes_;
   RunState state_;
   TrainingMemory memory_;
+  Operands operands_ = Operands::f32;  ///< of a step's products; validation is in f32
   std::vector<Phase> phases_;
   const Phase* phase_ = nullptr;
   double report_seconds_ = 0;  ///< time of the last report

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <ostream>
 #include <random>
 #include <tuple>
@@ -148,14 +149,15 @@ class Served {
   KvPool pool_;
 };
 
-/// A preset or golden case, the types of its weights and of its cache.
+/// A preset or golden case, the types of its weights and of its cache, and what products round to.
 struct Variant {
   std::string preset;
   RowFormat weights = kF32Rows;
   DType cache = DType::f32;
+  Operands operands = Operands::f32;
   bool operator<(const Variant& other) const {
-    return std::tuple(preset, format_name(weights), cache) <
-           std::tuple(other.preset, format_name(other.weights), other.cache);
+    return std::tuple(preset, format_name(weights), cache, operands) <
+           std::tuple(other.preset, format_name(other.weights), other.cache, other.operands);
   }
 };
 
@@ -164,7 +166,8 @@ std::ostream& operator<<(std::ostream& out, const Variant& variant) {
              << (variant.weights == kF32Rows ? "" : "-" + format_name(variant.weights))
              << (variant.cache == DType::i8     ? "-int8-cache"
                  : variant.cache == DType::bf16 ? "-bf16-cache"
-                                                : "");
+                                                : "")
+             << (variant.operands == Operands::bf16 ? "-bf16-operands" : "");
 }
 
 /// Root mean square of the difference over that of `expected`.
@@ -181,7 +184,8 @@ double relative_rms(const std::vector<float>& expected, const std::vector<float>
 class PagingTest : public ::testing::TestWithParam<Variant> {
  protected:
   void SetUp() override {
-    const auto& [preset, weights, cache] = GetParam();
+    const auto& [preset, weights, cache, operands] = GetParam();
+    multiplying_.emplace(cpu_device(), operands);
     const std::filesystem::path root = UM_SOURCE_DIR;
     const bool golden = !std::filesystem::exists(root / "configs" / preset);
     ModelConfig config = read_config(root / (golden ? "tests/golden" : "configs") / preset);
@@ -222,6 +226,7 @@ class PagingTest : public ::testing::TestWithParam<Variant> {
     }
   }
 
+  std::optional<Multiplying> multiplying_;
   std::vector<Text> texts_;
   std::unique_ptr<Model> model_;
   static inline std::map<Variant, std::vector<Trace>> alone_;
@@ -353,7 +358,10 @@ INSTANTIATE_TEST_SUITE_P(
         Variant{"tiny-embedded"}, Variant{"qwen3"}, Variant{"qwen2_yarn"}, Variant{"deepseek_v2"},
         Variant{"pro_moe_v2"}, Variant{"nano-openpangu2"}, Variant{"nano-openpangu2", kBf16Rows},
         Variant{"nano-openpangu2", kW8Rows}, Variant{"nano-openpangu2", kF32Rows, DType::i8},
-        Variant{"tiny-embedded", kF32Rows, DType::i8}),
+        Variant{"tiny-embedded", kF32Rows, DType::i8},
+        Variant{"nano-ultra", kBf16Rows, DType::bf16, Operands::bf16},
+        Variant{"tiny-pro", kBf16Rows, DType::f32, Operands::bf16},
+        Variant{"nano-openpangu2", kBf16Rows, DType::bf16, Operands::bf16}),
     [](const auto& info) {
       std::string name = ::testing::PrintToString(info.param);
       std::replace(name.begin(), name.end(), '-', '_');

@@ -8,6 +8,10 @@
 
 namespace um {
 
+/// What f32 operands of a product are rounded to (nearest, ties to even) before they are
+/// multiplied. Sums are f32 either way; operands in integers are not touched.
+enum class Operands : uint8_t { f32, bf16 };
+
 /// C[m,n] (+)= op(A)[m,k] · op(B)[k,n] + bias[n], for each of `batch` independent problems.
 /// op(A) is A stored [m,k], or [k,m] when `trans_a`; op(B) is B stored [k,n], or [n,k] when
 /// `trans_b`. The forward of a linear layer is trans_b (weights are [out,in]). a is f32, b f32 or
@@ -27,6 +31,7 @@ struct Matmul {
   int64_t ldc = 0;
   const float* bias = nullptr;
   bool accumulate = false;
+  Operands operands = Operands::f32;
   int64_t batch = 1, stride_a = 0, rows_b = 0, stride_c = 0;  ///< from problem to problem: elements
                                                               ///< of a and c, rows of b
 };
@@ -56,6 +61,7 @@ struct GroupedMatmul {
   int64_t ldc = 0;
   float* swiglu = nullptr;  ///< forward only: [rows,n/2] = silu(c[:, :n/2]) * c[:, n/2:]
   bool accumulate = false;  ///< grad_weight only
+  Operands operands = Operands::f32;
 };
 
 /// dbias[n] (+)= Σ_rows dy[row,n].

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMaxPrimitives = 128;
 
-using Key = std::array<int64_t, 10>;
+using Key = std::array<int64_t, 11>;
 
 const dnnl::engine& engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -26,14 +26,17 @@ struct Product {
 
   explicit Product(const Matmul& args) {
     using dnnl::memory;
-    const auto desc = [](int64_t rows, int64_t columns, int64_t ld, bool transposed) {
-      return memory::desc({rows, columns}, memory::data_type::f32,
+    using enum memory::data_type;
+    const auto desc = [](int64_t rows, int64_t columns, memory::data_type type, int64_t ld,
+                         bool transposed) {
+      return memory::desc({rows, columns}, type,
                           transposed ? memory::dims{1, ld} : memory::dims{ld, 1});
     };
-    const memory::desc desc_a = desc(args.m, args.k, args.a.ld(), args.trans_a);
-    const memory::desc desc_b = desc(args.k, args.n, args.b.ld(), args.trans_b);
-    const memory::desc desc_c = desc(args.m, args.n, args.ldc, false);
-    const memory::desc desc_bias = desc(1, args.n, args.n, false);
+    const auto of = [](const RowsView& rows) { return rows.type() == RowType::bf16 ? bf16 : f32; };
+    const memory::desc desc_a = desc(args.m, args.k, of(args.a), args.a.ld(), args.trans_a);
+    const memory::desc desc_b = desc(args.k, args.n, of(args.b), args.b.ld(), args.trans_b);
+    const memory::desc desc_c = desc(args.m, args.n, f32, args.ldc, false);
+    const memory::desc desc_bias = desc(1, args.n, f32, args.n, false);
     dnnl::primitive_attr attr;
     if (args.accumulate) {
       dnnl::post_ops ops;
@@ -56,8 +59,17 @@ struct Product {
 
 Product& product_for(const Matmul& args) {
   thread_local std::map<Key, Product> products;
-  const Key key = {args.m,   args.n,       args.k,       args.a.ld(),     args.b.ld(),
-                   args.ldc, args.trans_a, args.trans_b, args.accumulate, args.bias != nullptr};
+  const Key key = {args.m,
+                   args.n,
+                   args.k,
+                   args.a.ld(),
+                   args.b.ld(),
+                   args.ldc,
+                   args.trans_a,
+                   args.trans_b,
+                   args.accumulate,
+                   args.bias != nullptr,
+                   args.a.type() == RowType::bf16};
   const auto found = products.find(key);
   if (found != products.end()) return found->second;
   if (products.size() >= kMaxPrimitives) products.clear();
@@ -66,18 +78,19 @@ Product& product_for(const Matmul& args) {
 
 }  // namespace
 
-static bool are_f32(const Matmul& args) {
-  return args.a.type() == RowType::f32 && args.b.type() == RowType::f32;
+static bool has_one_type(const Matmul& args) {
+  const RowType type = args.a.type();
+  return (type == RowType::f32 || type == RowType::bf16) && args.b.type() == type;
 }
 
 bool onednn_matmul(const Matmul& args) {
   if (args.m <= 0 || args.n <= 0 || args.k <= 0 || args.batch != 1) return false;
-  if ((args.bias != nullptr && args.accumulate) || !are_f32(args)) return false;
+  if ((args.bias != nullptr && args.accumulate) || !has_one_type(args)) return false;
   try {
     thread_local dnnl::stream stream(engine());
     Product& product = product_for(args);
-    product.a.set_data_handle(const_cast<float*>(args.a.f32()), stream);
-    product.b.set_data_handle(const_cast<float*>(args.b.f32()), stream);
+    product.a.set_data_handle(const_cast<void*>(args.a.values), stream);
+    product.b.set_data_handle(const_cast<void*>(args.b.values), stream);
     product.c.set_data_handle(args.c, stream);
     if (args.bias != nullptr) product.bias.set_data_handle(const_cast<float*>(args.bias), stream);
     product.primitive.execute(stream, product.arguments);
@@ -86,6 +99,12 @@ bool onednn_matmul(const Matmul& args) {
   } catch (const dnnl::error&) {
     return false;
   }
+}
+
+const char* bf16_instructions() {
+  static const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  if (isa == dnnl::cpu_isa::avx512_core_amx) return "AMX";
+  return isa == dnnl::cpu_isa::avx512_core_bf16 ? "AVX512-BF16" : nullptr;
 }
 
 }  // namespace um

@@ -6,10 +6,14 @@
 
 namespace um {
 
-/// Computes `args` with oneDNN on the calling thread's OpenMP team. False (and C untouched) when
-/// the problem is not one it takes: an empty dimension, a batch, or a bias together with
-/// accumulation. Primitives are kept per thread and shape, so a repeated shape costs no set-up and
-/// no allocation.
+/// Computes `args` with oneDNN on the calling thread's OpenMP team, of operands that are both
+/// stored in f32 or both in bf16 (it rounds none). False (and C untouched) when the problem is not
+/// one it takes here: an empty dimension, a batch, a bias together with accumulation, or bf16 on a
+/// processor it has no code for. Primitives are kept per thread and shape, so a repeated shape
+/// costs no set-up and no allocation.
 bool onednn_matmul(const Matmul& args);
+
+/// The instructions for products of bf16 that oneDNN finds here: "AMX", "AVX512-BF16"; null: none.
+const char* bf16_instructions();
 
 }  // namespace um

@@ -1,12 +1,16 @@
 // See onednn_rate.h.
 #include "kernels/cpu/onednn_rate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <dnnl.hpp>
 #include <limits>
 #include <string_view>
+
+#include "kernels/cpu/onednn_matmul.h"
 
 namespace um {
 namespace {
@@ -60,6 +64,32 @@ std::optional<double> onednn_rate(ProductType type, int64_t side, int tries) {
   } catch (const dnnl::error&) {
     return std::nullopt;  // no such product on this processor
   }
+}
+
+std::string ProductRates::f32_text() const {
+  return f32 ? fmt::format("{:.0f} Gop/s", *f32 / 1e9) : "no fast code";
+}
+
+std::string ProductRates::bf16_text() const {
+  if (bf16_instructions == nullptr)
+    return "none: this processor has no bf16 dot (AVX512-BF16 or AMX)";
+  if (!bf16 || !f32) return fmt::format("no fast code, despite {}", bf16_instructions);
+  return fmt::format("{:.0f} Gop/s, {:.2f} times f32 ({})", *bf16 / 1e9, *bf16 / *f32,
+                     bf16_instructions);
+}
+
+const ProductRates& product_rates() {
+  constexpr int64_t kSide = 2048;
+  constexpr int kTries = 5;
+  static const ProductRates rates = [] {
+    ProductRates measured{.f32 = onednn_rate(ProductType::f32, kSide, kTries),
+                          .bf16 = {},
+                          .bf16_instructions = bf16_instructions()};
+    if (measured.bf16_instructions != nullptr)
+      measured.bf16 = onednn_rate(ProductType::bf16, kSide, kTries);
+    return measured;
+  }();
+  return rates;
 }
 
 }  // namespace um

@@ -25,7 +25,7 @@ void forward_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
     }
     double sum = 0;
     for (int64_t l = 0; l < args.k; ++l)
-      sum += static_cast<double>(value_at(args.a, row, l)) * value_at(w, j, l);
+      sum += rounded_product(args.operands, value_at(args.a, row, l), value_at(w, j, l));
     c[j] = static_cast<float>(sum);
   }
   if (args.swiglu == nullptr) return;
@@ -41,7 +41,8 @@ void grad_input_row(const GroupedMatmul& args, int64_t group, int64_t slot) {
   const RowsView w = args.b.from_row(group * args.n);
   for (int64_t l = 0; l < args.k; ++l) {
     double sum = 0;
-    for (int64_t j = 0; j < args.n; ++j) sum += static_cast<double>(a[j]) * value_at(w, j, l);
+    for (int64_t j = 0; j < args.n; ++j)
+      sum += rounded_product(args.operands, a[j], value_at(w, j, l));
     args.c[slot * args.ldc + l] = static_cast<float>(sum);
   }
 }
@@ -53,7 +54,8 @@ void grad_weight(const GroupedMatmul& args, int64_t group) {
       double sum = args.accumulate ? c : 0.0;
       for (int64_t slot = args.offsets[group]; slot < args.offsets[group + 1]; ++slot) {
         const float a = value_at(args.a, source_row(args.gather_a, slot), j);
-        sum += static_cast<double>(a) * value_at(args.x, source_row(args.gather_x, slot), l);
+        sum +=
+            rounded_product(args.operands, a, value_at(args.x, source_row(args.gather_x, slot), l));
       }
       c = static_cast<float>(sum);
     }

@@ -1,5 +1,5 @@
 // Scalar matmul: the definition of correct. Products are summed in double, in the order of k, and
-// rounded to float once; int8 products are summed in integers.
+// rounded to float once; int8 products are summed in integers. bf16 operands are rounded first.
 #include "kernels/kernels.h"
 #include "kernels/ref/row_values.h"
 
@@ -27,9 +27,9 @@ void matmul(const Matmul& args) {
         double sum = args.accumulate ? c[i * args.ldc + j] : 0.0;
         if (args.bias != nullptr) sum += args.bias[j];
         for (int64_t l = 0; l < args.k; ++l) {
-          const double x = args.trans_a ? a[l * lda + i] : a[i * lda + l];
-          const double y = args.trans_b ? value_at(b, j, l) : value_at(b, l, j);
-          sum += x * y;
+          const float x = args.trans_a ? a[l * lda + i] : a[i * lda + l];
+          const float y = args.trans_b ? value_at(b, j, l) : value_at(b, l, j);
+          sum += rounded_product(args.operands, x, y);
         }
         c[i * args.ldc + j] = static_cast<float>(sum);
       }

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/dtype.h"
-#include "kernels/args/rows_view.h"
+#include "kernels/args/matmul.h"
 
 namespace um::ref {
 
@@ -51,6 +51,15 @@ inline float value_at(const RowsView& rows, int64_t row, int64_t col) {
   const auto q = static_cast<float>(integer_at(rows, row, col));
   const float value = q * group_number(rows, rows.scales, row, col);
   return rows.format.offsets ? value + group_number(rows, rows.offsets, row, col) : value;
+}
+
+/// The product of two operands, exact once they are rounded.
+inline double rounded_product(Operands operands, float a, float b) {
+  if (operands == Operands::bf16) {
+    a = f32_from_bf16(bf16_from_f32(a));
+    b = f32_from_bf16(bf16_from_f32(b));
+  }
+  return double{a} * double{b};
 }
 
 /// Row `i` of a, in i8, times row `j` of b, in panels, over k channels (um::Matmul). The sum of a

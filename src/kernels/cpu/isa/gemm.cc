@@ -59,15 +59,15 @@ struct Cut {
 Cut cut_of(const Gemm& g, int64_t least_items) {
   Cut cut;
   if (g.m <= 0 || g.n <= 0) return cut;
-  cut.skinny = g.m <= kSkinnyRows && !g.trans_a;
+  cut.skinny = g.m <= kSkinnyRows && !g.trans_a && !g.pairs;
   cut.halves = g.swiglu != nullptr ? 2 : 1;
   cut.width = g.n / cut.halves;
   cut.panels = ceil_div(cut.width, kNr);
   cut.row_panels = ceil_div(g.m, kMr);
   cut.thin =
       !cut.skinny && !g.trans_a && cut.row_panels * g.k <= kThinA && cut.row_panels <= kThinPanels;
-  cut.few = kReadsInPlace && !cut.skinny && !g.trans_a && g.trans_b && g.k > 0 && g.k <= kThinA &&
-            (cut.thin || g.b.type() == RowType::bf16);
+  cut.few = kReadsInPlace && !g.pairs && !cut.skinny && !g.trans_a && g.trans_b && g.k > 0 &&
+            g.k <= kThinA && (cut.thin || g.b.type() == RowType::bf16);
   if (cut.few) {
     const int64_t most = g.k * kWidth < kFewA ? kFewA / (g.k * kWidth) * kWidth : kWidth;
     const int64_t blocks = ceil_div(g.m, most);
@@ -124,8 +124,8 @@ void run_rows(const Gemm& g, const Cut& cut, const Block& block, int64_t row, in
       const float* bias = g.bias != nullptr && block.k0 == 0 ? g.bias + column : nullptr;
       const float* a = scratch.a;
       for (int64_t i = 0; i < rows; i += kMr, a += kWidth * block.kc) {
-        micro_tile(least(kMr, rows - i), least(kNr, cut.width - p * kNr), block.kc, a, b,
-                   g.c + (row + i) * g.ldc + column, g.ldc, load, bias);
+        micro_tile(g, least(kMr, rows - i), least(kNr, cut.width - p * kNr), block.kc, a, b,
+                   g.c + (row + i) * g.ldc + column, load, bias);
       }
     }
   }
@@ -149,12 +149,13 @@ void run_panel(const Gemm& g, int64_t step, int64_t column, int64_t columns) {
     NextBlock ahead = next < g.k ? next_block(g, column, next) : next_block(g, column + kNr, 0);
     int64_t lines = g.b.format.value_bytes(kThinKc) / kLine;  // of each row
     const float* bias = g.bias != nullptr && k0 == 0 ? g.bias + column : nullptr;
-    const float* a = scratch.a + k0 * kWidth;
+    const float* a = scratch.a + tile_steps(g, k0) * kWidth;
     for (int64_t i = 0; i < g.m; i += step, a += g.k * kWidth) {
-      micro_tile(least(step, g.m - i), columns, kc, a, scratch.b, g.c + i * g.ldc + column, g.ldc,
+      micro_tile(g, least(step, g.m - i), columns, kc, a, scratch.b, g.c + i * g.ldc + column,
                  g.accumulate || k0 > 0, bias, lines > 0 ? ahead : NextBlock{});
-      if (ahead.p != nullptr) ahead.p += kc / kNr * kLine;
-      lines -= kc / kNr;
+      const int64_t asked = tile_steps(g, kc) / kNr;
+      if (ahead.p != nullptr) ahead.p += asked * kLine;
+      lines -= asked;
     }
     k0 = next;
   } while (k0 < g.k);

@@ -2,8 +2,10 @@
 //   c = (accumulate ? c : 0) + bias;  for k = 0, 1, …:  c = fma(a[k], b[k], c)
 // whichever path computes it (packed panels for many rows, streaming for few) and however the work
 // is cut for threads; a bf16 b is widened as it is read. So the bits of a row do not depend on the
-// number of rows, on the number of threads, on grouping, or on the instruction set. Blocking
-// follows Goto & van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+// number of rows, on the number of threads, on grouping, or on the instruction set. With operands
+// in bf16 the chain goes in pairs of k, by the processor's instruction where it has one; then the
+// bits depend on that, and on nothing else. Blocking follows Goto & van de Geijn, "Anatomy of
+// high-performance matrix multiplication" (2008).
 #pragma once
 
 #include <cstdint>
@@ -60,6 +62,7 @@ struct Gemm {
   const float* bias = nullptr;
   bool accumulate = false;
   float* swiglu = nullptr;
+  bool pairs = false;  ///< operands are rounded to bf16 (um::Operands) and multiplied in pairs of k
 };
 
 /// Row `i` of a stored matrix, through its gather list if it has one.
@@ -112,7 +115,8 @@ constexpr int64_t kFewScratchBytes = 1 << 20;
 // --- gemm_kernel.cc: the register tile and the packing of its operands ---
 
 /// Packs rows [row, row+rows) of op(A), k in [k0, k0+kc), as panels of `step` rows, each
-/// [kc][kWidth]. Lanes of no row hold anything.
+/// [kc][kWidth]. Lanes of no row hold anything. As pairs (k0 even) the first half of a panel's
+/// place holds them, [(kc+1)/2][kWidth], a lone last one with a zero.
 void pack_a(const Gemm& g, int64_t row, int64_t rows, int64_t step, int64_t k0, int64_t kc,
             float* packed);
 /// Packs columns [column, column+columns) of op(B) as panels of kNr columns, each [kc][kNr].
@@ -125,9 +129,15 @@ struct NextBlock {
   int64_t ld = 0;           ///< bytes from row to row
 };
 
-/// C[rows, columns] = init + A·B over kc steps of packed operands, where init is C when `load`,
-/// else zero, plus bias if given.
-void micro_tile(int64_t rows, int64_t columns, int64_t kc, const float* a, const float* b, float* c,
-                int64_t ldc, bool load, const float* bias, const NextBlock& ahead = {});
+/// Steps of a tile over kc of k: one each, or one for a pair.
+inline int64_t tile_steps(const Gemm& g, int64_t kc) {
+  return g.pairs ? (kc + 1) / 2 : kc;
+}
+
+/// C[rows, columns] = init + A·B over kc of k of packed operands of `g`, where init is C when
+/// `load`, else zero, plus bias if given.
+void micro_tile(const Gemm& g, int64_t rows, int64_t columns, int64_t kc, const float* a,
+                const float* b, float* c, bool load, const float* bias,
+                const NextBlock& ahead = {});
 
 }  // namespace um::UM_ISA

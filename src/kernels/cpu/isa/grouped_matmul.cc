@@ -38,6 +38,7 @@ Gemm group_problem(const void* p, int64_t group) {
   const GroupedMatmul& args = *static_cast<const GroupedMatmul*>(p);
   const int64_t first = args.offsets[group], rows = args.offsets[group + 1] - first;
   Gemm g;
+  g.pairs = args.operands == Operands::bf16;
   g.a = group_rows(args.a, args.gather_a, first).f32();
   g.lda = args.a.ld();
   g.gather_a = group_list(args.gather_a, first);
