@@ -353,6 +353,58 @@ TEST_F(Checkpoint, WhatIsQuantisedIsWhatTheListsSay) {
   expect_refused([&] { open(config); }, {"sparse-24-bitmask"});
 }
 
+/// What is to be turned while the model runs turns the stored rows, and is kept by the integers.
+TEST_F(Checkpoint, TransformsOfInputsTurnTheRows) {
+  const auto q = random_integers<int8_t>(6 * 8, -127, 127);
+  const std::vector<float> scale = random_floats(6);
+  add("model.x.weight", DType::i8, {6, 8}, q);
+  add("model.x.weight_scale", DType::f32, {6, 1}, scale);
+  json config = compressed({{"strategy", "channel"}});
+  const auto transform = [&](json scheme, const char* location = "input") {
+    scheme["apply"] = {{{"targets", {"Linear"}}, {"location", location}, {"ignore", {"lm_head"}}},
+                       {{"targets", {"Linear"}}, {"location", "weight_input"}, {"inverse", true}}};
+    config["transform_config"] = {{"config_groups", {{"u", scheme}}}};
+  };
+  for (const auto& [scheme, block] :
+       {std::pair(json{{"type", "hadamard"}, {"head_dim", 4}}, size_t{4}),
+        {json{{"type", "hadamard"}}, size_t{8}}}) {
+    transform(scheme);
+    const WeightSource source = open(config);
+    const StoredWeight& weight = source.at("model.x.weight");
+    EXPECT_EQ(weight.codes.format.rotation, static_cast<int64_t>(block));
+    const std::vector<float> found = values(weight);
+    for (size_t r = 0; r < 6; ++r)
+      for (size_t c = 0; c < 8; ++c) {
+        double expected = 0;
+        for (size_t j = 0; j < block; ++j) {
+          const double term = q[r * 8 + c / block * block + j] * double{scale[r]};
+          expected += std::popcount(j & (c % block)) % 2 == 1 ? -term : term;
+        }
+        EXPECT_NEAR(found[r * 8 + c], expected / std::sqrt(static_cast<double>(block)), 1e-3);
+      }
+  }
+  // What is done with weights alone is done in the file.
+  transform({{"type", "random-matrix"}}, "weight_output");
+  EXPECT_EQ(open(config).at("model.x.weight").codes.format.rotation, 0);
+  const auto refuse = [&](const json& scheme, const char* location,
+                          const std::vector<std::string>& words) {
+    transform(scheme, location);
+    expect_refused([&] { open(config); }, words);
+  };
+  refuse({{"type", "random-hadamard"}}, "input", {"transform_config", "random-hadamard"});
+  refuse({{"type", "hadamard"}, {"randomize", true}}, "input", {"randomized"});
+  refuse({{"type", "hadamard"}}, "q_attn", {"q_attn"});
+  refuse({{"type", "hadamard"}, {"head_dim", 6}}, "input", {"head_dim", "power of two", "6"});
+  refuse({{"type", "hadamard"}, {"head_dim", 16}}, "input", {"model.x", "8 channels"});
+  transform({{"type", "hadamard"}, {"head_dim", 4}});
+  config["transform_config"]["config_groups"]["v"] =
+      config["transform_config"]["config_groups"]["u"];
+  expect_refused([&] { open(config); }, {"model.x", "already"});
+  config["transform_config"]["config_groups"].erase("v");
+  add("model.y.weight", DType::bf16, {2, 8}, std::vector<uint16_t>(16, 0x3f80));
+  expect_refused([&] { open(config); }, {"model.y.weight", "not quantised"});
+}
+
 TEST_F(Checkpoint, PackedWordsThatAreNotWhatTheConfigSays) {
   const auto add_scale = [&](int64_t groups) {
     add("model.x.weight_scale", DType::f32, {4, groups},

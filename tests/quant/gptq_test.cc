@@ -92,7 +92,7 @@ TEST(Gptq, IsTheRuleItComputesFaster) {
   Square damped(kCols, std::vector<double>(kCols));
   for (int64_t i = 0; i < kCols; ++i)
     for (int64_t j = 0; j < kCols; ++j)
-      damped[i][j] = double{gram.f32()[i * kCols + j]} + (i == j ? 0.01 * mean : 0);
+      damped[i][j] = double{gram.f32()[i * kCols + j]} + (i == j ? 0.001 * mean : 0);
   std::vector<size_t> order(kCols);
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
