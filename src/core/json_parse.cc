@@ -28,15 +28,20 @@ template <class Value>
 class Builder {
  public:
   Builder(std::string_view where, std::string_view text, const JsonLimits& limits,
-          std::span<const std::string_view> exact)
-      : where_(where), text_(text), limits_(limits), exact_(exact) {}
+          std::span<const std::string_view> exact, std::span<const std::string_view> digits)
+      : where_(where), text_(text), limits_(limits), exact_(exact), digits_(digits) {}
 
   bool null() { return put(nullptr); }
   bool boolean(bool value) { return put(value); }
   bool number_integer(int64_t value) { return put(value); }
   bool number_unsigned(uint64_t value) { return put(value); }
   bool number_float(double value, const std::string& text) {
-    if (!exact_.empty() && text.find_first_of(".eE") == std::string::npos) check_exact(text);
+    const bool integer = text.find_first_of(".eE") == std::string::npos;
+    if (!integer || (exact_.empty() && digits_.empty())) return put(value);
+    const std::string path = path_here();
+    for (const std::string_view part : digits_)
+      if (path.find(part) != std::string::npos) return put(text);
+    check_exact(path, text);
     return put(value);
   }
   bool string(std::string& value) { return put(std::move(value)); }
@@ -99,12 +104,10 @@ class Builder {
     open_.pop_back();
     return true;
   }
-  void check_exact(const std::string& digits) const {
-    const std::string path = path_here();
+  void check_exact(const std::string& path, const std::string& digits) const {
     for (const std::string_view field : exact_)
-      UM_CHECK(field != "*" && field != path.substr(0, path.find_first_of(".[")),
-               "{}:{}{} the integer {} does not fit 64 bits", where_, path.empty() ? "" : " ",
-               path.empty() ? path : path + ":", quote(digits));
+      UM_CHECK(field != path.substr(0, path.find_first_of(".[")),
+               "{}: {}: the integer {} does not fit 64 bits", where_, path, quote(digits));
   }
   /// Of the next value: "messages[0].content"; empty in objects that sort their keys.
   std::string path_here() const {
@@ -134,7 +137,7 @@ class Builder {
 
   std::string_view where_, text_;
   JsonLimits limits_;
-  std::span<const std::string_view> exact_;
+  std::span<const std::string_view> exact_, digits_;
   uint64_t values_ = 0;
   Value root_;
   std::vector<Value*> open_;  // lists and objects that have not ended, outermost first
@@ -143,12 +146,12 @@ class Builder {
 
 template <class Value>
 Value parse(std::string_view text, std::string_view where, const JsonLimits& limits,
-            std::span<const std::string_view> exact) {
+            std::span<const std::string_view> exact, std::span<const std::string_view> digits) {
   // The library takes a NUL for the end of the text.
   const size_t nul = text.find('\0');
   UM_CHECK(nul == std::string_view::npos, "{}: not valid JSON at {}: a NUL", where,
            position(text, nul + 1));
-  Builder<Value> builder(where, text, limits, exact);
+  Builder<Value> builder(where, text, limits, exact, digits);
   Value::sax_parse(text.begin(), text.end(), &builder);
   return builder.take();
 }
@@ -156,13 +159,14 @@ Value parse(std::string_view text, std::string_view where, const JsonLimits& lim
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view where, const JsonLimits& limits) {
-  return parse<Json>(text, where, limits, {});
+  return parse<Json>(text, where, limits, {}, {});
 }
 
 nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view where,
                                           const JsonLimits& limits,
-                                          std::span<const std::string_view> exact) {
-  return parse<OrderedJson>(text, where, limits, exact);
+                                          std::span<const std::string_view> exact,
+                                          std::span<const std::string_view> digits) {
+  return parse<OrderedJson>(text, where, limits, exact, digits);
 }
 
 }  // namespace um

@@ -112,16 +112,23 @@ class SplitWriter {
   SplitInfo info_;
 };
 
+/// Wrong usage, unlike what is wrong with a corpus.
+void expect_usage(bool right, const char* field, const std::string& found, const char* expected) {
+  if (!right)
+    throw UsageError(fmt::format("data pack: {} {}, expected {}", field, found, expected));
+}
+
 void check_options(const Tokenizer& tokenizer, const PackOptions& options) {
-  UM_CHECK(options.threads > 0 && options.threads <= 4096,
-           "data pack: {} threads, expected 1 to 4096", options.threads);
-  UM_CHECK(options.val_fraction >= 0 && options.val_fraction < 1,
-           "data pack: val_fraction {}, expected 0 or more and less than 1", options.val_fraction);
-  UM_CHECK(options.shard_tokens > 0 && options.shard_tokens <= (uint64_t{1} << 32),
-           "data pack: shard_tokens {}, expected 1 to 2^32", options.shard_tokens);
-  UM_CHECK(options.read.block_bytes > 0, "data pack: block_bytes 0, expected at least 1");
-  UM_CHECK(options.seed < (uint64_t{1} << 52), "data pack: seed {}, expected less than 2^52",
-           options.seed);
+  expect_usage(options.threads > 0 && options.threads <= 4096, "threads",
+               std::to_string(options.threads), "1 to 4096");
+  expect_usage(options.val_fraction >= 0 && options.val_fraction < 1, "val_fraction",
+               fmt::format("{}", options.val_fraction), "0 or more and less than 1");
+  expect_usage(options.shard_tokens > 0 && options.shard_tokens <= (uint64_t{1} << 32),
+               "shard_tokens", std::to_string(options.shard_tokens), "1 to 2^32");
+  expect_usage(options.read.block_bytes > 0, "block_bytes",
+               std::to_string(options.read.block_bytes), "at least 1");
+  expect_usage(options.seed < (uint64_t{1} << 52), "seed", std::to_string(options.seed),
+               "less than 2^52");
   UM_CHECK(
       tokenizer.eos_id() >= 0,
       "data pack: the tokenizer has no EOS token, and nothing would tell where a document ends; "

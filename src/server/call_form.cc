@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "core/error.h"
+#include "text/chat_content.h"
 
 namespace um {
 namespace {
@@ -234,7 +235,9 @@ std::string id_filled(std::string text, std::string_view id) {
 }
 
 std::string written(const CallForm& form, const Call& call, std::string_view id) {
-  const std::string arguments = json_text(call.arguments);
+  const std::string arguments = value_text(call.arguments);
+  const OrderedJson fields =
+      call.arguments.is_object() ? call.arguments : arguments_object(call.arguments);
   switch (form.kind) {
     case Kind::kObject: {
       std::string lead = form.id_key.empty()
@@ -250,7 +253,7 @@ std::string written(const CallForm& form, const Call& call, std::string_view id)
              form.end;
     case Kind::kTagged: {
       std::string text = id_filled(form.begin, id) + call.name + id_filled(form.middle, id);
-      for (const auto& [key, value] : call.arguments.items()) {
+      for (const auto& [key, value] : fields.items()) {
         const bool own = value.is_string() && !form.text_key_close.empty();
         std::string shown = value_text(value);
         if (form.cdata && value.is_string() && shown.find_first_of("<&\n") != std::string::npos)
@@ -262,7 +265,7 @@ std::string written(const CallForm& form, const Call& call, std::string_view id)
     }
     case Kind::kLiteral: {
       std::string text;
-      for (const auto& [key, value] : call.arguments.items())
+      for (const auto& [key, value] : fields.items())
         text += (text.empty() ? "" : form.value_close) + key + form.key_close +
                 literal_text(form, value);
       return form.begin + call.name + form.middle + text + form.end;

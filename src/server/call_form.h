@@ -83,7 +83,7 @@ CallForm spelled_out(CallForm form);
 
 struct Call {
   std::string name;
-  OrderedJson arguments;  ///< an object
+  OrderedJson arguments;  ///< an object, or a text that is none
 };
 
 /// `calls` as the model writes them. `id`: of each call, where the form has one.

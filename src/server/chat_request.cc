@@ -35,6 +35,19 @@ std::string content_text(const Json& content, const std::string& where) {
   return text;
 }
 
+/// What a client sends back of a call: an object. What is none, or no JSON (the model wrote it, or
+/// was cut off), stays the text that it is; of integers that no 64 bits hold stay the digits.
+OrderedJson read_arguments(const std::string& text) {
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) return OrderedJson::object();
+  static constexpr std::string_view kAll[] = {""};
+  try {
+    OrderedJson parsed = parse_ordered_json(text, "arguments", {}, {}, kAll);
+    return parsed.is_object() ? parsed : OrderedJson(text);
+  } catch (const Error&) {
+    return text;
+  }
+}
+
 /// The calls of an earlier answer as the model wrote them.
 std::string written_calls(const Json& calls, const std::string& where) {
   if (!calls.is_array()) bad_field(where, "expected a list of calls, found {}", describe(calls));
@@ -48,22 +61,12 @@ std::string written_calls(const Json& calls, const std::string& where) {
     read_field_of(where, *function, "name", name);
     if (name.empty()) bad_field(where, "a call has no name");
     const Json* arguments = field_of(*function, "arguments");
-    Json parsed = Json::object();
-    if (arguments != nullptr && arguments->is_string()) {
-      const std::string& text = arguments->get_ref<const std::string&>();
-      if (!text.empty()) {
-        try {
-          static constexpr std::string_view kAll[] = {"*"};
-          parsed = parse_ordered_json(text, where + ": arguments of " + quote(name), {}, kAll);
-        } catch (const Error& error) {
-          throw ApiError(400, error.what(), where);
-        }
-      }
-    } else if (arguments != nullptr) {
-      parsed = *arguments;
-    }
-    if (!parsed.is_object())
-      wrong_type(where + ".function.arguments", "an object, or one as text", parsed);
+    if (arguments != nullptr && !arguments->is_string() && !arguments->is_object())
+      wrong_type(where + ".function.arguments", "an object, or one as text", *arguments);
+    const bool text = arguments != nullptr && arguments->is_string();
+    Json parsed = text ? Json(read_arguments(arguments->get_ref<const std::string&>()))
+                  : arguments != nullptr ? *arguments
+                                         : Json::object();
     list.push_back({{"name", name}, {"arguments", std::move(parsed)}});
   }
   return fmt::format("{}{}{}", kToolOpen, to_text(list), kToolClose);
@@ -302,7 +305,8 @@ ThinkingWish parse_thinking(const Json& body) {
   return wish;
 }
 
-// Parts are {"type": "text", "text"}, and calls have their arguments as objects.
+// Parts are {"type": "text", "text"}, and calls have their arguments as objects where they are
+// such.
 TemplateInput template_input(const Body& body, const std::vector<Message>& messages) {
   TemplateInput input;
   for (size_t i = 0; i < messages.size(); ++i) {
@@ -319,9 +323,8 @@ TemplateInput template_input(const Body& body, const std::vector<Message>& messa
     } else {
       for (auto& call : message["tool_calls"]) {
         auto& arguments = call["function"]["arguments"];
-        const bool text = arguments.is_string() && !arguments.get_ref<std::string&>().empty();
-        if (text) arguments = parse_ordered_json(arguments.get<std::string>(), "arguments");
-        if (arguments.is_null() || arguments.is_string()) arguments = OrderedJson::object();
+        if (arguments.is_null()) arguments = OrderedJson::object();
+        if (arguments.is_string()) arguments = read_arguments(arguments.get<std::string>());
       }
     }
     input.messages.push_back(std::move(message));

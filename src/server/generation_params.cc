@@ -123,7 +123,8 @@ Body::Body(std::string_view given) {
     const JsonLimits limits{.max_depth = 64, .max_values = 1'000'000};
     json = parse_json(text, "request body", limits);
     static constexpr std::string_view kShown[] = {"messages", "input", "chat_template_kwargs"};
-    ordered = parse_ordered_json(text, "request body", limits, kShown);
+    static constexpr std::string_view kCalls[] = {"].input."};  // of Messages: the model wrote it
+    ordered = parse_ordered_json(text, "request body", limits, kShown, kCalls);
   } catch (const Error& error) {
     throw ApiError(400, error.what());
   }

@@ -35,6 +35,10 @@ bool is_visible(char c) {
   return c > 0x20 && c < 0x7f;
 }
 
+bool is_control(char c) {
+  return (c >= 0 && c < 0x20) || c == 0x7f;
+}
+
 int hex_digit(char c) {
   if (is_digit(c)) return c - '0';
   return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
@@ -60,7 +64,12 @@ std::string decode(std::string_view text) {
 /// Path and query of a target that begins with its path.
 void split_target(std::string_view target, HttpHead& head) {
   const size_t mark = std::min(target.find('?'), target.size());
-  head.path = decode(target.substr(0, mark));
+  const std::string_view path = target.substr(0, mark);
+  head.path = decode(path);
+  // One reader takes these for a separator or the end, another for part of a name.
+  if (ascii_lower(path).find("%2f") != kNone || head.path.find('\\') != kNone ||
+      std::any_of(head.path.begin(), head.path.end(), is_control))
+    refuse(400, "the target's path has an encoded slash, a backslash or a control character");
   head.query = target.substr(std::min(mark + 1, target.size()));
   decode(head.query);  // refused here, not when a route asks for a part of it
 }

@@ -4,6 +4,7 @@
 
 #include "server/cut_json.h"
 #include "server/messages.h"
+#include "text/chat_content.h"
 #include "text/utf8.h"
 
 namespace um {
@@ -25,7 +26,7 @@ Json or_null(const std::string& text) {
 Json input_of(const std::string& arguments, bool cut) {
   Json input = Json::parse(arguments, nullptr, false);
   if (!input.is_object() && (cut || arguments.empty())) return finished_members(arguments);
-  return input.is_object() ? input : Json{{"arguments", repair_utf8(arguments)}};
+  return input.is_object() ? input : Json(arguments_object(repair_utf8(arguments)));
 }
 
 }  // namespace

@@ -176,7 +176,9 @@ void Service::load(Device& device, std::optional<WeightTypes> weights,
   ends_ = find_ends(model_->config(), *tokenizer_, directory_, &*template_);
   stops_ = find_stops(directory_);
   base_ = is_base_model(directory_);
-  if (warnings != nullptr && !base_ && !template_->fault().empty())
+  // A base model may have no template, but not one that is broken.
+  if (warnings != nullptr && !template_->fault().empty() &&
+      (!base_ || !template_->source().empty()))
     warnings->push_back("no chat: " + template_->fault());
   limits_ = {.sampling = sampling_defaults(directory_).value_or(SamplingOptions{}),
              .mode = parse_optional_mode(options_.mode),

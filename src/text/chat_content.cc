@@ -46,6 +46,10 @@ bool shows(const std::string& prompt, const std::string& text) {
 
 }  // namespace
 
+OrderedJson arguments_object(const OrderedJson& text) {
+  return {{"arguments", text}};
+}
+
 std::string content_text(const OrderedJson& content) {
   if (content.is_string()) return content.get<std::string>();
   std::string text;

@@ -13,6 +13,9 @@ namespace um {
 /// The text of a content: of parts, with line ends between; empty for null.
 std::string content_text(const OrderedJson& content);
 
+/// Arguments of a call that are no object, for what reads nothing else.
+OrderedJson arguments_object(const OrderedJson& text);
+
 class ContentForms {
  public:
   /// Every role's content is read as text.

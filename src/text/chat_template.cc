@@ -118,11 +118,14 @@ OrderedJson plain_messages(const OrderedJson& messages) {
 }
 
 /// Templates differ in what they take: most want a call's arguments as an object, some as its JSON
-/// text; some cannot read a content that is missing, or write calls only where it is null; some
-/// know no developer.
+/// text, and of those that are no object some take the text, some only an object with it; some
+/// cannot read a content that is missing, or write calls only where it is null; some know no
+/// developer.
 struct Variant {
   enum Missing { kLeftOut, kEmpty, kNull };
-  bool plain_roles, text_arguments;
+  enum Arguments { kGiven, kText, kObject };
+  bool plain_roles;
+  Arguments arguments;
   Missing content;
 };
 
@@ -130,9 +133,9 @@ struct Variant {
 std::vector<Variant> all_variants() {
   std::vector<Variant> all;
   for (const bool plain_roles : {false, true})
-    for (const bool text_arguments : {false, true})
+    for (const auto arguments : {Variant::kGiven, Variant::kText, Variant::kObject})
       for (const auto content : {Variant::kLeftOut, Variant::kEmpty, Variant::kNull})
-        all.push_back({plain_roles, text_arguments, content});
+        all.push_back({plain_roles, arguments, content});
   return all;
 }
 
@@ -142,10 +145,12 @@ OrderedJson varied(const OrderedJson& messages, const Variant& variant) {
     if (variant.plain_roles && message["role"] == "developer") message["role"] = "system";
     if (variant.content != Variant::kLeftOut && !message.contains("content"))
       message["content"] = variant.content == Variant::kEmpty ? OrderedJson("") : OrderedJson();
-    if (!variant.text_arguments || !message.contains("tool_calls")) continue;
+    if (variant.arguments == Variant::kGiven || !message.contains("tool_calls")) continue;
     for (OrderedJson& call : message["tool_calls"]) {
       OrderedJson& arguments = call["function"]["arguments"];
-      if (!arguments.is_string()) arguments = jinja_dumps(arguments);
+      const bool text = arguments.is_string();
+      if (variant.arguments == Variant::kText && !text) arguments = jinja_dumps(arguments);
+      if (variant.arguments == Variant::kObject && text) arguments = arguments_object(arguments);
     }
   }
   return out;
@@ -181,11 +186,20 @@ void check_complete(const MarkedText& prompt, const OrderedJson& messages, bool 
   }
 }
 
-/// Whether the names of all calls are in the prompt.
+/// Whether the names of all calls are in the prompt, and arguments that are a text.
 bool shows_calls(const MarkedText& prompt, const OrderedJson& messages) {
+  const auto shows = [&](const std::string& text) {
+    return prompt.bytes.find(text) != std::string::npos;
+  };
   for (const OrderedJson& message : messages)
-    for (const OrderedJson& call : message.value("tool_calls", OrderedJson::array()))
-      if (prompt.bytes.find(call["function"].value("name", "")) == std::string::npos) return false;
+    for (const OrderedJson& call : message.value("tool_calls", OrderedJson::array())) {
+      const OrderedJson& function = call["function"];
+      if (!shows(function.value("name", ""))) return false;
+      const auto arguments = function.find("arguments");
+      if (arguments != function.end() && arguments->is_string() &&
+          !shows(arguments->get<std::string>()) && !shows(jinja_dumps(*arguments)))
+        return false;
+    }
   return true;
 }
 

@@ -21,8 +21,8 @@ namespace um {
 /// A conversation as templates see it.
 struct TemplateInput {
   /// Objects with role, content (a text, a list of {"type": "text", "text"}, or null) and, from
-  /// clients, tool_calls with parsed arguments, tool_call_id, name, reasoning_content. The roles
-  /// must be checked: they are trusted.
+  /// clients, tool_calls with parsed arguments (a text where they are no object), tool_call_id,
+  /// name, reasoning_content. The roles must be checked: they are trusted.
   OrderedJson messages = OrderedJson::array();
   OrderedJson tools = OrderedJson::array();    ///< as clients send them; empty: none
   OrderedJson kwargs = OrderedJson::object();  ///< more variables

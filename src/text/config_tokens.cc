@@ -145,4 +145,12 @@ std::vector<std::string> add_config_tokens(const Tokenizer::Impl& impl,
   return growing.take_warnings();
 }
 
+void add_field_warnings(const Json& config, const std::string& name,
+                        std::vector<std::string>& warnings) {
+  if (flag_of(config, "split_special_tokens", false))
+    warnings.push_back(name +
+                       ": split_special_tokens is ignored: special tokens written in raw texts "
+                       "count as such");
+}
+
 }  // namespace um

@@ -39,4 +39,8 @@ std::vector<std::string> add_config_tokens(const Tokenizer::Impl& impl,
                                            const nlohmann::ordered_json& config,
                                            const std::string& name, std::vector<AddedToken>& added);
 
+/// Adds a warning for each field of a config that asks for what is not done.
+void add_field_warnings(const nlohmann::json& config, const std::string& name,
+                        std::vector<std::string>& warnings);
+
 }  // namespace um

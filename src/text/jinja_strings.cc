@@ -241,9 +241,11 @@ MarkedText jinja_case(const MarkedText& text, JinjaCase mode, JinjaBudget& budge
     const char mark = text.outside[at];
     const int32_t code = jinja_next_char(text.bytes, at);
     const bool upper = mode == JinjaCase::kUpper || (mode != JinjaCase::kLower && first);
+    // The filter `title` takes capitals, the methods take ǅ, which is half of one.
+    const bool title = mode == JinjaCase::kTitle || mode == JinjaCase::kCapitalize;
+    const auto capital = title ? utf8proc_totitle(code) : utf8proc_toupper(code);
     utf8proc_uint8_t bytes[4];
-    const auto size =
-        utf8proc_encode_char(upper ? utf8proc_toupper(code) : utf8proc_tolower(code), bytes);
+    const auto size = utf8proc_encode_char(upper ? capital : utf8proc_tolower(code), bytes);
     if (upper && code == 0xDF)  // the one common letter that becomes two
       out.append(mode == JinjaCase::kUpper ? "SS" : "Ss", mark);
     else

@@ -98,6 +98,8 @@ class Writer {
       if (html) add("Markup(");
       add(json_ != nullptr ? json_quoted(text->bytes, json_->ascii) : quoted(text->bytes), mark);
       if (html) add(")");
+    } else if (const auto* space = value.as_namespace(); space != nullptr && json_ == nullptr) {
+      write_namespace(*space, depth);
     } else {
       add(scalar(value));
     }
@@ -188,6 +190,21 @@ class Writer {
     add("}");
   }
 
+  /// A namespace can be in itself.
+  void write_namespace(const JinjaValue::Namespace& space, int depth) {
+    UM_CHECK(++spaces_ <= kMaxSpaces, "a namespace that has more than {} in it is shown",
+             kMaxSpaces);
+    JinjaValue::Dict fields;
+    for (const auto& [name, value] : space.fields)
+      fields.emplace_back(JinjaValue::string(name), value);
+    add("<Namespace ");
+    write_dict(fields, depth + 1);
+    add(">");
+    --spaces_;
+  }
+
+  static constexpr int kMaxSpaces = 32;
+  int spaces_ = 0;  // that are being written
   const JinjaJsonStyle* json_;
   JinjaBudget& budget_;
   std::optional<std::string> indent_;

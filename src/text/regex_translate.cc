@@ -157,8 +157,10 @@ class Translator {
   }
 
   /// `(`, of which Oniguruma's flags are others: `m` lets the dot match line ends, and flags
-  /// without a colon hold for all alternatives up to the end of the group.
+  /// without a colon hold for all alternatives up to the end of the group. PCRE2's verbs, such as
+  /// (*UCP), would change what the rest means, or its limits.
   void open() {
+    if (at("(*")) refuse(std::string(in_.substr(at_, in_.find(')', at_) + 1 - at_)));
     if (at("(?#")) {
       at_ = std::min(in_.find(')', at_), in_.size() - 1) + 1;
       return;

@@ -165,6 +165,11 @@ void read_pieces(Impl& impl, const std::string& name) {
   for (int id = 0; id < processor.GetPieceSize(); ++id) {
     const std::string& piece = processor.IdToPiece(id);
     UM_CHECK(is_utf8(piece), "{}: piece {} is not UTF-8", name, id);
+    if (processor.IsUnused(id) && piece == padding_name(static_cast<size_t>(id))) {
+      impl.pieces.emplace_back();  // padding that was read from a GGUF file: no token
+      impl.surfaces.emplace_back();
+      continue;
+    }
     impl.pieces.push_back(piece);
     if (processor.IsByte(id)) {
       const int byte = byte_of_piece(piece);
@@ -273,6 +278,7 @@ Tokenizer Tokenizer::parse(std::string model, std::string_view config, const std
       std::all_of(impl->byte_ids.begin(), impl->byte_ids.end(), [](int32_t id) { return id >= 0; });
   measure_tokens(*impl, !bytes || impl->strips_spaces || impl->sentencepiece->rewrites());
   if (config.empty()) impl->config = make_config(*impl);
+  add_field_warnings(impl->config, config_name, warnings);
   return Tokenizer(std::move(impl)).with_warnings(std::move(warnings));
 }
 

@@ -15,6 +15,7 @@
 #include "core/paths.h"
 #include "text/proto_reader.h"
 #include "text/tokenizer_impl.h"
+#include "text/vocabulary.h"
 
 namespace um {
 namespace {
@@ -38,19 +39,12 @@ class Checksum {
   uLong crc_ = crc32_z(0, nullptr, 0);
 };
 
-/// Rows of an embedding that no text reaches have such names in GGUF files.
-bool is_padding(std::string_view piece) {
-  return piece.starts_with("[PAD") && piece.ends_with(']') &&
-         std::all_of(piece.begin() + 4, piece.end() - 1,
-                     [](char c) { return c >= '0' && c <= '9'; });
-}
-
 /// One id: 's' special, 'b' a byte, 'n' any other; "" for an id without a token.
 std::string_view kind_of(const Impl& impl, size_t id) {
   if (impl.pieces[id].empty()) return "";
   if (impl.special_of[id] >= 0) return "s";
   const auto number = static_cast<int>(id);
-  if (impl.json) return is_padding(impl.pieces[id]) ? "" : "n";
+  if (impl.json) return impl.pieces[id] == padding_name(id) ? "" : "n";
   if (number >= impl.sentencepiece->processor().GetPieceSize() ||
       impl.sentencepiece->processor().IsUnused(number))
     return "";

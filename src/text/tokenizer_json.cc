@@ -331,6 +331,7 @@ Tokenizer Tokenizer::from_json(std::string model, std::string_view config, const
     return token.lstrip || token.rstrip;
   });
   measure_tokens(*impl, strips || impl->pipeline->shrinks());
+  add_field_warnings(impl->config, config_name, warnings);
   return Tokenizer(std::move(impl)).with_warnings(std::move(warnings));
 }
 

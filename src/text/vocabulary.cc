@@ -40,6 +40,11 @@ class ProtoWriter {
   std::string out_;
 };
 
+/// An id without a token; see drop_padding().
+bool is_gap(const Vocabulary& v, size_t id) {
+  return v.tokens[id].empty() && v.types[id] == Vocabulary::kUnused;
+}
+
 bool is_special(const Vocabulary& v, size_t id) {
   return v.types[id] == Vocabulary::kControl || v.types[id] == Vocabulary::kUnknown;
 }
@@ -55,7 +60,7 @@ std::string sentencepiece_model(const Vocabulary& v) {
   ProtoWriter out;
   for (size_t id = 0; id < v.tokens.size(); ++id) {
     ProtoWriter piece;
-    piece.bytes(1, v.tokens[id]);
+    piece.bytes(1, v.tokens[id].empty() ? padding_name(id) : v.tokens[id]);
     piece.real(2, v.scores[id]);
     piece.number(3, static_cast<uint64_t>(piece_type(v, id)));
     out.bytes(1, piece.text());
@@ -82,6 +87,7 @@ std::string sentencepiece_model(const Vocabulary& v) {
 Json json_model(const Vocabulary& v, const PreTokenizerParts& parts, const std::string& name) {
   Json vocab = Json::object();
   for (size_t id = 0; id < v.tokens.size(); ++id) {
+    if (is_gap(v, id)) continue;
     UM_CHECK(vocab.emplace(v.tokens[id], id).second, "{}: token {} appears twice", name,
              quote(v.tokens[id]));
   }
@@ -158,6 +164,8 @@ void check(const Vocabulary& v, const std::string& name) {
   UM_CHECK(count > 0, "{}: the vocabulary has no tokens", name);
   UM_CHECK(v.types.size() == count, "{}: {} tokens but {} token types", name, count,
            v.types.size());
+  UM_CHECK(v.model != "llama" || v.scores.size() == count, "{}: {} tokens but {} scores", name,
+           count, v.scores.size());
   for (const int32_t type : v.types) {
     UM_CHECK(type >= Vocabulary::kNormal && type <= Vocabulary::kByte,
              "{}: token type {}, expected 1 to 6", name, type);
@@ -166,6 +174,22 @@ void check(const Vocabulary& v, const std::string& name) {
     UM_CHECK(id >= -1 && (id < 0 || static_cast<size_t>(id) < count),
              "{}: special id {} is outside the vocabulary of {}", name, id, count);
   }
+}
+
+/// Padding loses its name, and at the end its id: as where the vocabulary came from, it has no text
+/// and no role.
+void drop_padding(Vocabulary& v) {
+  size_t count = 0;
+  for (size_t id = 0; id < v.tokens.size(); ++id) {
+    if (v.types[id] == Vocabulary::kUnused && v.tokens[id] == padding_name(id))
+      v.tokens[id].clear();
+    if (!is_gap(v, id)) count = id + 1;
+  }
+  for (int32_t* id : {&v.bos, &v.eos, &v.unk, &v.pad})
+    if (*id >= 0 && is_gap(v, static_cast<size_t>(*id))) *id = -1;
+  v.tokens.resize(count);
+  v.types.resize(count);
+  if (!v.scores.empty()) v.scores.resize(count);  // for "llama"
 }
 
 bool has_merges(const Vocabulary& v) {
@@ -196,6 +220,10 @@ int32_t id_of(const Gguf& file, const char* key) {
 }
 
 }  // namespace
+
+std::string padding_name(size_t id) {
+  return fmt::format("[PAD{}]", id);
+}
 
 std::map<std::string, std::string> named_templates(const Gguf& file) {
   std::map<std::string, std::string> named;
@@ -244,16 +272,15 @@ Vocabulary read_vocabulary(const Gguf& file) {
   return v;
 }
 
-Tokenizer make_tokenizer(const Vocabulary& v, const std::string& name) {
+Tokenizer make_tokenizer(Vocabulary v, const std::string& name) {
   check(v, name);
+  drop_padding(v);
   Json config = tokenizer_config(v);
   if (has_merges(v) && !v.json.empty()) return Tokenizer::from_json(v.json, to_text(config), name);
   if (has_merges(v)) return make_byte_pairs(v, std::move(config), name);
   UM_CHECK(v.model == "llama",
            "{}: vocabulary of model {}, expected \"llama\", \"gpt2\", \"gemma4\" or \"whitespace\"",
            name, quote(v.model));
-  UM_CHECK(v.scores.size() == v.tokens.size(), "{}: {} tokens but {} scores", name, v.tokens.size(),
-           v.scores.size());
   config["added_tokens_decoder"] = added_tokens_decoder(v);
   add_carried_fields(v, config, name);
   if (!v.add_bos) config["add_bos_token"] = v.bos >= 0;

@@ -48,6 +48,9 @@ struct Vocabulary {
   std::string config;
 };
 
+/// The text of an id without a token in files that have one for each id, beside the type kUnused.
+std::string padding_name(size_t id);
+
 /// The chat templates of a GGUF file that have a name.
 std::map<std::string, std::string> named_templates(const Gguf& file);
 
@@ -56,7 +59,7 @@ Vocabulary read_vocabulary(const Gguf& file);
 
 /// Throws Error `NAME: ...` for models that are not known, or for tables that do not fit each
 /// other. A pre-tokenizer that is not known becomes "default", of which Tokenizer::warnings()
-/// tells.
-Tokenizer make_tokenizer(const Vocabulary& vocabulary, const std::string& name);
+/// tells. Padding becomes no token.
+Tokenizer make_tokenizer(Vocabulary vocabulary, const std::string& name);
 
 }  // namespace um

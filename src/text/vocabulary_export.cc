@@ -28,7 +28,7 @@ void fill_gaps(Vocabulary& v, int64_t size) {
   v.types.resize(count, Vocabulary::kUnused);
   for (size_t id = 0; id < count; ++id) {
     if (!v.tokens[id].empty()) continue;
-    v.tokens[id] = fmt::format("[PAD{}]", id);
+    v.tokens[id] = padding_name(id);
     v.types[id] = Vocabulary::kUnused;
   }
 }

@@ -60,9 +60,18 @@ TEST(JsonTest, IntegersThatNoBitsHold) {
             "t: a[1].b: the integer \"18446744073709551616\" does not fit 64 bits");
   EXPECT_EQ(message([&] { parse(text, {"c"}); }),
             "t: c: the integer \"-9223372036854775809\" does not fit 64 bits");
-  EXPECT_EQ(message([&] { parse("[1, 18446744073709551616]", {"*"}); }),
-            "t: [1]: the integer \"18446744073709551616\" does not fit 64 bits");
-  EXPECT_EQ(parse("[1e30, 18446744073709551615]", {"*"})[0], 1e30);
+  EXPECT_EQ(parse(R"({"a": [1e30, 18446744073709551615]})", {"a"})["a"][0], 1e30);
+
+  const auto digits = [](const std::string& json, std::vector<std::string_view> parts) {
+    static constexpr std::string_view kExact[] = {"a"};
+    return parse_ordered_json(json, "t", {}, kExact, parts);
+  };
+  EXPECT_EQ(digits(text, {""}).dump(),
+            R"({"a":[1,{"b":"18446744073709551616"}],"c":"-9223372036854775809"})");
+  EXPECT_EQ(digits(text, {"].b"})["a"][1]["b"], "18446744073709551616");
+  EXPECT_TRUE(digits(text, {"].b"})["c"].is_number_float());
+  EXPECT_THROW(digits(text, {"].c"}), Error);
+  EXPECT_EQ(digits("18446744073709551616", {""}), "18446744073709551616");
 }
 
 TEST(JsonTest, OrderedIsTheSameInTheOrderOfTheText) {

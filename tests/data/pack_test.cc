@@ -2,6 +2,7 @@
 #include "data/pack.h"
 
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -62,6 +63,23 @@ TEST_F(PackTest, DocumentsBeginAsTheTokenizerBeginsTexts) {
   EXPECT_EQ(first(with({{"bos_token", ""}})), expected);
   expected.insert(expected.begin(), tiny_tokenizer().bos_id());
   EXPECT_EQ(first(tiny_tokenizer()), expected);
+}
+
+TEST_F(PackTest, NumbersOutOfRangeAreWrongUsage) {
+  const PackOptions good = lines("a", {"the river"});
+  const auto refuses = [&](auto change) {
+    PackOptions options = good;
+    change(options);
+    EXPECT_THROW(pack_corpus(tiny_tokenizer(), options), UsageError);
+  };
+  for (const double share :
+       {1.0, -1.0, 1e30, std::nan(""), -std::numeric_limits<double>::infinity()})
+    refuses([&](PackOptions& options) { options.val_fraction = share; });
+  refuses([](PackOptions& options) { options.shard_tokens = 0; });
+  refuses([](PackOptions& options) { options.shard_tokens = uint64_t{1} << 33; });
+  refuses([](PackOptions& options) { options.read.block_bytes = 0; });
+  refuses([](PackOptions& options) { options.seed = UINT64_MAX; });
+  refuses([](PackOptions& options) { options.threads = 0; });
 }
 
 TEST_F(PackTest, HoldsEveryDocumentOnceWithBosAndEos) {

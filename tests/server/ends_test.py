@@ -127,6 +127,14 @@ class Kinds(unittest.TestCase):
         self.assertEqual((meta["base"], meta["thinking"]), (True, False))
         self.assertEqual(meta["description"], "base model: it continues text")
         self.assertIn("base model: it continues text", base.text())
+        self.assertNotIn("no chat", base.text())
+
+    def test_a_broken_template_is_told_whatever_the_model_is_for(self):
+        for trained_for in ("chat", "text"):
+            model = Model(f"broken_{trained_for}", trained_for=trained_for)
+            with open(os.path.join(model.model, "chat_template.jinja"), "w") as file:
+                file.write("{% macro f(a, *args) %}{% endmacro %}")
+            self.assertIn("no chat: ", model.serve(self).text())
 
     def test_models_say_how_they_want_to_be_sampled(self):
         model = Model("sampled")

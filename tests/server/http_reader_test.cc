@@ -141,6 +141,17 @@ TEST(HttpHead, ItsEndIsFoundInAnyPieces) {
   EXPECT_EQ(refusal("GET / HTTP/1.1\n"), 400);  // at its first line
 }
 
+/// A proxy that filters by path could read another one.
+TEST(HttpHead, PathsHaveOneReading) {
+  for (const std::string path : {"/v1%2fmodels", "/v1%2Fmodels", "/v1/models%00", "/v1%5cmodels",
+                                 "/v1%5Cmodels", "/v1\\models", "/v1/%0d%0amodels", "/%7f"}) {
+    EXPECT_EQ(refusal("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n"), 400) << path;
+    EXPECT_EQ(refusal("GET http://a" + path + " HTTP/1.1\r\nHost: a\r\n\r\n"), 400) << path;
+  }
+  for (const std::string target : {"/v1/%6dodels", "/a%252fb", "/x?y=%2f%5c%00", "/%c3%bc"})
+    EXPECT_EQ(refusal("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n"), 0) << target;
+}
+
 TEST(HttpHead, ARefusalSaysWhatIsWrong) {
   for (const auto& [text, message] : std::map<std::string, std::string>{
            {"GET / HTTP/1.1\n", "a line of the head does not end in CR LF"},

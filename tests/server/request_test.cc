@@ -146,8 +146,8 @@ TEST(ChatRequest, Messages) {
       const char* bad :
       {"[]", "3", R"([{"role": "root", "content": "x"}])", R"([{"role": "user"}])",
        R"([{"role": "user", "content": [{"type": "image_url"}]}])",
-       R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}])",
-       R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{\"a\": 123456789012345678901234567890}"}}]}])"})
+       R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": [1]}}]}])",
+       R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 123456789012345678901234567890}}}]}])"})
     EXPECT_THROW(parse(bad), ApiError) << bad;
 }
 

@@ -120,6 +120,9 @@ const char* const kExpressions[] = {
     "text|length, many|length, numbers|count, nosuch|length, ''|length",
     "'  x '|trim ~ '|', 'xxaxx'|trim('x'), '\\u3000a\\u00a0'|trim, 'abc'.strip('ca')",
     "text|upper, text|lower, 'hello wORLD-foo (bar) it\\'s'|title, 'hELLO x'|capitalize",
+    "'ǆ ǆǆ Ǆa ǅ'.title(), 'ǆ a'|title, 'Ǆ'.capitalize(), 'ǆ'|capitalize, 'ǅ'.istitle(), "
+    "'ა'.title(), "
+    "'ǆ'.upper()",
     "'hello wORLD it\\'s'.title(), 'ab'.upper(), 'AB'.lower(), 'aB c'.capitalize()",
     "'aXbXc'|replace('X', '-'), 'aXbXc'.replace('X', '--', 1), 'aaa'|replace('a', 'b', 2)",
     "'a,b,,c'.split(','), 'a,b,c'.split(',', 1), ' a  b '.split(), 'a b  c '.split(none, 1)",
@@ -190,6 +193,8 @@ const char* const kExpressions[] = {
     "range(3)|list, range(1, 10, 3)|list, range(3, 0, -1)|list",
     "dict(a=1, b=2), dict({'a': 1}, b=2)",
     "namespace(a=1).a, namespace().x is defined",
+    "namespace(), namespace(a=1, b=['x', none]), [namespace({'c': namespace(d='é')})]",
+    "namespace(a=1) ~ '', '%s' % namespace(a='q'), namespace(a=1)|string",
     "strftime_now('%d %b %Y')",
     "-many[0], +1, - 3|abs, -3 + 5, 2 - -1",
     "(1 + 2) * 3",

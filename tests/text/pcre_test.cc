@@ -55,6 +55,32 @@ TEST(Pcre, ReadsClassesInClassesAsOnigurumaDoes) {
     EXPECT_THROW(Pcre(pattern, "t"), Error) << pattern;
 }
 
+/// Oniguruma knows none of PCRE2's verbs, which change what the rest means.
+TEST(Pcre, RefusesVerbsByName) {
+  for (const std::string verb :
+       {"(*UTF)", "(*UCP)", "(*ANY)", "(*CRLF)", "(*BSR_ANYCRLF)", "(*LIMIT_MATCH=1)", "(*NO_JIT)",
+        "(*ACCEPT)", "(*SKIP:x)", "(*pla:a)", "(*VERB)"}) {
+    for (const std::string& pattern : {verb + "a", "b" + verb, "(?:a|" + verb + "b)"}) {
+      try {
+        Pcre(pattern, "t");
+        ADD_FAILURE() << pattern;
+      } catch (const Error& error) {
+        EXPECT_EQ(
+            std::string(error.what()),
+            fmt::format("t: regular expression \"{}\": {} cannot be translated", pattern, verb));
+      }
+    }
+  }
+  EXPECT_THROW(Pcre("a(*", "t"), Error);
+  const auto whole = [](const char* pattern, std::string_view text) {
+    const Pcre regex(pattern, "t");
+    PcreScratch scratch;
+    PcreMatch match;
+    return PcreMatches(regex, text, scratch).next(match) && match.end == text.size();
+  };
+  EXPECT_TRUE(whole(R"(\(*[(*]a)", "((*a"));  // no verbs
+}
+
 // What `normalizers.Replace(…).normalize_str` of Hugging Face's tokenizers gives; a whole
 // tokenizer of theirs panics on it.
 TEST(Pcre, ReplaceCountsEmptyMatches) {

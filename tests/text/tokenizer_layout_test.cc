@@ -13,11 +13,13 @@
 #include "core/gguf_write.h"
 #include "core/json.h"
 #include "core/stop_scope.h"
+#include "tests/text/byte_tokenizer_util.h"
 #include "tests/text/peer_util.h"
 #include "tests/text/random_text_util.h"
 #include "tests/text/tiny_tokenizer_util.h"
 #include "text/decoder.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_impl.h"
 #include "text/utf8.h"
 #include "text/vocabulary_export.h"
 
@@ -585,6 +587,20 @@ TEST(TokenizerBounds, StopWhenTheyAreTold) {
     int asked = 0;
     const StopScope scope([&] { return ++asked == 2; });
     EXPECT_THROW(t.decode(ids), Stopped);
+  }
+}
+
+TEST(TokenizerConfig, SaysWhatIsNotDone) {
+  const auto warnings = [](Json config, bool pieces) {
+    return (pieces ? Tokenizer::parse(tiny_tokenizer().impl().model, config.dump(), "t")
+                   : Tokenizer::from_json(byte_tokenizer_json({"<s>"}), config.dump(), "t"))
+        .warnings();
+  };
+  for (const bool pieces : {true, false}) {
+    EXPECT_TRUE(warnings({{"split_special_tokens", false}}, pieces).empty());
+    const auto told = warnings({{"split_special_tokens", true}}, pieces);
+    ASSERT_EQ(told.size(), 1u);
+    EXPECT_NE(told[0].find("split_special_tokens"), std::string::npos);
   }
 }
 
