@@ -68,7 +68,7 @@ def turned(name, weight, config):
         at.add_module(part, torch.nn.Module())
         at = getattr(at, part)
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-    linear.weight.data = weight.to(torch.float32)
+    linear.weight.data = weight.to(torch.float32).clone()  # it is changed in place
     at.add_module(last, linear)
     apply_transform_config(model, TransformConfig(**transforms))
     x = torch.randn(3, weight.shape[1])

@@ -112,7 +112,7 @@ TEST_P(MappedTest, WhatDoesNotFitIsRefused) {
     write_file_atomic(path, bad);
     return fault();
   };
-  EXPECT_NE(with(R"("ultramoe_layout":"1")", R"("ultramoe_layout":"9")").find("convert the model"),
+  EXPECT_NE(with(R"("ultramoe_layout":"2")", R"("ultramoe_layout":"9")").find("convert the model"),
             std::string::npos);
   EXPECT_NE(with(R"(\"panel4\")", R"(\"panel9\")").find("type: \"panel9\""), std::string::npos);
   EXPECT_NE(with(R"(\"panel4\")", R"(\"panel8\")").find("bytes; the model of config.json has"),

@@ -257,9 +257,9 @@ TEST_P(PagingTest, EqualsTheForwardWithoutCache) {
       double worst = 0;
       for (size_t i = 0; i < all.size(); ++i)
         worst = std::max(worst, std::fabs(static_cast<double>(all[i]) - got[i]));
-      // Where activations are rounded, a last bit may become a step.
+      // Where activations are rounded, a last bit may become a step, of a block if it is turned.
       const bool integers = GetParam().weights.has_scales();
-      EXPECT_LT(worst, integers ? 2e-2 : 1e-3) << "text " << s;
+      EXPECT_LT(worst, integers ? 4e-2 : 1e-3) << "text " << s;
     };
     compare(hidden, alone(s).hidden);
     if (model_->mtp_heads() == 0) continue;

@@ -80,7 +80,8 @@ TEST_P(W8A8Test, EachValueIsWithinHalfAStep) {
   const auto narrow = load(DType::i8);
   for (const auto& param : narrow->params().all()) {
     if (!param->codes) continue;
-    const Tensor& wide = model_->params().find(param->name)->value;
+    const Tensor wide =
+        rotated(model_->params().find(param->name)->value, param->codes.format.rotation);
     const std::vector<float> all = values_of(param->codes);
     for (int64_t row = 0; row < wide.rows(); ++row) {
       const float* expected = wide.f32() + row * wide.cols();

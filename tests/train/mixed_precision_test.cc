@@ -88,7 +88,7 @@ class PrecisionTest : public ::testing::Test {
     Trainer* running = nullptr;
     hooks.interrupted = [&] { return stop_after > 0 && running->state().step >= stop_after; };
     hooks.note = [&](const std::string& text) { notes_.push_back(text); };
-    Trainer trainer(options, run_path(name), cpu_device(), resume, hooks);
+    Trainer trainer(pretraining(options), options, run_path(name), cpu_device(), resume, hooks);
     running = &trainer;
     trainer.run();
     EXPECT_EQ(cpu_device().operands(), Operands::f32);  // for whoever comes next
