@@ -13,7 +13,7 @@ namespace um {
 namespace {
 
 constexpr int64_t kBlock = 128;  // columns whose errors are carried on together
-constexpr double kDamp = 0.001;   // of the mean of the diagonal
+constexpr double kDamp = 0.001;  // of the mean of the diagonal
 constexpr int kAttempts = 4;     // each with ten times the damping
 
 /// square[i][j] = from[order[i]][order[j]], with `damp` added on the diagonal.

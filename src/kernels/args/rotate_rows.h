@@ -1,4 +1,4 @@
-// The arguments of rotating rows by Hadamard's matrix. kernels.h has the rules and the shape legend.
+// The arguments of rotating rows by Hadamard's matrix; kernels.h has the rules and the legend.
 #pragma once
 
 #include <cstdint>
