@@ -125,6 +125,8 @@ void check_flags(const Flags& flags) {
   if (flags.group > 0 && !flags.scheme.starts_with("w4"))
     throw UsageError(
         fmt::format("--group is for --scheme w4a8 and w4a16; {} has its own", flags.scheme));
+  if (flags.no_rotation && flags.scheme.starts_with("w4"))
+    throw UsageError(fmt::format("--no-rotation is for 8 bits; {} is not rotated", flags.scheme));
   if (flags.context < 16) throw UsageError("--context: expected at least 16 tokens");
   if (flags.calibration_tokens < 0 || flags.evaluation_tokens < 0 || flags.min_inputs < 1)
     throw UsageError("--calib-tokens, --eval-tokens, --min-inputs: expected positive numbers");

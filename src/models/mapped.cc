@@ -59,7 +59,7 @@ RowFormat format_of(const JsonObject& object) {
                          .group = object.integer("group", 0, kWholeRow),
                          .scale_type = value_of(kScaleTypes, object, "scales"),
                          .offsets = object.boolean("offsets"),
-                         .rotation = object.integer_or("rotation", 0, 0, kMaxRotation)};
+                         .rotation = object.integer("rotation", 0, kMaxRotation)};
   UM_CHECK(format.rotation == 0 || is_rotation(format.rotation),
            "{}: rotation: expected a power of two, found {}", object.where(), format.rotation);
   return format;

@@ -98,6 +98,16 @@ QuantizeRows quantize_into(const Rows& to, const float* from, int64_t ld, int64_
           .ld_scales = to.scales.ld()};
 }
 
+void rotate_into(const Tensor& y, const Tensor& x, int64_t block) {
+  launch(x.device(), RotateRows{.rows = x.rows(),
+                                .width = x.cols(),
+                                .block = block,
+                                .x = x.f32(),
+                                .ldx = x.ld(),
+                                .y = y.f32(),
+                                .ldy = y.ld()});
+}
+
 }  // namespace
 
 Rows::Rows(const Tensor& plain) : values(plain) {
@@ -275,26 +285,13 @@ std::string cache_type_name(DType dtype) {
 }
 
 void rotate(const Tensor& x, int64_t block) {
-  if (block == 0) return;
-  launch(x.device(), RotateRows{.rows = x.rows(),
-                                .width = x.cols(),
-                                .block = block,
-                                .x = x.f32(),
-                                .ldx = x.ld(),
-                                .y = x.f32(),
-                                .ldy = x.ld()});
+  if (block > 0) rotate_into(x, x, block);
 }
 
 Tensor rotated(const Tensor& x, int64_t block) {
   if (block == 0) return x;
   Tensor y = Tensor::empty(x.device(), {x.rows(), x.cols()});
-  launch(x.device(), RotateRows{.rows = x.rows(),
-                                .width = x.cols(),
-                                .block = block,
-                                .x = x.f32(),
-                                .ldx = x.ld(),
-                                .y = y.f32(),
-                                .ldy = y.ld()});
+  rotate_into(y, x, block);
   return y;
 }
 

@@ -28,8 +28,7 @@ class Compensation {
   Tensor factor_;               ///< [in, in] upper: U with UᵀU = the damped Gram matrix's inverse
 };
 
-/// Rounds `weights` [out, in], f32 (rotated where the format is), to the scales of `rows`, whose
-/// codes are replaced.
+/// Rounds `weights` [out, in], f32, to the scales of `rows`, whose codes are replaced.
 void round_compensated(const Compensation& compensation, const Tensor& weights,
                        const RowFormat& format, std::vector<RowCodes>& rows);
 

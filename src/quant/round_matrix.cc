@@ -170,13 +170,15 @@ RoundedMatrix MatrixRounder::round(const Tensor& weights, const RowFormat& forma
   }
   const RoundOptions options{needs_inputs(rounded.method) ? importance_.data() : nullptr,
                              rounded.method != RoundMethod::nearest};
+  const Tensor turned = rotated(weights, format.rotation);
+  const RowFormat as_it_is = without_rotation(format);
   rounded.rows.resize(static_cast<size_t>(weights.rows()));
 #pragma omp parallel for schedule(dynamic, 4)
   for (int64_t r = 0; r < weights.rows(); ++r)
     rounded.rows[static_cast<size_t>(r)] =
-        round_row(*device.kernels(), weights.f32() + r * n, n, format, options);
+        round_row(*device.kernels(), turned.f32() + r * n, n, as_it_is, options);
   if (rounded.method == RoundMethod::gptq)
-    round_compensated(*compensation_, rotated(weights, format.rotation), format, rounded.rows);
+    round_compensated(*compensation_, turned, as_it_is, rounded.rows);
   rounded.errors = errors_of(weights, rounded.rows, format, inputs);
   return rounded;
 }

@@ -63,10 +63,8 @@ std::string written_calls(const Json& calls, const std::string& where) {
     const Json* arguments = field_of(*function, "arguments");
     if (arguments != nullptr && !arguments->is_string() && !arguments->is_object())
       wrong_type(where + ".function.arguments", "an object, or one as text", *arguments);
-    const bool text = arguments != nullptr && arguments->is_string();
-    Json parsed = text ? Json(read_arguments(arguments->get_ref<const std::string&>()))
-                  : arguments != nullptr ? *arguments
-                                         : Json::object();
+    Json parsed = arguments != nullptr ? *arguments : Json::object();
+    if (parsed.is_string()) parsed = read_arguments(parsed.get<std::string>());
     list.push_back({{"name", name}, {"arguments", std::move(parsed)}});
   }
   return fmt::format("{}{}{}", kToolOpen, to_text(list), kToolClose);

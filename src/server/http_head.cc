@@ -35,10 +35,6 @@ bool is_visible(char c) {
   return c > 0x20 && c < 0x7f;
 }
 
-bool is_control(char c) {
-  return (c >= 0 && c < 0x20) || c == 0x7f;
-}
-
 int hex_digit(char c) {
   if (is_digit(c)) return c - '0';
   return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
@@ -200,6 +196,10 @@ std::string ascii_lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = lower(c);
   return out;
+}
+
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
 }
 
 void complete_head(std::string_view target, bool chunked, bool body, HttpHead& head) {

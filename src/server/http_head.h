@@ -37,6 +37,9 @@ struct HttpHead {
 /// `text` with A to Z, and nothing else, in lower case.
 std::string ascii_lower(std::string_view text);
 
+/// An ASCII character below the blank, or DEL.
+bool is_control(char c);
+
 /// Completes a head that has method, fields and version. `chunked`: how the body is read; `body`:
 /// whether there is one. Throws HttpError.
 void complete_head(std::string_view target, bool chunked, bool body, HttpHead& head);

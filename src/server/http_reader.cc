@@ -99,10 +99,7 @@ void check_framing(std::string_view lines) {
 
 /// Beast takes anything between quotes.
 void check_extensions(std::string_view text) {
-  const auto is_control = [](char c) {
-    return c != '\t' && (static_cast<unsigned char>(c) < 0x20 || c == 0x7f);
-  };
-  if (std::any_of(text.begin(), text.end(), is_control))
+  if (std::any_of(text.begin(), text.end(), [](char c) { return c != '\t' && is_control(c); }))
     throw describe(http::error::bad_chunk_extension, text);
 }
 

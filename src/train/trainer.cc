@@ -130,6 +130,7 @@ Trainer::Trainer(TrainingTask task, RunOptions options, fs::path run_dir, Device
   load_or_initialize(origin);
   follow_time();
   open_phase();
+  if (!is_complete()) choose_operands();
   directory.clean();  // nothing refuses the run any more
   open_outputs();
   directory.keep();
@@ -152,10 +153,7 @@ void Trainer::open_outputs() {
   if (options_.log.tensorboard)
     tensorboard_ = std::make_unique<TensorBoardWriter>(run_dir_, state_.step);
   if (state_.step > 0) spikes_.replay(run_dir_);
-  if (!is_complete()) {
-    choose_operands();
-    write_options();
-  }
+  if (!is_complete()) write_options();
 }
 
 void Trainer::choose_operands() {
