@@ -173,7 +173,19 @@ class Page(unittest.TestCase):
         PAGE.key("Escape")
         PAGE.wait("!document.getElementById('keys').open")
         # A model that always thinks: there is nothing to choose but for how long.
-        PAGE.run("serverModel.meta.thinking_switch = false; showModel(); openSettings()")
+        # Of two questions to the server the later one counts, whichever is answered last.
+        PAGE.run("""(async () => {
+            let answer;
+            const earlier = structuredClone(serverModel), later = structuredClone(serverModel);
+            later.meta.thinking_switch = false;
+            api.model = () => new Promise((resolve) => { answer = resolve; });
+            const first = checkServer();
+            api.model = async () => later;
+            await checkServer();
+            answer(earlier);
+            await first;
+            openSettings();
+        })()""")
         self.assertEqual(PAGE.run("['modes', 'settings'].map((id) => document.getElementById(id).checkVisibility()).join()"), "false,true")
         self.assertTrue(PAGE.run("document.querySelector('[name=thinking_token_budget]').checkVisibility()"))
         self.assertFalse(PAGE.run("'chat_template_kwargs' in requestBody()"))

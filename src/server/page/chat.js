@@ -540,13 +540,18 @@ function showModel() {
 }
 
 let checking = 0;
+let checks = 0;
 async function checkServer() {
   clearTimeout(checking);
+  const check = ++checks;
   const state = $('state');
   try {
-    serverModel = await api.model();
+    const model = await api.model();
+    if (check !== checks) return;  // a later check, perhaps with another key, has asked since
+    serverModel = model;
     showModel();
   } catch (error) {
+    if (check !== checks) return;
     state.className = 'bad';
     state.textContent = error.status === 503 ? 'loading the model…' : error.status === 401 ? 'needs an API key (settings)' : error.status ? error.message : 'cannot be reached';
     if (error.status === 503) state.className = '';
