@@ -184,10 +184,13 @@ std::vector<Message> with_tools(std::vector<Message> messages, const std::vector
   return messages;
 }
 
+MarkedText marked_prompt(const ChatTemplate& form, const ChatRequest& request) {
+  return checked([&] { return form.render(input_of(form, request)); });
+}
+
 std::string chat_prompt_text(const ChatTemplate& form, const ChatRequest& request) {
-  return checked([&] {
-    return form.is_pangu() ? chat_prompt_text(request) : form.render(input_of(form, request)).bytes;
-  });
+  if (form.is_pangu()) return checked([&] { return chat_prompt_text(request); });
+  return marked_prompt(form, request).bytes;
 }
 
 std::vector<int32_t> chat_prompt(const ChatTemplate& form, const Tokenizer& tokenizer,

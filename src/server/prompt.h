@@ -15,6 +15,10 @@ namespace um {
 /// none), and how the model is to call them.
 std::vector<Message> with_tools(std::vector<Message> messages, const std::vector<Tool>& tools);
 
+/// The prompt of a chat by a Jinja template, with what each byte comes from: 0 the template's own,
+/// message_mark(i) the text of messages[i], else what else is from outside. Throws ApiError 400
+/// where the template fails.
+MarkedText marked_prompt(const ChatTemplate& form, const ChatRequest& request);
 /// The prompt of a chat, as text and as ids. Throws ApiError 400 where the template fails.
 std::string chat_prompt_text(const ChatTemplate& form, const ChatRequest& request);
 std::vector<int32_t> chat_prompt(const ChatTemplate& form, const Tokenizer& tokenizer,

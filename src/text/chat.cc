@@ -21,11 +21,13 @@ namespace {
 constexpr std::string_view kColon = "：";
 constexpr std::string_view kAssistant = "助手";
 
-/// One turn before it is written: its head without special tokens, its text, whether it is closed.
+/// One turn before it is written.
 struct Turn {
-  std::string body;     // role, colon, content
-  std::string trusted;  // behind it
-  bool parse_special;   // special tokens in the body count
+  std::string head = {};      // with thinking: role, colon
+  std::string thinking = {};  // between the marks of thinking; empty: none
+  std::string body;           // content; without thinking: role, colon, content
+  std::string trusted = {};   // behind it
+  bool parse_special;         // special tokens in the body count
   bool closed = true;
 };
 
@@ -50,8 +52,8 @@ std::string_view mode_mark(ThinkMode mode) {
 std::vector<Turn> make_turns(const std::vector<Message>& messages, const ChatOptions& options) {
   std::vector<Turn> turns;
   const auto add = [&](std::string_view role, std::string_view content) -> Turn& {
-    const std::string body = fmt::format("{}{}{}", role_name(role), kColon, content);
-    turns.push_back({body, {}, role == "assistant" && !options.plain_assistant});
+    turns.push_back({.body = fmt::format("{}{}{}", role_name(role), kColon, content),
+                     .parse_special = role == "assistant" && !options.plain_assistant});
     return turns.back();
   };
   size_t last_user = messages.size();
@@ -64,6 +66,10 @@ std::vector<Turn> make_turns(const std::vector<Message>& messages, const ChatOpt
     const std::string_view mark = mode_mark(options.mode);
     if (i == last_user && !turn.body.ends_with(mark)) turn.body += mark;
     turn.trusted = messages[i].trusted;
+    if (messages[i].thinking.empty()) continue;
+    turn.head = turn.body.substr(0, turn.body.size() - messages[i].content.size());
+    turn.thinking = messages[i].thinking;
+    turn.body = messages[i].content;
   }
   if (options.add_generation_prompt)
     add("assistant", "").closed = false;
@@ -97,7 +103,9 @@ std::optional<ThinkMode> parse_optional_mode(std::string_view name) {
 std::string apply_chat_template(const std::vector<Message>& messages, const ChatOptions& options) {
   std::string text;
   for (const Turn& turn : make_turns(messages, options)) {
-    text.append(kTurnOpen).append(turn.body).append(turn.trusted);
+    text.append(kTurnOpen).append(turn.head);
+    if (!turn.thinking.empty()) text.append(kThinkOpen).append(turn.thinking).append(kThinkClose);
+    text.append(turn.body).append(turn.trusted);
     if (turn.closed) text.append(kTurnClose);
   }
   return text;
@@ -107,12 +115,20 @@ std::vector<int32_t> encode_chat(const Tokenizer& tokenizer, const std::vector<M
                                  const ChatOptions& options) {
   const int32_t open = need(tokenizer, kTurnOpen), close = need(tokenizer, kTurnClose);
   std::vector<int32_t> ids = tokenizer.front();
+  const auto add = [&](std::string_view text, bool parse_special) {
+    const auto part = tokenizer.encode(text, {.parse_special = parse_special});
+    ids.insert(ids.end(), part.begin(), part.end());
+  };
   for (const Turn& turn : make_turns(messages, options)) {
     ids.push_back(open);
-    const auto body = tokenizer.encode(turn.body, {.parse_special = turn.parse_special});
-    ids.insert(ids.end(), body.begin(), body.end());
-    const auto trusted = tokenizer.encode(turn.trusted, {.parse_special = true});
-    ids.insert(ids.end(), trusted.begin(), trusted.end());
+    if (!turn.thinking.empty()) {
+      add(turn.head, false);
+      ids.push_back(need(tokenizer, kThinkOpen));
+      add(turn.thinking, false);
+      ids.push_back(need(tokenizer, kThinkClose));
+    }
+    add(turn.body, turn.parse_special);
+    add(turn.trusted, true);
     if (turn.closed) ids.push_back(close);
   }
   return ids;

@@ -29,6 +29,7 @@ struct Message {
   std::string role;  // system, user, assistant, tool, function
   std::string content;
   std::string trusted = {};  // stands behind the content; special tokens in it count
+  std::string thinking = {};  // of an answer to learn from: stands before it, between its marks
 };
 
 /// How the model is to think: slow is the model's default, the others are a mark on the user's

@@ -45,9 +45,6 @@ void read_sources(const Json& value, ChatSources& sources) {
 
 // Which message a byte of the prompt comes from: the marks of texts from outside (MarkedText).
 constexpr char kEndMark = '\xff';
-char mark_of(size_t message) {
-  return static_cast<char>(2 + message % 250);
-}
 
 // Stands behind the text of a message that is continued. Its blank shows whether the template trims
 // texts.
@@ -86,7 +83,7 @@ JinjaValue content_value(const OrderedJson& content, char mark, bool open) {
 /// A message for the template; of its own texts only the role is trusted, or all of them.
 JinjaValue message_value(const OrderedJson& message, size_t index, bool trusted,
                          const std::string& open) {
-  const char mark = trusted ? '\0' : mark_of(index);
+  const char mark = trusted ? '\0' : message_mark(index);
   const bool thought = open == "reasoning_content";
   JinjaValue::Dict fields;
   for (const auto& [key, value] : message.items()) {
@@ -181,7 +178,7 @@ void check_complete(const MarkedText& prompt, const OrderedJson& messages, bool 
     std::string text = message.contains("content") ? content_text(message["content"]) : "";
     if (answer) text = said(std::move(text));
     text = without_switch_words(std::move(text));
-    UM_CHECK(seen[static_cast<uint8_t>(mark_of(i))] || stripped(std::move(text)).empty(),
+    UM_CHECK(seen[static_cast<uint8_t>(message_mark(i))] || stripped(std::move(text)).empty(),
              "{}: the template leaves out the text of messages[{}] ({})", name, i, role);
   }
 }
@@ -461,7 +458,10 @@ MarkedText ChatTemplate::render(const TemplateInput& input) const {
 
 std::vector<int32_t> ChatTemplate::encode(const Tokenizer& tokenizer,
                                           const TemplateInput& input) const {
-  const MarkedText text = render(input);
+  return encode(tokenizer, render(input));
+}
+
+std::vector<int32_t> ChatTemplate::encode(const Tokenizer& tokenizer, const MarkedText& text) {
   std::vector<int32_t> ids =
       tokenizer.encode(text.bytes, {.parse_special = true, .outside = text.outside});
   const std::vector<int32_t> front = tokenizer.front();

@@ -35,6 +35,11 @@ struct TemplateInput {
   bool trust_assistant = false;  ///< special tokens in the assistant's texts count
 };
 
+/// What the bytes of a message's text are marked with in a prompt (MarkedText::outside).
+inline char message_mark(size_t message) {
+  return static_cast<char>(2 + message % 250);
+}
+
 /// A model's own templates as texts, empty where it has none.
 struct ChatSources {
   std::string main;
@@ -82,6 +87,8 @@ class ChatTemplate {
   /// The prompt as ids: special tokens of the template count, those in the conversation's texts are
   /// plain text. BOS comes in front if the tokenizer wants one and the template wrote none.
   std::vector<int32_t> encode(const Tokenizer& tokenizer, const TemplateInput& input) const;
+  /// The same of a prompt that render() made, or of its like.
+  static std::vector<int32_t> encode(const Tokenizer& tokenizer, const MarkedText& text);
 
  private:
   ChatTemplate() = default;

@@ -225,23 +225,34 @@ std::string to_json_line(const StepMetrics& m) {
 }
 
 std::string to_json_line(const ValidationPoint& point) {
-  return dump(
-      {{"type", "val"}, {"step", point.step}, {"tokens", point.tokens}, {"val_loss", point.loss}});
+  Json json = {
+      {"type", "val"}, {"step", point.step}, {"tokens", point.tokens}, {"val_loss", point.loss}};
+  for (const auto& [name, loss] : point.parts) json["val_parts"][name] = loss;
+  return dump(json);
 }
 
 std::string to_json_line(const Sample& sample) {
   return dump({{"step", sample.step}, {"prompt", sample.prompt}, {"text", sample.text}});
 }
 
+namespace {
+ValidationPoint parse_validation(const Json& json) {
+  ValidationPoint point{.step = integer(json, "step"),
+                        .tokens = integer(json, "tokens"),
+                        .loss = number(json, "val_loss")};
+  if (const auto parts = json.find("val_parts"); parts != json.end() && parts->is_object())
+    for (const auto& [name, loss] : parts->items())
+      if (loss.is_number()) point.parts.emplace_back(name, loss.get<double>());
+  return point;
+}
+}  // namespace
+
 MetricsLine parse_metrics_line(std::string_view line) {
   const Json json = parse_object(line);
   const auto step = json.find("step");
   if (json.is_null() || step == json.end() || !step->is_number_integer()) return {};
   if (integer(json, "step") < 0) return {};
-  if (text(json, "type") == "val")
-    return {.step = {},
-            .validation = ValidationPoint{integer(json, "step"), integer(json, "tokens"),
-                                          number(json, "val_loss")}};
+  if (text(json, "type") == "val") return {.step = {}, .validation = parse_validation(json)};
   return {.step = parse_step(json), .validation = {}};
 }
 

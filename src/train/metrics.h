@@ -56,6 +56,7 @@ struct ValidationPoint {
   int64_t step = 0;
   int64_t tokens = 0;
   double loss = NAN;
+  std::vector<std::pair<std::string, double>> parts = {};  ///< the same by source, where several
 };
 
 /// A text generated at `step`.

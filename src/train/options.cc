@@ -30,6 +30,25 @@ void DataOptions::fields(Fields& f) {
   f.add("seed", seed, "seed of the order of documents", {.min = 0, .max = 1e15});
 }
 
+void ChatDataOptions::fields(Fields& f) {
+  f.add("path", path, "files of conversations (docs/fine_tuning.md has the forms)");
+  f.add("weights", weights,
+        "share of tokens from each file, relative; none: as many as there are in it",
+        {.min = 0, .max = 1e9});
+  f.add("epochs", epochs, "passes over the files; 0: train.steps bound the run",
+        {.min = 0, .max = 1e6});
+  f.add("valid", valid, "files to validate on");
+  f.add("hold_out", hold_out, "share of the conversations that validates, where no file does",
+        {.min = 0, .max = 0.5});
+  f.add("answers", answers, "which of the assistant's messages are learnt",
+        {.choices = {"all", "last"}});
+  f.add("on_bad", on_bad, "what a record does that cannot be read", {.choices = {"stop", "skip"}});
+  f.add("too_long", too_long, "what happens to conversations of more than train.seq_len tokens",
+        {.choices = {"skip", "cut", "stop"}});
+  f.add("chat_template", chat_template, "a file with a Jinja template, in place of the model's");
+  f.add("seed", seed, "seed of the order of conversations", {.min = 0, .max = 1e15});
+}
+
 void TrainOptions::fields(Fields& f) {
   f.add("steps", steps, "updates in the main phase (when minutes is 0)", {.min = 1, .max = 1e9});
   f.add("minutes", minutes,
@@ -97,7 +116,10 @@ void LogOptions::fields(Fields& f) {
 
 void RunOptions::fields(Fields& f) {
   f.group("model", model);
-  f.group("data", data);
+  if (chat)
+    f.group("data", *chat);
+  else
+    f.group("data", data);
   f.group("train", train);
   f.group("log", log);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,20 @@ struct ModelOptions {
 struct DataOptions {
   std::vector<std::string> path;
   std::vector<double> weights;
+  int64_t seed = 1;
+
+  void fields(Fields& f);
+};
+
+/// What supervised fine-tuning reads, in place of DataOptions.
+struct ChatDataOptions {
+  std::vector<std::string> path, valid;
+  std::vector<double> weights;
+  double epochs = 1;
+  double hold_out = 0.02;
+  std::string answers = "all";
+  std::string on_bad = "stop", too_long = "skip";
+  std::string chat_template;
   int64_t seed = 1;
 
   void fields(Fields& f);
@@ -75,6 +90,7 @@ struct LogOptions {
 struct RunOptions {
   ModelOptions model;
   DataOptions data;
+  std::optional<ChatDataOptions> chat = {};  ///< of supervised fine-tuning, in place of `data`
   TrainOptions train;
   LogOptions log;
 

@@ -255,7 +255,7 @@ void RunData::add(const StepMetrics& m) {
   last_.model_flops_per_s = m.model_flops_per_s;
   recent_.push_back(last_);
   if (recent_.size() > kRecentSteps) recent_.pop_front();
-  if (m.val_loss) add(ValidationPoint{m.step, m.tokens, *m.val_loss});
+  if (m.val_loss) add(ValidationPoint{.step = m.step, .tokens = m.tokens, .loss = *m.val_loss});
 }
 
 void RunData::add_experts(const StepMetrics& m) {

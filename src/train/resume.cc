@@ -14,7 +14,7 @@ namespace {
 const char* reason_to_keep(std::string_view field) {
   if (field.starts_with("model."))
     return "a run keeps its model; --model.from with a checkpoint and a new --out starts another";
-  if (field == "data.seed" || field == "data.weights")
+  if (field == "data.seed" || field == "data.weights" || field == "data.hold_out")
     return "a run keeps the order of its data; --model.from with a checkpoint and a new --out "
            "starts another";
   return nullptr;
@@ -29,6 +29,7 @@ bool has_run(const std::filesystem::path& directory) {
 
 std::vector<std::string> resume_changes(const std::filesystem::path& run_dir, RunOptions options) {
   RunOptions saved;
+  if (options.chat) saved.chat.emplace();
   Fields before, now;
   saved.fields(before);
   options.fields(now);

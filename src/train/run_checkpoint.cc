@@ -134,7 +134,7 @@ void read_states(const SafetensorsFile& file, const std::string& prefix, const P
 }  // namespace
 
 fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Optimizer& optimizer,
-                         const RunState& state, const fs::path& texts, int64_t keep) {
+                         const RunState& state, const CheckpointTexts& texts, int64_t keep) {
   const fs::path parent = run_dir / "checkpoints";
   fs::path target = parent / step_name(state.step);
   const fs::path temporary = target.string() + kUnfinished;
@@ -143,9 +143,10 @@ fs::path save_checkpoint(const fs::path& run_dir, const Model& model, const Opti
     CheckpointDirectory output(temporary, [](std::string_view name) {
       return name == kTrainingStateFile || name == kOptimizerFile;
     });
-    if (!texts.empty()) copy_model_texts(texts, temporary);
+    if (!texts.from.empty()) copy_model_texts(texts.from, temporary);
     save_model(model, temporary);
-    write_trained_for(temporary, trained_for_next(texts));
+    write_trained_for(temporary, trained_for_next(texts.from));
+    if (texts.finish) texts.finish(temporary);
     write_optimizer(temporary / kOptimizerFile, model, optimizer);
     const Json json{{"step", state.step},
                     {"tokens", state.tokens},

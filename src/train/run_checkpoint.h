@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -24,13 +25,18 @@ struct RunState {
   Json loader;             ///< BatchSource::state() of the present phase
 };
 
-/// Writes RUN/checkpoints/step-N (weights, optimizer states, state, the tokenizer and its like of
-/// the model or corpus `texts` if it is not empty, digests of all) under a temporary name and
-/// renames it; then removes all but the newest `keep`. Returns its path. Throws Error if the disk
-/// is full or not writable; older checkpoints are untouched then.
+/// Where a checkpoint's tokenizer and its like come from.
+struct CheckpointTexts {
+  std::filesystem::path from = {};  ///< a model or corpus; empty: there are none
+  std::function<void(const std::filesystem::path&)> finish = {};  ///< TrainingTask::finish_texts
+};
+
+/// Writes RUN/checkpoints/step-N (weights, optimizer states, state, texts, digests of all) under a
+/// temporary name and renames it; then removes all but the newest `keep`. Returns its path. Throws
+/// Error if the disk is full or not writable; older checkpoints are untouched then.
 std::filesystem::path save_checkpoint(const std::filesystem::path& run_dir, const Model& model,
                                       const Optimizer& optimizer, const RunState& state,
-                                      const std::filesystem::path& texts, int64_t keep);
+                                      const CheckpointTexts& texts, int64_t keep);
 
 /// The newest checkpoint of a run that is complete, if there is one. Throws Error where that cannot
 /// be read.

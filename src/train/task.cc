@@ -37,7 +37,11 @@ TrainingTask pretraining(const RunOptions& options) {
   task.stream = [data](const Phase& phase, size_t index) {
     return open_corpora(data, phase, index, false);
   };
-  task.held_out = [data](const Phase& phase) { return open_corpora(data, phase, 0, true); };
+  task.held_out = [data](const Phase& phase) {
+    std::vector<HeldOut> all(1);
+    all[0].source = open_corpora(data, phase, 0, true);
+    return all;
+  };
   task.objective = std::make_shared<NextTokenObjective>(
       NextTokenOptions{.mtp_weight = options.train.mtp_weight, .z_weight = options.train.z_weight});
   if (!data.path.empty()) task.texts = data.path[0];

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "data/batch_source.h"
 #include "train/objective.h"
@@ -13,15 +15,24 @@
 
 namespace um {
 
+/// A part of the held-out data, from its first batch.
+struct HeldOut {
+  std::string name = {};  ///< of its loss beside the others'; empty where there is one part only
+  std::unique_ptr<BatchSource> source;
+};
+
 struct TrainingTask {
   /// The stream of phase `index` of the plan, at its beginning: endless, or at least as long as the
   /// phase. `state()["seed"]` is the first phase's plus `index`.
   std::function<std::unique_ptr<BatchSource>(const Phase& phase, size_t index)> stream;
-  /// The held-out batches that validation goes over, from the first; empty or null: no validation.
-  std::function<std::unique_ptr<BatchSource>(const Phase& phase)> held_out;
+  /// What validation goes over; none: no validation. May be empty.
+  std::function<std::vector<HeldOut>(const Phase& phase)> held_out;
   std::shared_ptr<const Objective> objective;
   /// Where a model without a tokenizer of its own gets one from.
   std::filesystem::path texts;
+  /// What a checkpoint's texts say further than those it begins with (models/model_texts.h): gets
+  /// the directory when the model and its texts are in it. May be empty.
+  std::function<void(const std::filesystem::path& checkpoint)> finish_texts;
 };
 
 /// Next-token prediction on packed corpora, as `options` say. Wrong options of [data] are a

@@ -206,6 +206,7 @@ void TensorBoardWriter::write(const StepMetrics& m) {
 
 void TensorBoardWriter::write(const ValidationPoint& point) {
   scalar("val/loss", point.step, point.loss);
+  for (const auto& [name, loss] : point.parts) scalar("val/" + name, point.step, loss);
   flush();
 }
 

@@ -433,20 +433,40 @@ void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losse
       static_cast<double>(last - state_.step) * state_.seconds / static_cast<double>(state_.step));
 }
 
-void Trainer::validate() {
-  const auto source = task_.held_out ? task_.held_out(*phase_) : nullptr;
-  if (source == nullptr) return;
-  const NextTokenObjective plain({});
-  Batch batch;
+namespace {
+
+/// A loss as a sum, to be joined with others.
+struct LossSum {
   double nats = 0, targets = 0;
-  const int64_t limit = options_.log.eval_batches;
-  for (int64_t i = 0; (limit == 0 || i < limit) && source->next(batch); ++i) {
-    const double weight = total_weight(batch.targets, batch.weights);
-    nats += plain.run(*model_, {&batch, 1}, {}).lm * weight;
-    targets += weight;
+
+  void add(double mean, double weight) { nats += mean * weight, targets += weight; }
+  double mean() const { return nats / targets; }
+};
+
+/// Over the first `limit` batches, 0: all.
+LossSum held_out_loss(const Model& model, BatchSource& source, int64_t limit) {
+  const NextTokenObjective plain({});
+  LossSum sum;
+  Batch batch;
+  for (int64_t i = 0; (limit == 0 || i < limit) && source.next(batch); ++i)
+    sum.add(plain.run(model, {&batch, 1}, {}).lm, total_weight(batch.targets, batch.weights));
+  return sum;
+}
+
+}  // namespace
+
+void Trainer::validate() {
+  if (!task_.held_out) return;
+  LossSum all;
+  ValidationPoint point{.step = state_.step, .tokens = state_.tokens};
+  for (const HeldOut& part : task_.held_out(*phase_)) {
+    const LossSum sum = held_out_loss(*model_, *part.source, options_.log.eval_batches);
+    if (sum.targets == 0) continue;
+    all.add(sum.mean(), sum.targets);
+    if (!part.name.empty()) point.parts.emplace_back(part.name, sum.mean());
   }
-  if (targets == 0) return;
-  const ValidationPoint point{state_.step, state_.tokens, nats / targets};
+  if (all.targets == 0) return;
+  point.loss = all.mean();
   metrics_->write(point);
   if (tensorboard_) tensorboard_->write(point);
 }
@@ -472,8 +492,8 @@ void Trainer::refresh_report(bool live) {
 void Trainer::save() {
   state_.loader = source_->state();
   metrics_->sync();
-  last_checkpoint_ =
-      save_checkpoint(run_dir_, *model_, *optimizer_, state_, texts_, options_.log.keep);
+  last_checkpoint_ = save_checkpoint(run_dir_, *model_, *optimizer_, state_,
+                                     {texts_, task_.finish_texts}, options_.log.keep);
   texts_ = last_checkpoint_;  // what the run began with may be gone by the next one
   saved_step_ = state_.step;
 }

@@ -36,7 +36,7 @@ class RunCheckpointTest : public ::testing::Test {
   fs::path run() const { return directory_.path() / "run"; }
   RunState at(int64_t step) const { return {.step = step, .tokens = 9, .loader = Json::object()}; }
   fs::path save(int64_t step, int64_t keep = 2, const fs::path& tokenizer = {}) {
-    return save_checkpoint(run(), *model_, *optimizer_, at(step), tokenizer, keep);
+    return save_checkpoint(run(), *model_, *optimizer_, at(step), {.from = tokenizer}, keep);
   }
   RunState load(const fs::path& checkpoint) {
     return load_checkpoint(checkpoint, *model_, *optimizer_);

@@ -140,7 +140,11 @@ TEST_F(TaskTest, ValidationIsTheTasks) {
   };
   EXPECT_EQ(validations(train("without", counting())), 0);
   TrainingTask task = counting();
-  task.held_out = [](const Phase&) { return std::make_unique<CountingSource>(99, 2); };
+  task.held_out = [](const Phase&) {
+    std::vector<HeldOut> parts(1);
+    parts[0].source = std::make_unique<CountingSource>(99, 2);
+    return parts;
+  };
   EXPECT_EQ(validations(train("with", task)), 3);
 }
 

@@ -119,7 +119,7 @@ TEST_F(TensorBoardTest, StepIsReadBack) {
     TensorBoardWriter writer(run_);
     file = writer.path();
     writer.write(m);
-    writer.write(ValidationPoint{300, 1, 2.25});
+    writer.write(ValidationPoint{.step = 300, .tokens = 1, .loss = 2.25});
   }
   EXPECT_EQ(file.filename().string().rfind("events.out.tfevents.", 0), 0u);
   const auto first = fields(payloads(read_file(file)).at(0));
