@@ -26,7 +26,7 @@ void refuse_unsupported(const Json& body) {
       bad_field(name, "not supported by this server");
   }
   refuse_fields(body, {"grammar", "ebnf", "lora", "lora_path", "prompt_logprobs", "audio",
-                       "structural_tag", "chat_template", "prediction"});
+                       "structural_tag", "chat_template"});
   const Json* modalities = field_of(body, "modalities");
   if (modalities != nullptr && *modalities != Json::array({"text"}))
     bad_field("modalities", "this server answers in text: expected [\"text\"]");

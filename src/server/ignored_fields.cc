@@ -68,6 +68,7 @@ constexpr Ignored kOpenAiFields[] = {{"safety_identifier", kText},
                                      {"stream_options.include_obfuscation", kFlag}};
 
 constexpr Ignored kChatFields[] = {{"verbosity", kText},
+                                   {"prediction", kObject},
                                    {"moderation", kObject},
                                    {"cache_control", kCacheMark},
                                    {"messages[].annotations", kList},

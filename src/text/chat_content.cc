@@ -78,9 +78,9 @@ ContentForms ContentForms::find(const ChatProbe& probe) {
     const std::string text = render(role, kFirst);
     const std::string parts =
         render(role, OrderedJson::array({probe_part(kFirst), probe_part(kSecond)}));
-    out.forms_[role] = {
-        .text = shows(text, kFirst),
-        .parts = shows(parts, kFirst) && shows(parts, kSecond) && !shows(parts, kField)};
+    out.forms_[role] = {.text = shows(text, kFirst),
+                        .parts = shows(parts, kFirst) && !shows(parts, kField),
+                        .first_part = !shows(parts, kSecond)};
   }
   return out;
 }
@@ -95,7 +95,11 @@ OrderedJson ContentForms::fit(OrderedJson messages) const {
     if (!message.contains("content")) continue;
     OrderedJson& content = message["content"];
     const Form form = form_of(message.value("role", ""));
-    if (content.is_array() && !form.parts) content = content_text(content);
+    const bool in_one = form.parts && form.first_part;
+    if (content.is_array() && (!form.parts || (in_one && form.text)))
+      content = content_text(content);
+    if (content.is_array() && in_one)
+      content = OrderedJson::array({part_of(content_text(content))});
     if (content.is_string() && !form.text && form.parts)
       content = OrderedJson::array({part_of(content.get<std::string>())});
   }

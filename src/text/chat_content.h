@@ -28,6 +28,7 @@ class ContentForms {
  private:
   struct Form {
     bool text = true, parts = false;
+    bool first_part = false;  ///< of parts only the first is read
   };
   Form form_of(const std::string& role) const;
 

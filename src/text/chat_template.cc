@@ -200,11 +200,30 @@ bool shows_calls(const MarkedText& prompt, const OrderedJson& messages) {
   return true;
 }
 
+/// Where the tag stands: ours, or the template's own, where it takes ours away and writes it anew.
+struct TagPlace {
+  size_t begin = std::string::npos, end = std::string::npos;  ///< of its first and last byte
+};
+
+TagPlace find_tag(const MarkedText& prompt) {
+  TagPlace ours{prompt.outside.rfind(kEndMark), prompt.outside.rfind(kEndMark)};
+  if (ours.end != std::string::npos) {
+    while (ours.begin > 0 && prompt.outside[ours.begin - 1] == kEndMark) --ours.begin;
+    return ours;
+  }
+  const std::string tag = kEndTag.substr(0, kEndTag.size() - 1);
+  for (size_t at = prompt.bytes.rfind(tag); at != std::string::npos;
+       at = at == 0 ? at - 1 : prompt.bytes.rfind(tag, at - 1)) {
+    if (prompt.outside.find_first_not_of('\0', at) < at + tag.size()) continue;  // somebody's text
+    return {at, at + (prompt.bytes.compare(at, kEndTag.size(), kEndTag) == 0 ? tag.size()
+                                                                             : tag.size() - 1)};
+  }
+  return {};
+}
+
 /// The prompt up to the tag behind the last message's text, all of which must be before it.
 MarkedText cut_at_tag(MarkedText prompt, const OrderedJson& message, const std::string& name) {
-  size_t end = prompt.outside.rfind(kEndMark);
-  size_t begin = end;
-  while (begin != std::string::npos && begin > 0 && prompt.outside[begin - 1] == kEndMark) --begin;
+  const auto [begin, end] = find_tag(prompt);
   const std::string& field = continued_field(message);
   std::string text = message.contains(field) ? content_text(message[field]) : "";
   if (message.contains(field) && message[field].is_array() && !message[field].empty())

@@ -252,6 +252,32 @@ TEST(ChatTemplate, TheLastMessageCanGoOn) {
                Error);
 }
 
+TEST(ChatTemplate, ATemplateThatWritesTheTagItselfCanGoOn) {
+  const std::string source =
+      "{% set tag = 'CONTINUE_FINAL_MESSAGE_TAG ' %}"
+      "{% for m in messages %}{% set ends = m.content.endswith(tag) %}{{ m.role }}\n"
+      "{{ m.content[:-27] if ends else m.content }}{{ tag if ends }}|end\n{% endfor %}";
+  EXPECT_EQ(continued(source, {{"role", "assistant"}, {"content", "im "}}), "assistant\nim ");
+  EXPECT_THROW(continued("{% for m in messages %}{{ m.role }}|{% endfor %}",
+                         {{"role", "assistant"}, {"content", "CONTINUE_FINAL_MESSAGE_TAG "}}),
+               Error);
+}
+
+TEST(ChatTemplate, ContentsOfWhichOnlyTheFirstPartIsRead) {
+  const ChatTemplate form = ChatTemplate::from_source(
+      "{% for m in messages %}{{ m.role }}: {{ m.content[0]['text'] }}\n{% endfor %}", "t",
+      byte_tokenizer({}));
+  for (const char* messages :
+       {R"([{"role": "system", "content": "a\nb"}, {"role": "user", "content": "c"}])",
+        R"([{"role": "system", "content": [{"type": "text", "text": "a"},
+                                           {"type": "text", "text": "b"}]},
+            {"role": "user", "content": [{"type": "text", "text": "c"}]}])"}) {
+    TemplateInput input = talk(messages);
+    input.add_generation_prompt = false;
+    EXPECT_EQ(form.render(input).bytes, "system: a\nb\nuser: c\n");
+  }
+}
+
 TEST(ChatTemplate, ThinkingCanGoOn) {
   const std::string source =
       "{% for m in messages %}{{ m.role }}\n{% if m.reasoning_content %}<think>{{ "
