@@ -1,8 +1,9 @@
-// `ultramoe data`: text files to packed token shards, and the demo's corpus.
+// `ultramoe data`: text files to packed token shards, the demo's corpus, and tasks (data_tasks.h).
 #include <thread>
 
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/data_tasks.h"
 #include "cli/input.h"
 #include "cli/output_directory.h"
 #include "cli/terminal.h"
@@ -141,6 +142,7 @@ void add_data(CLI::App& app, Globals& globals) {
   CLI::App* family = add_family(app, "data", "prepare text for training");
   add_pack(*family, globals);
   add_wordnet(*family, globals);
+  add_data_tasks(*family, globals);
 }
 
 }  // namespace um

@@ -1,11 +1,12 @@
 // `ultramoe eval`: loss, perplexity and bits per byte on any text, and how often the MTP heads
-// would be right; or beside a base (eval_base.h).
+// would be right; or beside a base (eval_base.h); or on questions (eval_tasks.h).
 #include <cmath>
 #include <optional>
 
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/eval_base.h"
+#include "cli/eval_tasks.h"
 #include "cli/terminal.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -30,6 +31,7 @@ constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 struct Flags {
   WeightFlags weights;
   BaseFlags base;
+  TaskFlags tasks;
   std::string model, data, split = "val";
   std::vector<std::string> texts;
   int64_t max_tokens = 0, seq_len = 512, stride = 0, batch_tokens = 4096;
@@ -213,13 +215,22 @@ void run_base(const Flags& flags, const Globals& globals) {
     save_base(run, flags.base, flags.texts[0]);
 }
 
+void run_tasks(const Flags& flags, const Globals& globals) {
+  if (!flags.texts.empty() || !flags.data.empty() || flags.stride > 0 || flags.base.given())
+    throw UsageError("--tasks FILE has its own texts: expected no --text, --data or base file");
+  eval_tasks({flags.weights, flags.model, flags.max_tokens, flags.json}, flags.tasks,
+             globals.device());
+}
+
 void run_eval(const Flags& flags, const Globals& globals) {
+  flags.tasks.check();
   check_base(flags);
   if (flags.seq_len < 1 || flags.batch_tokens < 1 || flags.max_tokens < 0)
     throw UsageError("--seq-len, --batch-tokens and --max-tokens: expected positive numbers");
+  if (flags.tasks.given()) return run_tasks(flags, globals);
   if (flags.base.given()) return run_base(flags, globals);
   if (flags.texts.empty() == flags.data.empty())
-    throw UsageError("expected either --text FILE... or --data DIR");
+    throw UsageError("expected either --text FILE..., --data DIR or --tasks FILE");
   if (flags.stride > 0 && !flags.data.empty())
     throw UsageError("--stride is for --text; packed documents are cut without overlap");
   const fs::path directory = find_model(flags.model);
@@ -239,7 +250,7 @@ void run_eval(const Flags& flags, const Globals& globals) {
 
 void add_eval(CLI::App& app, Globals& globals) {
   CLI::App* command =
-      add_command(app, "eval", "loss, perplexity and bits per byte of a model on text", globals);
+      add_command(app, "eval", "how well a model predicts text, or answers questions", globals);
   auto flags = std::make_shared<Flags>();
   add_model_option(command, flags->model);
   flags->weights.add_to(command);
@@ -247,7 +258,9 @@ void add_eval(CLI::App& app, Globals& globals) {
   command->add_option("--data", flags->data, "packed corpus")->type_name("DIR");
   command->add_option("--split", flags->split, "split of the packed corpus: val or train")
       ->capture_default_str();
-  command->add_option("--max-tokens", flags->max_tokens, "stop after so many (0: all)")
+  command
+      ->add_option("--max-tokens", flags->max_tokens,
+                   "stop after so many (0: all); of an answer to --tasks (0: 512)")
       ->type_name("N");
   command
       ->add_option("--seq-len,--context", flags->seq_len,
@@ -262,6 +275,7 @@ void add_eval(CLI::App& app, Globals& globals) {
       ->type_name("N")
       ->capture_default_str();
   flags->base.add_to(command);
+  flags->tasks.add_to(command);
   add_json_flag(command, flags->json);
   run_with(command, globals, [flags, &globals] { run_eval(*flags, globals); });
 }

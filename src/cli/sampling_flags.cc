@@ -47,6 +47,13 @@ void SamplingFlags::add_to(CLI::App* command) {
   add("--seed", seed, "the same seed gives the same text (default: another every time)");
 }
 
+bool SamplingFlags::given() const {
+  for (const auto* value : {&temperature, &top_p, &min_p, &typical_p, &repetition_penalty,
+                            &presence_penalty, &frequency_penalty, &loop_penalty})
+    if (*value) return true;
+  return top_k || seed || !logit_bias.empty();
+}
+
 SamplingOptions SamplingFlags::resolve(const std::optional<SamplingOptions>& defaults) const {
   SamplingOptions options = defaults.value_or(SamplingOptions{.temperature = 0.8, .top_p = 0.95});
   options.temperature = temperature.value_or(options.temperature);

@@ -19,6 +19,8 @@ struct SamplingFlags {
   std::optional<uint64_t> seed;
 
   void add_to(CLI::App* command);
+  /// Whether any of them was given.
+  bool given() const;
   /// What was given, else what the checkpoint asks for, else temperature 0.8 and top-p 0.95.
   SamplingOptions resolve(const std::optional<SamplingOptions>& defaults) const;
   /// What was given, else a new one every time.

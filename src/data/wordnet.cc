@@ -31,6 +31,7 @@ constexpr std::array<std::string_view, 45> kTopics = {
     "verb.stative",     "verb.weather",       "adj.ppl"};
 
 constexpr uint64_t kMaxFileBytes = 256u << 20;
+constexpr int kMaxOffset = 99'999'999;
 
 /// Takes the next word off the front of `rest`; empty at the end.
 std::string_view take_word(std::string_view& rest) {
@@ -87,6 +88,30 @@ void add_gloss(std::string& text, std::string_view gloss) {
   }
 }
 
+/// A part of speech, one of `known`.
+char take_type(std::string_view& rest, std::string_view known, const std::string& where) {
+  const std::string_view type = take_word(rest);
+  UM_CHECK(type.size() == 1 && known.find(type) != std::string_view::npos,
+           "{}: synset type \"{}\", expected one of {}", where, repair_utf8(type.substr(0, 32)),
+           known);
+  return type[0];
+}
+
+void take_pointers(std::string_view& rest, const std::string& where,
+                   std::vector<SynsetPointer>& pointers) {
+  const int count = take_number(rest, 10, 999, where, "pointer count");
+  for (int p = 0; p < count; ++p) {
+    SynsetPointer pointer;
+    pointer.symbol = repair_utf8(take_word(rest));
+    pointer.offset =
+        static_cast<uint32_t>(take_number(rest, 10, kMaxOffset, where, "pointer's offset"));
+    pointer.type = take_type(rest, "nvasr", where);
+    const int words = take_number(rest, 16, 0xFFFF, where, "pointer's words");
+    pointer.source = words >> 8, pointer.target = words & 0xFF;
+    pointers.push_back(std::move(pointer));
+  }
+}
+
 }  // namespace
 
 bool parse_synset(std::string_view line, const std::string& where, Synset& synset) {
@@ -94,46 +119,53 @@ bool parse_synset(std::string_view line, const std::string& where, Synset& synse
   const size_t bar = line.find(" | ");
   UM_CHECK(bar != std::string_view::npos, "{}: no gloss (\" | \")", where);
   std::string_view fields = line.substr(0, bar);
-  take_number(fields, 10, 99999999, where, "synset offset");
+  synset.offset =
+      static_cast<uint32_t>(take_number(fields, 10, kMaxOffset, where, "synset offset"));
   const int topic = take_number(fields, 10, kTopics.size() - 1, where, "lexicographer file");
-  const std::string_view type = take_word(fields);
-  UM_CHECK(type.size() == 1 && std::string_view("nvasr").find(type) != std::string_view::npos,
-           "{}: synset type \"{}\", expected n, v, a, s or r", where,
-           repair_utf8(type.substr(0, 32)));
+  take_type(fields, "nvasr", where);
   const int words = take_number(fields, 16, 255, where, "word count");
   synset.topic = kTopics[static_cast<size_t>(topic)];
-  synset.text.clear();
+  synset.words.clear();
   for (int w = 0; w < words; ++w) {
     const std::string word = plain_word(take_word(fields));
     UM_CHECK(!word.empty(), "{}: {} words announced, {} found", where, words, w);
     take_number(fields, 16, 255, where, "sense number");
-    synset.text += (w > 0 ? ", " : "") + word;
+    synset.words.push_back(repair_utf8(word));
   }
   UM_CHECK(words > 0, "{}: a synset without words", where);
-  synset.text += " (" + synset.topic + "):";
-  add_gloss(synset.text, line.substr(bar + 3));
+  synset.pointers.clear();
+  if (!fields.empty()) take_pointers(fields, where, synset.pointers);
+  const std::string_view gloss = line.substr(bar + 3);
+  synset.definition = repair_utf8(trim(gloss.substr(0, gloss.find("; \""))));
+  synset.text = fmt::format("{} ({}):", fmt::join(synset.words, ", "), synset.topic);
+  add_gloss(synset.text, gloss);
   synset.text = repair_utf8(synset.text);
   return true;
+}
+
+void for_each_synset(const std::filesystem::path& file,
+                     const std::function<void(const Synset& synset)>& use) {
+  const std::string text = read_file(file, kMaxFileBytes);
+  std::string_view rest = text;
+  Synset synset;
+  for (uint64_t number = 1; !rest.empty(); ++number) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (parse_synset(line, fmt::format("{}:{}", file.string(), number), synset)) use(synset);
+  }
 }
 
 WordnetCount extract_wordnet(const std::filesystem::path& directory,
                              const std::filesystem::path& out) {
   AtomicFile file(out);
   WordnetCount count;
-  Synset synset;
   for (const char* part : {"data.noun", "data.verb", "data.adj", "data.adv"}) {
-    const auto path = directory / part;
-    const std::string text = read_file(path, kMaxFileBytes);
-    std::string_view rest = text;
     std::string lines;
-    for (uint64_t number = 1; !rest.empty(); ++number) {
-      const size_t end = std::min(rest.find('\n'), rest.size());
-      const std::string_view line = rest.substr(0, end);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-      if (!parse_synset(line, fmt::format("{}:{}", path.string(), number), synset)) continue;
+    for_each_synset(directory / part, [&](const Synset& synset) {
       lines += synset.text + "\n";
       ++count.lines;
-    }
+    });
     file.write(lines);
   }
   count.bytes = file.size();
