@@ -66,6 +66,7 @@ void add_tokenizer(CLI::App& app, Globals& globals);
 void add_data(CLI::App& app, Globals& globals);
 void add_train(CLI::App& app, Globals& globals);
 void add_sft(CLI::App& app, Globals& globals);
+void add_grpo(CLI::App& app, Globals& globals);
 void add_report(CLI::App& app, Globals& globals);
 void add_eval(CLI::App& app, Globals& globals);
 void add_expand_mtp(CLI::App& app, Globals& globals);

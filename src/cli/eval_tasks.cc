@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "cli/ask.h"
+#include "post/ask.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
 #include "core/error.h"

@@ -5,17 +5,13 @@
 #include <string>
 #include <string_view>
 
+#include "text/prompt.h"
 #include "text/tokenizer.h"
 
 namespace um {
 
 /// Tokenizer::load, whose warnings go to standard error.
 Tokenizer load_tokenizer(const std::filesystem::path& path);
-
-/// The ids of a text to be continued, BOS in front where the tokenizer wants it. Where nothing
-/// would be left, what stands in front of a document: BOS, or the EOS of the one before.
-std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text,
-                                   bool parse_special = false);
 
 /// `text` if it is not empty, else the file `path` (- for standard input), else standard input
 /// unless that is a terminal; invalid UTF-8 as U+FFFD. Throws UsageError if both or nothing is

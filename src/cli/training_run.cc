@@ -38,6 +38,8 @@ std::string step_line(const StepMetrics& m, int64_t last_step, bool about, doubl
   std::string line =
       fmt::format("step {}/{}{}  loss {:.3f}", m.step, about ? "~" : "", last_step, m.loss);
   if (!m.mtp_loss.empty()) line += fmt::format("  mtp {:.3f}", m.mtp_loss[0]);
+  for (const auto& [name, value] : m.measures)
+    if (name == "right" || name == "useful_groups") line += fmt::format("  {} {:.2f}", name, value);
   if (m.val_loss) line += fmt::format("  val {:.3f}", *m.val_loss);
   return line + fmt::format("  norm {:.2f}{}  {} tok/s  ETA {}  {:.0f} GFLOP/s", m.grad_norm,
                             m.spike ? " (spike)" : "", short_count(m.tokens_per_s),

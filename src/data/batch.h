@@ -15,6 +15,8 @@ struct Batch {
   std::vector<int64_t> seq_offsets;  // [S+1] sequence s is [seq_offsets[s], seq_offsets[s+1])
   /// [T] how much each target counts, of either sign; empty: 1 each
   std::vector<float> weights = {};
+  /// [T] the log-probability of each target when a policy sampled it; empty: nobody did
+  std::vector<float> sampled_logprobs = {};
   /// [T, L, K] the experts of each token in the first L MoE layers of the model, in the order that
   /// its routers chose them (RequestStats::routed_experts); empty: the routers choose
   std::vector<int16_t> routes = {};

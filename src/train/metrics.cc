@@ -83,6 +83,15 @@ std::vector<T> numbers(const Json& json, const char* key) {
   return list;
 }
 
+std::vector<std::pair<std::string, double>> named_numbers(const Json& json, const char* key) {
+  std::vector<std::pair<std::string, double>> list;
+  const auto it = json.find(key);
+  if (it == json.end() || !it->is_object() || it->size() > kMaxItems) return list;
+  for (const auto& [name, value] : it->items())
+    if (value.is_number()) list.emplace_back(name, value.get<double>());
+  return list;
+}
+
 ExpertLoad parse_load(const Json& json) {
   ExpertLoad load;
   load.layer = static_cast<int>(std::clamp<int64_t>(integer(json, "layer"), 0, 1 << 20));
@@ -110,6 +119,7 @@ StepMetrics parse_step(const Json& json) {
   m.tokens_per_s = number(json, "tokens_per_s");
   m.model_flops_per_s = number(json, "model_flops_per_s");
   m.activation_rms = numbers<double>(json, "activation_rms");
+  m.measures = named_numbers(json, "measures");
   const auto moe = json.find("moe");
   if (moe != json.end() && moe->is_array() && moe->size() <= kMaxItems)
     for (const Json& layer : *moe)
@@ -217,6 +227,7 @@ std::string to_json_line(const StepMetrics& m) {
   json["tokens_per_s"] = m.tokens_per_s;
   json["model_flops_per_s"] = m.model_flops_per_s;
   if (!m.activation_rms.empty()) json["activation_rms"] = m.activation_rms;
+  for (const auto& [name, value] : m.measures) json["measures"][name] = value;
   if (!m.moe.empty()) {
     Json& list = json["moe"] = Json::array();
     for (const ExpertLoad& load : m.moe) list.push_back(load_json(load));
@@ -239,10 +250,8 @@ namespace {
 ValidationPoint parse_validation(const Json& json) {
   ValidationPoint point{.step = integer(json, "step"),
                         .tokens = integer(json, "tokens"),
-                        .loss = number(json, "val_loss")};
-  if (const auto parts = json.find("val_parts"); parts != json.end() && parts->is_object())
-    for (const auto& [name, loss] : parts->items())
-      if (loss.is_number()) point.parts.emplace_back(name, loss.get<double>());
+                        .loss = number(json, "val_loss"),
+                        .parts = named_numbers(json, "val_parts")};
   return point;
 }
 }  // namespace

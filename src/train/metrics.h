@@ -49,6 +49,7 @@ struct StepMetrics {
   double model_flops_per_s = NAN;
   std::vector<ExpertLoad> moe;         ///< per MoE layer
   std::vector<double> activation_rms;  ///< RMS of the residual stream after each layer
+  std::vector<std::pair<std::string, double>> measures;  ///< of the task: reward, length, …
 };
 
 /// A held-out loss measured after `step`.

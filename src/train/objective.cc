@@ -56,6 +56,7 @@ class NextTokenStep {
   const StepOptions& options_;
   const StepTotals& totals_;
   StepLosses losses_;
+  size_t batches_run_ = 0;
 };
 
 std::optional<TokenLoss> NextTokenStep::add_loss(const DeviceBatch& batch, const Tensor& hidden,
@@ -84,8 +85,10 @@ void NextTokenStep::forward(const Batch& host) {
   if (const auto rows =
           add_loss(batch, out.hidden, next, 1.0, totals_.targets, loss_.z_weight, losses_.lm)) {
     losses_.z += weighted_sum(rows->z, next.weights) / totals_.targets;
+    if (options_.on_losses) options_.on_losses(batches_run_, rows->loss.to_vector());
     losses_.accuracy += weighted_sum(rows->correct, next.weights) / totals_.targets;
   }
+  ++batches_run_;
   Tensor state = out.hidden;
   const size_t heads = losses_.mtp.size();
   for (size_t k = 0; k < heads; ++k) {

@@ -39,7 +39,9 @@ struct StepOptions {
   bool gradients = false;  ///< into the parameters' slots, which the caller has reset
   bool recompute = false;  ///< activation recomputation
   BalanceLoss* balance = nullptr;
-  bool activation_rms = false;         ///< measure the residual stream after each layer
+  bool activation_rms = false;  ///< measure the residual stream after each layer
+  /// Told of each batch's next-token losses, a value per row, 0 without a target.
+  std::function<void(size_t batch, const std::vector<float>& nats)> on_losses = {};
   const StepTotals* totals = nullptr;  ///< null: those of the batches that are given
 };
 

@@ -49,6 +49,42 @@ void ChatDataOptions::fields(Fields& f) {
   f.add("seed", seed, "seed of the order of conversations", {.min = 0, .max = 1e15});
 }
 
+void GrpoOptions::fields(Fields& f) {
+  f.add("path", path, "files of questions whose answers can be checked (docs/tasks.md)");
+  f.add("mode", mode, "how the model is asked to think; default: as each record says",
+        {.choices = {"default", "slow", "fast", "auto"}});
+  f.add("prompts", prompts, "questions of a step, each with answers that differ in reward",
+        {.min = 1, .max = 1 << 16});
+  f.add("group", group, "answers to each question", {.min = 2, .max = 1 << 12});
+  f.add("updates", updates, "updates with one set of answers, each with a part of the questions",
+        {.min = 1, .max = 64});
+  f.add("max_tokens", max_tokens, "longest answer", {.unit = "tokens", .min = 1, .max = 1 << 20});
+  f.add("temperature", temperature, "of sampling", {.min = 0.01, .max = 10});
+  f.add("loss", loss, "how answers and tokens are weighed (docs/grpo.md)",
+        {.choices = {"grpo", "dapo", "dr_grpo", "gspo"}});
+  f.add("scale", scale, "whether advantages are divided by the group's standard deviation",
+        {.choices = {"group", "none"}});
+  f.add("clip_low", clip_low, "a ratio below 1 minus this teaches no more", {.min = 0, .max = 1});
+  f.add("clip_high", clip_high, "a ratio above 1 plus this teaches no more",
+        {.min = 0, .max = 100});
+  f.add("rewards", rewards,
+        "rewards with their weights: right (the checker's verdict), finished (the answer ends by "
+        "itself), brief (it is not overlong), thought (it has thinking)",
+        {.pairs = true});
+  f.add("overlong", overlong,
+        "reward brief: falls over the last so many of max_tokens from 0 to -1",
+        {.unit = "tokens", .min = 0, .max = 1 << 20});
+  f.add(
+      "mine", mine,
+      "questions that were all right or all wrong rest until the next stage (hard example mining)");
+  f.add("stage", stage, "updates of a stage, after which all questions are tried again",
+        {.min = 1, .max = 1e9});
+  f.add("max_waves", max_waves,
+        "samplings of a step at most; with fewer useful questions the step takes what there is",
+        {.min = 1, .max = 1000});
+  f.add("seed", seed, "seed of the questions' order and of sampling", {.min = 0, .max = 1e15});
+}
+
 void TrainOptions::fields(Fields& f) {
   f.add("steps", steps, "updates in the main phase (when minutes is 0)", {.min = 1, .max = 1e9});
   f.add("minutes", minutes,
@@ -118,6 +154,8 @@ void RunOptions::fields(Fields& f) {
   f.group("model", model);
   if (chat)
     f.group("data", *chat);
+  else if (grpo)
+    f.group("grpo", *grpo);
   else
     f.group("data", data);
   f.group("train", train);

@@ -53,6 +53,24 @@ struct ChatDataOptions {
   void fields(Fields& f);
 };
 
+/// What reinforcement learning with verifiable rewards reads and does, in place of DataOptions.
+struct GrpoOptions {
+  std::vector<std::string> path;
+  std::string mode = "default";
+  int64_t prompts = 8, group = 8, updates = 1;
+  int64_t max_tokens = 256;
+  double temperature = 1;
+  std::string loss = "dapo", scale = "group";
+  double clip_low = 0.2, clip_high = 0.28;
+  std::vector<std::string> rewards = {"right=1"};
+  int64_t overlong = 0;
+  bool mine = true;
+  int64_t stage = 50, max_waves = 10;
+  int64_t seed = 1;
+
+  void fields(Fields& f);
+};
+
 struct TrainOptions {
   int64_t steps = 1000;
   double minutes = 0;
@@ -91,6 +109,7 @@ struct RunOptions {
   ModelOptions model;
   DataOptions data;
   std::optional<ChatDataOptions> chat = {};  ///< of supervised fine-tuning, in place of `data`
+  std::optional<GrpoOptions> grpo = {};      ///< of reinforcement learning, in place of `data`
   TrainOptions train;
   LogOptions log;
 

@@ -14,7 +14,8 @@ namespace {
 const char* reason_to_keep(std::string_view field) {
   if (field.starts_with("model."))
     return "a run keeps its model; --model.from with a checkpoint and a new --out starts another";
-  if (field == "data.seed" || field == "data.weights" || field == "data.hold_out")
+  if (field == "data.seed" || field == "data.weights" || field == "data.hold_out" ||
+      field == "grpo.seed")
     return "a run keeps the order of its data; --model.from with a checkpoint and a new --out "
            "starts another";
   return nullptr;
@@ -30,6 +31,7 @@ bool has_run(const std::filesystem::path& directory) {
 std::vector<std::string> resume_changes(const std::filesystem::path& run_dir, RunOptions options) {
   RunOptions saved;
   if (options.chat) saved.chat.emplace();
+  if (options.grpo) saved.grpo.emplace();
   Fields before, now;
   saved.fields(before);
   options.fields(now);

@@ -28,6 +28,11 @@ struct TrainingTask {
   /// What validation goes over; none: no validation. May be empty.
   std::function<std::vector<HeldOut>(const Phase& phase)> held_out;
   std::shared_ptr<const Objective> objective;
+  /// Told of the model before the first batch, and after every update of its weights; may be empty.
+  std::function<void(const Model& model)> begin;
+  std::function<void()> updated;
+  /// What the last step is to record beside its losses: names and values. May be empty.
+  std::function<std::vector<std::pair<std::string, double>>()> measures;
   /// Where a model without a tokenizer of its own gets one from.
   std::filesystem::path texts;
   /// What a checkpoint's texts say further than those it begins with (models/model_texts.h): gets

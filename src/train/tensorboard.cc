@@ -199,6 +199,7 @@ void TensorBoardWriter::write(const StepMetrics& m) {
     if (m.step % kHistogramEvery == 0)
       histogram(fmt::format("moe_load/layer_{:02}", load.layer), m.step, load.fractions);
   }
+  for (const auto& [name, value] : m.measures) scalar("task/" + name, m.step, value);
   for (size_t layer = 0; layer < m.activation_rms.size(); ++layer)
     scalar(fmt::format("activation_rms/layer_{:02}", layer), m.step, m.activation_rms[layer]);
   flush();

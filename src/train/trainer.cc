@@ -128,6 +128,7 @@ Trainer::Trainer(TrainingTask task, RunOptions options, fs::path run_dir, Device
   memory_ = check_memory(config, options_.train, phases_, *task_.objective);
   make_parts(config, device);
   load_or_initialize(origin);
+  if (task_.begin) task_.begin(*model_);
   follow_time();
   open_phase();
   if (!is_complete()) choose_operands();
@@ -363,6 +364,7 @@ void Trainer::step() {
         if (Param* bias = model_->router_biases()[i]; bias && !balance_->loads()[i].counts.empty())
           update_router_bias(bias->value, balance_->loads()[i].counts, options_.train.bias_rate);
   }
+  if (task_.updated) task_.updated();
   const double seconds = hooks_.clock() - start;
   state_.step += 1;
   state_.seconds += seconds;
@@ -419,6 +421,7 @@ void Trainer::measure(const std::vector<Batch>& batches, const StepLosses& losse
   m.model_flops_per_s =
       m.tokens_per_s * training_flops(model_->config(), mean_length(batches), !losses.mtp.empty());
   m.activation_rms = losses.activation_rms;
+  if (task_.measures) m.measures = task_.measures();
   for (size_t i = 0; i < balance_->loads().size(); ++i)
     if (!balance_->loads()[i].counts.empty())
       m.moe.push_back(

@@ -1,13 +1,13 @@
 // See ask.h.
-#include "cli/ask.h"
+#include "post/ask.h"
 
 #include <algorithm>
 
-#include "cli/input.h"
 #include "core/error.h"
 #include "models/model_texts.h"
 #include "server/answer_stream.h"
 #include "server/prompt.h"
+#include "text/prompt.h"
 
 namespace um {
 namespace {
@@ -18,14 +18,16 @@ constexpr std::string_view kNextQuestion[] = {"\nQuestion:", "\n问题：", "\n\
 class Sink : public RequestSink {
  public:
   Sink(const Tokenizer& tokenizer, const ChatMarks& marks, const Asker::Prompt& prompt,
-       AnswerOptions options)
-      : stream_(tokenizer, marks, prompt.ids, std::move(options)),
+       AnswerOptions options, bool keep_tokens)
+      : keep_tokens_(keep_tokens),
+        stream_(tokenizer, marks, prompt.ids, std::move(options)),
         answered_(std::make_shared<Answered>()) {}
 
   std::shared_ptr<const Answered> answered() const { return answered_; }
 
   size_t on_tokens(std::span<const TokenOutput> tokens) override {
     for (size_t i = 0; i < tokens.size(); ++i) {
+      keep(tokens[i]);
       add(stream_.push(tokens[i].id));
       if (stream_.stopped()) return i;
     }
@@ -34,12 +36,18 @@ class Sink : public RequestSink {
 
   void on_finish(FinishReason reason, const RequestStats& stats, std::string_view error) override {
     if (!stream_.stopped()) add(stream_.finish());
+    if (stats.end) keep(*stats.end);
     answered_->tokens = stats.generated_tokens;
     answered_->reason = reason;
     if (reason == FinishReason::error) answered_->text = error;
   }
 
  private:
+  void keep(const TokenOutput& token) {
+    if (!keep_tokens_) return;
+    answered_->ids.push_back(token.id);
+    answered_->logprobs.push_back(token.logprob);
+  }
   void add(const AnswerDelta& delta) {
     answered_->reasoning += delta.reasoning;
     answered_->text += delta.content;
@@ -50,6 +58,7 @@ class Sink : public RequestSink {
     }
   }
 
+  bool keep_tokens_;
   AnswerStream stream_;
   std::shared_ptr<Answered> answered_;
 };
@@ -97,13 +106,15 @@ std::shared_ptr<const Answered> Asker::ask(const Prompt& prompt, uint64_t seed,
                                            const AskOptions& options) {
   AnswerOptions text{.stop = stops_, .split = !base_, .tools = !prompt.tools.empty()};
   text.known = prompt.tools;
-  const auto sink = std::make_shared<Sink>(tokenizer_, marks_, prompt, std::move(text));
+  const auto sink =
+      std::make_shared<Sink>(tokenizer_, marks_, prompt, std::move(text), options.keep_tokens);
   const int64_t room = engine_.options().context - std::ssize(prompt.ids);
   engine_.submit({.prompt = prompt.ids,
                   .sampling = options.sampling,
                   .seed = seed,
                   .max_tokens = std::min(options.max_tokens, room),
-                  .eos = ends_},
+                  .eos = ends_,
+                  .top_logprobs = options.keep_tokens ? 0 : -1},
                  sink);
   return sink->answered();
 }

@@ -22,6 +22,10 @@ struct Answered {
   std::string reasoning = {}, text = {};
   std::vector<SpokenCall> calls = {};
   int64_t tokens = 0;
+  /// What was sampled, the token that ended it included, with log-probabilities at temperature 1;
+  /// empty unless AskOptions::keep_tokens.
+  std::vector<int32_t> ids = {};
+  std::vector<float> logprobs = {};
   FinishReason reason = FinishReason::eos;
 
   /// A limit of length has ended it.
@@ -31,6 +35,7 @@ struct Answered {
 struct AskOptions {
   SamplingOptions sampling = {};
   int64_t max_tokens = 512;
+  bool keep_tokens = false;
 };
 
 /// A model that is asked. The engine is run by who holds this: submit, then step it until idle.
