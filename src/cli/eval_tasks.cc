@@ -218,9 +218,17 @@ EngineOptions engine_options(const std::vector<Question>& questions, const TaskF
   return {.cache_type = cache_type_of(flags.cache_dtype), .max_queue = requests};
 }
 
-std::string form_of(bool base) {
-  return base ? "base model: asked as \"Question: …\\nAnswer:\" (records with a prompt as it is)"
-              : "chat model: asked by its chat template";
+/// How the questions are asked.
+std::string form_of(bool base, const std::vector<Question>& questions) {
+  const auto choices = static_cast<size_t>(std::ranges::count_if(
+      questions, [](const Question& question) { return !question.choices.empty(); }));
+  std::string form;
+  if (choices < questions.size())
+    form = base ? "base model: asked as \"Question: …\\nAnswer:\" (records with a prompt as it is)"
+                : "chat model: asked by its chat template";
+  if (choices == 0) return form;
+  return form + (form.empty() ? "" : "; ") +
+         "choices by likelihood behind \"Question: …\\nAnswer:\"";
 }
 
 void check_files(const TaskFlags& flags) {
@@ -286,8 +294,9 @@ void eval_tasks(const TaskRun& run, const TaskFlags& flags, Device& device) {
   Run asking(questions, flags, options, tokenizer, engine, directory);
   asking.ask_all();
 
-  TaskReport report{
-      .model = directory.filename().string(), .file = flags.tasks, .form = form_of(asking.base())};
+  TaskReport report{.model = directory.filename().string(),
+                    .file = flags.tasks,
+                    .form = form_of(asking.base(), questions)};
   report.settings = {
       {"samples", flags.samples},        {"temperature", options.sampling.temperature},
       {"top_p", options.sampling.top_p}, {"max_tokens", options.max_tokens},

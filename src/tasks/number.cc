@@ -137,7 +137,7 @@ struct Numeral {
   std::string_view text;
   int64_t value;
 };
-constexpr std::array<Numeral, 13> kChineseDigits = {{{"零", 0},
+constexpr std::array<Numeral, 12> kChineseDigits = {{{"零", 0},
                                                      {"〇", 0},
                                                      {"一", 1},
                                                      {"二", 2},
@@ -241,6 +241,8 @@ std::optional<Number> parse_number(std::string_view text) {
     text.remove_prefix(text.starts_with('-') ? 1 : kMinus.size());
   }
   if (text.starts_with('$')) text.remove_prefix(1);
+  for (const std::string_view unit : {"%", "\\"})
+    if (text.ends_with(unit)) text.remove_suffix(unit.size());
   for (const std::string_view form : {"\\frac{", "\\dfrac{"})
     if (text.starts_with(form)) {
       size_t at = form.size() - 5;

@@ -20,7 +20,8 @@ struct Number {
 /// Whether both have the same value.
 bool operator==(const Number& a, const Number& b);
 
-/// The number that is all of `text`: `-1,234.50`, `+7`, `.5`, `3/4`, `\frac{3}{4}`. Fractions have
+/// The number that is all of `text`: `-1,234.50`, `+7`, `.5`, `3/4`, `\frac{3}{4}`, `12%`
+/// (which is 12, as with any unit). Fractions have
 /// at most 18 digits above and below. Chinese numerals: see chinese_number(). Nothing for others.
 std::optional<Number> parse_number(std::string_view text);
 Number number_of(int64_t value);

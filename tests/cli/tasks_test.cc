@@ -22,7 +22,7 @@ std::vector<Json> lines_of(const std::string& file) {
   return lines;
 }
 
-class Tasks : public SharedScratchTest {
+class TaskCommands : public SharedScratchTest {
  protected:
   static void SetUpTestSuite() {
     if (!make_scratch()) return;
@@ -35,15 +35,20 @@ class Tasks : public SharedScratchTest {
             path("tokenizer"), "--seed", "3"});
     run_ok({"init", "--preset", "nano-ultra", "--out", path("base"), "--tokenizer",
             path("tokenizer"), "--seed", "3"});
-    // The first one is told to be for chats, in the form of its special tokens.
-    Json config = Json::parse(read_file(path("chat/config.json")));
-    config["trained_for"] = "chat";
-    write_file_atomic(path("chat/config.json"), config.dump());
-    std::filesystem::remove(path("chat/digests.json"));
+    tell(path("chat"), "chat");
+    tell(path("base"), "text");
     run_ok({"data", "tasks", "--task", "addition,sort_words,lookup", "--levels", "1-2", "--count",
             "3", "--split", "test", "--mode", "both", "--out", path("chat.jsonl")});
     run_ok({"data", "tasks", "--task", "addition", "--levels", "1", "--count", "3", "--form",
             "prompt", "--mode", "fast", "--out", path("prompt.jsonl")});
+  }
+  /// What the model is for; tools need more context than the preset has.
+  static void tell(const std::string& model, const char* trained_for) {
+    Json config = Json::parse(read_file(model + "/config.json"));
+    config["trained_for"] = trained_for;
+    config["max_position_embeddings"] = 1024;
+    write_file_atomic(model + "/config.json", config.dump());
+    std::filesystem::remove(model + "/digests.json");
   }
   static std::string run_ok(const Words& words) {
     const ProgramResult result = run_program(words);
@@ -58,7 +63,7 @@ class Tasks : public SharedScratchTest {
   }
 };
 
-TEST_F(Tasks, DataWritesRecords) {
+TEST_F(TaskCommands, DataWritesRecords) {
   const std::vector<Json> records = lines_of(path("chat.jsonl"));
   EXPECT_EQ(records.size(), 3U * 2 * 3 * 2);
   const std::string again = path("again.jsonl");
@@ -68,7 +73,7 @@ TEST_F(Tasks, DataWritesRecords) {
   EXPECT_NE(run_ok({"data", "tasks", "--list"}).find("countdown"), std::string::npos);
 }
 
-TEST_F(Tasks, DataSaysWhatIsWrong) {
+TEST_F(TaskCommands, DataSaysWhatIsWrong) {
   const std::string out = path("x.jsonl");
   const auto wrong = [&](Words more, int code = 2) {
     Words words = {"data", "tasks", "--out", out, "--task", "addition"};
@@ -91,7 +96,7 @@ TEST_F(Tasks, DataSaysWhatIsWrong) {
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
-TEST_F(Tasks, EvalAsksAChatModel) {
+TEST_F(TaskCommands, EvalAsksAChatModel) {
   const std::string out = path("results.jsonl"), page = path("report.html");
   const Words words = {"eval",
                        "--model",
@@ -137,7 +142,7 @@ TEST_F(Tasks, EvalAsksAChatModel) {
   EXPECT_NE(table.find("pass@k"), std::string::npos);
 }
 
-TEST_F(Tasks, EvalAsksInOtherModes) {
+TEST_F(TaskCommands, EvalAsksInOtherModes) {
   const Json report =
       Json::parse(run_ok({"eval", "--model", path("chat"), "--tasks", path("chat.jsonl"), "--mode",
                           "auto", "--limit", "1", "--max-tokens", "4", "--seed", "1", "--json"}));
@@ -145,7 +150,7 @@ TEST_F(Tasks, EvalAsksInOtherModes) {
   EXPECT_EQ(report["rows"].back()["problems"], 12);  // a slow and a fast one of each
 }
 
-TEST_F(Tasks, EvalAsksABaseModel) {
+TEST_F(TaskCommands, EvalAsksABaseModel) {
   const Words words = {"eval",         "--model", path("base"),    "--tasks", path("prompt.jsonl"),
                        "--max-tokens", "5",       "--temperature", "0",       "--json"};
   const Json report = Json::parse(run_ok(words));
@@ -157,7 +162,7 @@ TEST_F(Tasks, EvalAsksABaseModel) {
   EXPECT_NE(tools.err.find("a base model calls no tools"), std::string::npos) << tools.err;
 }
 
-TEST_F(Tasks, EvalChoosesByLikelihood) {
+TEST_F(TaskCommands, EvalChoosesByLikelihood) {
   const std::string file = path("choices.jsonl"), out = path("choices.out.jsonl");
   write_file_atomic(file, R"({"question": "the quick", "choices": ["brown fox", "a"], "answer": 0})"
                           "\n"
@@ -182,11 +187,11 @@ TEST_F(Tasks, EvalChoosesByLikelihood) {
               question - nats("Question: the quick\nAnswer: brown fox"), 1e-3);
   EXPECT_NEAR(results[0]["likelihoods"][1].get<double>(),
               question - nats("Question: the quick\nAnswer: a"), 1e-3);
-  EXPECT_NEAR(results[2]["likelihoods"][0].get<double>() * 9,
+  EXPECT_NEAR(results[1]["likelihoods"][0].get<double>() * 9,
               results[0]["likelihoods"][0].get<double>(), 1e-9);
 }
 
-TEST_F(Tasks, EvalSaysWhatIsWrong) {
+TEST_F(TaskCommands, EvalSaysWhatIsWrong) {
   const Words eval = {"eval", "--model", path("chat")};
   const auto wrong = [&](Words more, int code = 2) {
     more.insert(more.begin(), eval.begin(), eval.end());

@@ -56,6 +56,7 @@ TEST(Checker, Numbers) {
                               {"The final answer is: **42**", true, true},
                               {"Answer: 42 apples", true, false},
                               {"#### 42", true, true},
+                              {"42%", true, true},
                               {"First 6 * 7.\n#### 42", true, true},
                               {"The answer is\n42\n", true, true},
                               {"I think \\boxed{42}, as 6 * 7 = 42.", true, true},
@@ -195,7 +196,7 @@ TEST(Checker, HostileTextsTakeLinearTime) {
       number("42"), of_kind("text", "abc"), of_kind("list", "1, 2"),
       Checker::from_json({{"kind", "countdown"}, {"numbers", {1, 2}}, {"target", 3}}, "1 + 2",
                          "t")};
-  constexpr size_t kBytes = 1 << 18;
+  constexpr size_t kBytes = 1 << 16;
   for (const char* part : {"1",          "(",
                            ")",          "{",
                            "\\boxed{",   "\\boxed{1}",
@@ -223,16 +224,16 @@ TEST(Checker, HostileTextsTakeLinearTime) {
       for (const std::string* one : {&text, &behind}) {
         const double start = processor_seconds();
         checker.check({*one});
-        // A quadratic one takes more than ten.
-        EXPECT_LT(processor_seconds() - start, 2.0) << part;
+        // A quadratic one takes several.
+        EXPECT_LT(processor_seconds() - start, 1.0) << part;
       }
   }
-  const std::string digits = repeated("1", 4 * kBytes);
+  const std::string digits = repeated("1", 16 * kBytes);
   EXPECT_TRUE(number(digits).check({"The answer is " + digits}).right);
   EXPECT_FALSE(number(digits).check({"The answer is " + digits + "1"}).right);
   const Checker call =
       Checker::from_json("call", {{"name", "f"}, {"arguments", Json::object()}}, "t");
-  const std::vector<SpokenCall> deep = {{"f", repeated("[", 4 * kBytes)}};
+  const std::vector<SpokenCall> deep = {{"f", repeated("[", 16 * kBytes)}};
   EXPECT_FALSE(call.check({"", deep}).right);
 }
 

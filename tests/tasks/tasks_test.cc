@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "tasks/checker.h"
 #include "tasks/questions.h"
 #include "tasks/records.h"
@@ -148,10 +150,8 @@ TEST(Tasks, PythonComesToTheSameAnswers) {
   if (!reply) GTEST_SKIP() << "no Python (set UM_PYTHON)";
   ASSERT_EQ(reply->size(), answers.size());
   for (size_t i = 0; i < answers.size(); ++i) {
-    if (request[i]["task"] == "countdown")
-      EXPECT_EQ((*reply)[i], true) << request[i];
-    else
-      EXPECT_EQ((*reply)[i], answers[i]) << request[i];
+    const Json wanted = request[i]["task"] == "countdown" ? Json(true) : Json(answers[i]);
+    EXPECT_EQ((*reply)[i], wanted) << request[i];
   }
 }
 
@@ -163,7 +163,7 @@ TEST(Tasks, LanguagesAskTheSame) {
       const Problem en = make(task, level, Language::kEnglish, 3),
                     zh = make(task, level, Language::kChinese, 3);
       EXPECT_EQ(en.answer, zh.answer);
-      if (!task.calls_tools) EXPECT_EQ(en.key, zh.key);
+      EXPECT_TRUE(task.calls_tools || en.key == zh.key);
       EXPECT_NE(en.question, zh.question);
     }
 }
@@ -179,7 +179,8 @@ TEST(Tasks, LevelsGetLonger) {
         length +=
             problem.question.size() + (problem.tools.is_null() ? 0 : problem.tools.dump().size());
       }
-      if (task.name != "lookup" || level > 2) EXPECT_GT(length, before) << task.name << level;
+      const bool same = task.name == "lookup" && level <= 2;  // as many tools
+      EXPECT_TRUE(same || length > before) << task.name << level;
       before = length;
     }
   }
@@ -198,10 +199,10 @@ uint64_t fingerprint(std::string_view task, int level) {
 /// Problems are pure functions of seed, task, level and index: on every machine, for ever. Data
 /// sets that were made must be made again, so a change here is a change that users notice.
 TEST(Tasks, ProblemsStayWhatTheyAre) {
-  EXPECT_EQ(fingerprint("addition", 3), 0U);
-  EXPECT_EQ(fingerprint("countdown", 4), 0U);
-  EXPECT_EQ(fingerprint("truth_tellers", 5), 0U);
-  EXPECT_EQ(fingerprint("precedence", 2), 0U);
+  EXPECT_EQ(fingerprint("addition", 3), 2322588591230861698U);
+  EXPECT_EQ(fingerprint("countdown", 4), 10430854862137232623U);
+  EXPECT_EQ(fingerprint("truth_tellers", 5), 4519522276999946828U);
+  EXPECT_EQ(fingerprint("precedence", 2), 11401675954488134929U);
 }
 
 RecordOptions options_with(const std::vector<std::string>& tasks, Split split, uint64_t seed,
@@ -214,9 +215,9 @@ TEST(Tasks, SplitsNeverOverlap) {
                                           "ordering", "calculator",     "sort_words"};
   std::set<std::string> seen[3];
   for (const Split split : {Split::kTrain, Split::kValid, Split::kTest})
-    for (const uint64_t seed : {1, 2, 3}) {
-      RecordOptions options = options_with(tasks, split, seed, 60);
-      options.last_level = 2;
+    for (const uint64_t seed : {1, 2}) {
+      RecordOptions options = options_with(tasks, split, seed, 20);
+      options.first_level = 2, options.last_level = 3;
       options.languages = {Language::kEnglish, Language::kChinese};
       make_records(options, inputs(), [&](std::string_view line) {
         const Json record = Json::parse(line);
@@ -227,7 +228,7 @@ TEST(Tasks, SplitsNeverOverlap) {
     for (int b = 0; b < a; ++b)
       for (const std::string& question : seen[a])
         EXPECT_FALSE(seen[b].contains(question)) << question;
-  EXPECT_GT(seen[2].size(), 1000U);
+  EXPECT_GT(seen[2].size(), 700U);
 }
 
 /// 2 * 3 and 3 * 2 are one problem.

@@ -13,18 +13,18 @@ const percent = (share) => (100 * share).toFixed(1) + " %";
 const cells = (tag, texts) => texts.map((text) => el(tag, {}, text));
 
 // The interval as a line from 0 to 100 %, the share as a mark on it.
-function bar(row) {
+function range(row) {
   const [low, high] = row.interval;
   const line = el("i", { style: `left:${100 * low}%;width:${100 * (high - low)}%` });
   const mark = el("b", { style: `left:calc(${100 * row.exact}% - 1px)` });
-  return el("div", { class: "bar", title: `${percent(low)} to ${percent(high)}` }, line, mark);
+  return el("div", { class: "range", title: `${percent(low)} to ${percent(high)}` }, line, mark);
 }
 
 function resultTable() {
   const ks = [...new Set(data.rows.flatMap((row) => Object.keys(row.pass)))].filter((k) => k !== "1");
   const head = el("tr", {}, ...cells("th", ["Task", "Level", "Mode", "Problems", "Exact", "95% interval", ...ks.map((k) => "pass@" + k), "Tokens", "Cut"]));
   const rows = data.rows.map((row) =>
-    el("tr", {}, ...cells("td", [row.task, String(row.level ?? "all"), row.mode, String(row.problems), percent(row.exact)]), el("td", {}, bar(row)),
+    el("tr", {}, ...cells("td", [row.task, String(row.level ?? "all"), row.mode, String(row.problems), percent(row.exact)]), el("td", {}, range(row)),
       ...cells("td", [...ks.map((k) => (k in row.pass ? percent(row.pass[k]) : "–")), row.tokens.toFixed(1), percent(row.cut)])));
   return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
 }
