@@ -40,7 +40,7 @@ void add_commands(CLI::App& app, Globals& globals) {
   };
   list("Text and data", {add_tokenizer, add_data});
   list("Make a model",
-       {add_init, add_train, add_expand_mtp, add_convert, add_quantize, add_report});
+       {add_init, add_train, add_expand_mtp, add_merge, add_convert, add_quantize, add_report});
   list("Use a model", {add_eval, add_generate, add_chat, add_serve});
   list("Look inside", {add_inspect, add_bench, add_debug, add_info});
 }
