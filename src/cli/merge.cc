@@ -24,7 +24,7 @@ struct Flags {
   std::vector<std::string> models, groups;
   MergeRule rule;
   std::map<std::string, const CLI::Option*> options;  ///< those that not every method has
-  bool json = false;
+  bool normalize = false, no_normalize = false, json = false;
 };
 
 std::optional<double> number_of(std::string_view text) {
@@ -74,6 +74,7 @@ void check_flags(const Flags& flags) {
                                                 {"--t", slerp},
                                                 {"--seed", is_random(method)},
                                                 {"--normalize", !slerp && !deltas},
+                                                {"--no-normalize", !slerp && !deltas},
                                                 {"--group", deltas},
                                                 {"MODEL", !deltas}};
   for (const auto& [name, takes] : taken) {
@@ -94,8 +95,8 @@ MergeOptions options_of(const Flags& flags) {
     options = mean_of_deltas(groups_of(flags.groups), base);
   } else {
     options.rule = flags.rule;
-    if (flags.options.at("--normalize")->count() == 0)
-      options.rule.normalize = normalizes(flags.rule.method);
+    options.rule.normalize =
+        flags.normalize || (normalizes(flags.rule.method) && !flags.no_normalize);
     options.base = base;
     for (const std::string& model : flags.models) add_model(model, options);
   }
@@ -146,9 +147,13 @@ void add_rule_options(CLI::App* command, Flags& flags) {
   number("--t", rule.t, "slerp: 0 is the first model, 1 the second", 0, 1);
   flags.options["--seed"] = command->add_option("--seed", rule.seed, "dare_*: of what is left out")
                                 ->capture_default_str();
-  flags.options["--normalize"] = command->add_flag(
-      "--normalize,!--no-normalize", rule.normalize,
-      "divide by the sum of the weights (default of linear and ties), or do not (of the others)");
+  CLI::Option* divides =
+      command->add_flag("--normalize", flags.normalize,
+                        "divide by the sum of the weights (the default of linear and ties)");
+  flags.options["--normalize"] = divides;
+  flags.options["--no-normalize"] =
+      command->add_flag("--no-normalize", flags.no_normalize, "do not (the default of the others)")
+          ->excludes(divides);
 }
 
 }  // namespace

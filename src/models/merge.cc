@@ -57,6 +57,13 @@ void check_options(const MergeOptions& options) {
     throw UsageError("linear: the sum of the weights is 0, and the mean is divided by it");
 }
 
+/// A value of a config.json: itself where it is short.
+std::string shown(const Json& value) {
+  constexpr size_t kShort = 60;
+  const std::string text = value.is_null() ? "not given" : to_text(value);
+  return text.size() <= kShort ? text : describe(value);
+}
+
 /// "hidden_size is 64 (there 128), vocab_size is 400 (there 512)" of up to three fields.
 std::string differences(const Json& one, const Json& other) {
   constexpr size_t kShown = 3;
@@ -67,7 +74,7 @@ std::string differences(const Json& one, const Json& other) {
   std::vector<std::string> texts;
   for (const std::string& key : keys) {
     const Json a = one.value(key, Json()), b = other.value(key, Json());
-    if (a != b) texts.push_back(fmt::format("{} is {} (there {})", key, describe(a), describe(b)));
+    if (a != b) texts.push_back(fmt::format("{} is {} (there {})", key, shown(a), shown(b)));
   }
   const size_t more = texts.size() > kShown ? texts.size() - kShown : 0;
   texts.resize(texts.size() - more);
@@ -131,14 +138,19 @@ Merge::Merge(MergeOptions options, fs::path out)
   choose_texts();
 }
 
+/// A model may be named more than once; what is said of it is said once.
+void Merge::note(std::string text) {
+  if (std::ranges::find(notes_, text) == notes_.end()) notes_.push_back(std::move(text));
+}
+
 void Merge::open() {
   std::optional<BlockType> type;
   if (options_.dtype) type = block_type_of(*options_.dtype);
   for (const fs::path& path : paths_) {
     plans_.push_back(std::make_unique<Conversion>(path, out_, type));
     if (plans_.back()->from_integers())
-      notes_.push_back(fmt::format("{}: its weights are quantised: the result has their rounding",
-                                   path.string()));
+      note(fmt::format("{}: its weights are quantised: the result has their rounding",
+                       path.string()));
   }
 }
 
@@ -173,8 +185,8 @@ void Merge::plan_tensors() {
   }
   for (auto& [name, spec] : all) tensors_.push_back(std::move(spec));
   if (!lost.empty())
-    notes_.push_back(fmt::format("left out: {} tensors that are not the language model's, as {}",
-                                 lost.size(), quote(*lost.begin())));
+    note(fmt::format("left out: {} tensors that are not the language model's, as {}", lost.size(),
+                     quote(*lost.begin())));
 }
 
 void Merge::check_tokenizers() {
@@ -182,8 +194,8 @@ void Merge::check_tokenizers() {
   std::string hash;
   for (const fs::path& path : paths_) {
     if (!has_tokenizer(path)) {
-      notes_.push_back(fmt::format(
-          "{}: no tokenizer: nothing but the size of its vocabulary was compared", path.string()));
+      note(fmt::format("{}: no tokenizer: nothing but the size of its vocabulary was compared",
+                       path.string()));
       continue;
     }
     const std::string here = Tokenizer::load(path).hash();
@@ -206,13 +218,13 @@ void Merge::choose_texts() {
   for (size_t i = 1; i < paths_.size(); ++i)
     if (rank(paths_[i]) > rank(paths_[texts_])) texts_ = i;
   if (texts_ > 0)
-    notes_.push_back(fmt::format("config, tokenizer and chat template are those of {}",
-                                 paths_[texts_].string()));
+    note(fmt::format("config, tokenizer and chat template are those of {}",
+                     paths_[texts_].string()));
   const int64_t context = plans_[texts_]->config().max_positions;
   for (size_t i = 0; i < paths_.size(); ++i)
     if (const int64_t here = plans_[i]->config().max_positions; here != context)
-      notes_.push_back(fmt::format("{}: {} is {}, that of the result {}", paths_[i].string(),
-                                   kContextField, here, context));
+      note(fmt::format("{}: {} is {}, that of the result {}", paths_[i].string(), kContextField,
+                       here, context));
 }
 
 uint64_t Merge::bytes() const {

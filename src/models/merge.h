@@ -54,6 +54,7 @@ class Merge {
 
  private:
   const Conversion& first() const { return *plans_.front(); }
+  void note(std::string text);
   void open();
   void check_configs();
   void check_tokenizers();

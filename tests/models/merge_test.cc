@@ -152,7 +152,7 @@ TEST_F(MergeTest, EqualsMergekitSlow) {
        "ties-sum"},
   };
   Json jobs = Json::array();
-  for (const char* preset : {"llama_tied", "qwen3_moe"}) {
+  for (const char* preset : {"llama_tied", "qwen3"}) {
     const std::string folder = preset;
     const fs::path base = save(folder + "/base", 1, preset);
     std::vector<fs::path> models;
