@@ -70,6 +70,7 @@ void add_grpo(CLI::App& app, Globals& globals);
 void add_report(CLI::App& app, Globals& globals);
 void add_eval(CLI::App& app, Globals& globals);
 void add_expand_mtp(CLI::App& app, Globals& globals);
+void add_merge(CLI::App& app, Globals& globals);
 void add_quantize(CLI::App& app, Globals& globals);
 void add_convert(CLI::App& app, Globals& globals);
 void add_generate(CLI::App& app, Globals& globals);

@@ -39,8 +39,8 @@ void add_commands(CLI::App& app, Globals& globals) {
     for (size_t i = before; i < all.size(); ++i) all[i]->group(heading);
   };
   list("Text and data", {add_tokenizer, add_data});
-  list("Make a model", {add_init, add_train, add_sft, add_grpo, add_expand_mtp, add_convert,
-                        add_quantize, add_report});
+  list("Make a model", {add_init, add_train, add_sft, add_grpo, add_expand_mtp, add_merge,
+                        add_convert, add_quantize, add_report});
   list("Use a model", {add_eval, add_generate, add_chat, add_serve});
   list("Look inside", {add_inspect, add_bench, add_debug, add_info});
 }

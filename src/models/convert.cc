@@ -71,8 +71,21 @@ DType published_type(const std::string& name, const StoredWeight& weight, DType 
   return holds_all(weight, of_model) ? of_model : DType::f32;
 }
 
-/// The rows of a tensor in `dtype`.
-void write_rows(const StoredWeight& weight, DType dtype, const TensorSink& sink) {
+/// Whether a value of the one format is always a value of the other. Blocks decode to F32.
+bool widens(std::string_view from, std::string_view to) {
+  const bool beyond = from.ends_with("64") || from == "I32" || from == "U32";
+  return from == to || (to == "F32" && !beyond);
+}
+
+}  // namespace
+
+std::string model_name(const fs::path& path) {
+  const fs::path clean = fs::absolute(path).lexically_normal();
+  const fs::path named = clean.has_filename() ? clean : clean.parent_path();
+  return (is_gguf(named) ? named.stem() : named.filename()).string();
+}
+
+void write_weight(const StoredWeight& weight, DType dtype, const TensorSink& sink) {
   if (weight.dtype == dtype && !weight.plain.empty()) return sink(weight.plain);
   const int64_t columns = weight.columns(), rows = weight.rows();
   const int64_t step = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, columns));
@@ -86,20 +99,6 @@ void write_rows(const StoredWeight& weight, DType dtype, const TensorSink& sink)
     convert_from_f32(dtype, wide.data(), narrow.data(), elements);
     sink(std::span(narrow).first(elements * dtype_size(dtype)));
   }
-}
-
-/// Whether a value of the one format is always a value of the other. Blocks decode to F32.
-bool widens(std::string_view from, std::string_view to) {
-  const bool beyond = from.ends_with("64") || from == "I32" || from == "U32";
-  return from == to || (to == "F32" && !beyond);
-}
-
-}  // namespace
-
-std::string model_name(const fs::path& path) {
-  const fs::path clean = fs::absolute(path).lexically_normal();
-  const fs::path named = clean.has_filename() ? clean : clean.parent_path();
-  return (is_gguf(named) ? named.stem() : named.filename()).string();
 }
 
 Conversion::Conversion(const fs::path& from, const fs::path& to, std::optional<BlockType> type,
@@ -286,7 +285,7 @@ const std::string* Conversion::packed_matrix(const std::string& part) const {
 }
 
 void Conversion::write_plain(const TensorSpec& tensor, const TensorSink& sink) const {
-  write_rows(source_.at(tensor.name), tensor.dtype, sink);
+  write_weight(source_.at(tensor.name), tensor.dtype, sink);
 }
 
 void Conversion::write_texts() const {

@@ -29,6 +29,8 @@ struct ConvertStep {
 
 /// What a model is called after its path: the directory's name, a file's without its end.
 std::string model_name(const std::filesystem::path& path);
+/// A weight's values in `dtype`, some rows at a time, read by all threads.
+void write_weight(const StoredWeight& weight, DType dtype, const TensorSink& sink);
 
 class Conversion {
  public:

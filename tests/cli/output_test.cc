@@ -86,6 +86,7 @@ TEST_F(CommandOutputs, NoCommandWritesOverWhatItDoesNotReplaceSlow) {
       {{"init", "--preset", "nano-ultra"}, "t"},
       {train(), "t"},
       {{"expand-mtp", model, "--heads", "2"}, ""},
+      {{"merge", model, model, "--method", "linear"}, ""},
       {{"convert", model}, ""},
       {{"quantize", model, "--calib", path("long.txt")}, ""},
   };

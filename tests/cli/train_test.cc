@@ -146,6 +146,7 @@ TEST_F(TrainCommandTest, DamagedCheckpointsAreNamedByEveryCommand) {
           {"serve", newest, "--port", "0"},
           {"convert", newest, "--out", path("converted")},
           {"expand-mtp", newest, "--out", path("expanded")},
+          {"merge", older, newest, "--method", "linear", "--out", path("merged")},
           {"train", "--out", path("tuned"), "--model.from", newest, "--data.path", data_},
           {"train", "--out", path("damaged"), "--resume"}}) {
       const ProgramResult result = run_program(arguments);
@@ -154,7 +155,7 @@ TEST_F(TrainCommandTest, DamagedCheckpointsAreNamedByEveryCommand) {
           << arguments[0] << ": " << result.err;
       EXPECT_NE(result.err.find(older + " is whole"), std::string::npos) << result.err;
     }
-    for (const char* out : {"converted", "expanded", "tuned"})
+    for (const char* out : {"converted", "expanded", "merged", "tuned"})
       EXPECT_FALSE(fs::exists(path(out))) << out;
     write_file_atomic(file, good);
   }
