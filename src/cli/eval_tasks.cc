@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <map>
 
-#include "post/ask.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
 #include "core/error.h"
@@ -15,6 +14,7 @@
 #include "models/checkpoint.h"
 #include "models/config.h"
 #include "models/model_texts.h"
+#include "post/ask.h"
 #include "tasks/report.h"
 #include "text/chat.h"
 
