@@ -18,7 +18,7 @@ constexpr const char* kFooter =
 
 void run(TrainingCommand& command, const Globals& globals) {
   command.read();
-  const RunOptions& options = command.options;
+  RunOptions& options = command.options;
   if (options.model.from.empty())
     throw UsageError("model.from: name the model to start from (a directory or .gguf file)");
   const auto newest = command.resume ? latest_checkpoint(command.out) : std::nullopt;
@@ -26,7 +26,12 @@ void run(TrainingCommand& command, const Globals& globals) {
   UM_CHECK(has_tokenizer(origin), "{}: has no tokenizer, which sampling needs", origin.string());
   const auto rollouts = std::make_shared<Rollouts>(*options.grpo, origin, options.train.seq_len);
   fmt::print("{} questions\n", rollouts->questions());
-  run_training(command, "grpo", grpo(options, rollouts), {}, globals);
+  options.log.sample_prompts = {"An answer of this step"};
+  TrainerHooks hooks;
+  hooks.sample = [rollouts](const Model&, const std::string&, int64_t) {
+    return rollouts->example();
+  };
+  run_training(command, "grpo", grpo(options, rollouts), hooks, globals);
 }
 
 }  // namespace

@@ -196,6 +196,7 @@ std::vector<Rollout> Rollouts::next() {
          sample(choose(static_cast<size_t>(options_.prompts - stats_.useful)))) {
       std::vector<Rollout> more = grade(group);
       std::move(more.begin(), more.end(), std::back_inserter(rollouts));
+      last_ = group;
     }
   UM_CHECK(
       !rollouts.empty(),
@@ -208,6 +209,15 @@ std::vector<Rollout> Rollouts::next() {
   for (auto& [name, value] : stats_.rewards) value /= answers;
   stats_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return rollouts;
+}
+
+std::string Rollouts::example() const {
+  if (last_.answers.empty()) return {};
+  const Answered& answer = *last_.answers.front();
+  const Question& question = questions_[last_.question];
+  const bool right = reward_of("right", question, answer, options_) > 0;
+  return tokenizer_.decode(last_.prompt.ids, false) + tokenizer_.decode(answer.ids, false) +
+         (right ? "\n(right)" : "\n(wrong)");
 }
 
 Json Rollouts::state() const {

@@ -64,6 +64,8 @@ class Rollouts {
   /// Throws Error where no question gives answers that differ.
   std::vector<Rollout> next();
   const RolloutStats& stats() const { return stats_; }
+  /// The last group's question and first answer as they are (special tokens spelled out).
+  std::string example() const;
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   /// Identifies the questions.
@@ -97,6 +99,7 @@ class Rollouts {
   uint64_t round_ = 0;         ///< calls of next()
   uint64_t drawn_ = 0;         ///< questions tried, resting ones included
   RolloutStats stats_;
+  Group last_;
 };
 
 }  // namespace um

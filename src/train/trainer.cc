@@ -309,7 +309,8 @@ void Trainer::open_phase() {
 
 void Trainer::write_card() {
   ModelCard card = run_card(model_->config(), source_->describe(), options_.train.mtp_weight > 0);
-  card.name = fs::path(options_.model.preset).filename().string();
+  card.name = options_.model.from.empty() ? fs::path(options_.model.preset).filename().string()
+                                          : fs::absolute(run_dir_).filename().string();
   card.command = hooks_.command;
   card.planned_steps = estimated_end();
   if (operands_ == Operands::bf16)
