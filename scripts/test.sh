@@ -63,7 +63,7 @@ sanitizer_environment() {
 
 # The folders of tests that --sample takes with this commit: about equal parts in processor time.
 sampled_folders() {
-  local parts=("cli;core;data;text" "engine;nn;ops;server;train" "kernels;models;quant") commit
+  local parts=("cli;core;data;tasks;text" "engine;nn;ops;server;train" "kernels;models;post;quant") commit
   commit=$(git rev-parse --short=7 HEAD 2>/dev/null || date +0%j)
   printf '%s' "${parts[16#$commit % 3]}"
 }

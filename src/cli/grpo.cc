@@ -26,12 +26,18 @@ void run(TrainingCommand& command, const Globals& globals) {
   UM_CHECK(has_tokenizer(origin), "{}: has no tokenizer, which sampling needs", origin.string());
   const auto rollouts = std::make_shared<Rollouts>(*options.grpo, origin, options.train.seq_len);
   fmt::print("{} questions\n", rollouts->questions());
+  options.train.batch = answers_at_once(options);
   options.log.sample_prompts = {"An answer of this step"};
   TrainerHooks hooks;
   hooks.sample = [rollouts](const Model&, const std::string&, int64_t) {
     return rollouts->example();
   };
-  run_training(command, "grpo", grpo(options, rollouts), hooks, globals);
+  run_training(command, "grpo", grpo(options, rollouts), hooks, globals, [&] {
+    const std::vector<std::string>& left_out = rollouts->left_out();
+    if (!left_out.empty())
+      fmt::print(stderr, "{} questions are left out; the first: {}\n", left_out.size(),
+                 left_out[0]);
+  });
 }
 
 }  // namespace

@@ -70,7 +70,13 @@ std::string answer(const Model& model, const ChatTokens& tokens, const std::stri
 void run(TrainingCommand& command, const Globals& globals) {
   command.read();
   RunOptions& options = command.options;
-  const ChatTokens tokens = chat_tokens_of(find_origin(command), options.chat->chat_template);
+  if (!command.resume && options.chat->epochs > 0 &&
+      options.train.steps != fine_tuning_options().train.steps)
+    throw UsageError(
+        "train.steps: data.epochs bounds the run; --data.epochs 0 leaves that to steps");
+  // A run that goes on has its template in its checkpoint.
+  const ChatTokens tokens = chat_tokens_of(
+      find_origin(command), command.resume ? std::string() : options.chat->chat_template);
   const auto data = read_data(options, tokens);
   if (options.chat->epochs > 0) {
     options.train.steps = steps_of_epochs(options, data);

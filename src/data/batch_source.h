@@ -38,6 +38,10 @@ class BatchSource {
   /// another stream.
   virtual void restore(const Json& state) = 0;
 
+  /// This is a new phase's stream, at its beginning; the last batch of the phase before left the
+  /// stream there at `state`. Does nothing where streams have nothing in common.
+  virtual void follow(const Json& /*state*/) {}
+
   virtual SourceDescription describe() const = 0;
 };
 

@@ -31,8 +31,11 @@ int64_t total_learnt(const std::vector<ChatSample>& samples) {
                          [](int64_t sum, const ChatSample& s) { return sum + s.learnt_tokens(); });
 }
 
-/// Whether a record validates: by its text, so that equal ones are on one side.
-bool is_held_out(const std::string& text, double share) {
+/// Whether a record validates: by what it says, so that equal ones are on one side.
+bool is_held_out(const Record& record, double share) {
+  const auto* chat = std::get_if<ChatRecord>(&record);
+  const auto* plain = std::get_if<PlainRecord>(&record);
+  const std::string text = chat != nullptr ? chat->body.dump() : plain->prompt + plain->completion;
   const RandomStream random(hash_name(text), kSplitStream);
   return random.uniform(0) < share;
 }
@@ -67,6 +70,11 @@ void check_options(const ChatDataOptions& options) {
   if (!options.weights.empty() && options.weights.size() != options.path.size())
     throw UsageError(fmt::format("data.weights: expected one for each of {} files, found {}",
                                  options.path.size(), options.weights.size()));
+  if (std::ranges::any_of(options.weights, [](double weight) { return weight <= 0; }))
+    throw UsageError("data.weights: expected shares above 0; leave out a file that has none");
+  for (const std::string& path : options.valid)
+    if (std::ranges::find(options.path, path) != options.path.end())
+      throw UsageError(fmt::format("data.valid: {} is in data.path, too", path));
 }
 
 }  // namespace
@@ -86,8 +94,9 @@ ChatData::ChatData(const ChatDataOptions& options, const ChatTokens& tokens, int
     all += here;
     learnt += total_learnt(files_[i].train);
   }
-  UM_CHECK(all > 0, "{}: no conversation is left to train on: {}", options.path[0],
-           summary().front());
+  UM_CHECK(all > 0, "no conversation is left to train on: {}{}", summary().front(),
+           files_[0].left_out.empty() ? "" : "; the first: " + files_[0].left_out[0]);
+  if (questions_.empty()) questions_ = trained_questions_;
   fingerprint_ = fingerprint_of(files_);
   description_ = {.vocab_size = tokens.tokenizer().vocab_size(),
                   .tokenizer_hash = tokens.tokenizer().hash(),
@@ -110,21 +119,25 @@ void ChatData::read_file(const std::string& path, const ChatDataOptions& options
   };
   const auto visit = [&](const OrderedJson& json, const std::string& where) {
     std::vector<ChatSample> samples;
+    std::string question;
     bool held_out = valid;
     try {
       Record record = read_record(json);
       if (auto* chat = std::get_if<ChatRecord>(&record); chat && options.answers == "last")
         chat->keep_last();
       samples = tokens.samples(record);
-      held_out = valid || (options.valid.empty() && is_held_out(json.dump(), options.hold_out));
-      if (questions_.size() < kQuestions && held_out)
-        if (std::string question = first_question(record); !question.empty())
-          questions_.push_back(std::move(question));
+      held_out = valid || (options.valid.empty() && is_held_out(record, options.hold_out));
+      question = first_question(record);
     } catch (const std::exception& error) {
       return bad(fmt::format("{}: {}", where, error.what()));
     }
     ++file.records;
+    const std::vector<ChatSample>& kept = held_out ? file.valid : file.train;
+    const size_t before = kept.size();
     add(file, std::move(samples), options, where, held_out);
+    std::vector<std::string>& asked = held_out ? questions_ : trained_questions_;
+    if (kept.size() > before && asked.size() < kQuestions && !question.empty())
+      asked.push_back(question);
     if (progress) progress(file.records);
   };
   for_each_record(path, visit, bad);
@@ -230,6 +243,9 @@ bool ChatStream::next(Batch& batch) {
 }
 
 int64_t ChatStream::batches_of(double epochs) const {
+  constexpr double kCounted = 8;  // passes; more are as these are on average
+  if (epochs > kCounted)
+    return std::llround(std::ceil(static_cast<double>(batches_of(kCounted)) * epochs / kCounted));
   ChatStream copy(data_, options_);
   double wanted = 0, drawn = 0;
   for (const Place& place : copy.places_)

@@ -51,7 +51,7 @@ class ChatData {
   std::vector<ChatFile> files_;
   int64_t seq_len_ = 0;
   std::string fingerprint_;
-  std::vector<std::string> questions_;
+  std::vector<std::string> questions_, trained_questions_;
   SourceDescription description_;
 };
 

@@ -112,14 +112,25 @@ void take_rest(const OrderedJson& json, ChatRecord& record) {
     const std::string& mode = text_of(json, "mode");
     UM_CHECK(mode == "slow" || mode == "fast" || mode == "auto",
              "field \"mode\": expected slow, fast or auto, found {}", quote(mode));
-    record.body["chat_template_kwargs"]["mode"] = mode;
+    OrderedJson& kwargs = record.body["chat_template_kwargs"];
+    UM_CHECK(kwargs.is_null() || kwargs.is_object(),
+             "field \"chat_template_kwargs\": expected an object, found {}", describe(kwargs));
+    kwargs["mode"] = mode;
   }
+}
+
+/// A system's text beside the messages.
+void add_system(const OrderedJson& json, ChatRecord& record) {
+  if (find(json, "system") != nullptr && !text_of(json, "system").empty())
+    add_text(record, "system", text_of(json, "system"));
 }
 
 Record read_messages(const OrderedJson& json) {
   ChatRecord record;
   take_rest(json, record);
-  for (const OrderedJson& message : list_of(json, "messages")) add_message(record, message);
+  const OrderedJson& messages = list_of(json, "messages");
+  add_system(json, record);
+  for (const OrderedJson& message : messages) add_message(record, message);
   return record;
 }
 
@@ -206,8 +217,7 @@ Record read_conversations(const OrderedJson& json) {
   ChatRecord record;
   take_rest(json, record);
   const OrderedJson& turns = list_of(json, "conversations");
-  if (find(json, "system") != nullptr && !text_of(json, "system").empty())
-    add_text(record, "system", text_of(json, "system"));
+  add_system(json, record);
   for (const OrderedJson& turn : turns) add_share_turn(record, turn);
   return record;
 }
@@ -232,8 +242,7 @@ Record read_prompt(const OrderedJson& json) {
 Record read_alpaca(const OrderedJson& json) {
   ChatRecord record;
   take_rest(json, record);
-  if (find(json, "system") != nullptr && !text_of(json, "system").empty())
-    add_text(record, "system", text_of(json, "system"));
+  add_system(json, record);
   if (const OrderedJson* history = find(json, "history")) {
     for (const OrderedJson& turn : *history) {
       UM_CHECK(turn.is_array() && turn.size() == 2 && turn[0].is_string() && turn[1].is_string(),
@@ -276,6 +285,8 @@ void ChatRecord::keep_last() {
 
 Record read_record(const OrderedJson& json) {
   UM_CHECK(json.is_object(), "expected an object, found {}", describe(json));
+  UM_CHECK(find(json, "rejected") == nullptr,
+           "a record of preferences (\"chosen\", \"rejected\"), which is not for fine-tuning");
   if (find(json, "messages") != nullptr) return read_messages(json);
   if (find(json, "conversations") != nullptr) return read_conversations(json);
   if (find(json, "instruction") != nullptr) return read_alpaca(json);
@@ -322,7 +333,8 @@ void for_each_record(const std::filesystem::path& path,
                      const std::function<void(const std::string&)>& bad) {
   const std::string text = read_text_file(path, kMaxFileBytes);
   const size_t first = text.find_first_not_of(" \t\n");
-  if (first != std::string::npos && text[first] == '[') {
+  const bool lines = path.filename().string().find(".jsonl") != std::string::npos;
+  if (!lines && first != std::string::npos && text[first] == '[') {
     const OrderedJson all = parse_ordered_json(repair_json(text), path.string());
     for (size_t i = 0; i < all.size(); ++i) visit(all[i], fmt::format("{}[{}]", path.string(), i));
     return;

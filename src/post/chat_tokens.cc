@@ -14,6 +14,8 @@ namespace {
 /// Of messages whose place is told by their marks.
 constexpr size_t kMarks = 250;
 
+constexpr const char* kThinkingKeys[] = {"reasoning_content", "thinking", "reasoning"};
+
 /// The request that stood before the answer `message`, or with it.
 ChatRequest cut(ChatRequest request, size_t messages, bool ask) {
   request.messages.resize(messages);
@@ -24,7 +26,7 @@ ChatRequest cut(ChatRequest request, size_t messages, bool ask) {
 }
 
 std::string thinking_of(const ChatRequest& request, size_t message) {
-  for (const char* key : {"reasoning_content", "thinking", "reasoning"}) {
+  for (const char* key : kThinkingKeys) {
     const OrderedJson& json = request.input.messages[message];
     if (json.contains(key) && json[key].is_string()) return json[key].get<std::string>();
   }
@@ -73,6 +75,15 @@ ChatTokens::ChatTokens(Tokenizer tokenizer, ChatTemplate form, Ends ends)
       ends_(std::move(ends)),
       marks_(ChatMarks::of(tokenizer_, form_)) {}
 
+/// Whether the template leaves out the thinking of an answer that is the last.
+bool ChatTokens::loses_thinking(ChatRequest whole, size_t message) const {
+  const std::string probe = "umthoughtq";  // what it thinks may well be in what it says, too
+  for (const char* key : kThinkingKeys)
+    if (whole.input.messages[message].contains(key)) whole.input.messages[message][key] = probe;
+  return marked_prompt(form_, cut(std::move(whole), message + 1, false)).bytes.find(probe) ==
+         std::string::npos;
+}
+
 /// The prompt with the answer behind it, as the model would write it.
 MarkedText ChatTokens::answered(const ChatRequest& whole, size_t message,
                                 const MarkedText& prompt) const {
@@ -87,7 +98,7 @@ MarkedText ChatTokens::answered(const ChatRequest& whole, size_t message,
   const bool opened =
       marks_.may_think() && stripped(prompt.bytes).ends_with(stripped(marks_.think_open_text));
   const std::string thought = stripped(thinking_of(whole, message));
-  const bool lost = !thought.empty() && rest.bytes.find(thought) == std::string::npos;
+  const bool lost = !thought.empty() && loses_thinking(whole, message);
   const std::string line = marks_.trim ? "\n" : "";
   if (lost && marks_.may_think()) {
     if (!opened) text.append(marks_.think_open_text + line);
@@ -109,20 +120,26 @@ ChatTokens::Turn ChatTokens::turn(const ChatRequest& whole, size_t message) cons
     ChatRequest with = cut(whole, message + 1, false);
     with.messages[message].thinking = thinking_of(whole, message);
     out.tokens = chat_prompt(tokenizer_, with);
+    out.said = out.tokens.empty() ? 0 : out.tokens.size() - 1;
   } else {
     const MarkedText text = marked_prompt(form_, before);
     prompt = ChatTemplate::encode(tokenizer_, text);
-    out.tokens = ChatTemplate::encode(tokenizer_, answered(whole, message, text));
+    const MarkedText all = answered(whole, message, text);
+    out.tokens = ChatTemplate::encode(tokenizer_, all);
+    const size_t last = all.outside.find_last_not_of('\0');
+    const size_t bytes = last == std::string::npos ? 0 : last + 1;
+    out.said = common_front(ChatTemplate::encode(tokenizer_, all.substr(0, bytes)), out.tokens);
   }
   // Where a token holds the prompt's end and the answer's beginning, it is the answer's.
   out.prompt = common_front(prompt, out.tokens);
   return out;
 }
 
-/// The number of tokens up to the one that ends the answer; 0 where none does.
+/// The number of tokens up to the one that ends the answer, the first behind what it says; 0 where
+/// none does.
 size_t ChatTokens::end_of_turn(const Turn& turn) const {
-  for (size_t i = turn.tokens.size(); i > turn.prompt; --i)
-    if (std::ranges::find(ends_.turn, turn.tokens[i - 1]) != ends_.turn.end()) return i;
+  for (size_t i = std::max(turn.prompt, turn.said); i < turn.tokens.size(); ++i)
+    if (std::ranges::find(ends_.turn, turn.tokens[i]) != ends_.turn.end()) return i + 1;
   return 0;
 }
 
@@ -143,6 +160,7 @@ std::vector<ChatSample> ChatTokens::chat_samples(ChatRecord record) const {
       end = answer.tokens.size();
     }
     UM_CHECK(end > answer.prompt, "messages[{}]: the template writes nothing of it", i);
+    answer.tokens.resize(end);  // what stands behind the end of a turn is not the answer's
     const bool goes_on =
         !samples.empty() &&
         common_front(samples.back().tokens, answer.tokens) == samples.back().tokens.size() &&

@@ -50,10 +50,12 @@ class ChatTokens {
   struct Turn {
     std::vector<int32_t> tokens;
     size_t prompt = 0;  ///< tokens of the prompt
+    size_t said = 0;    ///< tokens up to the last one of what the answer says
   };
   std::vector<ChatSample> chat_samples(ChatRecord record) const;
   ChatSample plain_sample(const PlainRecord& record) const;
   Turn turn(const ChatRequest& whole, size_t message) const;
+  bool loses_thinking(ChatRequest whole, size_t message) const;
   MarkedText answered(const ChatRequest& whole, size_t message, const MarkedText& prompt) const;
   size_t end_of_turn(const Turn& turn) const;
 

@@ -21,6 +21,14 @@ ChatStreamOptions stream_options(const RunOptions& options, const Phase& phase, 
           .seed = static_cast<uint64_t>(options.chat->seed) + index};
 }
 
+/// What a file's loss is called: its name, with the path where two are called the same.
+std::string part_name(const ChatData& data, size_t index) {
+  const auto name = [&](size_t i) { return fs::path(data.files()[i].name).filename(); };
+  for (size_t i = 0; i < data.files().size(); ++i)
+    if (i != index && name(i) == name(index)) return data.files()[index].name;
+  return name(index).string();
+}
+
 /// Makes an assistant of the model in a checkpoint: it was trained for chats, has their template,
 /// and stops at the end of a turn in programs that only look at generation_config.json.
 void write_chat_texts(const fs::path& directory, const std::string& chat_template,
@@ -61,13 +69,18 @@ ChatTokens chat_tokens_of(const fs::path& path, const std::string& given) {
 }
 
 int64_t steps_of_epochs(const RunOptions& options, const std::shared_ptr<const ChatData>& data) {
-  const ChatStream stream(data, {.batch = options.train.batch, .seq_len = options.train.seq_len});
+  const ChatStream stream(data, {.batch = options.train.batch,
+                                 .seq_len = options.train.seq_len,
+                                 .seed = static_cast<uint64_t>(options.chat->seed)});
   const int64_t batches = stream.batches_of(options.chat->epochs);
   return std::max<int64_t>(1, (batches + options.train.accumulate - 1) / options.train.accumulate);
 }
 
 TrainingTask fine_tuning(const RunOptions& options, std::shared_ptr<const ChatData> data,
                          const ChatTokens& tokens) {
+  for (const PhaseOptions& phase : options.train.phases)  // each has room for every conversation
+    ChatStream(data, {.batch = phase.batch > 0 ? phase.batch : options.train.batch,
+                      .seq_len = phase.seq_len > 0 ? phase.seq_len : options.train.seq_len});
   TrainingTask task;
   task.stream = [=](const Phase& phase, size_t index) {
     return std::make_unique<ChatStream>(data, stream_options(options, phase, index));
@@ -79,8 +92,8 @@ TrainingTask fine_tuning(const RunOptions& options, std::shared_ptr<const ChatDa
       if (file.valid.empty()) continue;
       ChatStreamOptions stream = stream_options(options, phase, 0);
       stream.held_out_file = static_cast<int64_t>(i);
-      parts.push_back({.name = fs::path(file.name).filename().string(),
-                       .source = std::make_unique<ChatStream>(data, stream)});
+      parts.push_back(
+          {.name = part_name(*data, i), .source = std::make_unique<ChatStream>(data, stream)});
     }
     if (parts.size() == 1) parts[0].name.clear();
     return parts;

@@ -51,30 +51,31 @@ Rollout rollout_of(const Json& json, int64_t vocab) {
   return one;
 }
 
-/// Micro-batches of rollouts: `updates` parts of each sampling, each in `accumulate` parts.
+/// Micro-batches of rollouts: each sampling serves some updates, each with a part of its groups,
+/// cut into train.accumulate batches.
 class PolicyStream : public BatchSource {
  public:
   PolicyStream(std::shared_ptr<Rollouts> rollouts, std::shared_ptr<PolicyObjective> objective,
                const RunOptions& options, const Phase& phase, size_t index)
       : rollouts_(std::move(rollouts)),
         objective_(std::move(objective)),
-        parts_(options.grpo->updates * options.train.accumulate),
+        options_(*options.grpo),
         accumulate_(options.train.accumulate),
         seed_(options.grpo->seed + static_cast<int64_t>(index)),
-        seq_len_(phase.seq_len),
-        paths_(options.grpo->path) {}
+        seq_len_(phase.seq_len) {}
 
   bool next(Batch& batch) override {
-    if (part_ == parts_) part_ = 0;
-    if (part_ == 0) set_ = rollouts_->next();
-    if (part_ % accumulate_ == 0) objective_->set_fresh(part_ == 0);
-    const auto all = std::ssize(set_);
-    UM_CHECK(all >= parts_, "{} answers for {} parts (grpo.updates × train.accumulate)", all,
-             parts_);
+    if (part_ == parts()) {
+      set_ = rollouts_->next();
+      part_ = 0;
+    }
+    const int64_t update = part_ / accumulate_, piece = part_ % accumulate_;
+    if (piece == 0) objective_->set_fresh(update == 0);
+    const int64_t begin = first_of(update), all = first_of(update + 1) - begin;
     batch = {};
     batch.seq_offsets.assign(1, 0);
-    for (int64_t i = all * part_ / parts_; i < all * (part_ + 1) / parts_; ++i)
-      add_rollout(batch, set_[static_cast<size_t>(i)]);
+    for (int64_t i = all * piece / accumulate_; i < all * (piece + 1) / accumulate_; ++i)
+      add_rollout(batch, set_[static_cast<size_t>(begin + i)]);
     ++part_;
     return true;
   }
@@ -84,40 +85,67 @@ class PolicyStream : public BatchSource {
     state["corpora"] = rollouts_->fingerprint();
     state["seed"] = seed_;
     state["seq_len"] = seq_len_;
-    state["part"] = part_ == parts_ ? 0 : part_;
+    state["part"] = part_;
+    state["parts"] = parts();
     state["pending"] = Json::array();
-    if (part_ > 0 && part_ < parts_)
+    if (part_ < parts())
       for (const Rollout& one : set_) state["pending"].push_back(to_json(one));
     return state;
   }
 
   void restore(const Json& state) override {
     const JsonObject object(state, "state of rollouts");
-    part_ = object.integer("part", 0, parts_ - 1);
-    set_.clear();
     const Json* pending = object.find("pending");
     if (pending == nullptr || !pending->is_array()) object.wrong("pending", "a list");
+    set_.clear();
     for (const Json& one : *pending)
       set_.push_back(rollout_of(one, rollouts_->tokenizer().vocab_size()));
-    UM_CHECK(part_ == 0 || !set_.empty(), "state of rollouts: no answers are pending");
+    if (!set_.empty() && object.integer("parts") != parts())
+      throw UsageError(
+          "--resume: grpo.updates, grpo.group and train.accumulate cannot change while answers of "
+          "the last sampling wait for their updates");
+    part_ = set_.empty() ? 0 : object.integer("part", 0, parts() - 1);
     rollouts_->restore(state);
   }
+  /// The pool and the samplings go on through all phases; answers that wait are left.
+  void follow(const Json& state) override { rollouts_->restore(state); }
 
   SourceDescription describe() const override {
     return {.vocab_size = rollouts_->tokenizer().vocab_size(),
             .tokenizer_hash = rollouts_->tokenizer().hash(),
-            .origin = paths_[0],
+            .origin = options_.path[0],
             .facts = {{"Questions", fmt::format("{:L}", rollouts_->questions())}}};
   }
 
  private:
+  int64_t groups() const { return std::ssize(set_) / options_.group; }
+  /// Of this set: fewer where it has too few groups. None without a set.
+  int64_t updates() const { return std::min(options_.updates, groups()); }
+  int64_t parts() const { return updates() * accumulate_; }
+  int64_t first_of(int64_t update) const { return groups() * update / updates() * options_.group; }
+
   std::shared_ptr<Rollouts> rollouts_;
   std::shared_ptr<PolicyObjective> objective_;
-  int64_t parts_, accumulate_, seed_, seq_len_;
-  std::vector<std::string> paths_;
+  GrpoOptions options_;
+  int64_t accumulate_, seed_, seq_len_;
   std::vector<Rollout> set_;
   int64_t part_ = 0;  ///< of the set, that comes next
 };
+
+/// What would be passed over in silence is refused.
+void check_options(const RunOptions& options) {
+  const TrainOptions& train = options.train;
+  const auto refuse = [](bool wrong, const char* message) {
+    if (wrong) throw UsageError(message);
+  };
+  refuse(train.mtp_weight > 0 || train.z_weight > 0 || train.freeze != "none",
+         "train.mtp_weight, z_weight and freeze: rewards train no MTP head and know no z-loss");
+  refuse(train.accumulate > options.grpo->group,
+         "train.accumulate: at most grpo.group, so that each batch has an answer");
+  for (const PhaseOptions& phase : train.phases)
+    refuse(phase.batch > 0 || phase.seq_len > 0,
+           "train.phases: batch and seq_len are those of grpo's answers in all phases");
+}
 
 std::vector<std::pair<std::string, double>> measures_of(const RolloutStats& stats,
                                                         const PolicyStep& step) {
@@ -156,7 +184,14 @@ RunOptions grpo_options() {
   return options;
 }
 
+int64_t answers_at_once(const RunOptions& options) {
+  const GrpoOptions& rl = *options.grpo;
+  const int64_t groups = (rl.prompts + rl.updates - 1) / rl.updates;
+  return (groups * rl.group + options.train.accumulate - 1) / options.train.accumulate;
+}
+
 TrainingTask grpo(const RunOptions& options, std::shared_ptr<Rollouts> rollouts) {
+  check_options(options);
   const GrpoOptions& rl = *options.grpo;
   const auto objective =
       std::make_shared<PolicyObjective>(PolicyOptions{.loss = rl.loss,

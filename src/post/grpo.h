@@ -13,7 +13,11 @@ namespace um {
 /// Options of a run with what this wants where nobody says anything.
 RunOptions grpo_options();
 
-/// The task. `rollouts` samples; train.accumulate micro-batches share the answers of an update.
+/// The most answers in a batch: what train.batch is for the check of memory.
+int64_t answers_at_once(const RunOptions& options);
+
+/// The task. Throws UsageError for options that have no meaning here. `rollouts` samples;
+/// train.accumulate micro-batches share the answers of an update.
 TrainingTask grpo(const RunOptions& options, std::shared_ptr<Rollouts> rollouts);
 
 }  // namespace um

@@ -24,7 +24,7 @@ struct PolicyOptions {
 
 /// What a step has seen of its policy.
 struct PolicyStep {
-  double clipped = 0;     ///< share of tokens (gspo: of answers) whose ratio was clipped
+  double clipped = 0;     ///< share of tokens whose ratio (gspo: their answer's) was clipped
   double gap = 0;         ///< largest difference of a log-probability to the sampler's
   double divergence = 0;  ///< mean of ratio - 1 - log ratio, against the sampler (k3)
   double tokens = 0;      ///< sampled ones

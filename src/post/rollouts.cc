@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "core/rng.h"
 #include "data/permutation.h"
 #include "models/config.h"
@@ -20,11 +21,35 @@ double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-std::string fingerprint_of(const std::vector<Question>& questions) {
-  uint64_t hash = questions.size();
-  for (const Question& one : questions)
-    hash = mix64(hash ^ hash_name(one.messages.dump() + one.answer.dump() + one.mode));
+/// By all that the files say.
+std::string fingerprint_of(const std::vector<std::string>& paths) {
+  constexpr uint64_t kMaxBytes = uint64_t{1} << 32;
+  uint64_t hash = paths.size();
+  for (const std::string& path : paths) hash = mix64(hash ^ hash_name(read_file(path, kMaxBytes)));
   return fmt::format("questions-{:016x}", hash);
+}
+
+Json to_json(const RolloutStats& stats) {
+  Json rewards = Json::object();
+  for (const auto& [name, value] : stats.rewards) rewards[name] = value;
+  return {{"groups", stats.groups}, {"useful", stats.useful},   {"answers", stats.answers},
+          {"waves", stats.waves},   {"right", stats.right},     {"tokens", stats.tokens},
+          {"cut", stats.cut},       {"seconds", stats.seconds}, {"rewards", rewards}};
+}
+
+RolloutStats stats_of(const JsonObject& json) {
+  constexpr int64_t kMost = int64_t{1} << 52;
+  RolloutStats stats{.groups = json.integer("groups", 0, kMost),
+                     .useful = json.integer("useful", 0, kMost),
+                     .answers = json.integer("answers", 0, kMost),
+                     .waves = json.integer("waves", 0, kMost),
+                     .right = json.number("right", 0, 1),
+                     .tokens = json.number("tokens", 0, 1e12),
+                     .cut = json.number("cut", 0, 1),
+                     .seconds = json.number("seconds", 0, 1e12)};
+  for (const auto& [name, value] : json.object("rewards").json().items())
+    if (value.is_number()) stats.rewards.emplace_back(name, value.get<double>());
+  return stats;
 }
 
 }  // namespace
@@ -42,6 +67,8 @@ std::vector<Reward> parse_rewards(const std::vector<std::string>& texts) {
     if (equals < text.size() && !weight.is_number())
       throw UsageError(fmt::format("grpo.rewards: \"{}\": expected a number as weight", text));
     if (weight.is_number()) reward.weight = weight.get<double>();
+    if (reward.weight == 0)
+      throw UsageError(fmt::format("grpo.rewards: \"{}\" weighs nothing: leave it out", text));
     rewards.push_back(reward);
   }
   if (rewards.empty()) throw UsageError("grpo.rewards: none");
@@ -85,10 +112,19 @@ Rollouts::Rollouts(const GrpoOptions& options, const std::filesystem::path& mode
     throw UsageError("grpo.path: name at least one file of questions (ultramoe data tasks)");
   for (const std::string& path : options_.path)
     for (Question& question : read_questions(path))
-      if (question.choices.empty()) questions_.push_back(std::move(question));
+      if (question.choices.empty())
+        questions_.push_back(std::move(question));
+      else
+        left_out_.push_back(question.id +
+                            ": of multiple choice, which is told apart by likelihood");
   UM_CHECK(!questions_.empty(), "{}: no question whose answer can be checked", options_.path[0]);
-  fingerprint_ = fingerprint_of(questions_);
-  resting_.assign(questions_.size(), false);
+  fingerprint_ = fingerprint_of(options_.path);
+  const bool brief =
+      std::ranges::any_of(rewards_, [](const Reward& r) { return r.name == "brief"; });
+  if (brief && (options_.overlong <= 0 || options_.overlong > options_.max_tokens))
+    throw UsageError(fmt::format("grpo.overlong {}: the reward brief needs 1 to max_tokens ({})",
+                                 options_.overlong, options_.max_tokens));
+  begin_stage();
 }
 
 Rollouts::~Rollouts() = default;
@@ -99,14 +135,39 @@ void Rollouts::begin(const Model& model) {
       model,
       EngineOptions{.cache_type = DType::f32, .max_queue = std::max<int64_t>(waiting, 1024)});
   asker_ = std::make_unique<Asker>(*engine_, tokenizer_, directory_);
+  unusable_.assign(questions_.size(), false);
+  for (size_t i = 0; i < questions_.size(); ++i) {
+    try {
+      prompt_of(questions_[i]);
+    } catch (const Error& error) {
+      unusable_[i] = true;
+      left_out_.push_back(error.what());
+    }
+  }
+  UM_CHECK(std::ranges::count(unusable_, false) > 0, "no question can be asked: {}", left_out_[0]);
+  for (size_t i = 0; i < questions_.size(); ++i)
+    if (unusable_[i]) resting_[i] = true;
+}
+
+/// Ready to be answered. Throws Error where nothing is left to answer in.
+Asker::Prompt Rollouts::prompt_of(const Question& question) const {
+  Asker::Prompt prompt =
+      asker_->prompt(question, options_.mode == "default" ? question.mode : options_.mode);
+  UM_CHECK(std::ssize(prompt.ids) <= seq_len_, "{}: a prompt of {} tokens, train.seq_len is {}",
+           question.id, prompt.ids.size(), seq_len_);
+  return prompt;
 }
 
 void Rollouts::weights_changed() {
   if (engine_) engine_->weights_changed();
 }
 
+/// All questions that can be asked are tried again.
 void Rollouts::begin_stage() {
-  resting_.assign(questions_.size(), false);
+  if (unusable_.empty())
+    resting_.assign(questions_.size(), false);
+  else
+    resting_ = unusable_;
 }
 
 /// The next questions that do not rest, in an order of their own for each pass.
@@ -114,10 +175,11 @@ std::vector<size_t> Rollouts::choose(size_t count) {
   const uint64_t all = questions_.size();
   std::vector<size_t> chosen;
   if (std::ranges::count(resting_, false) == 0) begin_stage();
-  for (uint64_t tried = 0; chosen.size() < count && tried < all; ++tried, ++drawn_) {
+  for (uint64_t tried = 0; chosen.size() < count && tried < 2 * all; ++tried, ++drawn_) {
     const uint64_t key = mix64(static_cast<uint64_t>(options_.seed)) + drawn_ / all;
     const size_t question = Permutation(all, key)(drawn_ % all);
-    if (!resting_[question]) chosen.push_back(question);
+    if (!resting_[question] && std::ranges::find(chosen, question) == chosen.end())
+      chosen.push_back(question);
   }
   return chosen;
 }
@@ -127,12 +189,10 @@ std::vector<Rollouts::Group> Rollouts::sample(const std::vector<size_t>& questio
   for (const size_t index : questions) {
     const Question& question = questions_[index];
     Group group{.question = index};
-    group.prompt =
-        asker_->prompt(question, options_.mode == "default" ? question.mode : options_.mode);
+    group.prompt = prompt_of(question);
     const int64_t room = seq_len_ + 1 - std::ssize(group.prompt.ids);
-    UM_CHECK(room > 0, "{}: a prompt of {} tokens, train.seq_len is {}", question.id,
-             group.prompt.ids.size(), seq_len_);
-    const AskOptions ask{.sampling = {.temperature = static_cast<float>(options_.temperature)},
+    // At temperature 1 the sampled distribution is the policy that is trained.
+    const AskOptions ask{.sampling = {.temperature = 1},
                          .max_tokens = std::min(options_.max_tokens, room),
                          .keep_tokens = true};
     for (int64_t i = 0; i < options_.group; ++i) {
@@ -224,7 +284,7 @@ Json Rollouts::state() const {
   Json resting = Json::array();
   for (size_t i = 0; i < resting_.size(); ++i)
     if (resting_[i]) resting.push_back(i);
-  return {{"round", round_}, {"drawn", drawn_}, {"resting", resting}};
+  return {{"round", round_}, {"drawn", drawn_}, {"resting", resting}, {"stats", to_json(stats_)}};
 }
 
 void Rollouts::restore(const Json& state) {
@@ -232,6 +292,7 @@ void Rollouts::restore(const Json& state) {
   const JsonObject object(state, "state of rollouts");
   round_ = static_cast<uint64_t>(object.integer("round", 0, kMost));
   drawn_ = static_cast<uint64_t>(object.integer("drawn", 0, kMost));
+  stats_ = stats_of(object.object("stats"));
   begin_stage();
   for (const int64_t i : object.integers("resting", 0, questions() - 1))
     resting_[static_cast<size_t>(i)] = true;

@@ -70,6 +70,8 @@ class Rollouts {
   const Tokenizer& tokenizer() const { return tokenizer_; }
   /// Identifies the questions.
   const std::string& fingerprint() const { return fingerprint_; }
+  /// The questions that are not asked, a line each with the reason.
+  const std::vector<std::string>& left_out() const { return left_out_; }
   int64_t questions() const { return std::ssize(questions_); }
   /// Where it stands between two calls of next().
   Json state() const;
@@ -81,6 +83,7 @@ class Rollouts {
     Asker::Prompt prompt = {};
     std::vector<std::shared_ptr<const Answered>> answers = {};
   };
+  Asker::Prompt prompt_of(const Question& question) const;
   std::vector<size_t> choose(size_t count);
   std::vector<Group> sample(const std::vector<size_t>& questions);
   std::vector<Rollout> grade(const Group& group);
@@ -95,9 +98,11 @@ class Rollouts {
   std::string fingerprint_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Asker> asker_;
-  std::vector<bool> resting_;  ///< by question: taught nothing in this stage
-  uint64_t round_ = 0;         ///< calls of next()
-  uint64_t drawn_ = 0;         ///< questions tried, resting ones included
+  std::vector<std::string> left_out_;
+  std::vector<bool> unusable_;  ///< by question: cannot be asked
+  std::vector<bool> resting_;   ///< by question: taught nothing in this stage, or cannot be asked
+  uint64_t round_ = 0;          ///< calls of next()
+  uint64_t drawn_ = 0;          ///< questions tried, resting ones included
   RolloutStats stats_;
   Group last_;
 };

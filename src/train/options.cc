@@ -59,7 +59,6 @@ void GrpoOptions::fields(Fields& f) {
   f.add("updates", updates, "updates with one set of answers, each with a part of the questions",
         {.min = 1, .max = 64});
   f.add("max_tokens", max_tokens, "longest answer", {.unit = "tokens", .min = 1, .max = 1 << 20});
-  f.add("temperature", temperature, "of sampling", {.min = 0.01, .max = 10});
   f.add("loss", loss, "how answers and tokens are weighed (docs/grpo.md)",
         {.choices = {"grpo", "dapo", "dr_grpo", "gspo"}});
   f.add("scale", scale, "whether advantages are divided by the group's standard deviation",

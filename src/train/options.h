@@ -59,7 +59,6 @@ struct GrpoOptions {
   std::string mode = "default";
   int64_t prompts = 8, group = 8, updates = 1;
   int64_t max_tokens = 256;
-  double temperature = 1;
   std::string loss = "dapo", scale = "group";
   double clip_low = 0.2, clip_high = 0.28;
   std::vector<std::string> rewards = {"right=1"};

@@ -51,10 +51,10 @@ void check_stream(const Json& saved, const BatchSource& source, const Phase& pha
   const JsonObject state(saved, "loader state"), begin(fresh, "loader state");
   const std::string corpora = state.string("corpora"), now = begin.string("corpora");
   if (corpora != now)
-    throw UsageError(fmt::format(
-        "--resume: data.path: these are not the corpora that the run was trained on ({}, found "
-        "{}); a run keeps its data",
-        corpora, now));
+    throw UsageError(
+        fmt::format("--resume: {}: this is not the data that the run was trained on ({}, found "
+                    "{}); a run keeps its data",
+                    now.starts_with("questions-") ? "grpo.path" : "data.path", corpora, now));
   if (step <= phase.begin) return;  // the phase begins, with a stream of its own
   const int64_t first_seed = begin.integer("seed") - static_cast<int64_t>(index);
   const int64_t saved_index = state.integer("seed") - first_seed;

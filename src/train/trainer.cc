@@ -301,7 +301,10 @@ void Trainer::open_phase() {
   // At a phase's first step its stream begins; otherwise a resumed run goes on where it stood.
   if (phase_ == nullptr && state_.step > 0) {
     check_stream(state_.loader, *source_, *next, index, state_.step);
-    if (state_.step > next->begin) source_->restore(state_.loader);
+    if (state_.step > next->begin)
+      source_->restore(state_.loader);
+    else
+      source_->follow(state_.loader);
   }
   phase_ = next;
   if (phase_->rope_theta > 0) model_->set_rope_theta(phase_->rope_theta);
@@ -320,9 +323,14 @@ void Trainer::write_card() {
 
 std::vector<Batch> Trainer::next_batches() {
   std::vector<Batch> batches(static_cast<size_t>(options_.train.accumulate));
-  for (Batch& batch : batches)
-    UM_CHECK(source_->next(batch), "step {}: the data has ended: fewer train.steps, or more data",
-             state_.step + 1);
+  try {
+    for (Batch& batch : batches)
+      UM_CHECK(source_->next(batch), "step {}: the data has ended: fewer train.steps, or more data",
+               state_.step + 1);
+  } catch (const Error&) {
+    if (state_.step > saved_step_) save();  // the steps that were done are not lost
+    throw;
+  }
   return batches;
 }
 
@@ -477,9 +485,12 @@ void Trainer::validate() {
 
 void Trainer::write_samples() {
   if (!hooks_.sample) return;
-  for (const std::string& prompt : options_.log.sample_prompts)
-    metrics_->write(
-        Sample{state_.step, prompt, hooks_.sample(*model_, prompt, options_.log.sample_tokens)});
+  for (const std::string& prompt : options_.log.sample_prompts) try {
+      metrics_->write(
+          Sample{state_.step, prompt, hooks_.sample(*model_, prompt, options_.log.sample_tokens)});
+    } catch (const Error& error) {
+      note(fmt::format("sample: {}", error.what()));
+    }
 }
 
 void Trainer::refresh_report(bool live) {
@@ -530,8 +541,8 @@ fs::path Trainer::run() {
   }
   const LogOptions& log = options_.log;
   if (!interrupted && log.eval_every > 0 && !due(log.eval_every)) validate();
-  if (!interrupted && !due(log.sample_every)) write_samples();
   if (saved_step_ != state_.step) save();
+  if (!interrupted && log.sample_every > 0 && !due(log.sample_every)) write_samples();
   refresh_report(false);
   return last_checkpoint_;
 }

@@ -71,6 +71,14 @@ TEST(ChatRecords, OpenAiWithOlderCalls) {
       std::string::npos);
 }
 
+TEST(ChatRecords, ASystemsTextBesideTheMessages) {
+  EXPECT_EQ(shown(chat(R"({"system": "s", "messages": [{"role": "user", "content": "a"},
+                           {"role": "assistant", "content": "b"}]})")),
+            "system:s|user:a|assistant*:b|");
+  EXPECT_NE(fault(R"({"prompt": "p", "chosen": "a", "rejected": "b"})").find("preferences"),
+            std::string::npos);
+}
+
 TEST(ChatRecords, Pairs) {
   EXPECT_EQ(shown(chat(R"({"instruction": "i", "input": "x", "output": "o", "id": 3})")),
             "user:i\n\nx|assistant*:o|");
@@ -94,6 +102,10 @@ TEST(ChatRecords, UnknownForms) {
   EXPECT_NE(fault(R"({"messages": "a"})").find("list of messages"), std::string::npos);
   EXPECT_NE(fault(R"({"messages": [3]})").find("expected objects"), std::string::npos);
   EXPECT_NE(fault(R"({"instruction": "a"})").find("\"output\": missing"), std::string::npos);
+  EXPECT_NE(
+      fault(R"({"mode": "fast", "chat_template_kwargs": [1], "messages": [{"role": "user"}]})")
+          .find("expected an object"),
+      std::string::npos);
   EXPECT_NE(fault(R"({"mode": "quick", "messages": [{"role": "user"}]})").find("\"quick\""),
             std::string::npos);
 }
@@ -113,14 +125,14 @@ TEST(ChatRecords, ThinkingInFrontOfAnswers) {
 
 TEST(ChatRecords, FilesOfLinesAndOfOneList) {
   const testing::TemporaryDirectory directory("records");
-  const auto read = [&](const std::string& text) {
-    const auto path = directory.path() / "r.jsonl";
+  const auto read = [&](const std::string& text, const std::string& name = "r.jsonl") {
+    const auto path = directory.path() / name;
     write_file_atomic(path, text);
     std::string seen;
     for_each_record(
         path,
         [&](const OrderedJson& json, const std::string& where) {
-          seen += where.substr(where.find("r.jsonl")) + "=" + json.dump() + " ";
+          seen += where.substr(where.find("r.json")) + "=" + json.dump() + " ";
         },
         [&](const std::string& message) {
           seen += message.substr(message.find("r.jsonl"), 9) + "! ";
@@ -128,9 +140,11 @@ TEST(ChatRecords, FilesOfLinesAndOfOneList) {
     return seen;
   };
   EXPECT_EQ(read("{\"a\":1}\n\n{\"b\":2}"), "r.jsonl:1={\"a\":1} r.jsonl:3={\"b\":2} ");
-  EXPECT_EQ(read("\n[{\"a\":1},\n{\"b\":2}]\n"), "r.jsonl[0]={\"a\":1} r.jsonl[1]={\"b\":2} ");
+  EXPECT_EQ(read("\n[{\"a\":1},\n{\"b\":2}]\n", "r.json"),
+            "r.json[0]={\"a\":1} r.json[1]={\"b\":2} ");
+  EXPECT_EQ(read("[1]\n"), "r.jsonl:1=[1] ");
   EXPECT_EQ(read("{\"a\":1}\r\n{no\r\n3\n"), "r.jsonl:1={\"a\":1} r.jsonl:2! r.jsonl:3=3 ");
-  EXPECT_THROW(read("[{\"a\":1},"), Error);
+  EXPECT_THROW(read("[{\"a\":1},", "r.json"), Error);
 }
 
 }  // namespace

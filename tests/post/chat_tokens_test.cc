@@ -151,7 +151,7 @@ std::string expected(const Form& form, const Talk& talk) {
     if (form.appended)
       text += form.assistant + "«" + talk[i].text + form.tail + (last ? "</s>" : "") + "»";
     else
-      text += form.assistant + "«" + talk[i].text + form.end + "»" + form.tail;
+      text += form.assistant + "«" + talk[i].text + form.end + "»" + (last ? "" : form.tail);
   }
   return text;
 }
@@ -237,11 +237,11 @@ TEST(ChatTokens, AnAnswerIsLearntInTheContextThatTheTemplateGivesIt) {
   ASSERT_EQ(samples.size(), 2u);
   EXPECT_EQ(shown(tokens.tokenizer(), samples[0]),
             "<|im_start|>user\n1+1<|im_end|>\n<|im_start|>assistant\n"
-            "«<think>\none more\n</think>\n\n2<|im_end|>»\n");
+            "«<think>\none more\n</think>\n\n2<|im_end|>»");
   EXPECT_EQ(shown(tokens.tokenizer(), samples[1]),
             "<|im_start|>user\n1+1<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n"
             "<|im_start|>user\n2+2<|im_end|>\n<|im_start|>assistant\n"
-            "«<think>\ntwice\n</think>\n\n4<|im_end|>»\n");
+            "«<think>\ntwice\n</think>\n\n4<|im_end|>»");
 }
 
 TEST(ChatTokens, ModesChangeThePromptAsInTheServer) {
@@ -251,7 +251,7 @@ TEST(ChatTokens, ModesChangeThePromptAsInTheServer) {
     {"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}]})");
   EXPECT_EQ(shown(tokens.tokenizer(), tokens.samples(read_record(json))[0]),
             "<|im_start|>user\n1+1<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-            "«2<|im_end|>»\n");
+            "«2<|im_end|>»");
 }
 
 TEST(ChatTokens, ThinkingThatTheTemplateLeavesOutIsLearntAllTheSame) {
@@ -267,6 +267,31 @@ TEST(ChatTokens, ThinkingThatTheTemplateLeavesOutIsLearntAllTheSame) {
       R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})");
   EXPECT_EQ(shown(tokens.tokenizer(), tokens.samples(read_record(quick))[0]),
             "<|U|>q<|A|><think>\n«\n</think>\n\na</s>»");
+}
+
+TEST(ChatTokens, ThinkingThatTheAnswerRepeatsIsStillFoundMissing) {
+  const ChatTokens tokens =
+      tokens_of({"opens", kOpensThinking, {"<|U|>", "<|A|>", "<think>", "</think>"}, ""});
+  const OrderedJson json = OrderedJson::parse(R"({"messages": [{"role": "user", "content": "q"},
+    {"role": "assistant", "reasoning_content": "89", "content": "it is 89"}]})");
+  EXPECT_EQ(shown(tokens.tokenizer(), tokens.samples(read_record(json))[0]),
+            "<|U|>q<|A|><think>\n«89\n</think>\n\nit is 89</s>»");
+}
+
+TEST(ChatTokens, WhatStandsBehindTheEndOfATurnIsNotLearnt) {
+  const ChatTokens tokens =
+      tokens_of({"eos",
+                 "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+                 "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+                 "{% else %}{{ eos_token }}{% endif %}",
+                 {"<|im_start|>", "<|im_end|>"},
+                 ""});
+  const auto samples = tokens.samples(
+      record_of({{"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}}));
+  ASSERT_EQ(samples.size(), 1u);
+  EXPECT_EQ(shown(tokens.tokenizer(), samples[0]),
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n«b<|im_end|>»\n"
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n«d<|im_end|>»");
 }
 
 TEST(ChatTokens, ThePanguFormHasModesAndThinking) {
@@ -310,7 +335,7 @@ TEST(ChatTokens, CallsAreLearntAndTheirResultsAreNot) {
   EXPECT_NE(text.find("<|im_start|>assistant\n«<tool_call>\n{\"name\": \"add\", \"arguments\": "
                       "{\"a\": 1, \"b\": 1}}\n</tool_call><|im_end|>»\n"
                       "<|im_start|>user\n<tool_response>\n2\n</tool_response><|im_end|>\n"
-                      "<|im_start|>assistant\n«It is 2.<|im_end|>»\n"),
+                      "<|im_start|>assistant\n«It is 2.<|im_end|>»"),
             std::string::npos)
       << text;
 }
@@ -322,7 +347,7 @@ TEST(ChatTokens, OnlySomeAnswersAreLearnt) {
     {"role": "user", "content": "c"}, {"role": "assistant", "content": "d", "weight": 1}]})");
   EXPECT_EQ(shown(tokens.tokenizer(), tokens.samples(read_record(json))[0]),
             "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
-            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n«d<|im_end|>»\n");
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n«d<|im_end|>»");
   ChatRecord record =
       record_of({{"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}});
   record.keep_last();

@@ -143,6 +143,7 @@ TEST_F(ChatDataTest, ValidationIsBySourceAndEqualRecordsAreOnOneSide) {
   phase.batch = 4, phase.seq_len = 64;
   const std::vector<HeldOut> parts = task.held_out(phase);
   ASSERT_EQ(parts.size(), 3u);
+  EXPECT_EQ(parts[0].name, options_.path[0]);  // two are called the same
   EXPECT_EQ(parts[1].name, "b.jsonl");
   Batch batch;
   int64_t sequences = 0;
@@ -152,6 +153,21 @@ TEST_F(ChatDataTest, ValidationIsBySourceAndEqualRecordsAreOnOneSide) {
   const auto apart = data();
   EXPECT_EQ(apart->files()[0].train.size(), 200u);
   EXPECT_EQ(apart->files()[3].valid.size(), 5u);
+}
+
+TEST_F(ChatDataTest, WhatIsSaidDecidesTheSideNotTheRestOfTheRecord) {
+  std::string text;
+  for (int i = 0; i < 40; ++i)
+    text += fmt::format("{{\"id\": {}, \"question\": \"q\", \"answer\": \"a\"}}\n", i);
+  options_.path = {file("same.jsonl", 0, text), file("b.jsonl", 5)};
+  options_.hold_out = 0.4;
+  const auto read = data();
+  EXPECT_TRUE(read->files()[0].valid.empty() || read->files()[0].train.empty());
+  options_.valid = {options_.path[1]};
+  EXPECT_THROW(data(), UsageError);
+  options_.valid.clear();
+  options_.weights = {1, 0};
+  EXPECT_THROW(data(), UsageError);
 }
 
 TEST_F(ChatDataTest, BadRecordsStopOrAreListed) {

@@ -34,6 +34,7 @@ std::vector<Batch> sampled_batches(std::vector<std::vector<float>>& now) {
     for (int64_t s = 0; s < 3; ++s) {
       const int64_t prompt = 2, answer = 2 + 2 * s;
       const auto advantage = static_cast<float>(random.normal(at++));
+      const double drift = 0.8 * random.normal(at++);  // of the whole answer, for gspo
       for (int64_t i = 0; i < prompt + answer; ++i) {
         const bool own = i >= prompt;
         batch.tokens.push_back(1), batch.positions.push_back(static_cast<int32_t>(i));
@@ -42,7 +43,7 @@ std::vector<Batch> sampled_batches(std::vector<std::vector<float>>& now) {
         batch.sampled_logprobs.push_back(own ? static_cast<float>(-1 - random.uniform(at++))
                                              : 0.0f);
         now.back().push_back(batch.sampled_logprobs.back() +
-                             (own ? static_cast<float>(0.6 * random.normal(at++)) : 0.0f));
+                             (own ? static_cast<float>(drift + 0.4 * random.normal(at++)) : 0.0f));
       }
       batch.seq_offsets.push_back(batch.size());
     }
@@ -242,6 +243,48 @@ TEST_F(GrpoTest, SeveralUpdatesShareASamplingAndAResumedRunIsTheSameRun) {
   const std::vector<StepMetrics> steps = metrics("whole");
   EXPECT_LT(measure(steps[0], "logprob_gap"), 1e-3);
   EXPECT_GT(measure(steps[1], "logprob_gap"), 1e-3);  // the weights have moved since
+  const std::vector<StepMetrics> again = metrics("parts");
+  ASSERT_EQ(again.size(), steps.size());
+  for (size_t i = 0; i < steps.size(); ++i)
+    for (const auto& [name, value] : steps[i].measures) {
+      if (name == "sampling_s") continue;
+      EXPECT_EQ(measure(again[i], name), value) << name << " " << i;
+    }
+}
+
+TEST_F(GrpoTest, PhasesShareThePool) {
+  options_.train.steps = 2;
+  options_.train.phases.push_back({.steps = 2, .lr = 1e-3});
+  const fs::path whole = train("whole");
+  train("parts", false, 2);  // at the phase's end
+  EXPECT_EQ(read_file(whole / "model.safetensors", 1u << 28),
+            read_file(train("parts", true) / "model.safetensors", 1u << 28));
+}
+
+TEST_F(GrpoTest, WhatWouldChangeARunInTheMiddleIsRefused) {
+  options_.grpo->updates = 2;
+  train("run", false, 1);
+  options_.train.accumulate = 2;
+  EXPECT_THROW(train("run", true), UsageError);
+  options_.train.accumulate = 1;
+  write_file_atomic(directory_.path() / "q.jsonl",
+                    "{\"question\": \"1\", \"answer\": \"#### 2\"}\n");
+  EXPECT_THROW(train("run", true), UsageError);
+}
+
+TEST_F(GrpoTest, OptionsWithoutMeaningAreRefused) {
+  const auto refused = [&](auto change) {
+    const RunOptions kept = options_;
+    change(options_);
+    EXPECT_THROW(train("run"), UsageError);
+    options_ = kept;
+  };
+  refused([](RunOptions& o) { o.train.mtp_weight = 0.3; });
+  refused([](RunOptions& o) { o.train.freeze = "trunk"; });
+  refused([](RunOptions& o) { o.train.accumulate = 5; });
+  refused([](RunOptions& o) { o.train.phases.push_back({.steps = 1, .batch = 2}); });
+  refused([](RunOptions& o) { o.grpo->overlong = 0; });
+  refused([](RunOptions& o) { o.grpo->rewards = {"right=0"}; });
 }
 
 TEST_F(GrpoTest, RaisesWhatIsRewarded) {

@@ -459,7 +459,7 @@ TEST_F(TrainerTest, ResumeRefusesAnotherRun) {
   const fs::path other = directory_->path() / "other";
   fs::create_directories(other);
   const fs::path packed = testing::make_corpus(other, 2000);
-  refused([&](RunOptions& o) { o.data.path = {packed.string()}; }, "not the corpora");
+  refused([&](RunOptions& o) { o.data.path = {packed.string()}; }, "not the data");
   // The same corpus elsewhere is the same corpus.
   fs::copy(data_, other / "moved");
   options.data.path = {(other / "moved").string()};
@@ -631,7 +631,7 @@ TEST_F(TrainerTest, MinutesAloneBoundARun) {
   options.train.minutes = 0.01;
   options.train.phases.push_back({.steps = 2, .batch = 2});
   const std::vector<double> losses = train("minutes", options);
-  EXPECT_GT(losses.size(), 3u);  // at least two steps, whatever the speed, and the second phase's
+  EXPECT_GT(losses.size(), 2u);  // at least one step, whatever the speed, and the second phase's
   EXPECT_EQ(train("minutes", options, true), losses);  // a finished run stays as it is
 }
 
