@@ -50,6 +50,14 @@ std::string first_question(const Record& record) {
   return {};
 }
 
+bool has_thinking(const Record& record) {
+  const auto* chat = std::get_if<ChatRecord>(&record);
+  return chat != nullptr && std::ranges::any_of(chat->body["messages"], [](const auto& message) {
+           return message.contains("reasoning_content") || message.contains("reasoning") ||
+                  message.contains("thinking");
+         });
+}
+
 std::string fingerprint_of(const std::vector<ChatFile>& files) {
   uint64_t hash = 0;
   const auto add = [&](uint64_t value) { hash = mix64(hash ^ value); };
@@ -128,6 +136,7 @@ void ChatData::read_file(const std::string& path, const ChatDataOptions& options
       samples = tokens.samples(record);
       held_out = valid || (options.valid.empty() && is_held_out(record, options.hold_out));
       question = first_question(record);
+      if (!tokens.form().can_think() && has_thinking(record)) ++file.unthought;
     } catch (const std::exception& error) {
       return bad(fmt::format("{}: {}", where, error.what()));
     }
@@ -169,6 +178,9 @@ std::vector<std::string> ChatData::summary() const {
                             total_tokens(*samples), total_learnt(*samples));
     if (file.too_long > 0)
       line += fmt::format("; {} longer than {} tokens", file.too_long, seq_len_);
+    if (file.unthought > 0)
+      line += fmt::format("; the thinking of {} is not learnt: the template knows of none",
+                          file.unthought);
     if (!file.left_out.empty()) line += fmt::format("; {} left out", file.left_out.size());
     lines.push_back(line);
   }

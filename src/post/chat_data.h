@@ -20,6 +20,7 @@ struct ChatFile {
   double weight = 0;  ///< share of tokens
   std::vector<ChatSample> train = {}, valid = {};
   int64_t records = 0;
+  int64_t unthought = 0;                   ///< records whose thinking this model has no marks for
   int64_t too_long = 0;                    ///< samples of more than seq_len tokens
   std::vector<std::string> left_out = {};  ///< a line for each record that could not be read
 };

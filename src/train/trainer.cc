@@ -451,7 +451,7 @@ namespace {
 struct LossSum {
   double nats = 0, targets = 0;
 
-  void add(double mean, double weight) { nats += mean * weight, targets += weight; }
+  void add(const LossSum& other) { nats += other.nats, targets += other.targets; }
   double mean() const { return nats / targets; }
 };
 
@@ -460,8 +460,10 @@ LossSum held_out_loss(const Model& model, BatchSource& source, int64_t limit) {
   const NextTokenObjective plain({});
   LossSum sum;
   Batch batch;
-  for (int64_t i = 0; (limit == 0 || i < limit) && source.next(batch); ++i)
-    sum.add(plain.run(model, {&batch, 1}, {}).lm, total_weight(batch.targets, batch.weights));
+  for (int64_t i = 0; (limit == 0 || i < limit) && source.next(batch); ++i) {
+    const double weight = total_weight(batch.targets, batch.weights);
+    sum.add({plain.run(model, {&batch, 1}, {}).lm * weight, weight});
+  }
   return sum;
 }
 
@@ -474,7 +476,7 @@ void Trainer::validate() {
   for (const HeldOut& part : task_.held_out(*phase_)) {
     const LossSum sum = held_out_loss(*model_, *part.source, options_.log.eval_batches);
     if (sum.targets == 0) continue;
-    all.add(sum.mean(), sum.targets);
+    all.add(sum);
     if (!part.name.empty()) point.parts.emplace_back(part.name, sum.mean());
   }
   if (all.targets == 0) return;
@@ -485,12 +487,15 @@ void Trainer::validate() {
 
 void Trainer::write_samples() {
   if (!hooks_.sample) return;
-  for (const std::string& prompt : options_.log.sample_prompts) try {
-      metrics_->write(
-          Sample{state_.step, prompt, hooks_.sample(*model_, prompt, options_.log.sample_tokens)});
-    } catch (const Error& error) {
-      note(fmt::format("sample: {}", error.what()));
-    }
+  const auto write = [&](const std::string& prompt) {
+    metrics_->write(
+        Sample{state_.step, prompt, hooks_.sample(*model_, prompt, options_.log.sample_tokens)});
+  };
+  try {
+    std::ranges::for_each(options_.log.sample_prompts, write);
+  } catch (const Error& error) {  // no reason to end a run
+    note(fmt::format("sample: {}", error.what()));
+  }
 }
 
 void Trainer::refresh_report(bool live) {

@@ -192,6 +192,18 @@ TEST_F(ChatDataTest, BadRecordsStopOrAreListed) {
   EXPECT_NE(fault().find("no conversation is left"), std::string::npos) << fault();
 }
 
+TEST_F(ChatDataTest, ThinkingWithoutMarksIsTold) {
+  options_.path = {file("a.jsonl", 2, R"({"messages": [{"role": "user", "content": "q"},
+    {"role": "assistant", "content": "a", "reasoning_content": "r"}]})")};
+  std::string text = read_file(options_.path[0], 1 << 20);
+  std::erase(text, '\n');
+  for (size_t at = text.find("}{"); at != std::string::npos; at = text.find("}{", at + 2))
+    text.insert(at + 1, "\n");
+  write_file_atomic(options_.path[0], text);
+  const std::string line = data()->summary()[0];
+  EXPECT_EQ(line.find("thinking of 1 ") != std::string::npos, !tokens_.form().can_think()) << line;
+}
+
 TEST_F(ChatDataTest, LongConversations) {
   const std::string answer(200, 'y');
   options_.path = {file("a.jsonl", 3, "{\"question\": \"q\", \"answer\": \"" + answer + "\"}\n")};
