@@ -28,7 +28,7 @@ extern const std::string_view kChatTemplate;
 struct Message {
   std::string role;  // system, user, assistant, tool, function
   std::string content;
-  std::string trusted = {};  // stands behind the content; special tokens in it count
+  std::string trusted = {};   // stands behind the content; special tokens in it count
   std::string thinking = {};  // of an answer to learn from: stands before it, between its marks
 };
 
