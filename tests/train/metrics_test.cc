@@ -153,7 +153,8 @@ TEST_F(MetricsTest, ResumeDropsLaterAndTornLines) {
       m.step = step;
       m.loss = 1.0 / static_cast<double>(step);
       writer.write(m);
-      if (step % 2 == 0) writer.write(ValidationPoint{.step = step, .tokens = 10 * step, .loss = 2.5});
+      if (step % 2 == 0)
+        writer.write(ValidationPoint{.step = step, .tokens = 10 * step, .loss = 2.5});
       writer.write(Sample{step, "p", "t"});
     }
     writer.sync();
